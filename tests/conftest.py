@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that every room's tests share."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of golden outputs and benchmark data beside the checkout; the test skips where it is missing."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the shared folder beside the checkout ({SHARED.name}/ with golden/ and data/)")
+    return SHARED
