@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one way to ask a language model: `Request` in, `Completion` out, `LLMError` when the world failed.
+
+Everything else in this room (providers, retry, limits, budget, record) is an `LLMClient` or wraps one. A completion is
+always text that a model wrote: a failure is an exception, never a text.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from aflow_env.errors import InfrastructureError, WorkflowError
+
+ErrorKind = Literal[
+    "rate_limited",  # 429: too many requests or tokens; wait
+    "overloaded",  # 503, 529: the provider has no capacity now
+    "server_error",  # 500 and its kin
+    "timeout",  # no whole reply within the call's time-out
+    "connection",  # refused, reset, DNS, TLS, proxy
+    "malformed",  # a reply that is not one: broken JSON, no content, impossible usage
+    "refused",  # the model declined, or a content filter cut in
+    "no_text",  # cut at max_tokens before any text (thinking counts): raise max_tokens
+    "authentication",  # the key is missing, wrong or not allowed
+    "quota",  # the account has no money left
+    "bad_request",  # the provider rejects the request (unknown model, bad parameter)
+]
+RETRYABLE: frozenset[ErrorKind] = frozenset(
+    ("rate_limited", "overloaded", "server_error", "timeout", "connection", "malformed")
+)
+FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota"))
+
+
+def _well_formed(text: object) -> object:
+    """Lone surrogates (generated code can make them) become `?`: no provider takes one, and no store keeps one."""
+    return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(_well_formed)]
+Tokens = Annotated[int, Field(ge=0)]
+
+
+class Frozen(BaseModel):
+    """An immutable record without surprises: no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(Frozen):
+    """One turn of a conversation; lone surrogates in `content` become `?`."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+class Request(Frozen):
+    """All that decides a completion. `sample` is the k-th independent draw of the same prompt (k from 0)."""
+
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    model: str = ""
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
+    max_tokens: Annotated[int, Field(ge=1)] = 1024
+    sample: Annotated[int, Field(ge=0)] = 0
+    stop: tuple[Text, ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """64 hex digits: the same request, and no other, has this key, in every process and version of Python."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+class Completion(Frozen):
+    """What a model answered and what that cost.
+
+    `input_tokens` counts the prompt tokens neither read from nor written to the provider's prompt cache; those
+    are in `cache_read_tokens` and `cache_write_tokens`. `cost_known` is False when no price is known: `cost_usd` is
+    then 0 and says nothing. `stop_reason` is `stop` (the model ended, or a stop sequence did) or `length` (cut
+    at max_tokens). `seconds` is the time of the successful attempt.
+    """
+
+    text: Text
+    model: str
+    input_tokens: Tokens
+    output_tokens: Tokens
+    cache_read_tokens: Tokens = 0
+    cache_write_tokens: Tokens = 0
+    cost_usd: Annotated[float, Field(ge=0.0)] = 0.0
+    cost_known: bool = True
+    stop_reason: str = "stop"
+    request_id: str = ""
+    seconds: Annotated[float, Field(ge=0.0)] = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of the call: prompt (cached or not) and reply."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens + self.output_tokens
+
+
+class LLMClient(Protocol):
+    """Anything that completes requests."""
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer `request`.
+
+        Raises LLMError when the provider failed, PromptTooLong when the prompt does not fit the model, BudgetExhausted
+        when the next call could pass the budget.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections; the client is not used afterwards."""
+        ...
+
+
+class LLMError(InfrastructureError):
+    """The provider or the way to it failed: never a score.
+
+    `kind` says how, `retryable` whether the same call may succeed later, `fatal` whether every later call would fail
+    alike (so the run should stop and tell the user). `retry_after` is the provider's own wish in seconds. `bill` says
+    what the failed attempt may have cost: nothing, what the provider told (`billed`), or nobody knows.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        request_id: str = "",
+        bill: Literal["none", "told", "unknown"] = "none",
+        billed: Completion | None = None,
+    ) -> None:
+        super().__init__(f"{kind}: {message}" + (f" (request id {request_id})" if request_id else ""))
+        self.kind = kind
+        self.retry_after = retry_after
+        self.request_id = request_id
+        self.bill = bill
+        self.billed = billed
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed when it is sent again."""
+        return self.kind in RETRYABLE
+
+    @property
+    def fatal(self) -> bool:
+        """Whether no later call can succeed until the user acts."""
+        return self.kind in FATAL
+
+
+class PromptTooLong(WorkflowError):
+    """The workflow built a prompt that does not fit the model: its own doing, so it counts."""
