@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `torch.cuda`-like namespace of a CPU: the calls that verl makes on a platform's device module.
+
+`CpuPlatform.device_module` is this module. "Memory" is that of this process: allocated is its resident set, the maximum
+is its peak, reserved equals allocated because nothing is pooled. There is one device, its index is "cpu" (verl writes
+`.to(device_id)`, and "cpu" is the only index a CPU has), and everything is synchronous.
+"""
+
+import resource
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import torch
+from torch.cpu import Event, Stream, current_stream, stream, synchronize
+
+__all__ = ["Event", "Stream", "current_stream", "stream", "synchronize"]
+
+
+def is_available() -> bool:
+    return True
+
+
+def is_initialized() -> bool:
+    return True
+
+
+def device_count() -> int:
+    return 1
+
+
+def current_device() -> str:
+    return "cpu"
+
+
+def set_device(device: object) -> None:
+    """Every process has the one device; there is nothing to choose."""
+
+
+def get_device_name(device: object = None) -> str:
+    return "cpu"
+
+
+def get_device_properties(device: object = None) -> SimpleNamespace:
+    return SimpleNamespace(name="cpu", total_memory=psutil.virtual_memory().total)
+
+
+def empty_cache() -> None:
+    """The allocator keeps no cache that could be given back."""
+
+
+def ipc_collect() -> None:
+    """Tensors travel over shared memory, not over IPC handles."""
+
+
+def memory_allocated(device: object = None) -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def max_memory_allocated(device: object = None) -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+memory_reserved = memory_allocated
+max_memory_reserved = max_memory_allocated
+
+
+def memory_stats(device: object = None) -> Mapping[str, Any]:
+    return {}
+
+
+def reset_peak_memory_stats(device: object = None) -> None:
+    """The kernel's peak cannot be reset: it is that of the whole process."""
+
+
+def reset_accumulated_memory_stats(device: object = None) -> None:
+    """See `reset_peak_memory_stats`."""
+
+
+def set_per_process_memory_fraction(fraction: float, device: object = None) -> None:
+    """A CPU process has no such limit; `ulimit` and Ray's memory monitor do that work."""
+
+
+def mem_get_info(device: object = None) -> tuple[int, int]:
+    """Free and total memory of the machine, in bytes."""
+    memory = psutil.virtual_memory()
+    return int(memory.available), int(memory.total)
+
+
+def manual_seed(seed: int) -> None:
+    torch.manual_seed(seed)
+
+
+manual_seed_all = manual_seed
+
+
+def get_rng_state(device: object = None) -> torch.Tensor:
+    return torch.get_rng_state()
+
+
+def set_rng_state(state: torch.Tensor, device: object = None) -> None:
+    torch.set_rng_state(state)
