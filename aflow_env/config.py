@@ -5,6 +5,7 @@ The YAML files under conf/aflow document each key and hold the defaults; this mo
 errors. The same node is read by `python -m verl.trainer.main_ppo` (as `aflow.*`) and by `aflow-env` (at the root).
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,12 +43,23 @@ class LLMConfig(Section):
     model: str = ""
     base_url: str | None = None
     api_key_variable: str | None = None
+    api_key_file: str | None = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
     max_tokens: Count = 1024
     concurrency: Count = 16
     tokens_per_minute: Annotated[int, Field(ge=0)] = 0
     timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
     max_attempts: Count = 6
+    retry_seconds: Annotated[float, Field(gt=0)] = 1.0
+    retry_max_seconds: Annotated[float, Field(gt=0)] = 60.0
+    breaker_failures: Count = 20
+    breaker_seconds: Annotated[float, Field(gt=0)] = 30.0
+    send_temperature: bool | None = None
+    send_seed: bool = True
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    effort: str | None = None
+    prompt_cache: bool = True
+    accept_empty: bool = False
     landscape: str | None = None
     prices: str | None = None
     mode: Literal["live", "record", "replay"] = "record"
@@ -61,6 +73,13 @@ class LLMConfig(Section):
             )
         if self.kind in ("openai", "anthropic") and not self.model:
             raise ValueError(f"model is missing: name the model that the {self.kind} server should run")
+        if self.api_key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_variable):
+            raise ValueError(
+                "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into a "
+                "config; put it into the environment and write the variable's name here, e.g. ANTHROPIC_API_KEY"
+            )
+        if self.base_url and ("@" in self.base_url or "?" in self.base_url):
+            raise ValueError("base_url carries a password or a query: leave them out; keys come from the environment")
         return self
 
 

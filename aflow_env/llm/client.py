@@ -25,12 +25,13 @@ ErrorKind = Literal[
     "no_text",  # cut at max_tokens before any text (thinking counts): raise max_tokens
     "authentication",  # the key is missing, wrong or not allowed
     "quota",  # the account has no money left
-    "bad_request",  # the provider rejects the request (unknown model, bad parameter)
+    "not_found",  # no such model or address
+    "bad_request",  # the provider rejects a parameter
 ]
 RETRYABLE: frozenset[ErrorKind] = frozenset(
     ("rate_limited", "overloaded", "server_error", "timeout", "connection", "malformed")
 )
-FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota"))
+FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota", "not_found"))
 
 
 def _well_formed(text: object) -> object:
@@ -70,6 +71,16 @@ class Request(Frozen):
         """64 hex digits: the same request, and no other, has this key, in every process and version of Python."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+    @property
+    def input_bound(self) -> int:
+        """No tokenizer makes more tokens of the messages: one a byte, plus a generous chat template."""
+        return sum(len(message.content.encode()) + 16 for message in self.messages) + 512
+
+    @property
+    def output_bound(self) -> int:
+        """The most tokens that a provider can bill for the reply; servers differ in whether they count the end token."""
+        return self.max_tokens + 16
 
 
 class Completion(Frozen):
