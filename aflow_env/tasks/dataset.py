@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a benchmark's problems come from, and how they are split in train, validate and test.
+
+- `task.path` is a folder: its files `SPLIT.jsonl` (or `NAME_SPLIT.jsonl`, AFlow's names, or `.json`) are the splits.
+- `task.path` is one file: it is shuffled with seed 42 (`task.options.split_seed`) and the first fifth, rounded up, is
+  validate, the rest test, which gives AFlow's sizes (264/1055 of GSM8K's 1,319; 33/131 of HumanEval's 164). AFlow
+  publishes the sizes and the seed, but no code that makes the split, so its very partition cannot be promised.
+- `task.path` is null: the Hugging Face data set; a benchmark that publishes only a test split is split as one file is.
+
+A split is in file order and cut to its configured size; 0 means none. The seed of `load` plays no part: which problems
+a benchmark consists of must not depend on the seed of a search.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from aflow_env.config import TaskConfig
+from aflow_env.errors import ConfigError
+from aflow_env.tasks.base import Problem, Split
+from aflow_env.tasks.records import Record, read_records
+
+SPLIT_SEED = 42
+ENDINGS = (".jsonl", ".json")
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A Hugging Face data set: `splits` maps ours to theirs; `whole` is the one to cut 1:4 into validate and test."""
+
+    name: str
+    configs: tuple[str | None, ...] = (None,)
+    train: str | None = None
+    validate: str | None = None
+    test: str | None = None
+    whole: str | None = None
+
+
+Convert = Callable[[Record], Problem | None]
+"""Turns a record into a problem (its id may be empty: one is made up), or into None to leave it out; ConfigError."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The problems of a benchmark, read when asked for. `share` is validate's part of what is not split yet."""
+
+    name: str
+    config: TaskConfig
+    convert: Convert
+    hub: Hub | None = None
+    share: Fraction = Fraction(1, 5)
+
+    def load(self, split: Split, limit: int | None = None) -> list[Problem]:
+        """The split's problems, at most its configured size and at most `limit`. Raises ConfigError."""
+        size = {
+            "train": self.config.train_size,
+            "validate": self.config.validate_size,
+            "test": self.config.test_size,
+        }[split]
+        size = size if limit is None else min(size, limit)
+        if size == 0:
+            return []
+        problems = self._convert(self._records(split), split)
+        if not problems and split != "train":
+            raise ConfigError(f"task.path={self.config.path!r}: there is no {split} problem in it for {self.name}.")
+        return problems[:size]
+
+    def _convert(self, records: Sequence[Record], split: Split) -> list[Problem]:
+        problems: dict[str, Problem] = {}
+        for record in records:
+            problem = self.convert(record)
+            if problem is None:
+                continue
+            if not problem.id:
+                problem = replace(problem, id=f"{self.name}/{split}/{record.line}-{problem.digest[:6]}")
+            if problem.id in problems:
+                raise ConfigError(f"{record.place}: the id {problem.id!r} is there twice; ids must be unique.")
+            problems[problem.id] = problem
+        return list(problems.values())
+
+    def _records(self, split: Split) -> Sequence[Record]:
+        if self.config.path is None:
+            return self._from_hub(split)
+        path = Path(self.config.path).expanduser()
+        if path.is_dir():
+            file = self._file(path, split)
+            return list(read_records(file)) if file else []
+        if not path.exists():
+            raise ConfigError(f"task.path={self.config.path!r}: there is no such file or folder (in {Path.cwd()}).")
+        return self._cut(list(read_records(path)), split)
+
+    def _file(self, folder: Path, split: Split) -> Path | None:
+        names = [f"{stem}{ending}" for stem in (split, f"{self.name}_{split}") for ending in ENDINGS]
+        found = next((folder / name for name in names if (folder / name).is_file()), None)
+        if found is None and split != "train":
+            raise ConfigError(f"task.path={self.config.path!r}: the folder has no {split} file; it needs {names[0]}.")
+        return found
+
+    def _cut(self, records: list[Record], split: Split) -> Sequence[Record]:
+        usable = [record for record in records if self.convert(record) is not None]
+        order = list(range(len(usable)))
+        random.Random(self.config.options.get("split_seed", SPLIT_SEED)).shuffle(order)
+        border = math.ceil(len(order) * self.share)
+        chosen = {"train": order[:0], "validate": order[:border], "test": order[border:]}[split]
+        return [usable[index] for index in sorted(chosen)]
+
+    def _from_hub(self, split: Split) -> Sequence[Record]:
+        hub = self.hub
+        if hub is None:
+            raise ConfigError(
+                f"task.path is null, but {self.name} has no data set to fetch; set task.path to your data."
+            )
+        theirs = {"train": hub.train, "validate": hub.validate, "test": hub.test}[split]
+        if theirs is not None:
+            return list(fetch(hub, theirs))
+        if split == "train" or hub.whole is None:
+            return []
+        return self._cut(list(fetch(hub, hub.whole)), split)
+
+
+def fetch(hub: Hub, split: str) -> Iterator[Record]:
+    """The rows of a Hugging Face data set (from its cache if it is there). Raises ConfigError when it cannot be had."""
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise ConfigError(
+            f"task.path is null, so the data set {hub.name} is wanted, but the package `datasets` is not installed: "
+            "pip install 'aflow-env[data]', or set task.path to a local copy"
+        ) from None
+    line = 0
+    for config in hub.configs:
+        try:
+            rows: Any = load_dataset(hub.name, config, split=split)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"task.path is null, so the data set {hub.name} ({split}) is wanted, but it cannot be loaded: "
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}. "
+                "Set task.path to a folder with train/validate/test.jsonl or to one .jsonl file, or go online."
+            ) from None
+        for row in rows:
+            line += 1
+            yield Record(hub.name, line, dict(row))

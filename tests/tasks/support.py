@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of tasks share: a config in one line, and a runner of trusted test code in a fresh process."""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from aflow_env.config import TaskConfig
+
+
+def config(
+    name: str, path: Path | None = None, *, train: int = 20, validate: int = 20, test: int = 20, **options: object
+):
+    """A TaskConfig; keyword arguments beyond the sizes are `task.options`."""
+    return TaskConfig(
+        name=name,
+        path=None if path is None else str(path),
+        train_size=train,
+        validate_size=validate,
+        test_size=test,
+        options=options,
+    )
+
+
+@dataclass(frozen=True)
+class PlainRun:
+    outcome: str
+    error: str = ""
+
+
+async def run_plainly(solution: str, tests: str, entry_point: str, seconds: float) -> PlainRun:
+    """What the sandbox's run_tests does, without confinement: for the solutions that stand in these tests."""
+    program = f"{solution}\n{tests}\ncheck({entry_point})\n"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, error = await asyncio.wait_for(process.communicate(), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return PlainRun("timeout")
+    return PlainRun("crash" if process.returncode else "ok", error.decode())
+
+
+async def no_code(solution: str, tests: str, entry_point: str, seconds: float) -> PlainRun:
+    """For tasks that have no business running code."""
+    raise AssertionError("this task must not run code")
