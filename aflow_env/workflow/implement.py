@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a suggestion to a program: the rule (deterministic, normal form only) and the exchange with an LLM implementer.
+
+The LLM is asked for AFlow's three fields, <modification>, <graph> and <prompt>; its reply is read tolerantly and is
+still unchecked: the gate decides whether the program may run.
+"""
+
+import re
+from dataclasses import dataclass
+
+from aflow_env.workflow.edits import Edit, InvalidEdit, apply_edit
+from aflow_env.workflow.parsing import fields, strip_fence
+from aflow_env.workflow.program import TaskSpec, Workflow, header
+from aflow_env.workflow.signatures import describe_operators
+from aflow_env.workflow.steps import to_steps, to_workflow, usable_operators
+
+MAX_REPLY = 100_000  # characters
+
+_PROMPT = """\
+You improve a workflow that answers {dataset} problems with calls to a language model.
+
+<graph>
+{graph}
+</graph>
+<prompt>
+{prompts}
+</prompt>
+<operators>
+{operators}
+</operators>
+
+Make exactly this change: {suggestion}
+
+Rules: keep class Workflow, its constructor and `async def __call__(self, {signature})`, which returns (answer, cost)
+with the cost `self.llm.get_usage_summary()["total_cost"]`. Create operators in the constructor, as in
+`self.x = operator.X(self.llm)`, await their calls, never return None. Use only the operators listed. Prompts are string
+constants of prompt.py, read as prompt_custom.NAME; define every one that the graph uses. No file, network, system or
+introspection calls.
+
+Reply with the whole new files and nothing else:
+<modification>one sentence: what you changed and why</modification>
+<graph>all of graph.py</graph>
+<prompt>all of prompt.py</prompt>
+"""
+
+
+@dataclass(frozen=True)
+class Modification:
+    """What an LLM answered: the sentence that describes the change, and the text of the two files."""
+
+    modification: str
+    graph: str
+    prompts: str
+
+
+def implement_rule(workflow: Workflow, edit: Edit, task: TaskSpec) -> Workflow:
+    """The program after the edit; raises NotNormalForm when the program is no list of steps, else InvalidEdit."""
+    return to_workflow(apply_edit(to_steps(workflow), edit, task), task)
+
+
+def implementer_prompt(workflow: Workflow, suggestion: str, task: TaskSpec) -> str:
+    """Asks a language model to carry out the suggestion and to reply with both files."""
+    return _PROMPT.format(
+        dataset=task.dataset,
+        graph=workflow.graph.strip(),
+        prompts=workflow.prompts.strip(),
+        operators=describe_operators(usable_operators(task)),
+        suggestion=suggestion,
+        signature="problem, entry_point" if task.entry_point else "problem",
+    )
+
+
+def parse_modification(text: str) -> Modification:
+    """Reads the three fields, fenced or not, closed or not; raises InvalidEdit, and nothing else.
+
+    A missing <prompt> means no prompts; a missing <modification> is an empty sentence; a missing <graph> is an error.
+    """
+    if len(text) > MAX_REPLY:
+        raise InvalidEdit(f"the reply is longer than {MAX_REPLY} characters")
+    found = fields(text, "modification", "graph", "prompt")
+    graph = strip_fence(found.get("graph", ""))
+    if "class Workflow" not in graph:
+        raise InvalidEdit("the reply has no <graph> with a class Workflow")
+    sentence = " ".join(found.get("modification", "").split())
+    return Modification(sentence, graph, strip_fence(found.get("prompt", "")))
+
+
+def to_program(modification: Modification, task: TaskSpec) -> Workflow:
+    """The program of a modification: AFlow's import lines are put before the graph where the model left them out."""
+    missing = [line for line in header(task).splitlines() if not _imports(modification.graph, line.split()[-1])]
+    lines = [*missing, "", modification.graph.strip(), ""] if missing else [modification.graph.strip(), ""]
+    return Workflow("\n".join(lines), modification.prompts.strip() + "\n")
+
+
+def _imports(graph: str, name: str) -> bool:
+    return re.search(rf"^[ \t]*(?:from|import)\b[^\n]*\b{name}[ \t]*(?:$|[,#;])", graph, re.MULTILINE) is not None

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A workflow as a program: AFlow's graph.py and prompt.py, immutable, with a digest that names what the program does.
+
+The digest is a hash of the normalised syntax tree of class Workflow and of the module's helpers that it reaches: no
+comments, docstrings, annotations or import lines, with imported names replaced by what they stand for (so the data
+set and the round in AFlow's import paths do not matter) and every `prompt_custom.X` replaced by its text (so unused
+prompts and the names of the used ones do not matter). Outer white space and trailing blanks of a prompt are not part
+of it. Equal digests mean the same program; different digests may still compute the same thing.
+"""
+
+import ast
+import difflib
+import hashlib
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+from aflow_env.errors import WorkflowError
+
+MAX_DEPTH = (
+    100  # of the syntax tree: people's code stays under 40, and every recursive walk stays far from the stack's end
+)
+OPERATOR_MODULE = "operator"
+PROMPT_MODULE = "prompt_custom"
+_OPERATOR_PATH = re.compile(r"workspace(\.\w+)+\.template\.operator|scripts\.operators")
+_PROMPT_PATH = re.compile(r"workspace(\.\w+)+\.round_\w+\.prompt")
+_HEADER = """\
+import workspace.{dataset}.workflows.template.operator as operator
+import workspace.{dataset}.workflows.round_{round}.prompt as prompt_custom
+from scripts.async_llm import create_llm_instance
+from scripts.evaluator import DatasetType
+"""
+
+
+class SourceError(WorkflowError):
+    """The text is not a Python module that can be read: a syntax error, a NUL, or nesting beyond MAX_DEPTH."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What a workflow must fit: the operators it may use, and whether it is called with an entry point (code tasks).
+
+    `dataset` is AFlow's folder name, e.g. "GSM8K"; it stands in import paths, so it must be an identifier.
+    """
+
+    name: str
+    dataset: str
+    operators: tuple[str, ...]
+    entry_point: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.dataset.isidentifier():
+            raise ValueError(f"dataset {self.dataset!r} of task {self.name!r} is not a Python identifier")
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """The text of graph.py and of prompt.py."""
+
+    graph: str
+    prompts: str
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits. A graph that does not parse has the digest of its texts as they stand."""
+        try:
+            program = _normal_form(self)
+        except SourceError:
+            program = f"unreadable:{self.graph}\0{self.prompts}"
+        return hashlib.sha256(program.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def diff(self, other: "Workflow") -> str:
+        """A unified diff of both files, from this workflow to the other; empty when the texts are equal."""
+        pairs = (("graph.py", self.graph, other.graph), ("prompt.py", self.prompts, other.prompts))
+        return "\n".join(
+            line
+            for name, old, new in pairs
+            for line in difflib.unified_diff(old.splitlines(), new.splitlines(), name, name, lineterm="")
+        )
+
+
+def header(task: TaskSpec, round_number: int = 1) -> str:
+    """AFlow's import lines for a workflow of this task."""
+    return _HEADER.format(dataset=task.dataset, round=round_number)
+
+
+def parse_source(text: str) -> ast.Module:
+    """The module's tree, at most MAX_DEPTH deep; raises SourceError, and nothing else, for any text."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in model-written strings are no news to the user
+            tree = ast.parse(text)
+    except SyntaxError as error:
+        raise SourceError(f"line {error.lineno}: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SourceError(f"unreadable source ({type(error).__name__})") from error
+    level: list[ast.AST] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return tree
+    raise SourceError(f"the code is nested deeper than {MAX_DEPTH} levels")
+
+
+def string_value(node: ast.AST | None) -> str | None:
+    """The text of a string constant, or of constants joined by `+`; None for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = string_value(node.left), string_value(node.right)
+        return None if left is None or right is None else left + right
+    return None
+
+
+def prompt_constants(prompts: str) -> dict[str, str]:
+    """The string constants that prompt.py assigns, the last assignment of a name winning; raises SourceError."""
+    constants = {}
+    for statement in parse_source(prompts).body:
+        if isinstance(statement, ast.Assign) and (text := string_value(statement.value)) is not None:
+            constants.update({target.id: text for target in statement.targets if isinstance(target, ast.Name)})
+    return constants
+
+
+def imported_names(tree: ast.AST) -> dict[str, str]:
+    """Each name that an import binds -> what it stands for: "operator", "prompt_custom", "collections.Counter"..."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.split(".")[0]
+                names[alias.asname or top] = canonical_module(alias.name) if alias.asname else top
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + canonical_module(node.module or "")
+            names.update({alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names})
+    return names
+
+
+def canonical_module(path: str) -> str:
+    """The module's path without AFlow's data set and round: "operator" and "prompt_custom" for its two own modules."""
+    if _OPERATOR_PATH.fullmatch(path):
+        return OPERATOR_MODULE
+    return PROMPT_MODULE if _PROMPT_PATH.fullmatch(path) else path
+
+
+def _normal_form(workflow: Workflow) -> str:
+    tree = parse_source(workflow.graph)
+    normalise = _Normaliser(imported_names(tree), prompt_constants(workflow.prompts))
+    definitions: dict[str, list[ast.AST]] = {}
+    for statement in normalise.visit(tree).body:
+        for name in _bound_names(statement):
+            definitions.setdefault(name, []).append(statement)
+    # Helpers and constants of the module count when class Workflow reaches them, whatever their order.
+    reached: set[str] = set()
+    waiting = ["Workflow"] if "Workflow" in definitions else list(definitions)
+    while waiting:
+        name = waiting.pop()
+        if name in definitions and name not in reached:
+            reached.add(name)
+            waiting += [n.id for d in definitions[name] for n in ast.walk(d) if isinstance(n, ast.Name)]
+    return "\n".join(_dump(node) for name in sorted(reached) for node in definitions[name])
+
+
+def _bound_names(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [statement.name]
+    return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+
+
+class _Normaliser(ast.NodeTransformer):
+    """Drops what does not act (imports, bare strings, annotations) and resolves imported names and prompts."""
+
+    def __init__(self, imported: dict[str, str], prompts: dict[str, str]) -> None:
+        self.imported = imported
+        self.prompts = {f"{PROMPT_MODULE}.{name}": _clean(text) for name, text in prompts.items()}
+
+    def visit_Import(self, node: ast.Import) -> None:
+        return None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        return None
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        return self.generic_visit(ast.Assign(targets=[node.target], value=node.value))
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        return ast.arg(arg=node.arg)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        meaning = self.imported.get(node.id, node.id)
+        return ast.Constant(self.prompts[meaning]) if meaning in self.prompts else ast.Name(meaning, node.ctx)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        path = f"{node.value.id}.{node.attr}" if isinstance(node.value, ast.Name) else ""
+        return ast.Constant(self.prompts[path]) if path in self.prompts else node
+
+
+def _clean(prompt: str) -> str:
+    return "\n".join(line.rstrip() for line in prompt.strip().split("\n"))
+
+
+def _dump(value: object) -> str:
+    """A tree as text, the same on every Python version: empty fields, contexts and positions are left out."""
+    if isinstance(value, ast.Constant):
+        return ascii(value.value)
+    if isinstance(value, ast.AST):
+        fields = ((name, item) for name, item in ast.iter_fields(value) if name not in ("ctx", "type_comment"))
+        return f"{type(value).__name__}({','.join(f'{n}={_dump(v)}' for n, v in fields if v is not None and v != [])})"
+    if isinstance(value, list):
+        return f"[{','.join(map(_dump, value))}]"
+    return ascii(value)

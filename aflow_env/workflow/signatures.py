@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ten operators' typed interfaces: one class an operator, from which everything that names it is derived.
+
+The fields are the arguments (AFlow's names and order), the docstring is the description that the proposer reads,
+`returns` is the model of the reply and `answer` the key in it that later steps read. Text arguments take any JSON
+value, as AFlow's prompt formatting does: numbers, booleans and null by `str`, lists and objects as JSON. Unknown and
+missing arguments are errors.
+"""
+
+import inspect
+import json
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+MAX_CHARS = 200_000  # of one argument: far beyond any prompt, far below trouble
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+
+
+Text = Annotated[str, BeforeValidator(_as_text), Field(max_length=MAX_CHARS)]
+Solutions = Annotated[list[Text], Field(min_length=1, max_length=26)]  # a letter each
+
+
+class Reply(BaseModel):
+    """What an operator returns to the workflow, as a dict with these keys."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Response(Reply):
+    """The model's text."""
+
+    response: str
+
+
+class Solution(Reply):
+    """A solution, whole."""
+
+    solution: str
+
+
+class ThoughtAnswer(Reply):
+    """The reasoning and the answer apart."""
+
+    thought: str
+    answer: str
+
+
+class Program(Reply):
+    """The code of `solve()` and what it returned, as text."""
+
+    code: str
+    output: str
+
+
+class TestReply(Reply):
+    """Whether every public test passed, and the solution after repairs."""
+
+    result: bool
+    solution: str
+
+
+class Verdict(Reply):
+    """Whether the reviewer accepts the solution, and why not."""
+
+    review_result: bool
+    feedback: str
+
+
+class Signature(BaseModel):
+    """The arguments of one operator call; a subclass is an operator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    returns: ClassVar[type[Reply]]
+    answer: ClassVar[str | None]
+
+    @classmethod
+    def attribute(cls) -> str:
+        """AFlow's attribute name in class Workflow, e.g. "sc_ensemble"."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    @classmethod
+    def description(cls) -> str:
+        """What it does, in one line."""
+        return " ".join(inspect.cleandoc(cls.__doc__ or "").split())
+
+    @classmethod
+    def interface(cls) -> str:
+        """AFlow's interface line: the call with its types, and the keys of the reply."""
+        arguments = ", ".join(_argument(name, field) for name, field in cls.model_fields.items())
+        keys = ", ".join(f"'{name}': {_type_name(field)}" for name, field in cls.returns.model_fields.items())
+        return f"{cls.attribute()}({arguments}) -> dict {{{keys}}}"
+
+
+class Custom(Signature):
+    """Sends the instruction followed by the input to the model and returns its text."""
+
+    returns = Response
+    answer = "response"
+    input: Text
+    instruction: Text
+
+
+class AnswerGenerate(Signature):
+    """Reasons step by step about the input, then gives a short answer."""
+
+    returns = ThoughtAnswer
+    answer = "answer"
+    input: Text
+
+
+class CustomCodeGenerate(Signature):
+    """Writes Python code that defines the entry point, following the instruction."""
+
+    returns = Response
+    answer = "response"
+    problem: Text
+    entry_point: Text
+    instruction: Text
+
+
+class ScEnsemble(Signature):
+    """Chooses the solution that agrees most with the others (self-consistency)."""
+
+    returns = Response
+    answer = "response"
+    solutions: Solutions
+    problem: Text
+
+
+class MdEnsemble(Signature):
+    """Chooses the best solution by several votes over shuffled orders."""
+
+    returns = Solution
+    answer = "solution"
+    solutions: Solutions
+    problem: Text
+
+
+class Programmer(Signature):
+    """Writes and runs a Python program that computes the answer, mending it when it fails."""
+
+    returns = Program
+    answer = "output"
+    problem: Text
+    analysis: Text = "None"
+
+
+class Test(Signature):
+    """Runs the solution against the public tests and repairs it when one fails."""
+
+    returns = TestReply
+    answer = "solution"
+    problem: Text
+    solution: Text
+    entry_point: Text
+    test_loop: Annotated[int, Field(ge=0, le=5)] = 3
+
+
+class Format(Signature):
+    """Reduces a solution to the bare answer in the form that the problem asks for."""
+
+    returns = Solution
+    answer = "solution"
+    problem: Text
+    solution: Text
+
+
+class Review(Signature):
+    """Criticises a solution: a verdict and feedback for Revise."""
+
+    returns = Verdict
+    answer = None
+    problem: Text
+    solution: Text
+
+
+class Revise(Signature):
+    """Rewrites a solution with the feedback of a review in mind."""
+
+    returns = Solution
+    answer = "solution"
+    problem: Text
+    solution: Text
+    feedback: Text
+
+
+SIGNATURES: dict[str, type[Signature]] = {
+    signature.__name__: signature
+    for signature in (
+        Custom,
+        AnswerGenerate,
+        CustomCodeGenerate,
+        ScEnsemble,
+        MdEnsemble,
+        Programmer,
+        Test,
+        Format,
+        Review,
+        Revise,
+    )
+}
+
+
+def describe_operators(names: tuple[str, ...]) -> str:
+    """The numbered list that a proposer reads: name, what it does, how it is called."""
+    lines = (f"{i}. {n}: {SIGNATURES[n].description()} {SIGNATURES[n].interface()}" for i, n in enumerate(names, 1))
+    return "\n".join(lines)
+
+
+def stub_parameters() -> dict[str, list[str]]:
+    """Operator -> its argument names in call order: all that a stub needs to accept positional arguments."""
+    return {name: list(signature.model_fields) for name, signature in SIGNATURES.items()}
+
+
+def _argument(name: str, field: Any) -> str:
+    default = "" if field.is_required() else f" = {field.default!r}"
+    return f"{name}: {_type_name(field)}{default}"
+
+
+def _type_name(field: Any) -> str:
+    return "list[str]" if field.annotation not in (str, int, bool) else str(field.annotation.__name__)

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The normal form: a workflow as a list of 1 to 8 steps, and its exact round trip to AFlow's source.
+
+Step k assigns `answer_k` and reads the latest earlier answer. The source is a pure function of the list, so reading
+it back needs no grammar of its own: read the operator calls loosely, write the list again, and compare digests. Any
+other program, however right, is not in normal form.
+
+What a step reads: Custom and AnswerGenerate get the problem and the earlier answer below it, CustomCodeGenerate
+likewise; Programmer the earlier answer as its analysis; an ensemble repeats the call before it until it has `samples`
+solutions, then votes; Review sets `feedback` and leaves the answer; Revise reads both; Format and Test rewrite the
+answer.
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from aflow_env.errors import WorkflowError
+from aflow_env.workflow.program import (
+    PROMPT_MODULE,
+    SourceError,
+    TaskSpec,
+    Workflow,
+    header,
+    parse_source,
+    prompt_constants,
+    string_value,
+)
+from aflow_env.workflow.signatures import SIGNATURES
+
+MAX_STEPS = 8
+SAMPLES = range(2, 9)
+GENERATING = ("Custom", "AnswerGenerate", "CustomCodeGenerate", "Programmer", "Revise")  # worth sampling again
+_COST = 'self.llm.get_usage_summary()["total_cost"]'
+
+
+class StepError(WorkflowError):
+    """A list of steps that makes no workflow; the text says which step and why."""
+
+
+class NotNormalForm(WorkflowError):
+    """The program is not what `to_workflow` writes for any list of steps."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator call; `instruction` for Custom and CustomCodeGenerate only, `samples` (2..8) for ensembles only."""
+
+    operator: str
+    instruction: str = ""
+    samples: int = 0
+
+
+def takes_instruction(operator: str) -> bool:
+    """Whether a step of this operator has a prompt of its own."""
+    return "instruction" in SIGNATURES[operator].model_fields
+
+
+def takes_samples(operator: str) -> bool:
+    """Whether a step of this operator is an ensemble."""
+    return "solutions" in SIGNATURES[operator].model_fields
+
+
+def starts(operator: str) -> bool:
+    """Whether the operator can be the first step: it needs no earlier answer."""
+    return not {"solution", "solutions"} & set(SIGNATURES[operator].model_fields)
+
+
+def usable_operators(task: TaskSpec) -> tuple[str, ...]:
+    """The task's operators that can be called: those that want an entry point need a task that gives one."""
+    return tuple(
+        name
+        for name in task.operators
+        if name in SIGNATURES and (task.entry_point or "entry_point" not in SIGNATURES[name].model_fields)
+    )
+
+
+def check_steps(steps: Sequence[Step], task: TaskSpec) -> None:
+    """Raises StepError unless the list is a workflow of this task."""
+    if not 1 <= len(steps) <= MAX_STEPS:
+        raise StepError(f"a workflow has 1 to {MAX_STEPS} steps, not {len(steps)}")
+    allowed = usable_operators(task)
+    before = ""  # the operator that made the latest answer
+    for number, step in enumerate(steps, start=1):
+        name = f"step {number} ({step.operator})"
+        if step.operator not in allowed:
+            raise StepError(f"{name}: the task allows only {', '.join(allowed)}")
+        if not before and not starts(step.operator):
+            raise StepError(f"{name}: it needs an earlier answer to work on")
+        if step.instruction and not takes_instruction(step.operator):
+            raise StepError(f"{name}: it takes no instruction")
+        if takes_samples(step.operator):
+            if step.samples not in SAMPLES:
+                raise StepError(f"{name}: samples must be {SAMPLES[0]} to {SAMPLES[-1]}, not {step.samples}")
+            if before not in GENERATING:
+                raise StepError(f"{name}: it must come after one of {', '.join(GENERATING)}, not {before}")
+        elif step.samples:
+            raise StepError(f"{name}: it takes no samples")
+        if SIGNATURES[step.operator].answer:
+            before = step.operator
+
+
+def to_workflow(steps: Sequence[Step], task: TaskSpec) -> Workflow:
+    """The program of a list of steps; raises StepError when the list is not a workflow of this task."""
+    check_steps(steps, task)
+    attributes = dict.fromkeys(step.operator for step in steps)
+    created = [f"self.{SIGNATURES[name].attribute()} = operator.{name}(self.llm)" for name in attributes]
+    signature = "problem: str, entry_point: str" if task.entry_point else "problem: str"
+    body = [line for lines in _statements(steps) for line in lines]
+    graph = f"""{header(task)}
+
+class Workflow:
+    def __init__(self, name: str, llm_config, dataset: DatasetType) -> None:
+        self.name = name
+        self.dataset = dataset
+        self.llm = create_llm_instance(llm_config)
+        {_INDENT.join(created)}
+
+    async def __call__(self, {signature}):
+        {_INDENT.join(body)}
+"""
+    prompts = "".join(
+        f'{_prompt_name(number)} = """{_escape(step.instruction)}"""\n'
+        for number, step in enumerate(steps, start=1)
+        if takes_instruction(step.operator)
+    )
+    return Workflow(graph, prompts)
+
+
+def to_steps(workflow: Workflow) -> tuple[Step, ...]:
+    """The steps of a program in normal form, whatever its comments and layout; raises NotNormalForm."""
+    try:
+        call = _call_method(workflow)
+        steps = tuple(_read_steps(call, prompt_constants(workflow.prompts)))
+        entry_point = any(argument.arg == "entry_point" for argument in call.args.args)
+        task = TaskSpec("", "DATASET", tuple(dict.fromkeys(step.operator for step in steps)), entry_point)
+        written = to_workflow(steps, task)
+    except (SourceError, StepError) as error:
+        raise NotNormalForm(f"not in normal form: {error}") from error
+    if written.digest != workflow.digest:
+        raise NotNormalForm("not in normal form: the code does more, or other, than a list of steps")
+    return steps
+
+
+_INDENT = "\n        "
+
+
+def _prompt_name(number: int) -> str:
+    return f"STEP_{number}_PROMPT"
+
+
+def _statements(steps: Sequence[Step]) -> Iterator[list[str]]:
+    """The statements of `__call__`, a list for each step, then the return."""
+    answer = feedback = generated = ""
+    for number, step in enumerate(steps, start=1):
+        if takes_samples(step.operator):
+            solutions = f"solutions_{number}"
+            yield [f"{solutions} = [{answer}]"]
+            yield [f"for _ in range({step.samples - 1}):", f"    {solutions}.append({generated})"]
+        call = _call(number, step, answer, feedback)
+        if SIGNATURES[step.operator].answer:
+            answer, generated = f"answer_{number}", call
+            yield [f"{answer} = {call}"]
+        else:
+            feedback = "feedback"
+            yield [f"{feedback} = {call}"]
+    yield [f"return {answer}, {_COST}"]
+
+
+def _call(number: int, step: Step, answer: str, feedback: str) -> str:
+    signature = SIGNATURES[step.operator]
+    context = f'problem + "\\n\\nEarlier answer:\\n" + {answer}' if answer else "problem"
+    values = {
+        "input": context,
+        "problem": context if takes_instruction(step.operator) else "problem",
+        "instruction": f"{PROMPT_MODULE}.{_prompt_name(number)}",
+        "entry_point": "entry_point",
+        "analysis": answer or '"None"',
+        "solution": answer,
+        "solutions": f"solutions_{number}",
+        "feedback": feedback or '"None"',
+    }
+    arguments = ", ".join(f"{name}={values[name]}" for name in signature.model_fields if name in values)
+    return f'(await self.{signature.attribute()}({arguments}))["{signature.answer or "feedback"}"]'
+
+
+def _escape(text: str) -> str:
+    """The text between triple quotes such that Python reads back exactly it: layout kept, the unprintable escaped."""
+    text = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    if text.endswith('"'):
+        text = text[:-1] + '\\"'
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _call_method(workflow: Workflow) -> ast.AsyncFunctionDef:
+    for node in ast.walk(parse_source(workflow.graph)):
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "__call__":
+            return node
+    raise StepError("no async __call__ method")
+
+
+def _read_steps(call: ast.AsyncFunctionDef, prompts: dict[str, str]) -> Iterator[Step]:
+    operators = {signature.attribute(): name for name, signature in SIGNATURES.items()}
+    samples = 0
+    for statement in call.body:
+        match statement:
+            case ast.For(iter=ast.Call(args=[ast.Constant(value=int(repeats))])):
+                samples = repeats + 1
+            case ast.Assign(
+                value=ast.Subscript(value=ast.Await(value=ast.Call(func=ast.Attribute(attr=attribute)) as made))
+            ):
+                if attribute not in operators:
+                    raise StepError(f"unknown operator {attribute}")
+                yield Step(operators[attribute], _instruction(made, prompts), samples)
+                samples = 0
+
+
+def _instruction(call: ast.Call, prompts: dict[str, str]) -> str:
+    for keyword in call.keywords:
+        if keyword.arg == "instruction":
+            value = keyword.value
+            return prompts.get(value.attr, "") if isinstance(value, ast.Attribute) else string_value(value) or ""
+    return ""
