@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an evaluation found: one result a problem and repeat, and what they say together.
+
+Only outcomes that are the workflow's own doing count; a failure of the world is listed, and is in no mean, ever. The
+interval treats results as independent draws: with repeats > 1 it says how well this workflow does on *these*
+problems, and is narrower than it should be for problems at large.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from aflow_env.errors import InfrastructureError
+
+Z95 = 1.959963984540054
+
+
+class Outcome(StrEnum):
+    """How the run of a workflow on one problem ended."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+    VIOLATION = "violation"
+    LLM_ERROR = "llm_error"
+    BUDGET = "budget"
+
+
+COUNTED = frozenset((Outcome.CORRECT, Outcome.WRONG, Outcome.TIMEOUT, Outcome.CRASH, Outcome.VIOLATION))
+
+
+class ProblemResult(NamedTuple):
+    """A workflow's run on one problem. `score` in [0, 1]; cost and tokens are what the run cost when it was made.
+
+    `problem_digest` is of the problem's content: the identity under which a cache knows the result. `cached` says
+    that this evaluation did not pay for it.
+    """
+
+    problem_id: str
+    repeat: int
+    outcome: Outcome
+    score: float = 0.0
+    answer: str = ""
+    seconds: float = 0.0
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    calls: int = 0
+    error: str = ""
+    problem_digest: str = ""
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A workflow on a set of problems. `score` is the mean over the `n` results that count, `ci95` its 95 % interval.
+
+    `cost_usd` and tokens are those of the whole evaluation, the same whether results came from the cache or not;
+    `spent_usd` is what was paid this time. `executor_key` names the settings under which the results hold. Two
+    evaluations are equal when their figures are.
+    """
+
+    digest: str
+    executor_key: str
+    score: float
+    ci95: tuple[float, float]
+    n: int
+    outcomes: dict[str, int]
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+    calls: int
+    cache_hits: int = field(compare=False)
+    spent_usd: float = field(compare=False)
+    results: Sequence[ProblemResult] = field(compare=False, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every result counts: none was lost to the world or to the budget."""
+        return self.n == sum(self.outcomes.values())
+
+
+def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Evaluation:
+    """Put results together. Raises InfrastructureError when none of them counts: there is no score to tell then."""
+    outcomes = Counter(str(result.outcome) for result in results)
+    scores = [result.score for result in results if result.outcome in COUNTED]
+    if not scores:
+        raise InfrastructureError(f"none of the {len(results)} runs of workflow {digest} counts: {lost(results)}")
+    return Evaluation(
+        digest=digest,
+        executor_key=executor_key,
+        score=math.fsum(scores) / len(scores),
+        ci95=interval95(scores),
+        n=len(scores),
+        outcomes=dict(sorted(outcomes.items())),
+        cost_usd=math.fsum(result.cost_usd for result in results),
+        input_tokens=sum(result.input_tokens for result in results),
+        output_tokens=sum(result.output_tokens for result in results),
+        calls=sum(result.calls for result in results),
+        cache_hits=sum(result.cached for result in results),
+        spent_usd=math.fsum(result.cost_usd for result in results if not result.cached),
+        results=results,
+    )
+
+
+def interval95(scores: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of a mean of scores in [0, 1]: Wilson (1927) when all are 0 or 1, else normal, clipped to [0, 1].
+
+    A single score strictly between 0 and 1 says nothing of its spread: (0, 1). Raises ValueError without scores.
+    """
+    n = len(scores)
+    if n == 0:
+        raise ValueError("a mean of no scores has no interval")
+    mean = math.fsum(scores) / n
+    if all(score in (0.0, 1.0) for score in scores):
+        centre = (mean + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+        half = Z95 / (1 + Z95**2 / n) * math.sqrt(mean * (1 - mean) / n + Z95**2 / (4 * n * n))
+    elif n == 1:
+        return 0.0, 1.0
+    else:
+        centre = mean
+        half = Z95 * math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / (n - 1) / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def lost(results: Sequence[ProblemResult]) -> str:
+    """The commonest reason for which results do not count, with how often; for messages."""
+    reasons = Counter(result.error or str(result.outcome) for result in results if result.outcome not in COUNTED)
+    if not reasons:
+        return "there were none"
+    reason, times = reasons.most_common(1)[0]
+    return f"{times} x {reason}"

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One SQLite file, safe for several processes of one machine that write at once and may be killed at any instant.
+
+WAL journal, a busy timeout, one immediate transaction a write. With synchronous=NORMAL a commit is in the operating
+system's hands when `write` returns: `kill -9` of any process loses nothing that was committed. What NORMAL may lose
+is the last commits before a power cut or a kernel crash (the file stays consistent); a search then pays for those
+again. WAL needs shared memory, so the file must lie on a local disk: processes on other machines, or a network file
+system, are not covered.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from aflow_env.errors import ConfigError, InfrastructureError
+
+BUSY_SECONDS = 60.0
+Value = str | int | float | bytes | None
+Row = tuple[Value, ...]
+
+
+class Database:
+    """A connection to a file of a known schema; it makes the file when there is none. Threads may share it.
+
+    `application_id` marks files as ours, `version` is the schema's (`PRAGMA user_version`), `schema` the statements
+    that create it. Raises ConfigError for a file that is not ours, is newer, or is not SQLite at all.
+    """
+
+    def __init__(self, path: Path, schema: Sequence[str], version: int, application_id: int) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"run_dir={path.parent}: cannot open {path.name} there ({error}); name a folder that can be written"
+            ) from error
+        try:
+            self._prepare(schema, version, application_id)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise ConfigError(
+                f"{path} is damaged or is not a SQLite file ({error}): restore a copy, or move it away to start afresh"
+            ) from error
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """All rows of a query. Raises InfrastructureError when the file cannot be read."""
+        with self._lock, self._explained():
+            return self._connection.execute(sql, arguments).fetchall()
+
+    def stream(self, sql: str, arguments: Sequence[Value] = ()) -> Iterator[Row]:
+        """The rows of a query one by one, for results too large to hold."""
+        with self._explained():
+            yield from self._connection.execute(sql, arguments)
+
+    @contextmanager
+    def write(self) -> Iterator["Writer"]:
+        """A transaction: everything in it is on file when the block ends, or nothing is. Raises InfrastructureError."""
+        with self._lock, self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Writer(self._connection)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection; the file is complete without this."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise InfrastructureError(
+                f"{self.path}: {error}; check the disk's space and that the file is whole"
+            ) from error
+
+    def _prepare(self, schema: Sequence[str], version: int, application_id: int) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        found = self._pragma("user_version")
+        if found > version:
+            raise ConfigError(
+                f"{self.path} has schema {found}, and this aflow_env knows schemas up to {version}: "
+                "upgrade aflow_env, or name another run_dir"
+            )
+        empty = not self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        if not empty and self._pragma("application_id") != application_id:
+            raise ConfigError(f"{self.path} is a SQLite file, but not of aflow_env: name another run_dir")
+        self._to_wal()
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if found < version:
+            self._create(schema, version, application_id)
+
+    def _create(self, schema: Sequence[str], version: int, application_id: int) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        if self._pragma("user_version") < version:  # else another process was quicker
+            for statement in schema:
+                self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA application_id = {application_id}")
+            self._connection.execute(f"PRAGMA user_version = {version}")
+        self._connection.execute("COMMIT")
+
+    def _to_wal(self) -> None:
+        """Switch to WAL; SQLite's busy timeout does not cover this, so two first openers have to take turns here."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+class Writer:
+    """What may be done within a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def run(self, sql: str, arguments: Sequence[Value] = ()) -> int:
+        """Execute one statement; how many rows it changed."""
+        return self._connection.execute(sql, arguments).rowcount
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Execute one statement for each row."""
+        self._connection.executemany(sql, rows)
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """All rows of a query, as of this transaction."""
+        return self._connection.execute(sql, arguments).fetchall()

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which node to expand next: AFlow's soft mix over a value c that fuses UCB with Q. Pure functions over numpy arrays.
+
+    P(i) = lambda/n + (1 - lambda) * softmax_i(alpha * 100 * (c_i - max c))      i over round 1 and the best others by c
+    c    = (1 - w) * UCB + w * Q,          UCB = clip(mean + c_ucb * sqrt(ln N / n_i), 0, 1)
+
+With w = 0 and c_ucb = 0 this is AFlow's own selection, operation by operation, so the probabilities agree to the last
+bit and the draw picks what `numpy.random.choice` would. AFlow's code has alpha=0.2, lambda=0.3; its paper has
+alpha=0.4, lambda=0.2. Ties are broken by the lower round, as AFlow's stable sort does. One quirk is AFlow's:
+`sample=1` still gives two candidates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator, RandomState
+from numpy.typing import NDArray
+
+from aflow_env.config import SelectionConfig
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+AFLOW_CODE = SelectionConfig(sample=4, alpha=0.2, lambda_=0.3, c_ucb=0.0)
+AFLOW_PAPER = SelectionConfig(sample=4, alpha=0.4, lambda_=0.2, c_ucb=0.0)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The node drawn and why: `rounds`, `probabilities`, `c`, `ucb`, `q` are parallel, candidates best first.
+
+    `q` is None when w = 0: nobody asked for it.
+    """
+
+    round: int
+    rounds: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    c: tuple[float, ...]
+    ucb: tuple[float, ...]
+    q: tuple[float, ...] | None
+
+
+def ucb(mean: Floats, visits: Ints, total: int, c: float) -> Floats:
+    """UCB1 of each node (Auer et al. 2002, with constant c), clipped to [0, 1], the range of scores and of Q.
+
+    `mean`: scores in [0, 1]; `visits`: n_i >= 1; `total`: N >= 1, the sum of all visits. c = 0 gives the mean.
+    """
+    bounds: Floats = np.clip(mean + c * np.sqrt(np.log(total) / visits), 0.0, 1.0)
+    return bounds
+
+
+def fuse(ucb: Floats, q: Floats | None, w: float) -> Floats:
+    """c = (1 - w) * UCB + w * Q. The side of weight 0 is not read at all, so w = 0 needs no Q.
+
+    Raises ValueError when w > 0 and a Q is missing (None or NaN): a silent 0 would pass for a belief.
+    """
+    if w == 0.0:
+        return ucb
+    if q is None or np.isnan(q).any():
+        raise ValueError(
+            f"aflow.rl_weight={w} but {'no' if q is None else 'not every'} node has a Q: ask the policy first"
+        )
+    return q if w == 1.0 else (1.0 - w) * ucb + w * q
+
+
+def candidates(c: Floats, sample: int, rounds: Ints | None = None) -> Ints:
+    """Positions of round 1 and of the best others by c, max(sample, 2) in all, best first, ties by the lower round.
+
+    `rounds`: the round of each position, 1, 2, ... when left out. Round 1 must be among them.
+    Linear in the number of nodes: a partition finds the cut, only the survivors are sorted.
+    """
+    rounds = np.arange(1, len(c) + 1) if rounds is None else rounds
+    first = np.flatnonzero(rounds == 1)
+    if len(first) != 1:
+        raise ValueError(f"selection needs round 1 exactly once, got it {len(first)} times among {len(c)} nodes")
+    others = max(sample, 2) - 1
+    if len(c) - 1 > others:
+        rest = c.copy()
+        rest[first] = -np.inf
+        cut = np.partition(rest, len(rest) - others)[len(rest) - others]
+        above = np.flatnonzero(rest > cut)
+        level = np.flatnonzero(rest == cut)
+        level = level[np.argsort(rounds[level], kind="stable")][: others - len(above)]
+        chosen = np.concatenate([first, above, level])
+    else:
+        chosen = np.arange(len(c))
+    ordered: Ints = chosen[np.lexsort((rounds[chosen], -c[chosen]))]
+    return ordered
+
+
+def mixed_probabilities(c: Floats, alpha: float, lambda_: float) -> Floats:
+    """AFlow's mix of uniform and softmax over scores in [0, 1] taken times 100; the operations in AFlow's order."""
+    if len(c) == 0:
+        raise ValueError("selection needs at least one candidate")
+    scores = c * 100
+    weights = np.exp(alpha * (scores - np.max(scores)))
+    mixed: Floats = lambda_ * np.full(len(c), 1.0 / len(c)) + (1 - lambda_) * (weights / np.sum(weights))
+    total = float(np.sum(mixed))
+    return mixed if np.isclose(total, 1.0) else mixed / total
+
+
+def draw(probabilities: Floats, uniform: float) -> int:
+    """The index that `numpy.random.choice(len(p), p=p)` returns when its uniform draw from [0, 1) is `uniform`."""
+    cdf = np.cumsum(probabilities)
+    return int(np.searchsorted(cdf / cdf[-1], uniform, side="right"))
+
+
+def select(
+    *,
+    rounds: Sequence[int] | Ints,
+    means: Floats,
+    visits: Ints,
+    q: Floats | None,
+    w: float,
+    config: SelectionConfig,
+    rng: Generator | RandomState,
+) -> Selection:
+    """Draw the node to expand; takes exactly one uniform draw from `rng`. All arrays are parallel, one entry a node.
+
+    `rounds` names each entry's round, in any order; `means` are scores in [0, 1]; `visits` count each node's
+    expansions, those in flight too, plus one. Raises ValueError for w > 0 without Q, and where round 1 is missing.
+    """
+    names = np.asarray(rounds, dtype=np.int64)
+    bounds = ucb(means, visits, int(visits.sum()), config.c_ucb)
+    c = fuse(bounds, q, w)
+    chosen = candidates(c, config.sample, names)
+    probabilities = mixed_probabilities(c[chosen], config.alpha, config.lambda_)
+    return Selection(
+        round=int(names[chosen[draw(probabilities, float(rng.random()))]]),
+        rounds=tuple(names[chosen].tolist()),
+        probabilities=tuple(probabilities.tolist()),
+        c=tuple(c[chosen].tolist()),
+        ucb=tuple(bounds[chosen].tolist()),
+        q=None if q is None or w == 0.0 else tuple(q[chosen].tolist()),
+    )
