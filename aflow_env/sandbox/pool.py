@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sandbox: runs workflows, Programmer's code and solutions against tests, each in a jailed child.
+
+A child is forked from a warm zygote, confined, and used for one job. The parent never imports, executes or unpickles
+anything that came from a model.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from aflow_env.sandbox.broker import Batch, Handler, _verdict
+from aflow_env.sandbox.limits import Limits, Run
+from aflow_env.sandbox.wire import JSON, FrameError, short, unpack
+from aflow_env.sandbox.worker import Child, Worker
+
+Mode = Literal["auto", "strict", "off"]
+
+
+class Program(Protocol):
+    """What the sandbox needs of a workflow: the texts of graph.py and prompt.py (aflow_env.workflow.program.Workflow)."""
+
+    @property
+    def graph(self) -> str: ...
+
+    @property
+    def prompts(self) -> str: ...
+
+
+class Sandbox:
+    """Jailed children for one event loop; use as an async context manager, which leaves no process and no file behind.
+
+    mode: "strict" raises ConfigError on entering when Landlock or seccomp is missing; "auto" does with what there is
+    (`layers` says what); "off" confines nothing but resources, and warns. workers: how many workflows, and besides
+    how many code or test runs, go on at a time. concurrency: problems of one workflow side by side.
+    """
+
+    def __init__(
+        self, mode: Mode = "auto", limits: Limits | None = None, workers: int = 2, concurrency: int = 16
+    ) -> None:
+        self.mode = mode
+        self.limits = limits or Limits()
+        self.layers: tuple[str, ...] = ()
+        self._concurrency = concurrency
+        self._workflows = asyncio.Semaphore(workers)
+        self._codes = asyncio.Semaphore(workers)
+        self._idle: list[Worker] = []
+        self._all: set[Worker] = set()
+
+    async def __aenter__(self) -> Self:
+        async with self._worker():
+            return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(worker.close() for worker in self._all))
+        self._all.clear()
+        self._idle.clear()
+
+    async def run_workflow(
+        self, workflow: Program, calls: Sequence[dict[str, JSON]], handle: Handler
+    ) -> list[Run | BaseException]:
+        """Call the workflow with each of the keyword arguments in `calls`; operator calls go to `handle`.
+
+        One result a call, in order: a Run (`value` is the answer as text), or the InfrastructureError or BudgetExhausted
+        with which the handler ended that problem. A WorkflowError of the handler becomes an exception of the operator
+        call in the workflow; any other exception of the handler is raised here.
+        """
+        job: dict[str, JSON] = {
+            "kind": "workflow",
+            "graph": workflow.graph,
+            "prompts": workflow.prompts,
+            "cap": self.limits.output_bytes,
+            "step_seconds": self.limits.cpu_seconds,
+        }
+        cpu = self.limits.cpu_seconds * (len(calls) + 1)
+        async with self._workflows, self._worker() as worker:
+
+            async def launch(on_line: Callable[[bytes | None], None]) -> Child:
+                return await worker.launch(self._limits(cpu), on_line, self.limits.output_bytes)
+
+            return await Batch(launch, job, handle, self.limits, self._concurrency).run(calls)
+
+    async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> Run:
+        """Execute `code` and call `function(*arguments)` in it within `seconds`; `value` is the result's text, cut."""
+        job = {"kind": "code", "code": code, "function": function, "arguments": arguments}
+        return await self._run_once(job, seconds)
+
+    async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> Run:
+        """Execute `solution`, then `tests`, then its `check(candidate)` if it defines one; `ok` when all passed."""
+        job = {"kind": "tests", "solution": solution, "tests": tests, "entry_point": entry_point}
+        return await self._run_once(job, seconds)
+
+    async def _run_once(self, job: dict[str, JSON], seconds: float) -> Run:
+        frames: list[bytes | None] = []
+        async with self._codes, self._worker() as worker:
+            began = time.monotonic()
+            child = await worker.launch(self._limits(int(seconds) + 1), frames.append, self.limits.output_bytes)
+            child.send({**job, "cap": self.limits.output_bytes})
+            expired = False
+            try:
+                async with asyncio.timeout(seconds):
+                    ended = await child.ended()
+            except TimeoutError:
+                expired = True
+                child.kill()
+                ended = await child.ended()
+            taken = time.monotonic() - began
+        if expired:
+            return Run("timeout", None, f"more than {seconds:g} s", taken)
+        if not frames:
+            outcome, error = _verdict(ended, self.limits)
+            return Run(outcome, None, error, taken)
+        try:
+            frame = unpack(frames[0] or b"")
+        except FrameError as error:
+            return Run("violation", None, f"broker: {error}", taken)
+        if frame.get("outcome") == "ok":
+            return Run("ok", frame.get("value"), "", taken)
+        return Run(
+            "violation" if frame.get("outcome") == "violation" else "crash", None, short(frame.get("error")), taken
+        )
+
+    def _limits(self, cpu_seconds: int) -> dict[str, Any]:
+        mb = 1 << 20
+        return {
+            "disk_bytes": self.limits.disk_mb * mb,
+            "rlimits": {
+                "RLIMIT_AS": self.limits.memory_mb * mb,
+                "RLIMIT_CPU": cpu_seconds,
+                "RLIMIT_FSIZE": self.limits.disk_mb * mb,
+                "RLIMIT_NOFILE": 64,
+                "RLIMIT_CORE": 0,
+            },
+        }
+
+    @contextlib.asynccontextmanager
+    async def _worker(self) -> AsyncIterator[Worker]:
+        """An idle zygote, or a new one. One that was interrupted in its job is not used again."""
+        worker = self._idle.pop() if self._idle else await Worker.start()
+        self._all.add(worker)
+        try:
+            yield worker
+        except BaseException:
+            self._all.discard(worker)
+            await worker.close()
+            raise
+        self._idle.append(worker)

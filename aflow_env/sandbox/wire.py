@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frames that cross the line between parent and child: one JSON object a line, UTF-8, size-capped, never pickle.
+
+Standard library only: the child loads this file too. `unpack` trusts nothing: whatever bytes it is given, it returns a
+plain dictionary that can be encoded again, or raises `FrameError`.
+"""
+
+import json
+from typing import Any, NoReturn
+
+JSON = Any
+"""A value that JSON can hold: None, bool, int, float, str, list, dict with string keys."""
+
+MAX_DIGITS = 300
+"""The longest integer that a frame may spell out; more would make the parent's arithmetic the child's to spend."""
+
+
+class FrameError(ValueError):
+    """The bytes are no frame: not UTF-8, not JSON, not an object, too large, or not encodable again."""
+
+
+def pack(frame: dict[str, JSON]) -> bytes:
+    """One line for `frame`. Values that JSON lacks become their `str`; NaN and infinities raise ValueError."""
+    text = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def unpack(line: bytes) -> dict[str, JSON]:
+    """The frame on a line; raises `FrameError` and nothing else."""
+    try:
+        frame = json.loads(line.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
+        if b"\\u" in line:
+            # An escaped lone surrogate parses, and would break whatever writes the text down later.
+            json.dumps(frame, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"not a frame: {type(error).__name__}") from None
+    if not isinstance(frame, dict):
+        raise FrameError(f"not a frame: {type(frame).__name__} instead of an object")
+    return frame
+
+
+def short(text: object, limit: int = 300) -> str:
+    """One printable line of at most `limit` characters, for error texts that untrusted code may have chosen."""
+    line = " ".join(str(text)[: 4 * limit].split())
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise FrameError(f"not a frame: {constant}")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise FrameError("not a frame: an integer of too many digits")
+    return int(digits)
