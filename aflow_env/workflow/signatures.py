@@ -17,13 +17,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 MAX_CHARS = 200_000  # of one argument: far beyond any prompt, far below trouble
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+def as_text(value: object) -> str:
+    """A JSON value as text that can be sent: half surrogate pairs become question marks."""
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
-Text = Annotated[str, BeforeValidator(_as_text), Field(max_length=MAX_CHARS)]
+Text = Annotated[str, BeforeValidator(as_text), Field(max_length=MAX_CHARS)]
 Solutions = Annotated[list[Text], Field(min_length=1, max_length=26)]  # a letter each
 
 

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the ten operators do. They run in the parent; the workflow in the sandbox holds stubs that call `call_operator`.
+
+Each operator turns its typed arguments into a few completions (`ask`) and code runs (`run_code`) and returns AFlow's
+keys. A reply that does not hold what was asked for has a defined result, stated at the operator; only the arguments
+can be wrong (OperatorArgumentError). Errors of `ask` and `run_code` themselves pass through. Thinking before a
+`</think>` is cut.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from aflow_env.errors import WorkflowError
+from aflow_env.workflow import signatures as s
+from aflow_env.workflow.parsing import extract_code, fields, letter_index
+
+PROGRAM_TRIES = 3
+PROGRAM_SECONDS = 10.0
+TEST_SECONDS = 15.0
+VOTES = 5  # of MdEnsemble, as in AFlow
+MAX_REPORT = 2_000  # characters of an error that are fed back
+
+
+class OperatorArgumentError(WorkflowError):
+    """The workflow called an operator with wrong arguments; the text names them."""
+
+
+@dataclass(frozen=True)
+class AskOptions:
+    """What a call may set for itself; None leaves the executor's setting."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    system: str | None = None
+
+
+@dataclass(frozen=True)
+class CodeResult:
+    """What became of a code run: `value` when the outcome is "ok", else `error`."""
+
+    outcome: Literal["ok", "timeout", "crash", "violation"]
+    value: JsonValue = None
+    error: str = ""
+
+
+Ask = Callable[[str, AskOptions], Awaitable[str]]
+RunCode = Callable[[str, str, list[JsonValue], float], Awaitable[CodeResult]]  # code, function, arguments, seconds
+
+
+@dataclass(frozen=True)
+class OperatorContext:
+    """What an operator may reach: completions, confined code runs, the problem's public tests (never hidden ones)."""
+
+    ask: Ask
+    run_code: RunCode
+    public_tests: tuple[str, ...] = ()
+    entry_point: str | None = None
+
+
+Call = TypeVar("Call", bound=s.Signature)
+
+
+@dataclass(frozen=True)
+class OperatorSpec(Generic[Call]):
+    """An operator: its typed interface and its behaviour."""
+
+    signature: type[Call]
+    behaviour: Callable[[Call, OperatorContext], Awaitable[s.Reply]]
+
+    @property
+    def name(self) -> str:
+        return self.signature.__name__
+
+    @property
+    def attribute(self) -> str:
+        return self.signature.attribute()
+
+    @property
+    def description(self) -> str:
+        return f"{self.signature.description()} {self.signature.interface()}"
+
+    async def run(self, context: OperatorContext, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The reply under AFlow's keys; raises OperatorArgumentError for arguments that do not fit the signature."""
+        try:
+            call = self.signature.model_validate(arguments)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise OperatorArgumentError(f"{self.name}({place[:60]!a}): {first['msg']}") from None
+        return (await self.behaviour(call, context)).model_dump()
+
+
+async def call_operator(
+    name: str, arguments: Mapping[str, JsonValue], context: OperatorContext
+) -> dict[str, JsonValue]:
+    """Runs one operator; raises OperatorArgumentError for an unknown name or wrong arguments."""
+    if name not in OPERATORS:
+        raise OperatorArgumentError(f"there is no operator {name[:40]!a}: use one of {', '.join(OPERATORS)}")
+    return await OPERATORS[name].run(context, arguments)
+
+
+async def _custom(call: s.Custom, context: OperatorContext) -> s.Response:
+    """The whole reply; empty when it is empty."""
+    gap = "\n" if call.instruction and not call.instruction[-1].isspace() else ""
+    return s.Response(response=await _ask(context, f"{call.instruction}{gap}{call.input}"))
+
+
+async def _answer_generate(call: s.AnswerGenerate, context: OperatorContext) -> s.ThoughtAnswer:
+    """Without <answer> the whole reply is the answer; without <thought> the thought is empty."""
+    task = "Think step by step in <thought>...</thought>, then give only the final answer in <answer>...</answer>."
+    reply = await _ask(context, _prompt(task, problem=call.input))
+    found = fields(reply, "thought", "answer")
+    return s.ThoughtAnswer(thought=found.get("thought", ""), answer=found.get("answer", reply))
+
+
+async def _custom_code_generate(call: s.CustomCodeGenerate, context: OperatorContext) -> s.Response:
+    """The code of the reply, see `extract_code`; empty when the reply is empty."""
+    task = (
+        f"{call.instruction}\nWrite Python code that defines `{call.entry_point}`. Put all of it in <code>...</code>."
+    )
+    reply = await _ask(context, _prompt(task.strip(), problem=call.problem))
+    return s.Response(response=extract_code(reply, call.entry_point))
+
+
+async def _sc_ensemble(call: s.ScEnsemble, context: OperatorContext) -> s.Response:
+    """No call when the solutions agree; without one readable letter the most frequent solution (first on ties)."""
+    if len(set(map(_plain, call.solutions))) == 1:
+        return s.Response(response=call.solutions[0])
+    task = (
+        "Several solutions are given. Find the answer that most of them agree on and choose a solution that states it. "
+        "Reply with its letter alone in <solution_letter>...</solution_letter>."
+    )
+    reply = await _ask(context, _prompt(task, problem=call.problem, solutions=_lettered(call.solutions)))
+    chosen = letter_index(reply, len(call.solutions))
+    return s.Response(response=_most_frequent(call.solutions) if chosen is None else call.solutions[chosen])
+
+
+async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Solution:
+    """Unreadable votes do not count; without any, the most frequent solution. The arguments determine the shuffles."""
+    if len(set(map(_plain, call.solutions))) == 1:
+        return s.Solution(solution=call.solutions[0])
+    task = (
+        "Several solutions are given. Judge each for correctness and completeness and choose the best. "
+        "Reply with its letter alone in <solution_letter>...</solution_letter>."
+    )
+    votes: Counter[int] = Counter()
+    for vote in range(VOTES):
+        order = list(range(len(call.solutions)))
+        Random(f"{vote} {call.solutions}").shuffle(order)
+        shuffled = _lettered([call.solutions[index] for index in order])
+        chosen = letter_index(await _ask(context, _prompt(task, problem=call.problem, solutions=shuffled)), len(order))
+        if chosen is not None:
+            votes[order[chosen]] += 1
+    best = min(votes, key=lambda index: (-votes[index], index), default=None)
+    return s.Solution(solution=_most_frequent(call.solutions) if best is None else call.solutions[best])
+
+
+async def _programmer(call: s.Programmer, context: OperatorContext) -> s.Program:
+    """After PROGRAM_TRIES failures the last code, and an output that begins with "Error:"."""
+    task = (
+        "Write a Python function solve() without arguments that computes the answer and returns it. "
+        "Use the standard library only; do not read input. Put all of the code in <code>...</code>."
+    )
+    given = {"problem": call.problem, "analysis": call.analysis}
+    code = output = ""
+    for _ in range(PROGRAM_TRIES):
+        code = extract_code(await _ask(context, _prompt(task, **given)), "solve")
+        if code:
+            result = await context.run_code(code, "solve", [], PROGRAM_SECONDS)
+            if result.outcome == "ok" and result.value not in (None, "None"):
+                return s.Program(code=code, output=s.as_text(result.value))
+            why = "solve() returned None" if result.outcome == "ok" else f"{result.outcome}: {result.error}"
+        else:
+            why = "there was no code in the reply"
+        output = f"Error: {why}"[:MAX_REPORT]
+        given |= {"failed_code": code, "error": output}
+    return s.Program(code=code, output=output)
+
+
+async def _test(call: s.Test, context: OperatorContext) -> s.TestReply:
+    """Without public tests: whether the code runs and defines the entry point. An empty repair changes nothing."""
+    task = (
+        "The solution fails its tests. Explain the error briefly, then write the corrected solution, complete, "
+        "in <code>...</code>."
+    )
+    entry_point = context.entry_point or call.entry_point
+    solution = extract_code(call.solution, entry_point)
+    for _ in range(call.test_loop):
+        failure = await _failure(solution, entry_point, context)
+        if not failure:
+            return s.TestReply(result=True, solution=solution)
+        reply = await _ask(context, _prompt(task, problem=call.problem, solution=solution, test_result=failure))
+        solution = extract_code(reply, entry_point) or solution
+    return s.TestReply(result=not await _failure(solution, entry_point, context), solution=solution)
+
+
+async def _format(call: s.Format, context: OperatorContext) -> s.Solution:
+    """Without <answer> the whole reply; an empty one leaves the solution as it was."""
+    task = "Give only the final answer of the solution, in the form that the problem asks for, in <answer>...</answer>."
+    reply = await _ask(context, _prompt(task, problem=call.problem, solution=call.solution))
+    return s.Solution(solution=fields(reply, "answer").get("answer", reply) or call.solution)
+
+
+async def _review(call: s.Review, context: OperatorContext) -> s.Verdict:
+    """Without a readable verdict it is False; without <feedback> the feedback is the whole reply."""
+    task = (
+        "Review the solution critically. Write <review_result>True</review_result> if it is right, else "
+        "<review_result>False</review_result>, and what to improve in <feedback>...</feedback>."
+    )
+    reply = await _ask(context, _prompt(task, problem=call.problem, solution=call.solution))
+    found = fields(reply, "review_result", "feedback")
+    accepted = found.get("review_result", "").strip(" .*`'\"").lower() in ("true", "yes", "correct")
+    return s.Verdict(review_result=accepted, feedback=found.get("feedback", reply))
+
+
+async def _revise(call: s.Revise, context: OperatorContext) -> s.Solution:
+    """Without <solution> the whole reply; an empty one leaves the solution as it was."""
+    task = "Rewrite the solution according to the feedback. Put the whole new solution in <solution>...</solution>."
+    given = {"problem": call.problem, "solution": call.solution, "feedback": call.feedback}
+    reply = await _ask(context, _prompt(task, **given))
+    return s.Solution(solution=fields(reply, "solution").get("solution", reply) or call.solution)
+
+
+OPERATORS: dict[str, OperatorSpec[Any]] = {
+    "Custom": OperatorSpec(s.Custom, _custom),
+    "AnswerGenerate": OperatorSpec(s.AnswerGenerate, _answer_generate),
+    "CustomCodeGenerate": OperatorSpec(s.CustomCodeGenerate, _custom_code_generate),
+    "ScEnsemble": OperatorSpec(s.ScEnsemble, _sc_ensemble),
+    "MdEnsemble": OperatorSpec(s.MdEnsemble, _md_ensemble),
+    "Programmer": OperatorSpec(s.Programmer, _programmer),
+    "Test": OperatorSpec(s.Test, _test),
+    "Format": OperatorSpec(s.Format, _format),
+    "Review": OperatorSpec(s.Review, _review),
+    "Revise": OperatorSpec(s.Revise, _revise),
+}
+
+# Runs beside the solution: each public test in its own copy of the solution's names; a check that it defines is called.
+# Three failures are enough to learn from.
+_HARNESS = """
+
+def run_public_tests(tests, entry_point):
+    import json
+    if entry_point not in globals():
+        return json.dumps(["the code does not define " + entry_point])
+    failures = []
+    for test in tests:
+        if len(failures) == 3:
+            break
+        scope = dict(globals(), candidate=globals()[entry_point])
+        check = scope.pop("check", None)
+        try:
+            exec(test, scope)
+            if "check" in scope:
+                scope["check"](scope["candidate"])
+        except (Exception, SystemExit) as error:
+            failures.append(test[:600] + "\\n" + type(error).__name__ + ": " + str(error)[:200])
+    return json.dumps(failures)
+"""
+
+
+async def _failure(solution: str, entry_point: str, context: OperatorContext) -> str:
+    """What fails of the public tests, cut to MAX_REPORT; empty when nothing does."""
+    arguments: list[JsonValue] = [list(context.public_tests), entry_point]
+    result = await context.run_code(solution + _HARNESS, "run_public_tests", arguments, TEST_SECONDS)
+    if result.outcome != "ok":
+        return f"{result.outcome}: {result.error}"[:MAX_REPORT]
+    try:
+        failures = json.loads(str(result.value))
+    except (ValueError, RecursionError):
+        return "the solution disturbs its own tests"
+    return "\n\n".join(map(str, failures))[:MAX_REPORT] if isinstance(failures, list) else str(failures)[:MAX_REPORT]
+
+
+async def _ask(context: OperatorContext, prompt: str) -> str:
+    reply = await context.ask(prompt, AskOptions())
+    return reply.rpartition("</think>")[2].strip()
+
+
+def _prompt(task: str, **given: str) -> str:
+    """What is given, each in its own tag, then the task."""
+    return "\n".join([*(f"<{name}>\n{text}\n</{name}>" for name, text in given.items()), task])
+
+
+def _lettered(solutions: list[str]) -> str:
+    return "\n\n".join(f"{chr(ord('A') + index)}:\n{solution}" for index, solution in enumerate(solutions))
+
+
+def _plain(solution: str) -> str:
+    return " ".join(solution.lower().split())
+
+
+def _most_frequent(solutions: list[str]) -> str:
+    counts = Counter(map(_plain, solutions))
+    return max(solutions, key=lambda solution: counts[_plain(solution)])
