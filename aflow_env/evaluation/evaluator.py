@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A workflow on problems: what is stored is looked up, the rest is run in the sandbox, scored, stored and then used.
+
+The workflow runs in a jailed child; its operator calls come here, where the executor's client is (attempt.py). A
+failure of the world ends a problem without a score; too many of them end the evaluation.
+
+Two evaluations of one workflow in this process take turns, so the second finds everything stored. Two processes may
+both run it; then the first to store a result wins, and both use that one. They may pay twice, unless the client
+records completions.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from aflow_env.config import LLMConfig
+from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
+from aflow_env.evaluation.attempt import Attempt
+from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult, lost, summarise
+from aflow_env.llm.client import LLMClient, LLMError
+from aflow_env.sandbox.limits import Run
+from aflow_env.sandbox.pool import Sandbox
+from aflow_env.tasks.base import Problem, Task
+from aflow_env.workflow.operators import CodeResult, call_operator
+from aflow_env.workflow.program import Workflow
+
+__all__ = ["COUNTED", "Evaluation", "EvaluationCache", "Evaluator", "Outcome", "ProblemResult"]
+
+JSON = Any
+Key = tuple[str, int]
+
+ANSWER_CHARACTERS = 2000  # of an answer that are kept; scoring sees all of it
+
+
+class EvaluationCache(Protocol):
+    """Where results are kept by workflow digest, executor key and (problem digest, repeat). `Store` is one."""
+
+    def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> dict[Key, ProblemResult]:
+        """The stored results among these, marked as cached."""
+        ...
+
+    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
+        """Keep results that are not kept yet; those that do not count are never kept."""
+        ...
+
+
+class Evaluator:
+    """Evaluates workflows of one task under one executor. Any number of evaluations may go on at a time.
+
+    `settings` is whatever else decides a result, as JSON: the task's options, the landscape of a simulated executor,
+    ... It enters the key of stored results with the executor's settings, the sandbox's limits and, for a simulated
+    executor, `seed`. `infrastructure_limit`: the largest share of an evaluation's runs, in [0, 1], that may be lost
+    to failures of the world.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        client: LLMClient,
+        config: LLMConfig,
+        sandbox: Sandbox,
+        cache: EvaluationCache | None = None,
+        *,
+        seed: int = 0,
+        settings: JSON = None,
+        infrastructure_limit: float = 0.2,
+    ) -> None:
+        self._task = task
+        self._client = client
+        self._config = config
+        self._sandbox = sandbox
+        self._cache = cache
+        self._seed = seed
+        self._settings = settings
+        self._infrastructure_limit = infrastructure_limit
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    def executor_key(self, version: str = "") -> str:
+        """16 hex digits over everything but workflow, problem and repeat that decides a result."""
+        config = self._config
+        parts = {
+            "executor": [config.kind, config.model, config.temperature, config.max_tokens, config.landscape],
+            "seed": self._seed if config.kind == "simulated" else None,
+            "task": self._task.spec.name,
+            "limits": asdict(self._sandbox.limits),
+            "settings": self._settings,
+            "version": version,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    async def evaluate(
+        self, workflow: Workflow, problems: Sequence[Problem], repeats: int = 1, version: str = ""
+    ) -> Evaluation:
+        """Run the workflow `repeats` times on each problem, or take what is stored; results in that order.
+
+        `version` names the executor's weights where they change (a policy in training). Everything that was run is
+        stored before this returns or raises. Raises InfrastructureError when no run counts, when more than the
+        permitted share was lost to the world, or when the executor refuses every call (no key, no money left);
+        BudgetExhausted when the budget ended before any run counted. An evaluation that the budget cut short says so
+        (`complete` is False).
+        """
+        if not problems or repeats < 1:
+            raise ValueError(f"an evaluation needs problems and repeats, not {len(problems)} and {repeats}")
+        executor_key = self.executor_key(version)
+        attempts = [Attempt(problem, problem.digest, repeat) for repeat in range(repeats) for problem in problems]
+        turn = self._turns.setdefault((workflow.digest, executor_key), asyncio.Lock())
+        async with turn:
+            results = await self._results(workflow, executor_key, attempts)
+        self._judge(results, fatal=any(attempt.fatal for attempt in attempts))
+        return summarise(workflow.digest, executor_key, results)
+
+    async def _results(
+        self, workflow: Workflow, executor_key: str, attempts: Sequence[Attempt]
+    ) -> tuple[ProblemResult, ...]:
+        """One result an attempt, in order, from the cache or else run and put there."""
+        keys = [attempt.key for attempt in attempts]
+        known = self._cache.get_many(workflow.digest, executor_key, keys) if self._cache else {}
+        missing = [attempt for attempt in attempts if attempt.key not in known]
+        if missing:
+            fresh = await self._run(workflow, missing)
+            if self._cache:
+                self._cache.put_many(workflow.digest, executor_key, fresh)
+                stored = self._cache.get_many(workflow.digest, executor_key, keys)
+                fresh = [_stored(result, stored) for result in fresh]
+            known |= {(result.problem_digest, result.repeat): result for result in fresh}
+        return tuple(known[attempt.key]._replace(problem_id=attempt.problem.id) for attempt in attempts)
+
+    async def _run(self, workflow: Workflow, attempts: Sequence[Attempt]) -> list[ProblemResult]:
+        contexts = [attempt.context(self._client, self._config, self._run_code) for attempt in attempts]
+
+        async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
+            before = attempts[index].cost_usd
+            result = await call_operator(operator, arguments, contexts[index])
+            return {"result": result, "cost_usd": attempts[index].cost_usd - before}
+
+        calls = [self._arguments(attempt.problem) for attempt in attempts]
+        runs = await self._sandbox.run_workflow(workflow, calls, handle)
+        return list(await asyncio.gather(*map(self._score, attempts, runs)))
+
+    def _arguments(self, problem: Problem) -> dict[str, JSON]:
+        arguments: dict[str, JSON] = {"problem": problem.prompt}
+        return arguments | {"entry_point": problem.entry_point} if self._task.spec.entry_point else arguments
+
+    async def _run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> CodeResult:
+        run = await self._sandbox.run_code(code, function, arguments, seconds)
+        return CodeResult(run.outcome, run.value, run.error)
+
+    async def _score(self, attempt: Attempt, run: Run | BaseException) -> ProblemResult:
+        """What became of one call of the workflow. A bug of ours, or a cancellation, is raised."""
+        try:
+            if isinstance(run, BaseException):
+                raise run
+            if run.outcome != "ok":
+                return attempt.result(Outcome(run.outcome), run.seconds, error=run.error)
+            output = str(run.value)
+            score = await self._task.score(attempt.problem, output, self._sandbox.run_tests)
+        except WorkflowError as error:
+            return attempt.result(Outcome.CRASH, error=str(error))
+        except BudgetExhausted as error:
+            return attempt.result(Outcome.BUDGET, error=str(error))
+        except InfrastructureError as error:
+            attempt.fatal = isinstance(error, LLMError) and error.fatal
+            return attempt.result(Outcome.LLM_ERROR, error=str(error))
+        outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
+        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output))
+
+    def _judge(self, results: Sequence[ProblemResult], fatal: bool) -> None:
+        """Raise unless these results may become a score."""
+        failed = [result for result in results if result.outcome == Outcome.LLM_ERROR]
+        share = len(failed) / len(results)
+        if share > self._infrastructure_limit or fatal:
+            raise InfrastructureError(
+                f"{len(failed)} of {len(results)} runs were lost to failures of the executor or the machine (at most "
+                f"{self._infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
+            )
+        if all(result.outcome not in COUNTED for result in results) and len(failed) < len(results):
+            raise BudgetExhausted(lost([result for result in results if result.outcome == Outcome.BUDGET]))
+
+
+def _stored(result: ProblemResult, stored: Mapping[Key, ProblemResult]) -> ProblemResult:
+    """The result that the cache holds, in case another process was quicker; it was paid for here all the same."""
+    first = stored.get((result.problem_digest, result.repeat), result)
+    return first._replace(cached=False)
+
+
+def _cut(text: str) -> str:
+    """The beginning and the end of a long text."""
+    half = ANSWER_CHARACTERS // 2
+    return text if len(text) <= ANSWER_CHARACTERS else f"{text[:half]} [...] {text[-half:]}"
