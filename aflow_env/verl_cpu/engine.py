@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""verl's FSDP2 engine on a CPU: its registration, and the process group that it can open."""
+"""verl's FSDP2 engine and its vLLM rollout on a CPU: their registrations, and a process group that can be opened."""
 
+from collections.abc import Callable
 from types import ModuleType
 
 from aflow_env.verl_cpu.versions import require_known
@@ -25,12 +26,12 @@ def use_gloo_alone(distributed: ModuleType) -> None:
     refuses a device that is named twice.
     """
     require_known("verl")
-    initialize = distributed.initialize_global_process_group_ray
+    initialize: Callable[..., None] = distributed.initialize_global_process_group_ray
 
     def initialize_with_gloo(timeout_second: int | None = None, backend: str | None = None) -> None:
         initialize(timeout_second=timeout_second, backend=backend or "cpu:gloo")
 
-    distributed.initialize_global_process_group_ray = initialize_with_gloo
+    distributed.initialize_global_process_group_ray = initialize_with_gloo  # type: ignore[attr-defined]
 
 
 def register_rollout(replica: ModuleType) -> None:

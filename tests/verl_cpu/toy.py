@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A random two-layer Qwen2 with a byte-level tokenizer, a few prompts and a trivial reward: a run of real verl in seconds.
+"""A random two-layer Qwen2 with a byte-level tokenizer, prompts and a trivial reward: real verl runs on it in seconds.
 
 `python -m tests.verl_cpu.toy DIR` writes all of it into DIR.
 """
