@@ -14,8 +14,8 @@ from torch import Tensor
 from aflow_env.rl.rows import group_sum
 
 SIZE_BINS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, None))
-NO_SIGNAL = 1e-9
-"""An advantage below this is no signal; sums in float64 leave far less behind for equal rewards below 1e6."""
+NO_SIGNAL = 1e-7
+"""An advantage below this is no signal: equal float64 scores leave about 1e-16, or 1e-10 after division by 1e-6."""
 
 
 def similarity_groups(
@@ -59,7 +59,7 @@ def group_metrics(anchor_M: Tensor, uid_M: Tensor, advantage_M: Tensor) -> dict[
         return {}
     size_all = group_sum(torch.ones_like(anchor_M), anchor_M)
     size_G = size_all[size_all > 0]  # Cluster names are not dense.
-    rows_G = size_G / size_G.sum()
+    rows_G = size_G.double() / size_G.sum()
     metrics = {
         "singleton_anchor_fraction": (size_G == 1).double().mean().item(),
         "singleton_row_fraction": rows_G[size_G == 1].sum().item(),

@@ -127,7 +127,7 @@ def loop_hgpo(batch: GigpoRows, config: HgpoConfig) -> torch.Tensor:
             levels[i].append((len(name) - 1, value / scale))
     advantages = torch.zeros(batch.response_mask.shape)
     for i, items in levels.items():
-        items = [(k, value) for k, value in items if abs(value) > 1e-9]
+        items = [(k, value) for k, value in items if abs(value) > 1e-7]
         weights = [(k + 1.0) ** config.level_alpha for k, _ in items]
         total = sum(w * value for w, (_, value) in zip(weights, items, strict=True)) / (sum(weights) + 1e-6)
         advantages[i] = total * batch.response_mask[i]
