@@ -52,9 +52,9 @@ class Evaluator:
     """Evaluates workflows of one task under one executor. Any number of evaluations may go on at a time.
 
     `settings` is whatever else decides a result, as JSON: the task's options, the landscape of a simulated executor,
-    ... It enters the key of stored results with the executor's settings, the sandbox's limits and, for a simulated
-    executor, `seed`. `infrastructure_limit`: the largest share of an evaluation's runs, in [0, 1], that may be lost
-    to failures of the world.
+    ... It enters the key of stored results with the executor's settings, `seed` and the sandbox's limits.
+    `infrastructure_limit`: the largest share of an evaluation's runs, in [0, 1], that may be lost to failures of the
+    world.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Evaluator:
         config = self._config
         parts = {
             "executor": [config.kind, config.model, config.temperature, config.max_tokens, config.landscape],
-            "seed": self._seed if config.kind == "simulated" else None,
+            "seed": self._seed,
             "task": self._task.spec.name,
             "limits": asdict(self._sandbox.limits),
             "settings": self._settings,

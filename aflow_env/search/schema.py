@@ -48,7 +48,8 @@ SCHEMA = (
     ) WITHOUT ROWID""",
     """CREATE TABLE completions (
         key TEXT PRIMARY KEY, model TEXT NOT NULL, request TEXT NOT NULL, response TEXT NOT NULL,
-        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL
+        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL,
+        time REAL NOT NULL
     )""",
     """CREATE TABLE events (
         id INTEGER PRIMARY KEY, time REAL NOT NULL, session TEXT, kind TEXT NOT NULL, data TEXT NOT NULL

@@ -9,22 +9,22 @@ at a time.
 
 import hashlib
 import json
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from aflow_env.errors import InfrastructureError
-from aflow_env.evaluation.results import COUNTED, ProblemResult
+from aflow_env.evaluation.results import ProblemResult
 from aflow_env.search import records
 from aflow_env.search.database import Database, Row, Value, Writer
 from aflow_env.search.experience import Entry, choose
+from aflow_env.search.paid import Paid, note
 from aflow_env.search.records import JSON, Told
 from aflow_env.search.schema import APPLICATION_ID, SCHEMA, VERSION
 from aflow_env.search.tree import Node
 
-_RESULT = ", ".join(records.RESULT_COLUMNS)
 _TOLD = ", ".join((*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS))
 _SCAN = 400  # rows looked at for the experience of one workflow; many sessions try the same edits, and few are distinct
 
@@ -41,7 +41,7 @@ class SessionKey:
     @property
     def id(self) -> str:
         """The primary key in the store."""
-        return f"{self.problem}/{self.seed}/{self.step}/{self.session}"
+        return f"{self.problem}/{self.seed}/{self.step}/{quote(self.session, safe='')}"
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class StoredSession:
     state: JSON = None
 
 
-class Store:
-    """One run's file. Implements the evaluator's EvaluationCache and the LLM room's completion log."""
+class Store(Paid):
+    """One run's file; also the evaluator's EvaluationCache and the LLM room's CompletionLog."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the file. Raises ConfigError for one of a newer schema, of another program, or not SQLite."""
         self.path = path
-        self._database = Database(path, SCHEMA, VERSION, APPLICATION_ID)
+        super().__init__(Database(path, SCHEMA, VERSION, APPLICATION_ID))
 
     def close(self) -> None:
         """Close the connection; nothing is pending."""
@@ -78,7 +78,17 @@ class Store:
                 "INSERT OR IGNORE INTO sessions (id, problem, seed, step, session, task) VALUES (?, ?, ?, ?, ?, ?)",
                 (key.id, key.problem, key.seed, key.step, key.session, task),
             )
-            state = str(_one(writer, "SELECT state FROM sessions WHERE id = ?", key.id)[0])
+        return self.session(key)
+
+    def sessions(self) -> dict[SessionKey, str]:
+        """All sessions, with their tasks, by step and name."""
+        rows = self._database.read("SELECT problem, seed, session, step, task FROM sessions ORDER BY step, id")
+        plain: list[JSON] = list(rows)
+        return {SessionKey(*row[:4]): row[4] for row in plain}
+
+    def session(self, key: SessionKey) -> StoredSession:
+        """What was told of an open session. Raises ValueError for one that was never opened."""
+        state = str(_one(self._database, "SELECT state FROM sessions WHERE id = ?", key.id)[0])
         names = (*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS, "payload", "graph", "prompts")
         sql = (
             "SELECT " + ", ".join("nodes.digest" if name == "digest" else name for name in names) + " FROM nodes "
@@ -146,35 +156,12 @@ class Store:
         tried: list[JSON] = sorted(rows, key=lambda row: row[:3])
         return choose([Entry(*row[3:]) for row in tried], limit)
 
-    # -- evaluations (EvaluationCache) ---------------------------------------------------------------------------------
-
-    def get_many(
-        self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]
-    ) -> dict[tuple[str, int], ProblemResult]:
-        """The stored results among (problem digest, repeat) keys, marked as cached. One query."""
-        wanted = set(keys)
-        sql = f"SELECT {_RESULT} FROM evaluations WHERE digest = ? AND executor_key = ?"
-        found = map(records.result_of, self._database.read(sql, (digest, executor_key)))
-        return {key: result for result in found if (key := (result.problem_digest, result.repeat)) in wanted}
-
-    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
-        """Store results in one transaction; one that does not count (llm_error, budget) becomes an event instead."""
-        with self._database.write() as writer:
-            writer.run_many(
-                f"INSERT OR IGNORE INTO evaluations (digest, executor_key, {_RESULT}) VALUES (?, ?, {_marks(_RESULT)})",
-                [(digest, executor_key, *records.result_row(each)) for each in results if each.outcome in COUNTED],
-            )
-            for result in results:
-                if result.outcome not in COUNTED:
-                    data = {"digest": digest, "executor_key": executor_key, **result._asdict()}
-                    _event(writer, str(result.outcome), data, None)
-
     # -- events, meta, the whole ---------------------------------------------------------------------------------------
 
     def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> None:
         """Note something that happened, with the time of day."""
         with self._database.write() as writer:
-            _event(writer, kind, data, key)
+            note(writer, kind, data, key.id if key else None)
 
     def meta(self, name: str) -> str | None:
         """A property of the run, or None."""
@@ -223,17 +210,8 @@ class Store:
         return results
 
 
-def _one(writer: Writer, sql: str, *arguments: Value) -> Row:
-    rows = writer.read(sql, arguments)
+def _one(source: Writer | Database, sql: str, *arguments: Value) -> Row:
+    rows = source.read(sql, arguments)
     if not rows:
         raise ValueError(f"nothing stored for {arguments}: open the session first, and tell parents before children")
     return rows[0]
-
-
-def _event(writer: Writer, kind: str, data: JSON, key: SessionKey | None) -> None:
-    sql = "INSERT INTO events (time, session, kind, data) VALUES (?, ?, ?, ?)"
-    writer.run(sql, (time.time(), key.id if key else None, kind, json.dumps(data)))
-
-
-def _marks(columns: str) -> str:
-    return ", ".join("?" for _ in columns.split(","))
