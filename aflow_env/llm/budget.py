@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The budget is a ceiling: each attempt reserves its worst case before it is sent, and settles what it cost afterwards.
+
+Calls that run at the same time therefore cannot overspend together. A call that would fit but for the reservations of
+others waits until those have settled; one that does not fit at all raises BudgetExhausted.
+
+A call counts when it was answered or may have been billed; an attempt that a provider turned away (429, 500, 529,
+refused connection) is handed back in full. An attempt whose bill nobody knows (a time-out, a reset, a cancelled call, a
+garbled reply) stays at its worst case and is shown apart, as `uncertain`.
+"""
+
+import asyncio
+import contextlib
+
+from aflow_env.config import BudgetConfig
+from aflow_env.llm.client import Completion, LLMClient, LLMError, PromptTooLong, Request
+from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
+from aflow_env.llm.prices import PICO, Price
+
+
+class Budget:
+    """One ceiling for the whole run: give the same ledger file to every client and process of it."""
+
+    def __init__(self, config: BudgetConfig, ledger: Ledger | None = None) -> None:
+        picos = None if config.usd is None else round(config.usd * PICO)
+        self.ceiling = Ceiling(picos, config.tokens, config.calls)
+        self.ledger = ledger or Ledger()
+        self._settled = asyncio.Event()
+
+    @property
+    def totals(self) -> Totals:
+        """What is spent for certain, spent perhaps, and set aside for calls in flight."""
+        return self.ledger.totals()
+
+    async def reserve(self, worst: Spend, seconds: float) -> int:
+        """Set `worst` aside, waiting for calls in flight if need be. Raises BudgetExhausted when it cannot fit."""
+        while (ticket := self.ledger.reserve(worst, self.ceiling, seconds)) is None:
+            with contextlib.suppress(TimeoutError):  # other processes settle without telling us
+                await asyncio.wait_for(self._settled.wait(), timeout=0.25)
+        return ticket
+
+    def settle(self, ticket: int, actual: Spend | None) -> None:
+        """Replace a reservation by what the attempt cost (None: unknown, so the worst case) and wake who waits."""
+        self.ledger.settle(ticket, actual)
+        self._settled.set()
+        self._settled = asyncio.Event()
+
+
+class BudgetClient:
+    """Takes every attempt of `inner` through the budget; `seconds` bounds how long an attempt can be in flight."""
+
+    def __init__(self, inner: LLMClient, budget: Budget, price: Price | None, seconds: float) -> None:
+        self._inner = inner
+        self._budget = budget
+        self._price = price
+        self._seconds = seconds
+
+    async def complete(self, request: Request) -> Completion:
+        """As LLMClient; raises BudgetExhausted when the worst case of this call does not fit."""
+        worst = Spend(
+            picos=self._price.worst(request) if self._price else 0,
+            tokens=request.input_bound + request.output_bound,
+            calls=1,
+        )
+        ticket = await self._budget.reserve(worst, self._seconds)
+        actual: Spend | None = None
+        try:
+            completion = await self._inner.complete(request)
+            actual = _spend(completion)
+            return completion
+        except LLMError as error:
+            actual = _bill(error)
+            raise
+        except PromptTooLong:
+            actual = Spend()
+            raise
+        finally:
+            self._budget.settle(ticket, actual)
+
+    async def aclose(self) -> None:
+        """As LLMClient."""
+        await self._inner.aclose()
+
+
+def _spend(completion: Completion) -> Spend:
+    return Spend(picos=round(completion.cost_usd * PICO), tokens=completion.tokens, calls=1)
+
+
+def _bill(error: LLMError) -> Spend | None:
+    """What a failed attempt cost: nothing, what the provider told, or None when nobody knows."""
+    if error.bill == "none":
+        return Spend()
+    return _spend(error.billed) if error.billed is not None else None

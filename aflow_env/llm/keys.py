@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""API keys: where they come from, and how they are kept out of everything that is written down.
+
+A key comes from an environment variable or from a file that only its owner can read. It lives in an `ApiKey`, which has
+no readable repr and cannot be pickled, so it reaches neither logs nor other processes. Texts from outside are scrubbed.
+"""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote, quote_plus
+
+from aflow_env.config import LLMConfig
+from aflow_env.errors import ConfigError
+
+HIDDEN = "[api key]"
+
+
+class ApiKey:
+    """A secret: `reveal` gives it to an SDK, `scrub` takes it out of a text; nothing else shows it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an API key stays in the process that read it")
+
+    def reveal(self) -> str:
+        """The key itself: only for the call that hands it to an SDK."""
+        return self._value
+
+    def scrub(self, text: str) -> str:
+        """`text` without the key, also where it is percent-encoded or inside JSON. Keys under 4 characters stay."""
+        for form in {self._value, quote(self._value, safe=""), quote_plus(self._value), json.dumps(self._value)[1:-1]}:
+            text = text.replace(form, HIDDEN) if len(form) >= 4 else text
+        return text
+
+
+NO_KEY = ApiKey("no-key-needed")
+
+
+def load_key(config: LLMConfig, role: str = "executor") -> ApiKey:
+    """The key of an openai or anthropic client: the variable's value if it is set, else the file's content.
+
+    `NO_KEY` when neither is configured, or when the server is reached by plain http (a local server: nobody sends a
+    secret in clear text on purpose). Raises ConfigError when a key is needed and missing, or its file is open to all.
+    """
+    value = os.environ.get(config.api_key_variable or "", "").strip()
+    where = f"the environment variable {config.api_key_variable}"
+    if not value and config.api_key_file:
+        value, where = _read(Path(config.api_key_file).expanduser(), role), config.api_key_file
+    if value:
+        if not (value.isascii() and value.isprintable() and " " not in value):
+            raise ConfigError(f"{where} holds no API key: a key is one word of printable ASCII characters.")
+        return ApiKey(value)
+    configured = config.api_key_variable or config.api_key_file
+    if configured and not (config.base_url or "").startswith("http://"):
+        raise ConfigError(
+            f"{role}.api_key_variable={config.api_key_variable}: this environment variable is not set, and "
+            f"{config.kind} needs a key. Export it (export {config.api_key_variable or 'NAME'}=...), or name a file of "
+            f"mode 600 that holds the key in {role}.api_key_file, or set {role}.api_key_variable=null for a server "
+            "that asks for none."
+        )
+    return NO_KEY
+
+
+def _read(path: Path, role: str) -> str:
+    """The key in `path`, which must be a regular file of ours that nobody else can read."""
+    try:
+        with path.open(encoding="ascii") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise ConfigError(f"{role}.api_key_file={path} is not a regular file.")
+            if facts.st_mode & 0o077 or facts.st_uid not in (os.geteuid(), 0):
+                raise ConfigError(
+                    f"{role}.api_key_file={path} can be read by others (mode {stat.S_IMODE(facts.st_mode):o}): "
+                    f"own it and run chmod 600 {path}."
+                )
+            return file.read().strip()
+    except OSError as error:
+        raise ConfigError(f"{role}.api_key_file={path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        pass  # raised below, without the bytes that this exception carries
+    raise ConfigError(f"{role}.api_key_file={path} holds no API key: a key is one word of printable ASCII characters.")

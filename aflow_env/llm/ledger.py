@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was spent, kept in SQLite so that all processes of a run share one ceiling and a killed run forgets nothing.
+
+An attempt first reserves its worst case, then settles what it cost. A reservation that nobody settled by its deadline
+(the process was killed, the reply never came) stays counted in full: nobody can say that it was not billed.
+`Ledger()` lives in memory; `Ledger(path)` is shared by every process that opens the same file.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aflow_env.errors import BudgetExhausted
+from aflow_env.llm.prices import PICO
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS spent (certain INTEGER PRIMARY KEY, picos INTEGER, tokens INTEGER, calls INTEGER);
+CREATE TABLE IF NOT EXISTS reserved (id INTEGER PRIMARY KEY AUTOINCREMENT, picos INTEGER, tokens INTEGER,
+    calls INTEGER, deadline REAL);
+INSERT OR IGNORE INTO spent VALUES (0, 0, 0, 0), (1, 0, 0, 0);
+"""
+
+
+@dataclass(frozen=True)
+class Spend:
+    """An amount: pico-USD (1e-12 USD), tokens in and out, calls."""
+
+    picos: int = 0
+    tokens: int = 0
+    calls: int = 0
+
+    def __add__(self, other: "Spend") -> "Spend":
+        return Spend(self.picos + other.picos, self.tokens + other.tokens, self.calls + other.calls)
+
+    @property
+    def usd(self) -> float:
+        """The money in USD, for people; sums are made in pico-USD."""
+        return self.picos / PICO
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The most that may be spent; None: no limit."""
+
+    picos: int | None = None
+    tokens: int | None = None
+    calls: int | None = None
+
+    def passed_by(self, total: Spend) -> str:
+        """The config key of the first limit that `total` would pass, or the empty string."""
+        for name, key in (("picos", "usd"), ("tokens", "tokens"), ("calls", "calls")):
+            limit = getattr(self, name)
+            if limit is not None and getattr(total, name) > limit:
+                return f"budget.{key}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """`certain`: what providers told; `uncertain`: worst cases where nobody knows the bill; `reserved`: in flight."""
+
+    certain: Spend
+    uncertain: Spend
+    reserved: Spend
+
+    @property
+    def spent(self) -> Spend:
+        """All that counts against the ceiling for good."""
+        return self.certain + self.uncertain
+
+
+class Ledger:
+    """The shared account; every method is one transaction, safe among threads and among processes."""
+
+    def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        with self._transaction():
+            for statement in filter(None, map(str.strip, SCHEMA.split(";"))):
+                self._db.execute(statement)
+
+    def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float) -> int | None:
+        """Set `worst` aside for an attempt that settles within `seconds`, and return its ticket.
+
+        None when it only fits once attempts in flight have settled. Raises BudgetExhausted when it does not fit at all.
+        """
+        with self._transaction():
+            self._expire()
+            totals = self._totals()
+            if key := ceiling.passed_by(totals.spent + worst):
+                raise BudgetExhausted(_explain(key, totals.spent, worst))
+            if ceiling.passed_by(totals.spent + totals.reserved + worst):
+                return None
+            row = (worst.picos, worst.tokens, worst.calls, self._clock() + seconds)
+            cursor = self._db.execute("INSERT INTO reserved VALUES (NULL, ?, ?, ?, ?)", row)
+            assert cursor.lastrowid is not None
+            return cursor.lastrowid
+
+    def settle(self, ticket: int, actual: Spend | None) -> None:
+        """Turn a reservation into what the attempt cost; None: nobody knows, so its worst case stays counted."""
+        with self._transaction():
+            done = "DELETE FROM reserved WHERE id = ? RETURNING picos, tokens, calls"
+            for worst in self._db.execute(done, (ticket,)).fetchall():  # none: it expired, counted at its worst case
+                self._count(Spend(*worst) if actual is None else actual, certain=actual is not None)
+
+    def totals(self) -> Totals:
+        """The account as it stands."""
+        with self._transaction():
+            self._expire()
+            return self._totals()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _expire(self) -> None:
+        gone = "DELETE FROM reserved WHERE deadline < ? RETURNING picos, tokens, calls"
+        for row in self._db.execute(gone, (self._clock(),)).fetchall():
+            self._count(Spend(*row), certain=False)
+
+    def _count(self, amount: Spend, certain: bool) -> None:
+        self._db.execute(
+            "UPDATE spent SET picos = picos + ?, tokens = tokens + ?, calls = calls + ? WHERE certain = ?",
+            (amount.picos, amount.tokens, amount.calls, int(certain)),
+        )
+
+    def _totals(self) -> Totals:
+        rows = self._db.execute("SELECT picos, tokens, calls FROM spent ORDER BY certain DESC").fetchall()
+        reserved = self._db.execute("SELECT TOTAL(1), SUM(picos), SUM(tokens), SUM(calls) FROM reserved").fetchone()
+        return Totals(Spend(*rows[0]), Spend(*rows[1]), Spend(*reserved[1:]) if reserved[0] else Spend())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+
+def _explain(key: str, spent: Spend, worst: Spend) -> str:
+    return (
+        f"{key} is reached: {spent.usd:.6f} USD, {spent.tokens} tokens and {spent.calls} calls are spent, and the next "
+        f"call could cost {worst.usd:.6f} USD and {worst.tokens} tokens. Raise {key} to go on; nothing is lost."
+    )

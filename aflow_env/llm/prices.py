@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a call costs: the dated price list, the user's own on top of it, and the exact arithmetic.
+
+Money is counted in whole pico-USD (1e-12 USD), so sums are exact whatever their order. A model without a price has no
+cost of 0: with a USD budget it is a ConfigError, without one its cost is reported as unknown.
+"""
+
+import datetime
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field, ValidationError
+
+from aflow_env.config import LLMConfig, config_directory, explain
+from aflow_env.errors import ConfigError
+from aflow_env.llm.client import Frozen, Request
+
+log = logging.getLogger(__name__)
+
+PICO = 10**12
+Rate = Annotated[float, Field(ge=0, le=100_000)]
+
+
+class Rates(Frozen):
+    """USD per million tokens; cached tokens cost as much as others unless their rates are given."""
+
+    input: Rate
+    output: Rate
+    cache_read: Rate | None = None
+    cache_write: Rate | None = None
+
+    def picos(self, fresh: int, output: int, read: int = 0, write: int = 0) -> int:
+        """Exact cost in pico-USD: fresh prompt tokens, reply tokens, tokens read from and written to the cache."""
+        read_rate = self.input if self.cache_read is None else self.cache_read
+        write_rate = self.input if self.cache_write is None else self.cache_write
+        parts = ((fresh, self.input), (output, self.output), (read, read_rate), (write, write_rate))
+        return sum(tokens * round(rate * PICO / 1_000_000) for tokens, rate in parts)
+
+
+class LongPrompt(Rates):
+    """Rates for a whole call whose prompt, cached tokens included, is longer than `above` tokens."""
+
+    above: Annotated[int, Field(ge=1)]
+
+
+class Price(Rates):
+    """The rates of one model."""
+
+    long_prompt: LongPrompt | None = None
+
+    def cost(self, fresh: int, output: int, read: int = 0, write: int = 0) -> int:
+        """Exact cost of one call in pico-USD."""
+        tier = self.long_prompt if self.long_prompt and fresh + read + write > self.long_prompt.above else self
+        return tier.picos(fresh, output, read, write)
+
+    def worst(self, request: Request) -> int:
+        """The most that one attempt at `request` can cost, in pico-USD: every bound reached, at the dearest rate."""
+        bound, reply = request.input_bound, request.output_bound
+        tiers: tuple[Rates, ...] = (self,)
+        if self.long_prompt and bound > self.long_prompt.above:
+            tiers = (self, self.long_prompt)
+        return max(
+            tier.picos(**prompt, output=reply)
+            for tier in tiers
+            for prompt in ({"fresh": bound}, {"fresh": 0, "read": bound}, {"fresh": 0, "write": bound})
+        )
+
+
+FREE = Price(input=0, output=0)
+
+
+class PriceList(Frozen):
+    """A price file: see conf/aflow/prices.yaml for its form."""
+
+    as_of: datetime.date | None = None
+    sources: tuple[str, ...] = ()
+    models: dict[str, Price]
+
+
+@lru_cache(maxsize=8)
+def load_prices(path: Path) -> PriceList:
+    """Read a price file. Raises ConfigError that names the file and the wrong entry."""
+    try:
+        return PriceList.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"the price file {path} cannot be read: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the price file {path} is not YAML: {error}.") from None
+    except ValidationError as error:
+        raise ConfigError(f"the price file {path} is wrong: {explain(error, '')}") from None
+
+
+def find_price(config: LLMConfig, needed: bool, role: str = "executor") -> Price | None:
+    """The price of the configured model; None when it is unknown and no USD budget needs it (said once).
+
+    simulated and policy cost no money. `prices=free` says the same of the user's own server. Raises ConfigError when
+    `needed` (a USD budget is set) and the model is in neither list: a guess of 0 would make the budget worthless.
+    """
+    if config.kind in ("simulated", "policy") or config.prices == "free":
+        return FREE
+    shipped = config_directory() / "aflow" / "prices.yaml"
+    files = [Path(config.prices).expanduser(), shipped] if config.prices else [shipped]
+    for file in files:
+        if price := load_prices(file).models.get(config.model):
+            return price
+    fix = (
+        f"Add it to a YAML file (models: {{{config.model}: {{input: USD, output: USD}}}}, per million tokens) named by "
+        f"{role}.prices, or set {role}.prices=free for a server of your own"
+    )
+    if needed:
+        names = " and ".join(map(str, files))
+        raise ConfigError(f"budget.usd is set, but {role}.model={config.model} has no price in {names}. {fix}.")
+    _say_once(f"{role}: no price is known for {config.model}; its cost is reported as unknown. {fix}.")
+    return None
+
+
+@lru_cache(maxsize=256)
+def _say_once(text: str) -> None:
+    log.warning(text)
