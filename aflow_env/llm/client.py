@@ -14,6 +14,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aflow_env.errors import InfrastructureError, WorkflowError
 
+
+def derive_seed(seed: int, request: "Request") -> int:
+    """31 bits for the sampler: the same for the same run seed and request, and different for each `sample`."""
+    return int(hashlib.sha256(f"{seed}:{request.key}".encode()).hexdigest()[:8], 16) >> 1
+
+
 ErrorKind = Literal[
     "rate_limited",  # 429: too many requests or tokens; wait
     "overloaded",  # 503, 529: the provider has no capacity now
@@ -79,7 +85,7 @@ class Request(Frozen):
 
     @property
     def output_bound(self) -> int:
-        """The most tokens that a provider can bill for the reply; servers differ in whether they count the end token."""
+        """The most tokens that can be billed for the reply (some servers count the end token apart)."""
         return self.max_tokens + 16
 
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claude (or any server with /v1/messages) through the official async SDK, version 2 and later.
+
+The SDK speaks API version 2026-10-21, which has no temperature: it is sent only with `send_temperature=true`, together
+with version 2023-06-01, for older models and other servers. System prompts and earlier turns are marked for the prompt
+cache; what is read from and written to it is priced apart. The SDK's own retries are off: retry.py decides.
+"""
+
+from typing import Any
+
+from aflow_env.config import LLMConfig
+from aflow_env.llm.client import Request
+from aflow_env.llm.keys import ApiKey
+from aflow_env.llm.prices import Price
+from aflow_env.llm.provider import Lenient, Provider, Reply
+
+VERSION_WITH_TEMPERATURE = "2023-06-01"
+STOPS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "model_context_window_exceeded": "length"}
+
+
+class _Block(Lenient):
+    type: str
+    text: str | None = None
+
+
+class _Usage(Lenient):
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class _Body(Lenient):
+    content: list[_Block]
+    model: str
+    stop_reason: str
+    usage: _Usage
+
+
+class AnthropicClient(Provider):
+    """An LLMClient of Anthropic's Messages API. Belongs to the event loop that first uses it."""
+
+    def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey) -> None:
+        import anthropic
+
+        super().__init__(config, price, key, anthropic)
+        base = config.base_url.rstrip("/").removesuffix("/v1") if config.base_url else None
+        self._client = anthropic.AsyncAnthropic(
+            api_key=key.reveal(), base_url=base, max_retries=0, timeout=config.timeout_seconds
+        )
+
+    async def aclose(self) -> None:
+        """As LLMClient."""
+        await self._client.close()
+
+    async def _create(self, request: Request) -> Any:
+        return await self._client.messages.with_raw_response.create(**self._parameters(request))
+
+    def _parameters(self, request: Request) -> dict[str, Any]:
+        config = self._config
+        system = [message.content for message in request.messages if message.role == "system"]
+        turns = [message for message in request.messages if message.role != "system"]
+        parameters: dict[str, Any] = {
+            "model": request.model or config.model,
+            "max_tokens": request.max_tokens,
+            "messages": [
+                # the last turn is new each time; what comes before it may be asked again
+                {"role": turn.role, "content": [self._block(turn.content, last_of_prefix=k == len(turns) - 2)]}
+                for k, turn in enumerate(turns)
+            ],
+        }
+        if system:
+            parameters["system"] = [self._block("\n\n".join(system), last_of_prefix=True)]
+        if request.stop:
+            parameters["stop_sequences"] = list(request.stop)
+        if config.effort:
+            parameters["output_config"] = {"effort": config.effort}
+        if config.send_temperature:
+            parameters["extra_body"] = {"temperature": min(request.temperature, 1.0)}
+            parameters["extra_headers"] = {"anthropic-version": VERSION_WITH_TEMPERATURE}
+        return parameters
+
+    def _block(self, text: str, last_of_prefix: bool) -> dict[str, Any]:
+        block: dict[str, Any] = {"type": "text", "text": text}
+        if last_of_prefix and self._config.prompt_cache:
+            block["cache_control"] = {"type": "ephemeral"}
+        return block
+
+    def _read(self, body: bytes) -> Reply:
+        parsed = _Body.model_validate_json(body)
+        usage, stop = parsed.usage, parsed.stop_reason
+        if stop != "refusal" and stop not in STOPS:
+            raise ValueError(f"stop_reason is {stop!r}")
+        return Reply(
+            text="".join(block.text or "" for block in parsed.content if block.type == "text"),
+            model=parsed.model,
+            stop="refused" if stop == "refusal" else "length" if STOPS[stop] == "length" else "stop",
+            fresh=usage.input_tokens,
+            read=usage.cache_read_input_tokens or 0,
+            written=usage.cache_creation_input_tokens or 0,
+            output=usage.output_tokens,
+        )
