@@ -1,1 +1,113 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Ask language models, whatever may happen on the way: `build_client` puts the layers of this room together.
+
+    provider -> budget -> limits -> retry -> record
+
+The provider makes one attempt. Each attempt is reserved and settled in the budget and passes the provider's limits, so
+retries are paid for and queued like any other; the log in front of all is asked first, and keeps what was paid for.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from aflow_env.config import LLMConfig
+from aflow_env.errors import ConfigError
+from aflow_env.llm.budget import Budget, BudgetClient
+from aflow_env.llm.client import LLMClient
+from aflow_env.llm.keys import load_key
+from aflow_env.llm.limits import LimitedClient, Limits
+from aflow_env.llm.policy import Generate, PolicyClient
+from aflow_env.llm.prices import Price, find_price
+from aflow_env.llm.record import CompletionLog, Mode, RecordingClient
+from aflow_env.llm.retry import RetryingClient
+
+logger = logging.getLogger(__name__)
+
+
+def build_client(
+    config: LLMConfig,
+    *,
+    budget: Budget,
+    log: CompletionLog | None,
+    seed: int,
+    generate: Generate | None = None,
+    version: Callable[[], str] | None = None,
+    limits: Limits | None = None,
+    role: str = "executor",
+) -> LLMClient:
+    """The client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
+
+    `budget` and, for clients of one provider, `limits` are shared by passing the same objects. `log` None: nothing is
+    kept. `generate` asks the policy (kind=policy); `version` names its present weights: without it the policy's
+    completions are neither kept nor found again, because other weights would have given others.
+    Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
+    """
+    mode: Mode = config.mode if log is not None else "live"
+    if config.mode == "replay" and (log is None or (config.kind == "policy" and version is None)):
+        raise ConfigError(
+            f"{role}.mode=replay needs a run whose completions were recorded: set run_dir to one, or set "
+            f"{role}.mode=record."
+        )
+    if config.kind == "policy" and version is None:
+        mode = "live"
+    scope = _scope(config, seed, version)
+    if mode == "replay":
+        return RecordingClient(None, log, mode, scope)
+    price = find_price(config, needed=budget.ceiling.picos is not None, role=role)
+    client = _provider(config, price, seed, generate, role)
+    client = BudgetClient(client, budget, price, seconds=2 * config.timeout_seconds + 60)
+    client = LimitedClient(client, limits or Limits.of(config, role))
+    client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
+    return RecordingClient(client, log, mode, scope)
+
+
+def _provider(config: LLMConfig, price: Price | None, seed: int, generate: Generate | None, role: str) -> LLMClient:
+    """One attempt at one provider. The SDKs, and the simulated landscape, are imported only where they are used."""
+    if config.kind == "simulated":
+        from aflow_env.llm.simulated import SimulatedClient
+
+        return SimulatedClient(config.landscape, seed)
+    if config.kind == "policy":
+        if generate is None:
+            raise ConfigError(
+                f"{role}.kind=policy asks the model that is being trained, and nothing is being trained here. Run it "
+                "under python -m verl.trainer.main_ppo, or serve the checkpoint (vllm serve PATH) and set "
+                f"{role}.kind=openai {role}.base_url=http://localhost:8000/v1 {role}.model=PATH."
+            )
+        return PolicyClient(generate, config.model, seed, config.timeout_seconds)
+    key = load_key(config, role)
+    if config.kind == "openai":
+        from aflow_env.llm.openai import OpenAIClient
+
+        return OpenAIClient(config, price, key, seed)
+    from aflow_env.llm.anthropic import AnthropicClient
+
+    if not config.send_temperature:
+        _say_once(
+            f"{role}.temperature={config.temperature:g} is not sent: the Claude API has no temperature any more, so "
+            "equal prompts get different answers (recorded ones are found again). "
+            f"{role}.send_temperature=true sends it, for older models and other servers"
+        )
+    return AnthropicClient(config, price, key)
+
+
+def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:
+    """All that decides a completion beside the request itself: a log never mixes up two models, seeds or landscapes."""
+    landscape = config.landscape
+    if landscape and Path(landscape).is_file():
+        landscape = hashlib.sha256(Path(landscape).read_bytes()).hexdigest()
+    decisive = config.model_dump(include={"kind", "model", "base_url", "send_temperature", "send_seed", "effort"})
+    fixed = json.dumps({**decisive, "landscape": landscape, "seed": seed}, sort_keys=True)
+    return lambda: fixed + (version() if version else "")
+
+
+@lru_cache(maxsize=256)
+def _say_once(text: str) -> None:
+    logger.warning(text)
+
+
+__all__ = ["Budget", "CompletionLog", "LLMClient", "Limits", "build_client"]

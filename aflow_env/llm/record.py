@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Record and replay: every completion is kept before it is used, asked for once, and found again by its full request.
+
+live: ask, keep nothing. record: look in the log, else ask and keep. replay: look in the log; nobody is asked.
+Identical requests in flight at the same time are one call. A completion from the log keeps the cost that was paid once.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from aflow_env.errors import InfrastructureError
+from aflow_env.llm.client import Completion, LLMClient, Request
+
+Mode = Literal["live", "record", "replay"]
+
+
+class CompletionLog(Protocol):
+    """Where completions are kept (the run's store); `put` returns once the completion is on disk."""
+
+    def get(self, key: str) -> Completion | None:
+        """The completion kept under `key`."""
+        ...
+
+    def put(self, key: str, request: Request, completion: Completion) -> None:
+        """Keep a completion; the same key again replaces it."""
+        ...
+
+
+class ReplayMiss(InfrastructureError):
+    """A replayed run asks for something that was not recorded."""
+
+
+@dataclass
+class _Flight:
+    key: str
+    task: asyncio.Task[Completion]
+    waiting: int = 0
+
+
+class RecordingClient:
+    """Puts a log in front of `inner` (None in replay). `scope` says what decides a completion beside the request."""
+
+    def __init__(
+        self,
+        inner: LLMClient | None,
+        log: CompletionLog | None,
+        mode: Mode,
+        scope: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._inner = inner
+        self._log = log if mode != "live" else None
+        self._mode = mode
+        self._scope = scope
+        self._flights: dict[str, _Flight] = {}
+
+    def key(self, request: Request) -> str:
+        """64 hex digits: the log's key of a request."""
+        return hashlib.sha256(f"{self._scope()}\n{request.key}".encode()).hexdigest()
+
+    async def complete(self, request: Request) -> Completion:
+        """As LLMClient; raises ReplayMiss, naming the key, when a replayed run asks for what was not recorded."""
+        key = self.key(request)
+        kept = self._log.get(key) if self._log is not None else None
+        if kept is not None:
+            return kept
+        if self._mode == "replay" or self._inner is None:
+            begin = request.messages[-1].content[:80]
+            raise ReplayMiss(
+                f"replay: no completion is recorded under {key} (model {request.model!r}, sample {request.sample}, "
+                f"prompt {begin!r}...). The run asks something new: was its config or the code changed? "
+                "mode=record asks the provider again"
+            )
+        return await self._join(self._flights.get(key) or self._start(key, request, self._inner))
+
+    async def aclose(self) -> None:
+        """As LLMClient."""
+        if self._inner is not None:
+            await self._inner.aclose()
+
+    def _start(self, key: str, request: Request, inner: LLMClient) -> _Flight:
+        flight = _Flight(key, asyncio.create_task(self._ask(key, request, inner)))
+        self._flights[key] = flight
+        flight.task.add_done_callback(lambda task: self._landed(flight, task))
+        return flight
+
+    async def _join(self, flight: _Flight) -> Completion:
+        """Wait for a call that others may wait for too; the last one to give up cancels it, and sees it end."""
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                self._forget(flight)  # whoever asks now gets a call of its own
+                flight.task.cancel()
+                await asyncio.wait([flight.task])
+
+    async def _ask(self, key: str, request: Request, inner: LLMClient) -> Completion:
+        completion = await inner.complete(request)
+        if self._log is not None:
+            self._log.put(key, request, completion)
+        return completion
+
+    def _landed(self, flight: _Flight, task: asyncio.Task[Completion]) -> None:
+        self._forget(flight)
+        if not task.cancelled():
+            task.exception()  # seen, also when everybody who waited has given up
+
+    def _forget(self, flight: _Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
