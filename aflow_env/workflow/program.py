@@ -21,8 +21,9 @@ from aflow_env.errors import WorkflowError
 MAX_DEPTH = (
     100  # of the syntax tree: people's code stays under 40, and every recursive walk stays far from the stack's end
 )
-OPERATOR_MODULE = "operator"
-PROMPT_MODULE = "prompt_custom"
+# What AFlow's two own modules are called once their data set and round are gone; no import can write these.
+OPERATOR_MODULE = "<operator>"
+PROMPT_MODULE = "<prompt>"
 _OPERATOR_PATH = re.compile(r"workspace(\.\w+)+\.template\.operator|scripts\.operators")
 _PROMPT_PATH = re.compile(r"workspace(\.\w+)+\.round_\w+\.prompt")
 _HEADER = """\
@@ -123,7 +124,7 @@ def prompt_constants(prompts: str) -> dict[str, str]:
 
 
 def imported_names(tree: ast.AST) -> dict[str, str]:
-    """Each name that an import binds -> what it stands for: "operator", "prompt_custom", "collections.Counter"..."""
+    """Each name that an import binds -> what it stands for: "<operator>", "<prompt>", "collections.Counter"..."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -137,7 +138,7 @@ def imported_names(tree: ast.AST) -> dict[str, str]:
 
 
 def canonical_module(path: str) -> str:
-    """The module's path without AFlow's data set and round: "operator" and "prompt_custom" for its two own modules."""
+    """The module's path; OPERATOR_MODULE and PROMPT_MODULE for AFlow's two own, whatever their data set and round."""
     if _OPERATOR_PATH.fullmatch(path):
         return OPERATOR_MODULE
     return PROMPT_MODULE if _PROMPT_PATH.fullmatch(path) else path

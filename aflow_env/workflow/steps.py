@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow.program import (
-    PROMPT_MODULE,
     SourceError,
     TaskSpec,
     Workflow,
@@ -173,7 +172,7 @@ def _call(number: int, step: Step, answer: str, feedback: str) -> str:
     values = {
         "input": context,
         "problem": context if takes_instruction(step.operator) else "problem",
-        "instruction": f"{PROMPT_MODULE}.{_prompt_name(number)}",
+        "instruction": f"prompt_custom.{_prompt_name(number)}",
         "entry_point": "entry_point",
         "analysis": answer or '"None"',
         "solution": answer,
