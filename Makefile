@@ -1,0 +1,40 @@
+# make setup | train | test | lint. The virtual environment is .venv in the checkout.
+#
+# PYTHON       the interpreter to build the environment with (3.11 or 3.12)
+# TORCH_INDEX  where pip finds torch; set it to PyTorch's CPU index where the default index serves the CUDA build
+# RUN          the name of the run folder of `make train` below runs/
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH_INDEX ?=
+RUN ?= train-$(shell date +%Y%m%d-%H%M%S)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+READY := $(VENV)/.ready
+
+.PHONY: setup train test lint
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements/cpu.txt requirements/vllm_alias/pyproject.toml
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), f"Python 3.11 or 3.12 is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11"'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(PIP) install --no-deps -r requirements/cpu.txt
+	$(PIP) install --no-deps --no-build-isolation ./requirements/vllm_alias
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+# A whole training run on a CPU with a SIMULATED executor: no key, no download, under 8 minutes on 2 cores.
+train: setup
+	$(BIN)/python -m verl.trainer.main_ppo --config-name aflow_gigpo_cpu trainer.experiment_name=$(RUN) hydra.run.dir=runs/$(RUN)/hydra
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment as verl sees it: the agent loop `aflow_search` plays one search and returns one row a round.
+
+verl makes one agent-loop object a session, `rollout.n` a search problem, all in one event loop of an AgentLoopWorker. What
+sessions of a worker share (store, sandbox, clients, problems) is opened once for the process, on first use.
+"""
+
+import asyncio
+from types import ModuleType
+from typing import Any
+
+import httpx
+from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
+
+from aflow_env.config import AflowConfig, parse
+from aflow_env.rl.policy import RolloutPolicy
+from aflow_env.rl.rollout_rows import TrainingRow, edit_rows, session_summary, value_rows
+from aflow_env.search.assemble import Assembly
+from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.store import SessionKey
+
+
+class Shared:
+    """What all sessions of this process share; opened by the first that needs it."""
+
+    assembly: Assembly | None = None
+    http: httpx.AsyncClient | None = None
+    lock = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, config: AflowConfig, policy: RolloutPolicy) -> Assembly:
+        async with cls.lock:
+            if cls.assembly is None:
+                cls.assembly = await Assembly.open(config, generate=policy.complete)
+            return cls.assembly
+
+
+class AflowSearchLoop(AgentLoopBase):
+    """Plays `aflow.rounds` rounds for one (search problem, session) and turns them into training rows."""
+
+    async def run(self, sampling_params: dict[str, Any], **row: Any) -> list[AgentLoopOutput]:
+        """One output per value question and per round, the last round last.
+
+        Raises InfrastructureError when an evaluation could not be scored: verl then leaves this session out and goes on
+        with the rest of its group.
+        """
+        config = parse(self.config.aflow)
+        problem = row["extra_info"]
+        training = problem["split"] == "train"
+        if Shared.http is None:
+            Shared.http = httpx.AsyncClient(timeout=600.0)
+        policy = RolloutPolicy(
+            server=self.server_manager,
+            tokenizer=self.tokenizer,
+            config=config,
+            sampling=sampling_params,
+            request_id=f"{row['uid']}-{row['session_id']}",
+            prompt_length=self.rollout_config.prompt_length,
+            temperature=self.rollout_config.temperature,
+            http=Shared.http,
+        )
+        assembly = await Shared.open(config, policy)
+        believer = policy if config.q.kind == "digits" else None
+        split = problem["split"]
+        search = assembly.search(proposer=policy, believer=believer, split=split, seed=problem["seed"])
+        draws = session_seed(
+            config.seed, split, problem["seed"], row["session_id"], row["global_steps"] if training else 0
+        )
+        started = SearchProblem(
+            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], str(row["session_id"]), int(row["global_steps"])),
+            seed=draws,
+            start=assembly.start(problem["start"]),
+        )
+        session = await search.play(started)
+        edits = edit_rows(session, config)
+        beliefs = value_rows(session, config, draws) if training else []
+        outputs = [self._output(each, len(session.turns)) for each in [*beliefs, *edits]]
+        for output in outputs:
+            output.extra_fields["session"] = {}
+        if outputs:
+            summary = session_summary(session, config)
+            outputs[-1].extra_fields["session"] = summary | {"return": sum(each.step_reward for each in edits)}
+        return outputs
+
+    def _output(self, row: TrainingRow, turns: int) -> AgentLoopOutput:
+        limit = self.rollout_config.response_length
+        response = list(row.tokens.response_ids[:limit])
+        return AgentLoopOutput(
+            prompt_ids=list(row.tokens.prompt_ids),
+            response_ids=response,
+            response_mask=[1] * len(response),
+            response_logprobs=list(row.tokens.log_probs[:limit]),
+            num_turns=turns,
+            metrics=AgentLoopMetrics(),
+            extra_fields=row.fields()
+            | {
+                "min_global_steps": row.tokens.version,
+                "max_global_steps": row.tokens.version,
+            },
+        )
+
+
+def register(agent_loops: ModuleType) -> None:
+    """Add the agent loop to verl's registry."""
+    agent_loops.agent_loop.register("aflow_search")(AflowSearchLoop)

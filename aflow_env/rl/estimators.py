@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The estimators `gigpo` and `hgpo` behind verl's `register_adv_est`.
+
+verl calls an estimator with token rewards, masks and uids only. The rows' own fields wait in a context variable that the
+trainer sets around that call; an estimator that finds none says which trainer to choose, instead of quietly being GRPO.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aflow_env.rl.gigpo import GigpoConfig, GigpoResult, compute_gigpo
+from aflow_env.rl.hgpo import HgpoConfig, compute_hgpo
+from aflow_env.rl.rows import GigpoRows
+
+Estimator = Callable[..., tuple[Tensor, Tensor]]
+
+
+@dataclass
+class OnlineRows:
+    """The rows of the batch at hand, in the batch's order; `metrics` is filled by the estimator."""
+
+    sessions: Sequence[str]
+    fields: Sequence[dict[str, Any]]
+    padding: Sequence[bool]
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+_rows: ContextVar[OnlineRows | None] = ContextVar("rows of the batch whose advantages are being computed", default=None)
+
+
+@contextmanager
+def rows_of_step(rows: OnlineRows) -> Iterator[None]:
+    """Make `rows` what the estimators see."""
+    token = _rows.set(rows)
+    try:
+        yield
+    finally:
+        _rows.reset(token)
+
+
+def to_rows(online: OnlineRows, token_level_rewards: Tensor, response_mask: Tensor, uid: Sequence[str]) -> GigpoRows:
+    """GiGPO's rows. verl put the episode's return on each row's last token; what its KL penalty took off is a step's reward.
+
+    token_level_rewards, response_mask: (N, T).
+    """
+    step_reward_N = torch.tensor([row["step_reward"] for row in online.fields], dtype=torch.float32)
+    return GigpoRows(
+        uid=list(uid),
+        trajectory=list(online.sessions),
+        anchor=[row["anchor"] for row in online.fields],
+        step_index=torch.tensor([row["step_index"] for row in online.fields]),
+        step_reward=step_reward_N + kl_penalty(online, token_level_rewards),
+        valid=torch.tensor([bool(row["valid"]) for row in online.fields]),
+        is_padding=torch.tensor(list(online.padding)),
+        response_mask=response_mask,
+        kind=[row["kind"] for row in online.fields],
+    )
+
+
+def kl_penalty(online: OnlineRows, token_level_rewards: Tensor) -> Tensor:
+    """(N,) what `algorithm.use_kl_in_reward` took off each row: its token rewards less the episode's return."""
+    totals: dict[str, float] = {}
+    for session, row, padding in zip(online.sessions, online.fields, online.padding, strict=True):
+        if row["kind"] == "edit" and not padding:
+            totals[session] = totals.get(session, 0.0) + row["step_reward"]
+    return_N = torch.tensor([totals.get(session, 0.0) for session in online.sessions], dtype=torch.float32)
+    penalty_N = token_level_rewards.sum(dim=-1).float().cpu() - return_N
+    return torch.where(torch.tensor(list(online.padding)) | (penalty_N.abs() < 1e-5), 0.0, penalty_N)
+
+
+def settings(config: Any, name: str) -> dict[str, Any]:
+    """The keys of `algorithm.<name>`; gamma is verl's own `algorithm.gamma`."""
+    node = config.get(name, None) if config is not None else None
+    return {**(dict(node) if node else {}), "gamma": float(config.get("gamma", 1.0)) if config is not None else 1.0}
+
+
+def _estimator(name: str, compute: Callable[[GigpoRows, Any], GigpoResult]) -> Estimator:
+    def estimate(
+        token_level_rewards: Tensor, response_mask: Tensor, index: np.ndarray[Any, Any], config: Any = None, **_: Any
+    ) -> tuple[Tensor, Tensor]:
+        online = _rows.get()
+        if online is None:
+            raise RuntimeError(
+                f"algorithm.adv_estimator={name} needs each row's anchor and step reward, which only aflow_env's trainer "
+                "fetches: set trainer.v1.trainer_mode=aflow_sync"
+            )
+        rows = to_rows(online, token_level_rewards, response_mask, index.tolist())
+        result = compute(rows, settings(config, name))
+        online.metrics.update({f"aflow/{key}": value for key, value in result.metrics.items()})
+        return result.advantages, result.advantages
+
+    return estimate
+
+
+def register(core_algos: ModuleType) -> None:
+    """Add ours to verl's estimators."""
+    core_algos.register_adv_est("gigpo")(
+        _estimator("gigpo", lambda rows, keys: compute_gigpo(rows, GigpoConfig(**keys)))
+    )
+    core_algos.register_adv_est("hgpo")(_estimator("hgpo", lambda rows, keys: compute_hgpo(rows, HgpoConfig(**keys))))

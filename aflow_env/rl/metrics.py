@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `aflow/*` metrics of a training step, from the fields that its rows carry. Pure: rows in, numbers out."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aflow_env.config import AflowConfig
+from aflow_env.rl.value import calibration
+
+Fields = dict[str, Any]
+
+
+def step_metrics(fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig) -> dict[str, float]:
+    """Means over the sessions of the step; `aflow/q_*` over the beliefs that turned out to have a target."""
+    rows = [row for row, pad in zip(fields, padding, strict=True) if not pad]
+    sessions = [row["session"] for row in rows if row.get("session")]
+    metrics = {"aflow/rl_weight": config.rl_weight, "aflow/sessions": float(len(sessions))}
+    return metrics | session_metrics(sessions) | belief_metrics([row for row in rows if row["kind"] == "value"])
+
+
+def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
+    """Scores are means over sessions; rates are shares of all turns or results of the step; cost and tokens are sums."""
+    if not sessions:
+        return {}
+    total = {name: float(sum(session[name] for session in sessions)) for name in sessions[0] if name in SUMMED}
+    turns, results = max(total["turns"], 1.0), max(total["results"], 1.0)
+    metrics = {f"aflow/{name}": float(np.mean([session[name] for session in sessions])) for name in AVERAGED}
+    outcomes = sorted({name for session in sessions for name in session if name.startswith("outcome_")})
+    metrics |= {
+        f"aflow/outcome/{name.removeprefix('outcome_')}": sum(session.get(name, 0.0) for session in sessions) / results
+        for name in outcomes
+    }
+    return metrics | {
+        "aflow/episode_return": float(np.mean([session["return"] for session in sessions])),
+        "aflow/ucb_mean": float(np.mean([session["ucb"] for session in sessions])),
+        "aflow/valid_rate": total["valid"] / turns,
+        "aflow/duplicate_rate": total["duplicates"] / turns,
+        "aflow/cache_hit_rate": total["cached"] / results,
+        "aflow/cost_usd": total["cost_usd"],
+        "aflow/tokens": total["tokens"],
+    }
+
+
+def belief_metrics(values: Sequence[Fields]) -> dict[str, float]:
+    """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0."""
+    if not values:
+        return {}
+    belief = np.array([row["belief"] for row in values], dtype=float)
+    target = np.array([row["target"] for row in values], dtype=float)
+    judged = calibration(belief, target)
+    metrics = {
+        "aflow/q_error": judged.brier,
+        "aflow/q_error_constant": judged.brier_constant,
+        "aflow/q_skill": judged.skill,
+        "aflow/q_calibration_error": judged.calibration_error,
+        "aflow/q_corr": judged.rank_correlation,
+        "aflow/q_mean": float(belief.mean()),
+        "aflow/q_target_mean": float(target.mean()),
+    }
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+
+SUMMED = ("turns", "valid", "duplicates", "results", "cached", "cost_usd", "tokens")
+AVERAGED = ("start_score", "best_score", "gain", "nodes")

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can be known to be wrong before Ray starts is said before Ray starts, in one paragraph.
+
+`rl/driver.py` calls `before_ray` from where verl validates its own config.
+"""
+
+import os
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aflow_env.config import AflowConfig, parse
+from aflow_env.errors import ConfigError
+from aflow_env.rl.policy import digit_token_ids
+from aflow_env.search.assemble import check_parts
+
+ESTIMATORS = ("gigpo", "hgpo")
+TRAINERS = ("aflow_sync",)
+
+
+def before_ray(config: DictConfig) -> None:
+    """Check a run that has an `aflow:` node; any other run is not ours and passes untouched."""
+    if OmegaConf.select(config, "aflow") is None:
+        return
+    try:
+        check(config)
+    except ConfigError as error:
+        _stop(error)
+    prepare_environment()
+
+
+def _stop(error: ConfigError) -> None:
+    """One paragraph and status 1; a sweep goes on with its next job, so there it stays an exception."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise error
+    raise SystemExit(f"aflow_env: {error}")
+
+
+def check(config: DictConfig) -> AflowConfig:
+    """Raises ConfigError for whatever would fail later: keys, parts that are missing, files, the policy's folder."""
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the config does not resolve: {str(error).splitlines()[0]}") from error
+    aflow = parse(config.aflow)
+    check_wiring(config, aflow)
+    check_policy(config, aflow)
+    check_parts(aflow)
+    return aflow
+
+
+def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
+    """verl's keys that must agree with ours."""
+    mode, estimator = config.trainer.v1.trainer_mode, config.algorithm.adv_estimator
+    wanted = {
+        "trainer.use_v1": (bool(config.trainer.use_v1), True),
+        "actor_rollout_ref.rollout.agent.default_agent_loop": (
+            config.actor_rollout_ref.rollout.agent.default_agent_loop,
+            "aflow_search",
+        ),
+        "reward.reward_manager.name": (config.reward.reward_manager.name, "aflow"),
+        "actor_rollout_ref.rollout.calculate_log_probs": (
+            bool(config.actor_rollout_ref.rollout.calculate_log_probs),
+            True,
+        ),
+    }
+    for key, (value, needed) in wanted.items():
+        if value != needed:
+            raise ConfigError(f"{key}={value}: a run with an aflow: node needs {key}={needed}")
+    if mode not in TRAINERS:
+        raise ConfigError(
+            f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose {' or '.join(TRAINERS)}"
+        )
+    if estimator not in known_estimators():
+        raise ConfigError(
+            f"algorithm.adv_estimator={estimator}: there is no such estimator; choose one of {', '.join(known_estimators())}"
+        )
+    if aflow.rl_weight > 0 and aflow.proposer != "policy" and not aflow.q.train:
+        raise ConfigError(
+            "aflow.q.train=false with a proposer that is not trained: nothing would learn; set aflow.q.train=true"
+        )
+    if aflow.proposer != "policy":
+        raise ConfigError(
+            f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote (their tokens are what is trained); "
+            "set aflow.proposer=policy, or run the search alone: aflow-env search"
+        )
+
+
+def known_estimators() -> list[str]:
+    """verl's estimators and ours, by name."""
+    from verl.trainer.ppo import core_algos
+
+    return sorted(
+        {*map(str, core_algos.ADV_ESTIMATOR_REGISTRY), *(each.value for each in core_algos.AdvantageEstimator)}
+    )
+
+
+def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
+    """The policy's folder exists, its vocabulary fits its tokenizer, and its tokenizer has digits."""
+    path = str(config.actor_rollout_ref.model.path)
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        if "/" in path and not path.startswith((".", "/", "~")) and path.count("/") == 1:
+            return  # a name on the Hugging Face hub: its download tells
+        raise ConfigError(
+            f"actor_rollout_ref.model.path={path}: there is no such folder; give a Hugging Face folder or hub name, or make a "
+            "small policy by `aflow-env model tiny --out DIR`"
+        )
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        model, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"actor_rollout_ref.model.path={path} does not load: {str(error).splitlines()[0]}") from error
+    if len(tokenizer) > model.vocab_size:
+        raise ConfigError(
+            f"actor_rollout_ref.model.path={path}: the tokenizer has {len(tokenizer)} tokens and the model {model.vocab_size}: "
+            "they do not belong together"
+        )
+    if not tokenizer.chat_template:
+        raise ConfigError(
+            f"actor_rollout_ref.model.path={path}: the tokenizer has no chat template, which every prompt needs"
+        )
+    if aflow.q.kind == "digits":
+        digit_token_ids(tokenizer)
+
+
+def prepare_environment() -> None:
+    """wandb without a key runs offline instead of asking; Ray's processes inherit it."""
+    has_key = "WANDB_API_KEY" in os.environ or "api.wandb.ai" in _netrc()
+    if not has_key:
+        os.environ.setdefault("WANDB_MODE", "offline")
+
+
+def _netrc() -> str:
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    return path.read_text() if path.is_file() else ""

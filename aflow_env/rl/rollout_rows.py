@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a played session to training rows: what the agent loop tells the trainer, as plain data.
+
+Each round is one edit row, its step reward by `rl/reward.py`. Each belief that was held about an expanded node is
+`q.samples` value rows: a digit drawn from the policy's own distribution, rewarded by the quadratic score against the best
+child that the node turned out to have. Both kinds carry (kind, anchor, step index, step reward, valid); the trainer needs
+nothing else, and verl's TransferQueue carries it untouched.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aflow_env.config import AflowConfig
+from aflow_env.rl import reward
+from aflow_env.rl.policy import DIGITS, DigitTokens, Tokens
+from aflow_env.rl.value import expectation_reward
+from aflow_env.search.rounds import Session, Turn, session_seed
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One row of the batch: tokens to train on and what its advantage is computed from."""
+
+    kind: str
+    anchor: str
+    step_index: int
+    step_reward: float
+    valid: bool
+    tokens: Tokens
+    belief: float = float("nan")
+    target: float = float("nan")
+
+    def fields(self) -> dict[str, Any]:
+        """What travels through TransferQueue beside the tokens."""
+        return {
+            "kind": self.kind,
+            "anchor": self.anchor,
+            "step_index": self.step_index,
+            "step_reward": self.step_reward,
+            "valid": self.valid,
+            "belief": self.belief,
+            "target": self.target,
+        }
+
+
+def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
+    """One row a round, in order."""
+    played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
+    rewards = reward.step_rewards(played, config.reward)
+    return [
+        TrainingRow("edit", turn.state.workflow.digest, index, reward, turn.node is not None, _tokens(turn))
+        for index, (turn, reward) in enumerate(zip(session.turns, rewards, strict=True))
+    ]
+
+
+def value_rows(session: Session, config: AflowConfig, seed: int) -> list[TrainingRow]:
+    """`q.samples` rows for each expansion of a node whose belief was asked for and whose best child is known."""
+    found = []
+    for turn in session.turns:
+        target = session.target(turn.ended.parent) if turn.ended.parent else None
+        if turn.belief is None or target is None or not config.q.train:
+            continue
+        asked = turn.belief.payload
+        if not isinstance(asked, DigitTokens) or turn.belief.mass <= 0.0:
+            continue
+        version = _tokens(turn).version
+        rng = np.random.default_rng(session_seed(seed, "digits", turn.ended.round))
+        probabilities = np.exp(np.array(asked.log_probs))
+        for digit in rng.choice(len(DIGITS), size=config.q.samples, p=probabilities / probabilities.sum()):
+            tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (asked.log_probs[digit],), version)
+            belief, anchor = turn.belief.expectation, turn.state.workflow.digest
+            came = expectation_reward(int(digit), belief, target)
+            found.append(TrainingRow("value", anchor, len(found), came, True, tokens, belief, target))
+    return found
+
+
+def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
+    """Numbers of one session, for the reward manager's extra info and the trainer's metrics."""
+    nodes = [session.tree.node(round_) for round_ in session.tree.rounds()]
+    start, best = nodes[0].evaluation.score, max(node.evaluation.score for node in nodes)
+    evaluations = [node.evaluation for node in nodes]
+    outcomes: Counter[str] = Counter()
+    for evaluation in evaluations:
+        outcomes.update(evaluation.outcomes)
+    turns = session.turns
+    results = sum(len(evaluation.results) for evaluation in evaluations)
+    summary = {
+        "start_score": start,
+        "best_score": best,
+        "gain": best - start,
+        "turns": float(len(turns)),
+        "valid": float(sum(turn.node is not None or turn.duplicate for turn in turns)),
+        "duplicates": float(sum(turn.duplicate for turn in turns)),
+        "cost_usd": sum(evaluation.cost_usd for evaluation in evaluations),
+        "tokens": float(sum(evaluation.input_tokens + evaluation.output_tokens for evaluation in evaluations)),
+        "results": float(results),
+        "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
+        "ucb": float(np.mean([np.mean(turn.selection.ucb) for turn in turns])) if turns else 0.0,
+        "nodes": float(len(nodes)),
+    }
+    return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
+
+
+def _step(turn: Turn) -> reward.SessionStep:
+    node = turn.node
+    if node is None:
+        return reward.SessionStep(None, turn.state.score, valid=False)
+    return reward.SessionStep(node.score, turn.state.score, cost_usd=node.evaluation.cost_usd)
+
+
+def _tokens(turn: Turn) -> Tokens:
+    if not isinstance(turn.reply.payload, Tokens):
+        raise TypeError("a session that trains must be proposed by RolloutPolicy, whose replies carry tokens")
+    return turn.reply.payload

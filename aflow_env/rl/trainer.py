@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer `aflow_sync`: verl's own PPO trainer, told about anchors and steps.
+
+verl's estimators see token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step reward,
+which the agent loop put beside the tokens. So `_compute_advantage` first fetches those, keeps them where the estimator
+finds them, and lets verl's method do the rest: KL penalty, rollout correction and the write-back stay verl's.
+
+Two more things differ. verl counts mini-batches in rows, and a session of ours is many rows: `_rows_per_prompt` scales that
+count, so that `ppo_mini_batch_size` keeps meaning search problems. And the run ends with a table that says what was gained.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import transfer_queue as tq
+from omegaconf import DictConfig, open_dict
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from aflow_env.config import parse
+from aflow_env.rl.estimators import OnlineRows, rows_of_step
+from aflow_env.rl.metrics import step_metrics
+from aflow_env.rl.outcome import final_report
+
+
+class AflowTrainer:
+    """What aflow_env adds to any of verl's V1 trainers; comes first among the bases."""
+
+    config: DictConfig
+
+    def __init__(self, config: DictConfig) -> None:
+        self.aflow = parse(config.aflow)
+        super().__init__(config)  # type: ignore[call-arg]
+        self._step_fields: list[dict[str, Any]] = []
+
+    def _balance_batch(self, batch: Any, *arguments: Any, **keywords: Any) -> Any:
+        if not batch.keys:
+            raise RuntimeError(
+                "every session of this step failed, so there is nothing to train on: the agent loop's errors above say why"
+            )
+        with self._rows_per_prompt():
+            return super()._balance_batch(batch, *arguments, **keywords)  # type: ignore[misc]
+
+    def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        with self._rows_per_prompt():
+            return super()._update_actor(batch, metrics)  # type: ignore[misc]
+
+    def _update_critic(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        with self._rows_per_prompt():
+            return super()._update_critic(batch, metrics)  # type: ignore[misc]
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        self._step_fields = self._fetch_fields(batch)
+        sessions = [key.rsplit("_", 1)[0] for key in batch.keys]
+        padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
+        rows = OnlineRows(sessions, self._step_fields, padding)
+        with rows_of_step(rows):
+            batch = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
+        metrics.update(rows.metrics)
+        metrics.update(step_metrics(self._step_fields, padding, self.aflow))
+        return batch
+
+    def fit(self, agent_loop_manager: Any) -> None:
+        """verl's training loop, then the table of what it gained."""
+        super().fit(agent_loop_manager)  # type: ignore[misc]
+        report = asyncio.run(final_report(self.aflow, self.config, self.get_llm_client(), self.tokenizer))  # type: ignore[attr-defined]
+        print(report.text, flush=True)
+        self.logger.log(data=report.metrics, step=self.total_training_steps)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _fetch_fields(batch: Any) -> list[dict[str, Any]]:
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        return [dict(getattr(fields, "data", fields)) for fields in data["extra_fields"]]
+
+    @contextmanager
+    def _rows_per_prompt(self) -> Iterator[None]:
+        """Let verl's `rollout.n` count rows of a search problem instead of sessions, for one call."""
+        rollout = self.config.actor_rollout_ref.rollout
+        sessions = rollout.n
+        value_rows = self.aflow.q.samples if self.aflow.q.kind == "digits" and self.aflow.q.train else 0
+        with open_dict(rollout):
+            rollout.n = sessions * self.aflow.rounds * (1 + value_rows)
+        try:
+            yield
+        finally:
+            with open_dict(rollout):
+                rollout.n = sessions
+
+
+class AflowTrainerSync(AflowTrainer, PPOTrainerSync):
+    """verl's synchronous trainer with ours on top."""
+
+    @property
+    def trainer_mode(self) -> str:
+        """verl asks for the mode by name in many places ("sync" or not), and this is a synchronous trainer."""
+        return "sync"
+
+    @trainer_mode.setter
+    def trainer_mode(self, _: str) -> None:
+        return
+
+
+def register(trainers: ModuleType) -> None:
+    """Add the trainer to verl's registry."""
+    trainers.trainer_base.register_trainer("aflow_sync")(AflowTrainerSync)

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the config to the parts of a search: the one place where rooms are wired together.
+
+An `Assembly` is opened once for a process and owns what has to be closed: the store, the sandbox, the clients. Sessions get
+their `Search` from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.errors import ConfigError, WorkflowError
+from aflow_env.evaluation.evaluator import Evaluator
+from aflow_env.llm import build_client
+from aflow_env.llm.budget import Budget
+from aflow_env.llm.client import LLMClient, Message, Request
+from aflow_env.llm.ledger import Ledger
+from aflow_env.llm.policy import Generate
+from aflow_env.sandbox.pool import Limits, Sandbox
+from aflow_env.search.proposal import Believer, LLMProposer, Proposer, RandomProposer
+from aflow_env.search.rounds import Implement, Search
+from aflow_env.search.store import Store
+from aflow_env.tasks import load_task, start_steps
+from aflow_env.tasks.base import Problem, Task, content_digest
+from aflow_env.workflow.aflow_folder import read_workflow
+from aflow_env.workflow.edits import Edit, describe
+from aflow_env.workflow.gate import check
+from aflow_env.workflow.implement import Modification, implement_rule, implementer_prompt, parse_modification
+from aflow_env.workflow.program import TaskSpec, Workflow
+from aflow_env.workflow.steps import to_workflow
+
+Split = Literal["train", "validate", "test"]
+
+
+@dataclass
+class Assembly:
+    """The shared parts of all sessions of a process."""
+
+    config: AflowConfig
+    task: Task
+    store: Store
+    sandbox: Sandbox
+    executor: LLMClient
+    evaluator: Evaluator
+    implementer: LLMClient | None
+    budget: Budget
+    _pools: dict[Split, list[Problem]] = field(default_factory=dict)
+
+    @classmethod
+    async def open(cls, config: AflowConfig, generate: Generate | None = None) -> "Assembly":
+        """Load the task, open the store and start the sandbox. Raises ConfigError for whatever is missing.
+
+        `generate` is the trained policy as executor; without it executor.kind=policy is an error.
+        """
+        task = load_task(config.task)
+        folder = Path(config.run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        store = Store(folder / "run.sqlite")
+        budget = Budget(config.budget, Ledger(folder / "ledger.sqlite"))
+        limits = config.sandbox
+        sandbox = Sandbox(
+            mode=limits.mode,
+            limits=Limits(
+                wall_seconds=limits.wall_seconds,
+                cpu_seconds=limits.cpu_seconds,
+                memory_mb=limits.memory_mb,
+                output_bytes=limits.output_bytes,
+                calls=limits.calls,
+            ),
+            workers=limits.workers,
+        )
+        await sandbox.__aenter__()
+
+        def client(node: LLMConfig, role: str) -> LLMClient:
+            return build_client(node, budget=budget, log=store, seed=config.seed, generate=generate, role=role)
+
+        executor = client(config.executor, "executor")
+        implementer = client(config.implementer.llm, "implementer.llm") if config.implementer.llm else None
+        settings = {"options": config.task.options, "landscape": landscape_digest(config.executor)}
+        evaluator = Evaluator(task, executor, config.executor, sandbox, store, seed=config.seed, settings=settings)
+        return cls(config, task, store, sandbox, executor, evaluator, implementer, budget)
+
+    async def aclose(self) -> None:
+        """Close everything that was opened."""
+        await self.executor.aclose()
+        if self.implementer:
+            await self.implementer.aclose()
+        await self.sandbox.__aexit__(None, None, None)
+        self.store.close()
+
+    def problems(self, split: Split, seed: int | None = None) -> Sequence[Problem]:
+        """The problems of a split; a training search problem's seed picks its own `limit` of them, in order.
+
+        A task without a training split trains on its validate problems; the log of the run says so.
+        """
+        config = self.config
+        if split not in self._pools:
+            wanted: Split = "validate" if split == "train" and not config.task.train_size else split
+            self._pools[split] = self.task.load(wanted, None, config.seed)
+        pool = self._pools[split]
+        limit = config.limit
+        if limit is None or limit >= len(pool) or split == "test":
+            return pool
+        if split == "train" and seed is not None:
+            chosen = sorted(Random(seed).sample(range(len(pool)), limit))
+            return [pool[index] for index in chosen]
+        return pool[:limit]
+
+    def start(self, where: str | None = None) -> Workflow:
+        """The workflow that a search starts from: the config's, or the one that a search problem names."""
+        return start_workflow(where or self.config.problems.start, self.task.spec)
+
+    def proposer(self) -> Proposer:
+        """The proposer of the config where that is not the trained policy."""
+        config = self.config
+        if config.proposer == "random":
+            return RandomProposer(config.instructions)
+        if config.proposer == "llm" and self.implementer and config.implementer.llm:
+            llm = config.implementer.llm
+            return LLMProposer(self.implementer, config, llm.model, llm.temperature, llm.max_tokens)
+        raise ConfigError(
+            f"proposer={config.proposer} has no model behind it here: set policy.base_url (a served checkpoint), "
+            "proposer=llm with implementer=llm, or proposer=random"
+        )
+
+    def search(
+        self, proposer: Proposer | None, believer: Believer | None, split: Split, seed: int | None = None
+    ) -> Search:
+        """A search over the problems of a split. `proposer` is the trained policy; the config may name another."""
+        config = self.config
+        chosen = proposer if config.proposer == "policy" and proposer else self.proposer()
+        problems = self.problems(split, seed)
+        return Search(config, self.task, problems, self.evaluator, self.store, chosen, self.implement(), believer)
+
+    def implement(self) -> Implement:
+        """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a suggestion."""
+        client, llm = self.implementer, self.config.implementer.llm
+        if self.config.implementer.kind == "rule" or client is None or llm is None:
+
+            async def by_rule(workflow: Workflow, edit: Edit, spec: TaskSpec) -> Modification:
+                changed = implement_rule(workflow, edit, spec)
+                return Modification(describe(edit), changed.graph, changed.prompts)
+
+            return by_rule
+
+        async def by_llm(workflow: Workflow, edit: Edit, spec: TaskSpec) -> Modification:
+            request = Request(
+                messages=(Message(role="user", content=implementer_prompt(workflow, describe(edit), spec)),),
+                model=llm.model,
+                temperature=llm.temperature,
+                max_tokens=llm.max_tokens,
+            )
+            change = parse_modification((await client.complete(request)).text)
+            return change if change.modification else replace(change, modification=describe(edit))
+
+        return by_llm
+
+
+def start_workflow(where: str, spec: TaskSpec) -> Workflow:
+    """`default` is the task's own start workflow, anything else is a folder. Raises ConfigError, WorkflowError's text in it."""
+    if where == "default":
+        return to_workflow(start_steps(spec), spec)
+    folder = Path(where)
+    if not (folder / "graph.py").is_file():
+        raise ConfigError(
+            f"problems.start={where}: there is no graph.py in that folder; name a workflow folder or `default`"
+        )
+    workflow = read_workflow(folder)
+    try:
+        check(workflow, spec)
+    except WorkflowError as error:
+        raise ConfigError(f"problems.start={where} would not be run: {error}") from error
+    return workflow
+
+
+def landscape_digest(config: LLMConfig) -> str:
+    """What a simulated executor's answers depend on, as a hash; "" for a real one."""
+    if config.kind != "simulated":
+        return ""
+    from aflow_env.llm.landscape import load_landscape
+
+    return content_digest(load_landscape(config.landscape).model_dump(mode="json"))
+
+
+def check_parts(config: AflowConfig) -> None:
+    """Raises ConfigError when a part that the config names cannot be had: data, start workflow, keys, prices.
+
+    Nothing is sent anywhere: problems are loaded, clients are built and thrown away.
+    """
+    task = load_task(config.task)
+    splits: tuple[Split, ...] = ("train", "validate", "test") if config.task.train_size else ("validate", "test")
+    for split in splits:
+        task.load(split, None, config.seed)
+    start_workflow(config.problems.start, task.spec)
+
+    async def never(*_: object) -> tuple[str, int, int]:
+        raise AssertionError("a check does not ask")
+
+    for role, node in (("executor", config.executor), ("implementer.llm", config.implementer.llm)):
+        if node is not None:
+            live = node.model_copy(update={"mode": "live"})
+            build_client(live, budget=Budget(config.budget), log=None, seed=config.seed, generate=never, role=role)

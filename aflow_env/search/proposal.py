@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the state of an expansion to the text that a proposer reads, and who may propose.
+
+A `State` is what the policy knows when it expands a node: the workflow, its score, what was tried from here before and
+which problems failed. It is rendered once, the same way for every reader: the edit question and the value question share
+the state as their prefix, so a server's prefix cache answers both. Rendering is deterministic, and a state that is too long
+is cut in a fixed order: failed cases first, then experience, then the end of the program.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError
+from aflow_env.llm.client import LLMClient, Message, Request
+from aflow_env.search.experience import Entry, render
+from aflow_env.workflow.edits import edit_grammar, format_edit, uniform_edit
+from aflow_env.workflow.program import TaskSpec, Workflow
+from aflow_env.workflow.signatures import describe_operators
+from aflow_env.workflow.steps import NotNormalForm, Step, to_steps, usable_operators
+
+Messages = tuple[Message, ...]
+
+VALUE_QUESTION = (
+    "How well will the best workflow one edit away from this one score? "
+    "Answer with one digit from 0 (none right) to 9 (all right)."
+)
+CODE_QUESTION = (
+    "Change the workflow so that it scores better: one idea, few lines. Reply with three fields: <modification>what you change and why"
+    "</modification> <graph>the whole new class Workflow, as Python</graph> <prompt>the whole new prompt.py</prompt>."
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A problem that the workflow got wrong, as the proposer sees it."""
+
+    problem: str
+    expected: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that a proposal or a belief about a node may depend on."""
+
+    workflow: Workflow
+    task: TaskSpec
+    score: float
+    n: int
+    experience: tuple[Entry, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...] | None:
+        """The normal form of the workflow, or None for a program that has none."""
+        try:
+            return to_steps(self.workflow)
+        except NotNormalForm:
+            return None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A proposer's text; `payload` is what only the proposer understands (the tokens that a trainer needs)."""
+
+    text: str
+    payload: object = None
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Q_theta of one state: `expectation` in [0, 1]; `mass` is the probability that the policy put on digits at all."""
+
+    expectation: float
+    mass: float
+    payload: object = None
+
+
+class Proposer(Protocol):
+    """Whoever suggests how to change a workflow."""
+
+    async def propose(self, state: State, seed: int) -> Reply: ...
+
+
+class Believer(Protocol):
+    """Whoever can say how well the best child of each of these states would score."""
+
+    async def believe(self, states: Sequence[State]) -> list[Belief]: ...
+
+
+def render_workflow(state: State) -> str:
+    """The program as numbered steps when it has a normal form, else its two source files."""
+    steps = state.steps
+    if steps is None:
+        return f"graph.py:\n{state.workflow.graph}\nprompt.py:\n{state.workflow.prompts}"
+    lines = []
+    for position, step in enumerate(steps, start=1):
+        samples = f" x{step.samples}" if step.samples else ""
+        instruction = f": {step.instruction}" if step.instruction else ""
+        lines.append(f"{position}. {step.operator}{samples}{instruction}")
+    return "\n".join(lines)
+
+
+def render_state(state: State, characters: int) -> str:
+    """The state text, at most `characters` long; the same state always gives the same text."""
+    head = f"Task: {state.task.name}\nScore: {state.score:.2f} on {state.n} problems\nWorkflow:\n{render_workflow(state)}\n"
+    experience = f"Tried from here:\n{render(state.experience)}\n" if state.experience else ""
+    failures = "".join(
+        f"Failed: {failure.problem}\nexpected: {failure.expected}\nanswer: {failure.answer}\n"
+        for failure in state.failures
+    )
+    for text in (head + experience + failures, head + experience, head):
+        if len(text) <= characters:
+            return text
+    return head[:characters]
+
+
+def system_text(task: TaskSpec) -> str:
+    """What never changes within a task: the role and the operators."""
+    return f"You improve a workflow of LLM operators, one change at a time.\nOperators:\n{describe_operators(usable_operators(task))}"
+
+
+def question_messages(state: State, question: str, characters: int) -> Messages:
+    """System text, then the state followed by a question."""
+    return (
+        Message(role="system", content=system_text(state.task)),
+        Message(role="user", content=f"{render_state(state, characters)}\n{question}"),
+    )
+
+
+def action_messages(state: State, config: AflowConfig) -> Messages:
+    """The prompt of an expansion, for `aflow.action=edit` or `code`."""
+    question = edit_grammar(state.task) if config.action == "edit" else code_question(state)
+    return question_messages(state, question, config.state_characters)
+
+
+def code_question(state: State) -> str:
+    """The `code` question; a workflow shown as steps is also shown as source, since source is what it asks for."""
+    if state.steps is None:
+        return CODE_QUESTION
+    return f"graph.py:\n{state.workflow.graph}\nprompt.py:\n{state.workflow.prompts}\n{CODE_QUESTION}"
+
+
+def value_messages(state: State, config: AflowConfig) -> Messages:
+    """The prompt of the value question."""
+    return question_messages(state, VALUE_QUESTION, config.state_characters)
+
+
+@dataclass(frozen=True)
+class RandomProposer:
+    """Edits drawn uniformly from the grammar: the baseline that every learned proposer has to beat."""
+
+    instructions: Sequence[str]
+
+    async def propose(self, state: State, seed: int) -> Reply:
+        """A valid edit of a workflow in normal form. Raises ConfigError for any other program."""
+        steps = state.steps
+        if steps is None:
+            raise ConfigError(
+                "proposer=random edits the normal form, and the start workflow has none: "
+                "start from problems.start=default, or set proposer=llm"
+            )
+        return Reply(format_edit(uniform_edit(steps, state.task, self.instructions, Random(seed))))
+
+
+@dataclass(frozen=True)
+class LLMProposer:
+    """Any LLM client as proposer: AFlow's own mode."""
+
+    client: LLMClient
+    config: AflowConfig
+    model: str
+    temperature: float
+    max_tokens: int
+
+    async def propose(self, state: State, seed: int) -> Reply:
+        """One completion; `seed` numbers the draw, so that a replay finds it again."""
+        request = Request(
+            messages=action_messages(state, self.config),
+            model=self.model,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            sample=seed,
+        )
+        completion = await self.client.complete(request)
+        return Reply(completion.text)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run gained: the best workflow it found, scored where it was not chosen, as a table and a folder.
+
+The best workflow is chosen by its score on the validate problems, among the best that the store holds. Choosing the best of
+many flatters that score; the test score is what to quote. A simulated executor is named as such.
+"""
+
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from aflow_env.config import AflowConfig
+from aflow_env.evaluation.results import Evaluation
+from aflow_env.search.assemble import Assembly
+from aflow_env.search.findings import leaders
+from aflow_env.workflow.aflow_folder import write_workflow
+from aflow_env.workflow.program import Workflow
+
+CANDIDATES = 3
+
+
+@dataclass(frozen=True)
+class Report:
+    """The table as text, 80 columns wide, and the same numbers as metrics."""
+
+    text: str
+    metrics: dict[str, float]
+
+
+async def report(assembly: Assembly) -> Report:
+    """The report of whatever the assembly's store holds."""
+    config = assembly.config
+    validate = assembly.problems("validate")
+    start_workflow = assembly.start()
+    start = await assembly.evaluator.evaluate(start_workflow, validate, repeats=config.repeats)
+    best_workflow, best = start_workflow, start
+    for workflow in leaders(assembly.store, config.task.name, CANDIDATES):
+        evaluation = await assembly.evaluator.evaluate(workflow, validate, repeats=config.repeats)
+        if evaluation.score > best.score:
+            best_workflow, best = workflow, evaluation
+    test = None
+    if config.final_test and config.task.test_size:
+        test = await assembly.evaluator.evaluate(best_workflow, assembly.problems("test"), repeats=config.repeats)
+    folder = Path(config.run_dir) / "best"
+    write_workflow(best_workflow, folder)
+    spent = assembly.budget.totals.spent
+    metrics = {
+        "aflow/final/start_score": start.score,
+        "aflow/final/best_score": best.score,
+        "aflow/final/cost_usd": spent.usd,
+    }
+    if test is not None:
+        metrics["aflow/final/test_score"] = test.score
+    return Report(table(config, start, best, test, best_workflow, folder, spent.usd, spent.tokens), metrics)
+
+
+def table(
+    config: AflowConfig,
+    start: Evaluation,
+    best: Evaluation,
+    test: Evaluation | None,
+    workflow: Workflow,
+    folder: Path,
+    usd: float,
+    tokens: int,
+) -> str:
+    """The closing table."""
+    simulated = config.executor.kind == "simulated"
+    title = f"{config.task.name}, rl_weight={config.rl_weight}" + (", SIMULATED executor" if simulated else "")
+    grid = Table(title=title, show_header=False, width=80)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("start, validate", _score(start))
+    grid.add_row("best, validate", _score(best))
+    grid.add_row("best, test", _score(test) if test else "not scored (final_test=false or no test problems)")
+    grid.add_row("best workflow", f"{workflow.digest} in {folder}")
+    grid.add_row("cost", f"{usd:.4f} USD{' (simulated prices)' if simulated else ''}, {tokens:,} tokens")
+    out = StringIO()
+    Console(file=out, width=80).print(grid)
+    return out.getvalue()
+
+
+def _score(evaluation: Evaluation) -> str:
+    low, high = evaluation.ci95
+    return f"{evaluation.score:.3f}  95% interval [{low:.3f}, {high:.3f}], n={evaluation.n}"
