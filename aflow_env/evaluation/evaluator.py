@@ -93,15 +93,19 @@ class Evaluator:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     async def evaluate(
-        self, workflow: Workflow, problems: Sequence[Problem], repeats: int = 1, version: str = ""
+        self,
+        workflow: Workflow,
+        problems: Sequence[Problem],
+        repeats: int = 1,
+        version: str = "",
+        partial: bool = False,
     ) -> Evaluation:
         """Run the workflow `repeats` times on each problem, or take what is stored; results in that order.
 
         `version` names the executor's weights where they change (a policy in training). Everything that was run is
-        stored before this returns or raises. Raises InfrastructureError when no run counts, when more than the
-        permitted share was lost to the world, or when the executor refuses every call (no key, no money left);
-        BudgetExhausted when the budget ended before any run counted. An evaluation that the budget cut short says so
-        (`complete` is False).
+        stored before this returns or raises. Raises InfrastructureError when no run counts, when more than its allowed
+        share was lost to the world, or when the executor refuses every call (no key, no money left). Raises
+        BudgetExhausted when the budget cut runs off, unless `partial` asks for the score of those that count, if any.
         """
         if not problems or repeats < 1:
             raise ValueError(f"an evaluation needs problems and repeats, not {len(problems)} and {repeats}")
@@ -110,7 +114,7 @@ class Evaluator:
         turn = self._turns.setdefault((workflow.digest, executor_key), asyncio.Lock())
         async with turn:
             results = await self._results(workflow, executor_key, attempts)
-        self._judge(results, fatal=any(attempt.fatal for attempt in attempts))
+        self._judge(results, partial, fatal=any(attempt.fatal for attempt in attempts))
         return summarise(workflow.digest, executor_key, results)
 
     async def _results(
@@ -168,7 +172,7 @@ class Evaluator:
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
         return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output))
 
-    def _judge(self, results: Sequence[ProblemResult], fatal: bool) -> None:
+    def _judge(self, results: Sequence[ProblemResult], partial: bool, fatal: bool) -> None:
         """Raise unless these results may become a score."""
         failed = [result for result in results if result.outcome == Outcome.LLM_ERROR]
         share = len(failed) / len(results)
@@ -177,8 +181,9 @@ class Evaluator:
                 f"{len(failed)} of {len(results)} runs were lost to failures of the executor or the machine (at most "
                 f"{self._infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
             )
-        if all(result.outcome not in COUNTED for result in results) and len(failed) < len(results):
-            raise BudgetExhausted(lost([result for result in results if result.outcome == Outcome.BUDGET]))
+        cut_off = [result for result in results if result.outcome == Outcome.BUDGET]
+        if cut_off and (not partial or all(result.outcome not in COUNTED for result in results)):
+            raise BudgetExhausted(f"{len(cut_off)} of {len(results)} runs did not fit: {lost(cut_off)}")
 
 
 def _stored(result: ProblemResult, stored: Mapping[Key, ProblemResult]) -> ProblemResult:

@@ -12,7 +12,7 @@ from typing import Any
 from aflow_env.evaluation.results import COUNTED, ProblemResult
 from aflow_env.llm.client import Completion, Request
 from aflow_env.search import records
-from aflow_env.search.database import Database, Writer
+from aflow_env.search.database import Database, Row, Value, Writer
 
 JSON = Any
 
@@ -25,6 +25,10 @@ class Paid:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """All rows of a query, for reports; schema.py describes the tables."""
+        return self._database.read(sql, arguments)
 
     def get_many(
         self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Selection: AFlow's own numbers with w = 0 and c_ucb = 0, and what must hold for every other setting."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from aflow_env.config import SelectionConfig
+from aflow_env.search.selection import AFLOW_CODE, AFLOW_PAPER, candidates, fuse, mixed_probabilities, select, ucb
+from tests.search.golden import check_convergence, check_selection
+
+shares = st.floats(0, 1, allow_nan=False)
+some_scores = arrays(np.float64, st.integers(1, 40), elements=shares)
+# few distinct values, so that ties are common
+tied_scores = arrays(np.float64, st.integers(1, 40), elements=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+
+
+def rules(c_ucb: float = 0.0, sample: int = 4) -> SelectionConfig:
+    return SelectionConfig(sample=sample, alpha=0.2, lambda_=0.3, c_ucb=c_ucb)
+
+
+def aflow_select(scores: list[float], sample: int, alpha: float, lambda_: float, rng: np.random.RandomState) -> int:
+    """AFlow's selection written down again from its description: lists and sorted(), no partition."""
+    ranked = sorted(enumerate(scores, 1), key=lambda item: item[1], reverse=True)
+    top = [item for item in ranked if item[0] == 1]
+    for item in ranked:
+        if item[0] != 1:
+            top.append(item)
+            if len(top) >= sample:
+                break
+    top = sorted(top, key=lambda item: item[1], reverse=True)
+    hundreds = np.array([score * 100 for _, score in top])
+    weights = np.exp(alpha * (hundreds - hundreds.max()))
+    mixed = lambda_ / len(top) + (1 - lambda_) * weights / weights.sum()
+    return top[rng.choice(len(top), p=mixed)][0]
+
+
+def draw_ours(scores: Any, rng: Any, config: SelectionConfig, **more: Any) -> Any:
+    given = {"q": None, "w": 0.0, "visits": np.ones(len(scores), dtype=np.int64)} | more
+    return select(rounds=range(1, len(scores) + 1), means=np.asarray(scores), config=config, rng=rng, **given)
+
+
+@pytest.mark.parametrize("preset", [AFLOW_CODE, AFLOW_PAPER])
+@pytest.mark.parametrize("sample", [1, 2, 4, 7])
+def test_a_whole_search_selects_as_stock_aflow_given_the_same_scores_and_draws(
+    preset: SelectionConfig, sample: int
+) -> None:
+    config = preset.model_copy(update={"sample": sample})
+    theirs, ours = np.random.RandomState(7), np.random.RandomState(7)
+    scores: list[float] = [0.4]
+    noise = np.random.default_rng(1)
+    for _ in range(300):
+        expected = aflow_select(scores, sample, config.alpha, config.lambda_, theirs)
+        assert draw_ours(scores, ours, config).round == expected
+        scores.append(float(noise.choice([noise.random(), 0.4, 0.5, max(scores)])))
+
+
+@given(some_scores, st.integers(1, 6), shares, st.floats(0, 2), shares)
+def test_probabilities_are_a_distribution_and_round_1_is_always_a_candidate(
+    scores: np.ndarray, sample: int, lambda_: float, alpha: float, uniform: float
+) -> None:
+    config = SelectionConfig(sample=sample, alpha=alpha, lambda_=lambda_, c_ucb=0.1)
+    chosen = draw_ours(scores, np.random.default_rng(0), config)
+    assert sum(chosen.probabilities) == pytest.approx(1.0)
+    assert min(chosen.probabilities) >= lambda_ / len(chosen.rounds) - 1e-12
+    assert 1 in chosen.rounds
+    assert len(chosen.rounds) == min(len(scores), max(sample, 2))
+    assert chosen.round in chosen.rounds
+    assert list(chosen.c) == sorted(chosen.c, reverse=True)
+
+
+@given(tied_scores, st.integers(1, 6))
+def test_candidates_are_round_1_and_the_best_others_with_ties_to_the_lower_round(c: np.ndarray, sample: int) -> None:
+    others = sorted(range(1, len(c)), key=lambda i: (-c[i], i))[: max(sample, 2) - 1]
+    assert candidates(c, sample).tolist() == sorted([0, *others], key=lambda i: (-c[i], i))
+
+
+@given(tied_scores, st.integers(1, 6), st.randoms(use_true_random=False))
+def test_the_order_in_which_nodes_are_listed_does_not_matter(scores: np.ndarray, sample: int, random: Any) -> None:
+    order = list(range(len(scores)))
+    random.shuffle(order)
+    rounds = np.array(order) + 1
+    ones = np.ones(len(scores), dtype=np.int64)
+    config = rules(c_ucb=0.2, sample=sample)
+    one = draw_ours(scores, np.random.default_rng(3), config)
+    other = select(
+        rounds=rounds, means=scores[order], visits=ones, q=None, w=0.0, config=config, rng=np.random.default_rng(3)
+    )
+    assert one == other
+
+
+@given(some_scores, st.randoms(use_true_random=False))
+def test_probabilities_follow_their_candidate_when_candidates_are_permuted(c: np.ndarray, random: Any) -> None:
+    order = list(range(len(c)))
+    random.shuffle(order)
+    assert mixed_probabilities(c[order], 0.2, 0.3) == pytest.approx(mixed_probabilities(c, 0.2, 0.3)[order])
+
+
+@given(some_scores, st.data())
+def test_w_0_ignores_q_and_w_1_ignores_ucb(scores: np.ndarray, data: st.DataObject) -> None:
+    q = data.draw(arrays(np.float64, len(scores), elements=shares))
+    visits = data.draw(arrays(np.int64, len(scores), elements=st.integers(1, 50)))
+    wild = np.full(len(scores), np.nan)
+    config = rules(c_ucb=0.3)
+    stock = draw_ours(scores, np.random.default_rng(0), config, visits=visits)
+    assert draw_ours(scores, np.random.default_rng(0), config, visits=visits, q=wild, w=0.0) == stock
+    led = draw_ours(scores, np.random.default_rng(0), config, visits=visits, q=q, w=1.0)
+    misled = draw_ours(1 - scores, np.random.default_rng(0), config, visits=visits + 3, q=q, w=1.0)
+    assert (led.round, led.rounds, led.probabilities) == (misled.round, misled.rounds, misled.probabilities)
+
+
+@given(some_scores, st.data(), shares)
+def test_the_fusion_lies_between_ucb_and_q(scores: np.ndarray, data: st.DataObject, w: float) -> None:
+    q = data.draw(arrays(np.float64, len(scores), elements=shares))
+    c = fuse(scores, q, w)
+    assert (c >= np.minimum(scores, q) - 1e-12).all()
+    assert (c <= np.maximum(scores, q) + 1e-12).all()
+
+
+@pytest.mark.parametrize("q", [None, np.array([0.5, np.nan])])
+def test_a_missing_q_is_an_error_that_names_the_key_and_never_a_zero(q: np.ndarray | None) -> None:
+    with pytest.raises(ValueError, match=r"aflow.rl_weight=0.5"):
+        draw_ours([0.1, 0.2], np.random.default_rng(0), rules(), q=q, w=0.5)
+
+
+def test_ucb_is_the_mean_without_exploration_and_favours_the_less_visited_with_it() -> None:
+    mean, visits = np.array([0.5, 0.5, 0.9]), np.array([1, 9, 2])
+    assert ucb(mean, visits, 12, 0.0).tolist() == mean.tolist()
+    bounds = ucb(mean, visits, 12, 0.1)
+    assert bounds[0] == pytest.approx(0.5 + 0.1 * np.sqrt(np.log(12) / 1))
+    assert bounds[0] > bounds[1] > 0.5
+    assert ucb(mean, visits, 12, 5.0).max() == 1.0
+
+
+def test_a_search_without_round_1_is_an_error() -> None:
+    with pytest.raises(ValueError, match="round 1"):
+        candidates(np.array([0.5, 0.5]), 4, np.array([2, 3]))
+
+
+def test_recorded_outputs_of_aflow_agree(shared: Path) -> None:
+    data = json.loads((shared / "golden" / "aflow.json").read_text())
+    cases, error = check_selection(data["selection"])
+    assert cases > 0
+    assert error < 1e-7
+    assert check_convergence(data["convergence"])[1] == 0.0
+
+
+def test_the_golden_check_notices_a_difference() -> None:
+    case = {"scores_by_round": [0.5, 0.9], "sample": 2, "rounds": [2, 1], "probabilities": [0.5, 0.5]}
+    assert check_selection({"alpha": 0.2, "lambda_": 0.3, "cases": [case]})[1] > 0.1
+    assert check_selection({"alpha": 0.2, "lambda_": 0.3, "cases": [case | {"rounds": [1, 2]}]})[1] == float("inf")
+    section = {"top_k": 3, "z": 0, "consecutive_rounds": 5}
+    same = {"results": [{"round": i, "score": 0.5} for i in range(6)], "converged": [False, None, None]}
+    assert check_convergence(section | {"cases": [same]})[1] == float("inf")
