@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The typed schema of the `aflow:` node: every key that a user may set, its type and its range.
 
-The YAML files under conf/aflow document each key and hold the defaults; this module says what is legal. Unknown keys are
-errors. The same node is read by `python -m verl.trainer.main_ppo` (as `aflow.*`) and by `aflow-env` (at the root).
+The YAML files under conf/aflow document each key and hold the defaults; this module says what is legal. Unknown keys
+are errors. The same node is read by `python -m verl.trainer.main_ppo` (as `aflow.*`) and by `aflow-env` (at the root).
 """
 
 import re
@@ -75,7 +75,8 @@ class LLMConfig(Section):
             raise ValueError(f"model is missing: name the model that the {self.kind} server should run")
         if self.api_key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_variable):
             raise ValueError(
-                "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into a "
+                "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into "
+                "a "
                 "config; put it into the environment and write the variable's name here, e.g. ANTHROPIC_API_KEY"
             )
         if self.base_url and ("@" in self.base_url or "?" in self.base_url):
@@ -201,7 +202,8 @@ class AflowConfig(Section):
     def _policy_is_there(self) -> "AflowConfig":
         if self.rl_weight > 0 and self.q.kind == "none":
             raise ValueError(
-                f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not exist. "
+                f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not "
+                "exist. "
                 "Set q.kind=digits, or rl_weight=0 for stock AFlow selection"
             )
         return self
@@ -210,7 +212,8 @@ class AflowConfig(Section):
 def parse(node: DictConfig | dict[str, Any], where: str = "aflow") -> AflowConfig:
     """Turn a composed `aflow:` node into the typed config.
 
-    Raises ConfigError in one paragraph that names each wrong key (as the user would type it), its value and what is legal.
+    Raises ConfigError in one paragraph that names each wrong key (as the user would type it), its value and what is
+    legal.
     """
     plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=False) if isinstance(node, DictConfig) else node
     try:
@@ -238,7 +241,10 @@ def explain(error: ValidationError, where: str) -> str:
 
 
 def config_directory() -> Path:
-    """The folder of YAML files: inside the installed package, or conf/ of the checkout. Raises ConfigError when neither exists."""
+    """The folder of YAML files:
+
+    inside the installed package, or conf/ of the checkout. Raises ConfigError when neither exists.
+    """
     package = Path(__file__).resolve().parent
     for candidate in (package / "conf", package.parent / "conf"):
         if (candidate / "aflow_gigpo.yaml").is_file():

@@ -32,7 +32,8 @@ def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
     config = load(overrides or (), defaults=("rl_weight=0", "q.kind=none", "proposer=random"))
     if config.rl_weight > 0 and config.policy.base_url is None:
         raise ConfigError(
-            f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint (vllm serve DIR) "
+            f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint (vllm "
+            "serve DIR) "
             "and name its address, or set rl_weight=0"
         )
     text, found = asyncio.run(_search(config))
@@ -67,8 +68,9 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
 def _tell(session: Session, turn: Turn) -> None:
     ended = turn.ended
     score = f"{turn.node.score:.3f}" if turn.node else f"rejected: {ended.reason}"  # type: ignore[union-attr]
+    best = session.tree.best().score
     log.print(
-        f"round {ended.round:>3}  from {ended.parent}  {score}  best {session.tree.best().score:.3f}  {ended.modification}",
+        f"round {ended.round:>3}  from {ended.parent}  {score}  best {best:.3f}  {ended.modification}",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -68,9 +68,10 @@ def build_client(
 def _provider(config: LLMConfig, price: Price | None, seed: int, generate: Generate | None, role: str) -> LLMClient:
     """One attempt at one provider. The SDKs, and the simulated landscape, are imported only where they are used."""
     if config.kind == "simulated":
+        from aflow_env.llm.landscape import load_landscape
         from aflow_env.llm.simulated import SimulatedClient
 
-        return SimulatedClient(config.landscape, seed)
+        return SimulatedClient(load_landscape(config.landscape), seed)
     if config.kind == "policy":
         if generate is None:
             raise ConfigError(

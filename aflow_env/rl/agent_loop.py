@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environment as verl sees it: the agent loop `aflow_search` plays one search and returns one row a round.
 
-verl makes one agent-loop object a session, `rollout.n` a search problem, all in one event loop of an AgentLoopWorker. What
-sessions of a worker share (store, sandbox, clients, problems) is opened once for the process, on first use.
+verl makes one agent-loop object a session, `rollout.n` a search problem, all in one event loop of an AgentLoopWorker.
+What sessions of a worker share (store, sandbox, clients, problems) is opened once for the process, on first use.
 """
 
 import asyncio

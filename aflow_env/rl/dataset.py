@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Search problems as a verl dataset: nobody writes parquet by hand.
 
-verl asks its `data.custom_cls` for a map-style dataset over `data.train_files` and `data.val_files`. Here those name a split
-(`train` or `validate`), and the rows follow from `data.aflow`, the same `aflow:` node that everything else reads. A parquet
-written by `aflow-env data` works in place of a split name and gives the same rows.
+verl asks its `data.custom_cls` for a map-style dataset over `data.train_files` and `data.val_files`. Here those name a
+split (`train` or `validate`), and the rows follow from `data.aflow`, the same `aflow:` node that everything else
+reads. A parquet written by `aflow-env data` works in place of a split name and gives the same rows.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,7 +23,8 @@ VALIDATE_SEEDS_FROM = 1_000_000
 
 @dataclass(frozen=True)
 class Row:
-    """One search problem: the task, the seed of its draws, where it starts and which split its workflows are scored on."""
+    """One search problem: the task, the seed of its draws, where it starts and which split its workflows are scored "
+    "on."""
 
     index: int
     task: str

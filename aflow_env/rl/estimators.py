@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The estimators `gigpo` and `hgpo` behind verl's `register_adv_est`.
 
-verl calls an estimator with token rewards, masks and uids only. The rows' own fields wait in a context variable that the
-trainer sets around that call; an estimator that finds none says which trainer to choose, instead of quietly being GRPO.
+verl calls an estimator with token rewards, masks and uids only. The rows' own fields wait in a context variable that
+the trainer sets around that call; an estimator that finds none says which trainer to choose, instead of quietly being
+GRPO.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +48,7 @@ def rows_of_step(rows: OnlineRows) -> Iterator[None]:
 
 
 def to_rows(online: OnlineRows, token_level_rewards: Tensor, response_mask: Tensor, uid: Sequence[str]) -> GigpoRows:
-    """GiGPO's rows. verl put the episode's return on each row's last token; what its KL penalty took off is a step's reward.
+    """GiGPO's rows. verl put the episode's return on each row's last token; its KL penalty becomes a step's reward.
 
     token_level_rewards, response_mask: (N, T).
     """
@@ -89,7 +90,8 @@ def _estimator(name: str, compute: Callable[[GigpoRows, Any], GigpoResult]) -> E
         online = _rows.get()
         if online is None:
             raise RuntimeError(
-                f"algorithm.adv_estimator={name} needs each row's anchor and step reward, which only aflow_env's trainer "
+                f"algorithm.adv_estimator={name} needs each row's anchor and step reward, which only aflow_env's "
+                "trainer "
                 "fetches: set trainer.v1.trainer_mode=aflow_sync"
             )
         rows = to_rows(online, token_level_rewards, response_mask, index.tolist())

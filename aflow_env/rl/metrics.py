@@ -22,7 +22,10 @@ def step_metrics(fields: Sequence[Fields], padding: Sequence[bool], config: Aflo
 
 
 def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """Scores are means over sessions; rates are shares of all turns or results of the step; cost and tokens are sums."""
+    """Scores are means over sessions;
+
+    rates are shares of all turns or results of the step; cost and tokens are sums.
+    """
     if not sessions:
         return {}
     total = {name: float(sum(session[name] for session in sessions)) for name in sessions[0] if name in SUMMED}

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy that is being trained, as proposer, as believer and as executor: verl's rollout server seen from a search.
 
-Proposals and executor calls go through verl's own LLM client (token ids in, token ids out). Beliefs need the probabilities
-of ten tokens, which that client does not return, so they go to the same server's OpenAI endpoint: one HTTP request for all
-states, one token each, answered from the prefix that the proposal needs anyway. The weights are those last synced.
+Proposals and executor calls go through verl's own LLM client (token ids in, token ids out). Beliefs need the
+probabilities of ten tokens, which that client does not return, so they go to the same server's OpenAI endpoint: one
+HTTP request for all states, one token each, answered from the prefix that the proposal needs anyway. The weights are
+those last synced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,6 @@ from transformers import PreTrainedTokenizerBase
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.llm.client import Message
 from aflow_env.search.proposal import Belief, Messages, Reply, State, action_messages, value_messages
 from aflow_env.search.value import digit_expectation
 
@@ -35,7 +35,8 @@ class Tokens:
 
 @dataclass(frozen=True)
 class DigitTokens:
-    """The value question's prompt, and the log-prob of each digit's token (-inf: not among the server's top tokens)."""
+    """The value question's prompt, and the log-prob of each digit's token (-inf: not among the server's top "
+    "tokens)."""
 
     prompt_ids: tuple[int, ...]
     digit_ids: tuple[int, ...]
@@ -48,8 +49,10 @@ def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     split = [digit for digit, tokens in zip(DIGITS, ids, strict=True) if len(tokens) != 1]
     if split:
         raise ConfigError(
-            f"actor_rollout_ref.model.path: the tokenizer has no single token for the digits {split}, and q.kind=digits reads "
-            "the policy's belief off those; use a tokenizer that splits digits (Qwen2.5, Llama 3), or aflow.q.kind=none with "
+            f"actor_rollout_ref.model.path: the tokenizer has no single token for the digits {split}, and "
+            "q.kind=digits reads "
+            "the policy's belief off those; use a tokenizer that splits digits (Qwen2.5, Llama 3), or "
+            "aflow.q.kind=none with "
             "aflow.rl_weight=0"
         )
     return tuple(tokens[0] for tokens in ids)
@@ -57,7 +60,10 @@ def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 
 @dataclass
 class RolloutPolicy:
-    """One session's view of verl's rollout server. `sampling` is what verl hands to agent loops (temperature, top_p, ...)."""
+    """One session's view of verl's rollout server.
+
+    `sampling` is what verl hands to agent loops (temperature, top_p, ...).
+    """
 
     server: Any
     tokenizer: PreTrainedTokenizerBase
@@ -85,37 +91,44 @@ class RolloutPolicy:
 
         A state whose text has not changed is not asked again: within a session the weights stand still.
         """
-        prompts = [self.fit(lambda config, state=state: value_messages(state, config)) for state in states]  # type: ignore[misc]
+        prompts = [self.fit(lambda config, state=state: value_messages(state, config)) for state in states]
         new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._beliefs))
         if new:
             self._beliefs.update(zip(new, await self._ask(new), strict=True))
         return [self._beliefs[prompt] for prompt in prompts]
 
-    def fit(self, build: Any) -> tuple[int, ...]:
-        """Token ids of the messages, the state cut until they fit `rollout.prompt_length`. Raises ConfigError if they never do."""
+    def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:
+        """Token ids of the messages, the state cut until they fit `rollout.prompt_length`.
+
+        Raises ConfigError if they never do.
+        """
         characters = self.config.state_characters
         while True:
-            prompt_ids = self.encode(build(self.config.model_copy(update={"state_characters": characters})))
+            config = self.config.model_copy(update={"state_characters": characters})
+            prompt_ids = self.encode([message.model_dump() for message in build(config)])
             if len(prompt_ids) <= self.prompt_length:
                 return prompt_ids
             if characters < 100:
                 raise ConfigError(
-                    f"actor_rollout_ref.rollout.prompt_length={self.prompt_length} is too short for the question alone "
+                    f"actor_rollout_ref.rollout.prompt_length={self.prompt_length} is too short for the question "
+                    "alone "
                     f"({len(prompt_ids)} tokens): raise it"
                 )
             characters = characters * 3 // 4
 
-    def encode(self, messages: Messages) -> tuple[int, ...]:
+    def encode(self, chat: list[dict[str, str]]) -> tuple[int, ...]:
         """Token ids of a chat, up to where the assistant answers."""
-        chat = [message.model_dump() for message in messages]
         encoded = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True)
         return tuple(encoded["input_ids"])
 
     async def complete(
-        self, messages: Sequence[Message], temperature: float, max_tokens: int, seed: int
+        self, messages: list[dict[str, str]], temperature: float, max_tokens: int, seed: int
     ) -> tuple[str, int, int]:
-        """Answer as executor: (text, prompt tokens, completion tokens). Raises InfrastructureError when the server fails."""
-        prompt_ids = self.encode(tuple(messages))
+        """Answer as executor: (text, prompt tokens, completion tokens).
+
+        Raises InfrastructureError when the server fails.
+        """
+        prompt_ids = self.encode(messages)
         sampling = {"temperature": temperature, "max_tokens": max_tokens, "logprobs": False}
         output = await self.server.generate(
             request_id=f"{self.request_id}-{seed}", prompt_ids=list(prompt_ids), sampling_params=sampling

@@ -72,11 +72,13 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             raise ConfigError(f"{key}={value}: a run with an aflow: node needs {key}={needed}")
     if mode not in TRAINERS:
         raise ConfigError(
-            f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose {' or '.join(TRAINERS)}"
+            f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose "
+            f"{' or '.join(TRAINERS)}"
         )
     if estimator not in known_estimators():
         raise ConfigError(
-            f"algorithm.adv_estimator={estimator}: there is no such estimator; choose one of {', '.join(known_estimators())}"
+            f"algorithm.adv_estimator={estimator}: there is no such estimator; choose one of "
+            f"{', '.join(known_estimators())}"
         )
     if aflow.rl_weight > 0 and aflow.proposer != "policy" and not aflow.q.train:
         raise ConfigError(
@@ -84,7 +86,8 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
         )
     if aflow.proposer != "policy":
         raise ConfigError(
-            f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote (their tokens are what is trained); "
+            f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote (their tokens are what "
+            "is trained); "
             "set aflow.proposer=policy, or run the search alone: aflow-env search"
         )
 
@@ -106,7 +109,8 @@ def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
         if "/" in path and not path.startswith((".", "/", "~")) and path.count("/") == 1:
             return  # a name on the Hugging Face hub: its download tells
         raise ConfigError(
-            f"actor_rollout_ref.model.path={path}: there is no such folder; give a Hugging Face folder or hub name, or make a "
+            f"actor_rollout_ref.model.path={path}: there is no such folder; give a Hugging Face folder or hub name, "
+            "or make a "
             "small policy by `aflow-env model tiny --out DIR`"
         )
     from transformers import AutoConfig, AutoTokenizer
@@ -117,7 +121,8 @@ def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
         raise ConfigError(f"actor_rollout_ref.model.path={path} does not load: {str(error).splitlines()[0]}") from error
     if len(tokenizer) > model.vocab_size:
         raise ConfigError(
-            f"actor_rollout_ref.model.path={path}: the tokenizer has {len(tokenizer)} tokens and the model {model.vocab_size}: "
+            f"actor_rollout_ref.model.path={path}: the tokenizer has {len(tokenizer)} tokens and the model "
+            f"{model.vocab_size}: "
             "they do not belong together"
         )
     if not tokenizer.chat_template:

@@ -21,11 +21,13 @@ class AflowRewardManager(RewardManagerBase):
         super().__init__(config, tokenizer, compute_score)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """`reward_score` is the sum of the session's step rewards. Raises ValueError for rows of another agent loop."""
+        """`reward_score` is the sum of the session's step rewards. Raises ValueError for rows of another agent "
+        "loop."""
         summary = data.non_tensor_batch["tool_extra_fields"][-1].get("session")
         if not summary:
             raise ValueError(
-                "reward.reward_manager.name=aflow scores sessions of the agent loop aflow_search, and these rows come from "
+                "reward.reward_manager.name=aflow scores sessions of the agent loop aflow_search, and these rows "
+                "come from "
                 "another: set actor_rollout_ref.rollout.agent.default_agent_loop=aflow_search"
             )
         info = {name: summary.get(name, 0.0) for name in REPORTED}

@@ -2,9 +2,9 @@
 """From a played session to training rows: what the agent loop tells the trainer, as plain data.
 
 Each round is one edit row, its step reward by `rl/reward.py`. Each belief that was held about an expanded node is
-`q.samples` value rows: a digit drawn from the policy's own distribution, rewarded by the quadratic score against the best
-child that the node turned out to have. Both kinds carry (kind, anchor, step index, step reward, valid); the trainer needs
-nothing else, and verl's TransferQueue carries it untouched.
+`q.samples` value rows: a digit drawn from the policy's own distribution, rewarded by the quadratic score against the
+best child that the node turned out to have. Both kinds carry (kind, anchor, step index, step reward, valid); the
+trainer needs nothing else, and verl's TransferQueue carries it untouched.
 """
 
 from collections import Counter
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.rl import reward
 from aflow_env.rl.policy import DIGITS, DigitTokens, Tokens
+from aflow_env.rl.reward import Step, step_rewards
 from aflow_env.rl.value import expectation_reward
 from aflow_env.search.rounds import Session, Turn, session_seed
 
@@ -48,8 +48,10 @@ class TrainingRow:
 
 def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
     """One row a round, in order."""
-    played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
-    rewards = reward.step_rewards(played, config.reward)
+    rule = config.reward
+    steps = [_step(turn) for turn in session.turns]
+    start = session.tree.node(1).score
+    rewards = step_rewards(steps, start, rule.kind, rule.cost_weight, rule.invalid_penalty)
     return [
         TrainingRow("edit", turn.state.workflow.digest, index, reward, turn.node is not None, _tokens(turn))
         for index, (turn, reward) in enumerate(zip(session.turns, rewards, strict=True))
@@ -58,7 +60,7 @@ def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
 
 def value_rows(session: Session, config: AflowConfig, seed: int) -> list[TrainingRow]:
     """`q.samples` rows for each expansion of a node whose belief was asked for and whose best child is known."""
-    found = []
+    found: list[TrainingRow] = []
     for turn in session.turns:
         target = session.target(turn.ended.parent) if turn.ended.parent else None
         if turn.belief is None or target is None or not config.q.train:
@@ -104,11 +106,11 @@ def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
     return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
 
 
-def _step(turn: Turn) -> reward.SessionStep:
+def _step(turn: Turn) -> Step:
     node = turn.node
     if node is None:
-        return reward.SessionStep(None, turn.state.score, valid=False)
-    return reward.SessionStep(node.score, turn.state.score, cost_usd=node.evaluation.cost_usd)
+        return Step(None, turn.state.score)
+    return Step(node.score, turn.state.score, node.evaluation.cost_usd)
 
 
 def _tokens(turn: Turn) -> Tokens:

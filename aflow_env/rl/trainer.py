@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer `aflow_sync`: verl's own PPO trainer, told about anchors and steps.
 
-verl's estimators see token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step reward,
-which the agent loop put beside the tokens. So `_compute_advantage` first fetches those, keeps them where the estimator
-finds them, and lets verl's method do the rest: KL penalty, rollout correction and the write-back stay verl's.
+verl's estimators see token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step
+reward, which the agent loop put beside the tokens. So `_compute_advantage` first fetches those, keeps them where the
+estimator finds them, and lets verl's method do the rest: KL penalty, rollout correction and the write-back stay
+verl's.
 
-Two more things differ. verl counts mini-batches in rows, and a session of ours is many rows: `_rows_per_prompt` scales that
-count, so that `ppo_mini_batch_size` keeps meaning search problems. And the run ends with a table that says what was gained.
+Two more things differ. verl counts mini-batches in rows, and a session of ours is many rows: `_rows_per_prompt` scales
+that count, so that `ppo_mini_batch_size` keeps meaning search problems. And the run ends with a table that says what
+was gained.
 """
 
 import asyncio
@@ -38,7 +40,8 @@ class AflowTrainer:
     def _balance_batch(self, batch: Any, *arguments: Any, **keywords: Any) -> Any:
         if not batch.keys:
             raise RuntimeError(
-                "every session of this step failed, so there is nothing to train on: the agent loop's errors above say why"
+                "every session of this step failed, so there is nothing to train on: the agent loop's errors above "
+                "say why"
             )
         with self._rows_per_prompt():
             return super()._balance_batch(batch, *arguments, **keywords)  # type: ignore[misc]

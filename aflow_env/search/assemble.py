@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the config to the parts of a search: the one place where rooms are wired together.
 
-An `Assembly` is opened once for a process and owns what has to be closed: the store, the sandbox, the clients. Sessions get
-their `Search` from it.
+An `Assembly` is opened once for a process and owns what has to be closed: the store, the sandbox, the clients.
+Sessions get their `Search` from it.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,14 @@ from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.llm.ledger import Ledger
 from aflow_env.llm.policy import Generate
-from aflow_env.sandbox.pool import Limits, Sandbox
+from aflow_env.sandbox.limits import Limits
+from aflow_env.sandbox.pool import Sandbox
 from aflow_env.search.proposal import Believer, LLMProposer, Proposer, RandomProposer
 from aflow_env.search.rounds import Implement, Search
 from aflow_env.search.store import Store
-from aflow_env.tasks import load_task, start_steps
+from aflow_env.tasks import load_task
 from aflow_env.tasks.base import Problem, Task, content_digest
+from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.aflow_folder import read_workflow
 from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.gate import check
@@ -56,10 +58,7 @@ class Assembly:
         `generate` is the trained policy as executor; without it executor.kind=policy is an error.
         """
         task = load_task(config.task)
-        folder = Path(config.run_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        store = Store(folder / "run.sqlite")
-        budget = Budget(config.budget, Ledger(folder / "ledger.sqlite"))
+        store, budget = open_files(config)
         limits = config.sandbox
         sandbox = Sandbox(
             mode=limits.mode,
@@ -136,7 +135,8 @@ class Assembly:
         return Search(config, self.task, problems, self.evaluator, self.store, chosen, self.implement(), believer)
 
     def implement(self) -> Implement:
-        """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a suggestion."""
+        """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a "
+        "suggestion."""
         client, llm = self.implementer, self.config.implementer.llm
         if self.config.implementer.kind == "rule" or client is None or llm is None:
 
@@ -159,8 +159,18 @@ class Assembly:
         return by_llm
 
 
+def open_files(config: AflowConfig) -> tuple[Store, Budget]:
+    """The run's store and ledger, made where they are missing."""
+    folder = Path(config.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Store(folder / "run.sqlite"), Budget(config.budget, Ledger(folder / "ledger.sqlite"))
+
+
 def start_workflow(where: str, spec: TaskSpec) -> Workflow:
-    """`default` is the task's own start workflow, anything else is a folder. Raises ConfigError, WorkflowError's text in it."""
+    """`default` is the task's own start workflow, anything else is a folder.
+
+    Raises ConfigError, WorkflowError's text in it.
+    """
     if where == "default":
         return to_workflow(start_steps(spec), spec)
     folder = Path(where)
@@ -196,7 +206,7 @@ def check_parts(config: AflowConfig) -> None:
         task.load(split, None, config.seed)
     start_workflow(config.problems.start, task.spec)
 
-    async def never(*_: object) -> tuple[str, int, int]:
+    async def never(messages: object, temperature: float, max_tokens: int, seed: int) -> tuple[str, int, int]:
         raise AssertionError("a check does not ask")
 
     for role, node in (("executor", config.executor), ("implementer.llm", config.implementer.llm)):

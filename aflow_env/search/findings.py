@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that a finished run answers from its store: which workflows lead, which nodes there are, what they cost."""
+"""Questions that a finished run answers from its store: which workflows lead, which nodes there are, what they "
+"cost."""
 
 import json
 from typing import Any
@@ -12,10 +13,12 @@ def leaders(store: Store, task: str, count: int) -> list[Workflow]:
     """The `count` workflows with the best mean score, those scored on validate problems first.
 
     A workflow that several sessions scored counts with the mean over its nodes; ties go to the one scored more often.
-    Sessions of validation and of a stand-alone search score on validate problems, training sessions on training problems.
+    Sessions of validation and of a stand-alone search score on validate problems, training sessions on training
+    problems.
     """
     rows = store.read(
-        "SELECT min(program), max(sessions.problem NOT LIKE 'train/%') AS validated, avg(score) AS mean, count(*) AS often "
+        "SELECT min(program), max(sessions.problem NOT LIKE 'train/%') AS validated, avg(score) AS mean, count(*) AS "
+        "often "
         "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE nodes.task = ? AND score IS NOT NULL "
         "GROUP BY digest ORDER BY validated DESC, mean DESC, often DESC, digest LIMIT ?",
         (task, count),
@@ -51,5 +54,8 @@ def all_nodes(store: Store) -> list[dict[str, Any]]:
 
 
 def spent_usd(store: Store) -> float:
-    """What the run's evaluations cost when they were run, in USD; calls of proposers and implementers are in its ledger."""
+    """What the run's evaluations cost when they were run, in USD;
+
+    calls of proposers and implementers are in its ledger.
+    """
     return float(store.read("SELECT coalesce(sum(cost_usd), 0.0) FROM evaluations", ())[0][0] or 0.0)

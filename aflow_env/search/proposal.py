@@ -2,9 +2,9 @@
 """From the state of an expansion to the text that a proposer reads, and who may propose.
 
 A `State` is what the policy knows when it expands a node: the workflow, its score, what was tried from here before and
-which problems failed. It is rendered once, the same way for every reader: the edit question and the value question share
-the state as their prefix, so a server's prefix cache answers both. Rendering is deterministic, and a state that is too long
-is cut in a fixed order: failed cases first, then experience, then the end of the program.
+which problems failed. It is rendered once, the same way for every reader: the edit question and the value question
+share the state as their prefix, so a server's prefix cache answers both. Rendering is deterministic, and a state that
+is too long is cut in a fixed order: failed cases first, then experience, then the end of the program.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ VALUE_QUESTION = (
     "Answer with one digit from 0 (none right) to 9 (all right)."
 )
 CODE_QUESTION = (
-    "Change the workflow so that it scores better: one idea, few lines. Reply with three fields: <modification>what you change and why"
+    "Change the workflow so that it scores better: one idea, few lines. Reply with three fields: <modification>what "
+    "you change and why"
     "</modification> <graph>the whole new class Workflow, as Python</graph> <prompt>the whole new prompt.py</prompt>."
 )
 
@@ -72,7 +73,8 @@ class Reply:
 
 @dataclass(frozen=True)
 class Belief:
-    """Q_theta of one state: `expectation` in [0, 1]; `mass` is the probability that the policy put on digits at all."""
+    """Q_theta of one state: `expectation` in [0, 1]; `mass` is the probability that the policy put on digits at "
+    "all."""
 
     expectation: float
     mass: float
@@ -106,7 +108,8 @@ def render_workflow(state: State) -> str:
 
 def render_state(state: State, characters: int) -> str:
     """The state text, at most `characters` long; the same state always gives the same text."""
-    head = f"Task: {state.task.name}\nScore: {state.score:.2f} on {state.n} problems\nWorkflow:\n{render_workflow(state)}\n"
+    score = f"{state.score:.2f} on {state.n} problems"
+    head = f"Task: {state.task.name}\nScore: {score}\nWorkflow:\n{render_workflow(state)}\n"
     experience = f"Tried from here:\n{render(state.experience)}\n" if state.experience else ""
     failures = "".join(
         f"Failed: {failure.problem}\nexpected: {failure.expected}\nanswer: {failure.answer}\n"
@@ -120,7 +123,8 @@ def render_state(state: State, characters: int) -> str:
 
 def system_text(task: TaskSpec) -> str:
     """What never changes within a task: the role and the operators."""
-    return f"You improve a workflow of LLM operators, one change at a time.\nOperators:\n{describe_operators(usable_operators(task))}"
+    operators = describe_operators(usable_operators(task))
+    return f"You improve a workflow of LLM operators, one change at a time.\nOperators:\n{operators}"
 
 
 def question_messages(state: State, question: str, characters: int) -> Messages:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop: select a node, propose a change, gate it, evaluate it, tell everyone. One call of `play` is one session.
 
-Whatever is random in a round is drawn from (seed, round), never from the history, so a session that was killed after round k
-and is told its k rounds again goes on exactly as the uninterrupted one would. Nothing here knows who proposes or who believes:
-a trained policy behind verl's rollout server, an LLM, or a uniform draw.
+Whatever is random in a round is drawn from (seed, round), never from the history, so a session that was killed after
+round k and is told its k rounds again goes on exactly as the uninterrupted one would. Nothing here knows who proposes
+or who believes: a trained policy behind verl's rollout server, an LLM, or a uniform draw.
 """
 
 import hashlib
@@ -50,8 +50,8 @@ class SearchProblem:
 class Turn:
     """One round as it was played: what was chosen, said, and what came of it.
 
-    `ended` is a Rejection where the action was not run; `duplicate` marks the rejection of a well-formed edit. `belief` is
-    what the policy believed of the parent when it was chosen; None when nobody was asked.
+    `ended` is a Rejection where the action was not run; `duplicate` marks the rejection of a well-formed edit.
+    `belief` is what the policy believed of the parent when it was chosen; None when nobody was asked.
     """
 
     state: State
@@ -100,14 +100,15 @@ class Search:
         if self.config.rl_weight > 0 and self.believer is None:
             raise ConfigError(
                 f"rl_weight={self.config.rl_weight} needs a policy that states its beliefs, and there is none: "
-                "name a policy (policy.base_url=...), train one with verl, or set rl_weight=0 for stock AFlow selection"
+                "name a policy (policy.base_url=...), train one with verl, or set rl_weight=0 for stock AFlow "
+                "selection"
             )
 
     async def play(self, problem: SearchProblem, told: Listener | None = None) -> Session:
         """Play one session of `config.rounds` expansions; `told` hears of every round as it ends.
 
-        What the store already holds of this session is not played again. Raises InfrastructureError when an evaluation could
-        not be scored; an exhausted budget ends the session cleanly.
+        What the store already holds of this session is not played again. Raises InfrastructureError when an evaluation
+        could not be scored; an exhausted budget ends the session cleanly.
         """
         session = Session()
         tree = session.tree
