@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded outputs of AFlow: which section of the file is compared by whom. Reached by `python -m tests.golden FILE`."""
+"""Recorded outputs of AFlow: who compares which section of the file. Reached by `python -m tests.golden FILE`."""
 
 from collections.abc import Callable
 from typing import Any
