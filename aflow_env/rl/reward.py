@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each step of a search session is worth, from what it found and what it cost. Pure.
+
+    best_gain    r_t = max(0, score_t - best so far)        sums to the session's best - start: the search's own goal
+    parent_gain  r_t = score_t - score of the parent        credit for the edit itself, also negative
+    both         - cost_weight * cost of evaluating the step - invalid_penalty for a rejected action
+
+Scores are in [0, 1], costs in dollars. A rejected action was never evaluated and gains nothing. A step that was
+accepted and yet has no score is a failure of the infrastructure, which is never a score: leave its session out.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aflow_env.config import RewardConfig
+
+
+@dataclass(frozen=True)
+class SessionStep:
+    score: float | None
+    """Of the child, in [0, 1]; None for a rejected action."""
+    parent_score: float
+    valid: bool = True
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Session:
+    start_score: float
+    """Of the workflow that the session began with."""
+    steps: Sequence[SessionStep]
+    """In the order they were taken."""
+
+
+def step_rewards(session: Session, config: RewardConfig) -> list[float]:
+    """One reward a step. `invalid_penalty` is charged here or by `GigpoConfig.invalid_penalty`, never by both.
+
+    Raises ValueError for a valid step without a score and for a score outside [0, 1].
+    """
+    best = checked(session.start_score, "the session's start")
+    rewards = []
+    for place, step in enumerate(session.steps):
+        reward = -config.cost_weight * step.cost_usd
+        if not step.valid:
+            reward -= config.invalid_penalty
+        elif step.score is None:
+            raise ValueError(f"step {place} was accepted but has no score; leave its session out of the batch")
+        else:
+            score = checked(step.score, f"step {place}")
+            parent_score = checked(step.parent_score, f"the parent of step {place}")
+            reward += max(0.0, score - best) if config.kind == "best_gain" else score - parent_score
+            best = max(best, score)
+        rewards.append(reward)
+    return rewards
+
+
+def checked(score: float, what: str) -> float:
+    if not (math.isfinite(score) and 0.0 <= score <= 1.0):
+        raise ValueError(f"the score of {what} is {score}; scores are in [0, 1]")
+    return score

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Q_theta, the policy's belief about a workflow's best child: reading it, scoring it, sharpening it, judging it. Pure.
+
+The policy is asked for one digit. Its belief is the expectation over the ten digit tokens, not the digit it says:
+
+    Q_theta = sum_d p(d) * d / 9,   p = softmax(log-probabilities of the ten digits / temperature)
+
+What a search needs of this, one state at a time, is search/value.py (`digit_expectation`, `shrink`); here is what
+training needs, in batches. Against realised scores y in [0, 1] the training rows of the question are rewarded by a
+quadratic scoring rule, of which there are two:
+
+    answer       1 - (d/9 - y)^2                 rewards the digit said. On average 1 - (Q - y)^2 - variance of p: its
+                                                 optimum is to say always the digit nearest to E[y], off by <= 1/18
+    expectation  1 - (d/9 - y)^2 + (d/9 - Q)^2   gives the variance back. Its policy gradient *is* the gradient of
+                                                 1 - (Q - y)^2, whose optimum is Q = E[y] exactly
+
+Honest limits: metrics compare with the best constant in hindsight, the mean of the very scores it is judged on, so a
+skill slightly below 0 on few samples is what an uninformed belief gives. Undefined figures are NaN, never 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aflow_env.search.value import HIGHEST, digit_value
+
+Array = npt.NDArray[np.float64]
+DIGITS = np.arange(10) / HIGHEST
+"""What the ten answers mean, in [0, 1]."""
+TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(20.0), 121))
+
+
+def expected_value(log_probs: npt.ArrayLike, temperature: float = 1.0) -> Array:
+    """(...,) Q_theta in [0, 1] from (..., 10) log-probabilities of the digits, which need not be normalised."""
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; it must be positive")
+    logits = np.asarray(log_probs, dtype=np.float64)
+    if logits.shape[-1:] != (10,):
+        raise ValueError(f"log_probs has shape {logits.shape}; the last axis must be the ten digits")
+    highest = logits.max(axis=-1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise ValueError("log_probs has a row without a finite maximum; every row needs at least one possible digit")
+    weights = np.exp((logits - highest) / temperature)
+    return np.asarray((weights * DIGITS).sum(axis=-1) / weights.sum(axis=-1), dtype=np.float64)
+
+
+def answer_reward(digit: int, realised: float) -> float:
+    """Quadratic score in [0, 1] of the digit that was said."""
+    return float(1.0 - (digit_value(digit) - realised) ** 2)
+
+
+def expectation_reward(digit: int, q: float, realised: float) -> float:
+    """Reward in [0, 2] of a sampled digit; its policy gradient is that of the belief's own score, 1 - (q - realised)^2.
+
+    `q` is the belief of the policy that drew the digit; over its draws the reward averages to that score.
+    """
+    return answer_reward(digit, realised) + float((digit_value(digit) - q) ** 2)
+
+
+def fit_temperature(log_probs: npt.ArrayLike, realised: npt.ArrayLike) -> float:
+    """The temperature in [0.05, 20] that minimises the Brier score of (N, 10) beliefs; 1.0 unless it is beaten.
+
+    A grid in log temperature, then golden-section search between the neighbours of its best point. No randomness.
+    Fit on one sample, judge on another: with few pairs it overfits like anything else.
+    """
+    logits, scores = np.asarray(log_probs, dtype=np.float64), np.asarray(realised, dtype=np.float64)
+    if len(logits) == 0 or len(logits) != len(scores):
+        raise ValueError(f"{len(logits)} beliefs and {len(scores)} realised scores; both need the same positive number")
+
+    def loss(temperature: float) -> float:
+        return brier_score(expected_value(logits, temperature), scores)
+
+    losses = [loss(float(temperature)) for temperature in TEMPERATURES]
+    best = int(np.argmin(losses))
+    low, high = np.log(TEMPERATURES[max(best - 1, 0)]), np.log(TEMPERATURES[min(best + 1, len(losses) - 1)])
+    ratio = (np.sqrt(5.0) - 1.0) / 2.0
+    for _ in range(40):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if loss(float(np.exp(left))) <= loss(float(np.exp(right))):
+            high = right
+        else:
+            low = left
+    fitted = float(np.exp((low + high) / 2.0))
+    return fitted if loss(fitted) < loss(1.0) - 1e-12 else 1.0
+
+
+def brier_score(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
+    """Mean squared error of the beliefs, in [0, 1]."""
+    return float(np.mean((np.asarray(q, dtype=np.float64) - np.asarray(realised, dtype=np.float64)) ** 2))
+
+
+def calibration_error(q: npt.ArrayLike, realised: npt.ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error: |mean belief - mean realised| over equal-width bins of belief, weighted by count."""
+    beliefs, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
+    bin_of = np.clip((beliefs * bins).astype(np.int64), 0, bins - 1)
+    gaps = np.bincount(bin_of, weights=beliefs - scores, minlength=bins)
+    return float(np.abs(gaps).sum() / len(beliefs))
+
+
+def spearman(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
+    """Spearman's rho with average ranks for ties; NaN when either side is constant."""
+    first, second = (
+        average_ranks(np.asarray(q, dtype=np.float64)),
+        average_ranks(np.asarray(realised, dtype=np.float64)),
+    )
+    first, second = first - first.mean(), second - second.mean()
+    scale = np.sqrt((first**2).sum() * (second**2).sum())
+    return float((first * second).sum() / scale) if scale > 0 else float("nan")
+
+
+def average_ranks(values: Array) -> Array:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2.0)[inverse], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How good beliefs were. `skill` = 1 - brier / brier_constant: 1 perfect, 0 a constant, below 0 worse than one."""
+
+    n: int
+    brier: float
+    brier_constant: float
+    """Of the best constant belief in hindsight, the mean realised score: the scores' variance."""
+    skill: float
+    calibration_error: float
+    rank_correlation: float
+
+
+def calibration(q: npt.ArrayLike, realised: npt.ArrayLike) -> Calibration:
+    """Judge beliefs against realised scores, both (N,) in [0, 1]. Raises ValueError on anything else."""
+    beliefs, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
+    if beliefs.ndim != 1 or beliefs.shape != scores.shape or len(beliefs) == 0:
+        raise ValueError(f"beliefs {beliefs.shape} and realised scores {scores.shape} must be equally long, not empty")
+    if not (((beliefs >= 0) & (beliefs <= 1)).all() and ((scores >= 0) & (scores <= 1)).all()):
+        raise ValueError("beliefs and realised scores must lie in [0, 1]")
+    brier, constant = brier_score(beliefs, scores), brier_score(scores.mean(), scores)
+    return Calibration(
+        n=len(beliefs),
+        brier=brier,
+        brier_constant=constant,
+        skill=1.0 - brier / constant if constant > 1e-15 else float("nan"),
+        calibration_error=calibration_error(beliefs, scores),
+        rank_correlation=spearman(beliefs, scores),
+    )
