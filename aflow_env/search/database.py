@@ -43,6 +43,11 @@ class Database:
             ) from error
         try:
             self._prepare(schema, version, application_id)
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise ConfigError(
+                f"{path} cannot be used ({error}): name a run_dir that can be written and that no stuck process holds"
+            ) from error
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise ConfigError(
