@@ -273,8 +273,10 @@ async def _failure(solution: str, entry_point: str, context: OperatorContext) ->
     try:
         failures = json.loads(str(result.value))
     except (ValueError, RecursionError):
+        failures = None
+    if not isinstance(failures, list):
         return "the solution disturbs its own tests"
-    return "\n\n".join(map(str, failures))[:MAX_REPORT] if isinstance(failures, list) else str(failures)[:MAX_REPORT]
+    return "\n\n".join(map(str, failures))[:MAX_REPORT]
 
 
 async def _ask(context: OperatorContext, prompt: str) -> str:

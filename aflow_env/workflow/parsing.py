@@ -63,7 +63,7 @@ def extract_code(text: str, function: str = "") -> str:
 
     It is the last fenced block that defines the function, else the longest block, else all of it.
     """
-    text = fields(text, "code").get("code") or text
+    text = fields(text, "code").get("code", text)
     blocks = fenced_blocks(text)
     if not blocks:
         return text.strip()
