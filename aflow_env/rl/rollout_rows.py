@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
+from aflow_env.rl import reward
 from aflow_env.rl.policy import DIGITS, DigitTokens, Tokens
-from aflow_env.rl.reward import Step, step_rewards
 from aflow_env.rl.value import expectation_reward
 from aflow_env.search.rounds import Session, Turn, session_seed
 
@@ -48,13 +48,11 @@ class TrainingRow:
 
 def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
     """One row a round, in order."""
-    rule = config.reward
-    steps = [_step(turn) for turn in session.turns]
-    start = session.tree.node(1).score
-    rewards = step_rewards(steps, start, rule.kind, rule.cost_weight, rule.invalid_penalty)
+    played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
+    rewards = reward.step_rewards(played, config.reward)
     return [
-        TrainingRow("edit", turn.state.workflow.digest, index, reward, turn.node is not None, _tokens(turn))
-        for index, (turn, reward) in enumerate(zip(session.turns, rewards, strict=True))
+        TrainingRow("edit", turn.state.workflow.digest, index, worth, turn.node is not None, _tokens(turn))
+        for index, (turn, worth) in enumerate(zip(session.turns, rewards, strict=True))
     ]
 
 
@@ -106,11 +104,11 @@ def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
     return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
 
 
-def _step(turn: Turn) -> Step:
+def _step(turn: Turn) -> reward.SessionStep:
     node = turn.node
     if node is None:
-        return Step(None, turn.state.score)
-    return Step(node.score, turn.state.score, node.evaluation.cost_usd)
+        return reward.SessionStep(None, turn.state.score, valid=False)
+    return reward.SessionStep(node.score, turn.state.score, cost_usd=node.evaluation.cost_usd)
 
 
 def _tokens(turn: Turn) -> Tokens:

@@ -18,7 +18,7 @@ from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.search.experience import Entry, render
 from aflow_env.workflow.edits import edit_grammar, format_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec, Workflow
-from aflow_env.workflow.signatures import describe_operators
+from aflow_env.workflow.signatures import SIGNATURES, describe_operators
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps, usable_operators
 
 Messages = tuple[Message, ...]
@@ -121,24 +121,28 @@ def render_state(state: State, characters: int) -> str:
     return head[:characters]
 
 
-def system_text(task: TaskSpec) -> str:
-    """What never changes within a task: the role and the operators."""
-    operators = describe_operators(usable_operators(task))
+def system_text(task: TaskSpec, action: str) -> str:
+    """What never changes within a task: the role and the operators; who writes code also reads how they are called."""
+    names = usable_operators(task)
+    if action == "code":
+        operators = describe_operators(names)
+    else:
+        operators = "\n".join(f"- {name}: {SIGNATURES[name].description()}" for name in names)
     return f"You improve a workflow of LLM operators, one change at a time.\nOperators:\n{operators}"
 
 
-def question_messages(state: State, question: str, characters: int) -> Messages:
+def question_messages(state: State, question: str, config: AflowConfig) -> Messages:
     """System text, then the state followed by a question."""
     return (
-        Message(role="system", content=system_text(state.task)),
-        Message(role="user", content=f"{render_state(state, characters)}\n{question}"),
+        Message(role="system", content=system_text(state.task, config.action)),
+        Message(role="user", content=f"{render_state(state, config.state_characters)}\n{question}"),
     )
 
 
 def action_messages(state: State, config: AflowConfig) -> Messages:
     """The prompt of an expansion, for `aflow.action=edit` or `code`."""
     question = edit_grammar(state.task) if config.action == "edit" else code_question(state)
-    return question_messages(state, question, config.state_characters)
+    return question_messages(state, question, config)
 
 
 def code_question(state: State) -> str:
@@ -150,7 +154,7 @@ def code_question(state: State) -> str:
 
 def value_messages(state: State, config: AflowConfig) -> Messages:
     """The prompt of the value question."""
-    return question_messages(state, VALUE_QUESTION, config.state_characters)
+    return question_messages(state, VALUE_QUESTION, config)
 
 
 @dataclass(frozen=True)
