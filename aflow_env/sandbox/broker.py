@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parent's side of a workflow run: it answers the child's operator calls, keeps the clocks and decides the outcomes.
+"""The parent's side of a workflow run: it answers the child's operator calls, keeps the clocks and decides the
+outcomes.
 
-The child is not believed. Frames are checked for shape, size, order and number; whoever breaks the protocol is killed. A
-problem that stops, floods or kills its child ends with it, and the other problems start again in a new child, where the
-replies that they had already been given are given again: nothing is asked, or paid, twice.
+The child is not believed. Frames are checked for shape, size, order and number; whoever breaks the protocol is killed.
+A problem that stops, floods or kills its child ends with it, and the other problems start again in a new child, where
+the replies that they had already been given are given again: nothing is asked, or paid, twice.
 """
 
 import asyncio
 import json
-import signal
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,8 +27,6 @@ Launch = Callable[[Callable[[bytes | None], None]], Awaitable[Child]]
 
 GRACE_SECONDS = 1.0
 """How long a child may take to give up a problem that is out of time, before it is killed."""
-
-_TIME_SIGNALS = (-signal.SIGPROF, -signal.SIGXCPU)
 
 
 @dataclass(eq=False)
@@ -74,7 +72,7 @@ class Batch:
 
 
 class Session:
-    """One child's part of a batch: takes problems from `waiting`, and puts back those that its child's end interrupts."""
+    """One child's part of a batch: takes problems from `waiting`, puts back those that its child's end cuts short."""
 
     def __init__(self, batch: Batch, waiting: deque[Problem]) -> None:
         self._batch = batch
@@ -269,7 +267,7 @@ class Session:
         """The child is gone: name the problem whose doing that was, and put the others back."""
         if not self._running and not self._waiting:
             return
-        culprit, outcome, error = self._blame or (None, *_verdict(ended, self._batch.limits))
+        culprit, outcome, error = self._blame or (None, *ended.verdict(self._batch.limits.cpu_seconds))
         if not self._ready:
             self._fail_all({"outcome": outcome, "error": error})
             return
@@ -287,19 +285,6 @@ class Session:
 
     def _finish(self, problem: Problem, outcome: Outcome, error: str = "", value: JSON = None) -> None:
         problem.result = Run(outcome, value, error, time.monotonic() - problem.began)
-
-
-def _verdict(ended: Ended, limits: Limits) -> tuple[Outcome, str]:
-    """What a child's own end says of the problem that it ran."""
-    if ended.why == "disk":
-        return "violation", f"more than {limits.disk_mb} MB on disk"
-    if ended.code in _TIME_SIGNALS:
-        return "timeout", f"more than {limits.cpu_seconds} s of processor time without a pause"
-    if ended.code == -signal.SIGSYS:
-        return "violation", "a forbidden system call"
-    if ended.code < 0:
-        return "crash", f"killed by {signal.Signals(-ended.code).name}"
-    return "crash", f"the process exited with status {ended.code}"
 
 
 async def _settle(tasks: "list[asyncio.Task[dict[str, JSON]]]") -> None:

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What runs inside the jail: it takes one job from the pipe, runs generated code for it, and tells what came of it.
 
-`main` is called by the zygote in a fresh fork, after confinement and before any generated code. It and the generated code
-share an interpreter, so nothing here is a wall: the walls are the kernel's (confine.py) and the parent's (broker.py). The
-parent believes nothing that this file says, except about the answer of the very code that could have forged it.
-Standard library only.
+`main` is called by the zygote in a fresh fork, after confinement and before any generated code. It and the generated
+code share an interpreter, so nothing here is a wall: the walls are the kernel's (confine.py) and the parent's
+(broker.py). The parent believes nothing that this file says, except about the answer of the very code that could have
+forged it. Standard library only.
 """
 
-import asyncio
-import inspect
 import random
 from collections.abc import Callable
 
-from aflow_env.sandbox import runtime
-from aflow_env.sandbox.link import Link, failure, load
+from aflow_env.sandbox import exam, runtime
+from aflow_env.sandbox.link import Link, failure, load, run
 from aflow_env.sandbox.wire import JSON
 
 CODE_OUTPUT_CHARS = 20_000
@@ -21,7 +19,7 @@ CODE_OUTPUT_CHARS = 20_000
 
 
 def main(fd: int, board: Callable[[int], None]) -> None:
-    """Serve the one job that comes first on the pipe `fd`; `board(i)` leaves word of which problem has the processor."""
+    """Serve the one job that comes first on the pipe `fd`; `board(i)` notes which problem has the processor."""
     link = Link(fd)
     try:
         job = link.receive()
@@ -34,30 +32,19 @@ def main(fd: int, board: Callable[[int], None]) -> None:
             runtime.serve(link, job, board)
         case "code":
             _report(link, lambda: _call(job["code"], job["function"], job["arguments"]))
-        case "tests":
-            _report(link, lambda: _test(job["solution"], job["tests"], job["entry_point"]))
+        case "solution":
+            exam.serve_solution(link, job["code"])
+        case "judge":
+            _report(link, lambda: exam.Judge(link).judge(job["tests"], job["names"], job["entry_point"]))
 
 
 def _report(link: Link, work: Callable[[], JSON]) -> None:
     try:
-        frame = {"end": 0, "outcome": "ok", "value": work()}
-        link.send(frame)
+        link.send({"end": 0, "outcome": "ok", "value": work()})
     except BaseException as error:
         link.send(failure(0, error))
 
 
 def _call(code: str, function: str, arguments: list[JSON]) -> str:
-    value = load(code, "solution")[function](*arguments)
-    if inspect.iscoroutine(value):
-        value = asyncio.run(value)
-    text = str(value)
+    text = str(run(load(code, "solution")[function], *arguments))
     return text if len(text) <= CODE_OUTPUT_CHARS else text[: CODE_OUTPUT_CHARS - 3] + "..."
-
-
-def _test(solution: str, tests: str, entry_point: str) -> JSON:
-    namespace = load(solution, "solution")
-    exec(compile(tests, "tests.py", "exec"), namespace)
-    check = namespace.get("check")
-    if check is not None:
-        check(*([namespace[entry_point]] if inspect.signature(check).parameters else []))
-    return True

@@ -35,7 +35,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Run:
-    """One problem or piece of code that ran. `value` is set for `ok` alone; `error` is one short line for the others."""
+    """One problem or piece of code that ran. `value` is set for `ok`, `error` (one short line) for the others."""
 
     outcome: Outcome
     value: JSON = None

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The child's end of the pipe, and how generated code is loaded and its failures are told. Standard library only."""
 
+import asyncio
 import os
 from collections import deque
 from typing import Any
@@ -63,7 +64,13 @@ def failure(index: int, error: BaseException) -> dict[str, JSON]:
 
 
 def load(code: str, name: str) -> dict[str, Any]:
-    """The global names of `code` after it ran. `__name__` is not `__main__`, so a script's own test block stays quiet."""
+    """The global names of `code` after it ran. It is no `__main__`: a script's own test block stays quiet."""
     namespace: dict[str, Any] = {"__name__": name}
     exec(compile(code, f"{name}.py", "exec"), namespace)
     return namespace
+
+
+def run(function: Any, *args: Any, **named: Any) -> Any:
+    """Call a function, and run the coroutine that it returns if it is an async one."""
+    value = function(*args, **named)
+    return asyncio.run(value) if asyncio.iscoroutine(value) else value

@@ -7,21 +7,30 @@ anything that came from a model.
 
 import asyncio
 import contextlib
-import time
+import logging
+import platform
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-from aflow_env.sandbox.broker import Batch, Handler, _verdict
+from aflow_env.errors import ConfigError
+from aflow_env.sandbox import confine
+from aflow_env.sandbox.broker import Batch, Handler
 from aflow_env.sandbox.limits import Limits, Run
-from aflow_env.sandbox.wire import JSON, FrameError, short, unpack
+from aflow_env.sandbox.once import Once
+from aflow_env.sandbox.wire import JSON
 from aflow_env.sandbox.worker import Child, Worker
+
+log = logging.getLogger(__name__)
+
+THREADS = 64
+"""Threads in one child."""
 
 Mode = Literal["auto", "strict", "off"]
 
 
 class Program(Protocol):
-    """What the sandbox needs of a workflow: the texts of graph.py and prompt.py (aflow_env.workflow.program.Workflow)."""
+    """What the sandbox needs of a workflow: the texts of graph.py and prompt.py."""
 
     @property
     def graph(self) -> str: ...
@@ -39,11 +48,12 @@ class Sandbox:
     """
 
     def __init__(
-        self, mode: Mode = "auto", limits: Limits | None = None, workers: int = 2, concurrency: int = 16
+        self, mode: Mode = "auto", limits: Limits | None = None, workers: int = 2, concurrency: int = 50
     ) -> None:
         self.mode = mode
         self.limits = limits or Limits()
         self.layers: tuple[str, ...] = ()
+        self._wanted = confine.LAYERS if mode != "off" else ("limits",)
         self._concurrency = concurrency
         self._workflows = asyncio.Semaphore(workers)
         self._codes = asyncio.Semaphore(workers)
@@ -51,8 +61,22 @@ class Sandbox:
         self._all: set[Worker] = set()
 
     async def __aenter__(self) -> Self:
-        async with self._worker():
-            return self
+        async with self._worker() as worker:
+            self.layers = ("process", *worker.layers)
+        missing = [name for name in ("landlock", "seccomp") if not any(layer.startswith(name) for layer in self.layers)]
+        if self.mode == "strict" and missing:
+            await self.__aexit__(None, None, None)
+            raise ConfigError(
+                f"sandbox=strict, and this machine has no {' and no '.join(missing)} "
+                f"({platform.platform(terse=True)}). Run on Linux 5.13 or later, in a container whose seccomp profile "
+                "lets landlock_* and seccomp through, or set sandbox=auto to run with the layers that there are: "
+                f"{', '.join(self.layers)}."
+            )
+        if self.mode == "off":
+            log.warning("sandbox=off: generated code can read and send whatever this user can; layers: %s", self.layers)
+        elif missing:
+            log.warning("this machine has no %s; the sandbox is weaker: %s", " and no ".join(missing), self.layers)
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -66,9 +90,9 @@ class Sandbox:
     ) -> list[Run | BaseException]:
         """Call the workflow with each of the keyword arguments in `calls`; operator calls go to `handle`.
 
-        One result a call, in order: a Run (`value` is the answer as text), or the InfrastructureError or BudgetExhausted
-        with which the handler ended that problem. A WorkflowError of the handler becomes an exception of the operator
-        call in the workflow; any other exception of the handler is raised here.
+        One result a call, in order: a Run (`value` is the answer as text), or the InfrastructureError or
+        BudgetExhausted with which the handler ended that problem. A WorkflowError of the handler becomes an exception
+        of the operator call in the workflow; any other exception of the handler is raised here.
         """
         job: dict[str, JSON] = {
             "kind": "workflow",
@@ -87,61 +111,40 @@ class Sandbox:
 
     async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> Run:
         """Execute `code` and call `function(*arguments)` in it within `seconds`; `value` is the result's text, cut."""
-        job = {"kind": "code", "code": code, "function": function, "arguments": arguments}
-        return await self._run_once(job, seconds)
+        async with self._codes, self._worker() as worker:
+            return await self._once(seconds).call(worker, code, function, arguments)
 
     async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> Run:
-        """Execute `solution`, then `tests`, then its `check(candidate)` if it defines one; `ok` when all passed."""
-        job = {"kind": "tests", "solution": solution, "tests": tests, "entry_point": entry_point}
-        return await self._run_once(job, seconds)
+        """Execute `tests` on the functions of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
 
-    async def _run_once(self, job: dict[str, JSON], seconds: float) -> Run:
-        frames: list[bytes | None] = []
-        async with self._codes, self._worker() as worker:
-            began = time.monotonic()
-            child = await worker.launch(self._limits(int(seconds) + 1), frames.append, self.limits.output_bytes)
-            child.send({**job, "cap": self.limits.output_bytes})
-            expired = False
-            try:
-                async with asyncio.timeout(seconds):
-                    ended = await child.ended()
-            except TimeoutError:
-                expired = True
-                child.kill()
-                ended = await child.ended()
-            taken = time.monotonic() - began
-        if expired:
-            return Run("timeout", None, f"more than {seconds:g} s", taken)
-        if not frames:
-            outcome, error = _verdict(ended, self.limits)
-            return Run(outcome, None, error, taken)
-        try:
-            frame = unpack(frames[0] or b"")
-        except FrameError as error:
-            return Run("violation", None, f"broker: {error}", taken)
-        if frame.get("outcome") == "ok":
-            return Run("ok", frame.get("value"), "", taken)
-        return Run(
-            "violation" if frame.get("outcome") == "violation" else "crash", None, short(frame.get("error")), taken
-        )
+        A failed assertion is a `crash` with AssertionError. Solution and tests run in separate children; values travel
+        as plain data (plain.py), other objects of the solution as stand-ins that can be called and passed back.
+        """
+        async with self._codes, self._worker() as one, self._worker() as other:
+            return await self._once(seconds).test(one, other, solution, tests, entry_point)
+
+    def _once(self, seconds: float) -> Once:
+        return Once(self._limits(int(seconds) + 1), self.limits.output_bytes, seconds)
 
     def _limits(self, cpu_seconds: int) -> dict[str, Any]:
         mb = 1 << 20
         return {
             "disk_bytes": self.limits.disk_mb * mb,
-            "rlimits": {
+            "threads": THREADS,
+            "limits": {
                 "RLIMIT_AS": self.limits.memory_mb * mb,
                 "RLIMIT_CPU": cpu_seconds,
                 "RLIMIT_FSIZE": self.limits.disk_mb * mb,
                 "RLIMIT_NOFILE": 64,
                 "RLIMIT_CORE": 0,
+                "RLIMIT_MEMLOCK": 0,
             },
         }
 
     @contextlib.asynccontextmanager
     async def _worker(self) -> AsyncIterator[Worker]:
         """An idle zygote, or a new one. One that was interrupted in its job is not used again."""
-        worker = self._idle.pop() if self._idle else await Worker.start()
+        worker = self._idle.pop() if self._idle else await Worker.start(self._wanted)
         self._all.add(worker)
         try:
             yield worker

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The event loop of a workflow inside the jail: problems side by side, operator calls out, replies in.
 
-One problem is one asyncio task and the tasks that it starts. Each step of such a task first writes its problem's number to
-the board, memory that the zygote shares, and winds up a processor timer: a step that never yields is ended by the
+One problem is one asyncio task and the tasks that it starts. Each step of such a task first writes its problem's number
+to the board, memory that the zygote shares, and winds up a processor timer: a step that never yields is ended by the
 kernel (SIGPROF), even inside C code, and the board says whose it was. Standard library only.
 """
 

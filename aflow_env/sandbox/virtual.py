@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """AFlow's modules as a workflow inside the jail sees them, so that AFlow's own workflows run there unmodified.
 
-`workspace.<DATASET>.workflows.template.operator`, `workspace.<DATASET>.workflows.round_<N>.prompt`, `scripts.async_llm`,
-`scripts.operators` and `scripts.evaluator` exist only in the child's memory. An operator is a stub: it names itself and its
-arguments to `ask`, which sends them to the parent and awaits the reply. Standard library only.
+`workspace.<DATASET>.workflows.template.operator`, `workspace.<DATASET>.workflows.round_<N>.prompt`,
+`scripts.async_llm`, `scripts.operators` and `scripts.evaluator` exist only in the child's memory. An operator is a
+stub: it names itself and its arguments to `ask`, which sends them to the parent and awaits the reply. Standard library
+only.
 """
 
 import sys
@@ -27,7 +28,7 @@ _SIGNATURES: dict[str, dict[str, Any]] = {
     "ScEnsemble": {"solutions": _REQUIRED, "problem": ""},
     "MdEnsemble": {"solutions": _REQUIRED, "problem": ""},
     "Programmer": {"problem": _REQUIRED, "analysis": "None"},
-    "Test": {"problem": _REQUIRED, "solution": _REQUIRED, "entry_point": _REQUIRED},
+    "Test": {"problem": _REQUIRED, "solution": _REQUIRED, "entry_point": _REQUIRED, "test_loop": 3},
     "Format": {"problem": _REQUIRED, "solution": _REQUIRED},
     "Review": {"problem": _REQUIRED, "solution": _REQUIRED},
     "Revise": {"problem": _REQUIRED, "solution": _REQUIRED, "feedback": _REQUIRED},

@@ -4,17 +4,19 @@
 import asyncio
 import json
 import os
-import shutil
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from aflow_env.errors import InfrastructureError
+from aflow_env.sandbox import scratch
+from aflow_env.sandbox.limits import Outcome
 from aflow_env.sandbox.wire import JSON, pack
 
 START_SECONDS = 30.0
@@ -22,11 +24,24 @@ START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: exit code (negative: the signal), the problem that had the processor, and the zygote's reason."""
+    """How a child ended: exit code (negative: the signal), whose turn it was, why it was killed or never ran."""
 
     code: int
     problem: int
     why: str
+    refused: str
+
+    def verdict(self, cpu_seconds: int) -> tuple[Outcome, str]:
+        """What its own end says of the code that ran in it; `cpu_seconds` was its limit."""
+        if self.why:
+            return "violation", self.why
+        if -self.code in (signal.SIGPROF, signal.SIGXCPU):
+            return "timeout", f"more than {cpu_seconds} s of processor time without a pause"
+        if -self.code == signal.SIGSYS:
+            return "violation", "a forbidden system call"
+        if self.code < 0:
+            return "crash", f"killed by {signal.Signals(-self.code).name}"
+        return "crash", f"the process exited with status {self.code}"
 
 
 class Lines(asyncio.Protocol):
@@ -69,34 +84,41 @@ class Child:
         self._worker.tell({"kill": True})
 
     async def ended(self) -> Ended:
-        """Wait for its end, its directory's removal and its last line."""
+        """Wait for its end, the clearing of its directory and its last line."""
         ended = await asyncio.shield(self._worker.ended)
         await self._lines.lost
         self._transport.close()
+        if ended.refused:
+            raise InfrastructureError(f"a sandbox layer that was there could not be put on: {ended.refused}")
         return ended
 
 
 class Worker:
     """One zygote process, which runs one child at a time."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: asyncio.Transport) -> None:
-        self.base = ""
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self.home = Path()
+        self.layers: tuple[str, ...] = ()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._process = process
-        self._control = control
-        self._socket: socket.socket
+        self._socket = control
+        self._control: asyncio.Transport
 
     @classmethod
-    async def start(cls) -> "Worker":
-        """Start a zygote and wait until it can fork; raises InfrastructureError when it does not come up."""
+    async def start(cls, layers: Sequence[str]) -> "Worker":
+        """Start a zygote and wait until it can fork; raises InfrastructureError when it does not come up.
+
+        Its children put on those of `layers` that this machine has: `worker.layers`.
+        """
         ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         with theirs:
             script = str(Path(__file__).with_name("zygote.py"))
             # As isolated as -I: no user site, no script directory, no environment but the fixed hash seed (which -I
             # would refuse), so that a workflow that walks a set does the same thing each time.
-            process = subprocess.Popen(  # noqa: ASYNC220 -- a few ms, and the zygote must not be tied to a thread
-                [interpreter(), "-s", "-S", "-P", "-B", script, str(theirs.fileno()), tempfile.gettempdir()],
+            process = subprocess.Popen(  # noqa: ASYNC220 -- a few ms
+                [interpreter(), "-s", "-S", "-P", "-B", script, str(theirs.fileno()), gettempdir(), ",".join(layers)],
                 env={"PYTHONHASHSEED": "0"},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -104,17 +126,9 @@ class Worker:
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
             )
-        worker: Worker | None = None
-
-        def take(line: bytes | None) -> None:
-            assert worker is not None
-            worker._take(json.loads(line or b"{}"))
-
+        worker = cls(process, ours)
         loop = asyncio.get_running_loop()
-        ours.setblocking(False)
-        transport, lines = await loop.create_connection(lambda: Lines(take, 1 << 16), sock=ours)
-        worker = cls(process, transport)
-        worker._socket = ours
+        worker._control, lines = await loop.create_connection(lambda: Lines(worker._take, 1 << 16), sock=ours)
         lines.lost.add_done_callback(worker._gone)
         try:
             await asyncio.wait_for(asyncio.shield(worker.ready), START_SECONDS)
@@ -124,7 +138,7 @@ class Worker:
         return worker
 
     async def launch(self, job: dict[str, Any], on_line: Callable[[bytes | None], None], cap: int) -> Child:
-        """Fork a child with the limits of `job`; lines of at most `cap` bytes come to `on_line` (None: a longer one)."""
+        """Fork a child with the limits of `job`; lines of up to `cap` bytes go to `on_line`, longer ones as None."""
         loop = asyncio.get_running_loop()
         self.ended = loop.create_future()
         ours, theirs = socket.socketpair()
@@ -149,15 +163,16 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self.base:
-            await asyncio.to_thread(shutil.rmtree, self.base, ignore_errors=True)
+        if self.layers:
+            await asyncio.to_thread(scratch.remove, self.home)
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, line: bytes | None) -> None:
+        message = json.loads(line or b"{}")
         if "ready" in message:
-            self.base = message["base"]
+            self.home, self.layers = Path(message["home"]), tuple(message["layers"])
             self.ready.set_result(None)
         elif "ended" in message and not self.ended.done():
-            self.ended.set_result(Ended(message["ended"], message["problem"], message["why"]))
+            self.ended.set_result(Ended(message.pop("ended"), **message))
 
     def _gone(self, _: object) -> None:
         for future in (self.ready, self.ended):

@@ -1,29 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """The warm process that every jailed child is forked from: one trusted helper a worker, with no generated code in it.
 
-It is started as a script in an isolated interpreter with an empty environment, imports what workflows use, and waits. For
-each job it makes a private directory, forks, and the child confines itself before it reads the job. One job at a time,
-so that whatever is left of a job when its first process ends is easy to name: everything below the zygote. It ends when
-its parent does, and takes the child and the directories with it; what a killed zygote leaves, the next one sweeps.
-Standard library only; nothing of aflow_env is imported but the files of this directory that the jail needs.
+It is started as a script in an isolated interpreter with an empty environment, imports what workflows use, and waits.
+For each job it forks; the child confines itself before it reads the job from its pipe. One job at a time, so that
+whatever is left of a job when its first process ends is easy to name: everything below the zygote. It ends when its
+parent does, and takes the child and the directory with it; what a killed zygote leaves, the next one sweeps. Standard
+library only; nothing of aflow_env is imported but the files of this directory that the jail needs.
+
+`zygote.py CONTROL_FD TEMP_DIR LAYER,LAYER...` speaks JSON lines over the inherited socket CONTROL_FD:
+in `{"start": {"limits": {...}, "disk_bytes": n, "threads": n}}` with the child's end of the pipe, `{"kill": true}`;
+out `{"ready": pid, "home": path, "layers": [...]}`, `{"ended": code, "problem": n, "why": text, "refused": text}`.
 """
 
 import contextlib
-import fcntl
 import gc
 import json
 import mmap
 import os
-import resource
 import selectors
-import shutil
 import signal
 import socket
 import struct
 import sys
 import tempfile
+import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,183 +36,225 @@ if "aflow_env" not in sys.modules:  # a script: give the siblings their package 
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [str(_path)]
 
-from aflow_env.sandbox import child
+from aflow_env.sandbox import child, confine, scratch
 
-PREFIX = "aflow-jail-"
-WATCH_SECONDS = 0.2
-"""How often a running job's directory is measured."""
+WARM = (
+    "asyncio base64 bisect bz2 cmath collections copy dataclasses datetime decimal enum fractions functools hashlib "
+    "heapq inspect itertools json lzma math numbers operator queue random re statistics string textwrap threading "
+    "traceback typing unicodedata zlib"
+)
+"""Imported once, here: what generated code asks for most, and every part of it that maps a shared library."""
+
+WATCH_SECONDS = 0.1
+"""How often a running job's directory and threads are counted."""
+
+
+_CONFINED = b"."
 
 
 class Zygote:
-    """Forks one child after another on the parent's word; `control` carries JSON lines and the child's pipe end."""
+    """Forks one child after another on the parent's word."""
 
-    def __init__(self, control: socket.socket, base: Path) -> None:
+    def __init__(self, control: socket.socket, home: Path, confinement: confine.Confinement) -> None:
         self._control = control
-        self._base = base
+        self._home = home
+        self._confinement = confinement
         self._board = mmap.mmap(-1, 8)
         self._pid = 0
-        self._disk_bytes = 0
-        self._jobs = 0
+        self._job: dict[str, Any] = {}
 
     def serve(self) -> None:
         """Until the parent closes the control socket or dies."""
         selector = selectors.DefaultSelector()
-        selector.register(self._control, selectors.EVENT_READ, "control")
+        selector.register(self._control, selectors.EVENT_READ, self._read)
         with contextlib.suppress(
             AttributeError, OSError
-        ):  # sees the parent's death even where a fork of it holds the socket
-            selector.register(os.pidfd_open(os.getppid()), selectors.EVENT_READ, "parent")
-        wake, waker = socket.socketpair()
-        wake.setblocking(False)
-        waker.setblocking(False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(waker.fileno())
-        selector.register(wake, selectors.EVENT_READ, "child")
-        self._tell({"ready": os.getpid(), "base": str(self._base)})
-        buffer, fds = b"", []
+        ):  # its death shows here even where a fork of it has the socket
+            selector.register(os.pidfd_open(os.getppid()), selectors.EVENT_READ, lambda: False)
+        wake = _signals()
+        selector.register(wake, selectors.EVENT_READ, lambda: bool(wake.recv(4096)))
         try:
-            while True:
-                for key, _ in selector.select(WATCH_SECONDS if self._pid else None):
-                    if key.data == "parent":
-                        return
-                    if key.data == "child":
-                        with contextlib.suppress(BlockingIOError):
-                            wake.recv(4096)
-                        continue
-                    data, new, _, _ = socket.recv_fds(self._control, 1 << 16, 4)
-                    if not data:
-                        return
-                    fds += new
-                    *lines, buffer = (buffer + data).split(b"\n")
-                    for line in lines:
-                        self._take(json.loads(line), fds)
+            while all(key.data() for key, _ in selector.select(WATCH_SECONDS if self._pid else None)):
                 if self._pid:
-                    self._check()
+                    self._look()
         finally:
             self._kill()
 
-    def _take(self, command: dict[str, Any], fds: list[int]) -> None:
-        if "start" in command:
-            self._start(command["start"], fds.pop(0))
-        elif "kill" in command and self._pid:
-            self._kill()
+    def tell(self, message: dict[str, Any]) -> None:
+        """One line to the parent; lost when it is gone, which the socket's other side tells next."""
+        with contextlib.suppress(OSError):
+            self._control.sendall(json.dumps(message).encode() + b"\n")
+
+    def _read(self) -> bool:
+        data, pipes, _, _ = socket.recv_fds(self._control, 1 << 16, 1)
+        for line in data.splitlines():
+            command = json.loads(line)
+            if "start" in command:
+                self._start(command["start"], pipes.pop())
+            else:
+                self._kill()
+        return bool(data)
 
     def _start(self, job: dict[str, Any], pipe: int) -> None:
-        self._jobs += 1
-        home = self._base / str(self._jobs)
-        home.mkdir(mode=0o700)
-        self._disk_bytes = job["disk_bytes"]
+        self._job = job
         self._write(-1)
-        zygote = os.getpid()
-        self._pid = os.fork()
-        if self._pid:
-            os.close(pipe)
-            return
-        try:
-            self._become_child(job, pipe, home, zygote)
-        finally:
-            os._exit(70)
-
-    def _become_child(self, job: dict[str, Any], pipe: int, home: Path, zygote: int) -> None:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        os.dup2(pipe, 3)
-        os.closerange(4, 1 << 16)
-        os.chdir(home)
-        os.umask(0o077)
-        os.environ.clear()
-        os.environ["TMPDIR"] = tempfile.tempdir = str(home)
-        for name, value in job["rlimits"].items():
-            resource.setrlimit(getattr(resource, name), (value, value))
-        child.main(3, self._write)
-        os._exit(0)
+        self._pid, refused = fork(
+            lambda: self._confinement.apply(job["limits"]), (pipe, self._confinement.landlock_fd), self._home
+        )
+        if self._pid == 0:
+            try:
+                child.main(pipe, self._write)
+            finally:
+                os._exit(0)
+        os.close(pipe)
+        if refused:
+            self._kill(refused=refused)
 
     def _write(self, problem: int) -> None:
         struct.pack_into("i", self._board, 0, problem)
 
-    def _check(self) -> None:
-        """Reap the child when it has ended, kill it when its directory is too large."""
+    def _look(self) -> None:
+        """Reap the child when it has ended; kill it when it has too much on disk or too many threads."""
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         if pid:
             self._finish(status)
-        elif _usage(self._base / str(self._jobs)) > self._disk_bytes:
-            self._kill("disk")
+            return
+        used = scratch.usage(self._home)
+        if used is None or used > self._job["disk_bytes"]:
+            self._kill(f"more than {self._job['disk_bytes'] >> 20} MB or {scratch.MAX_ENTRIES} files on disk")
+        elif _threads(self._pid) > self._job["threads"]:
+            self._kill(f"more than {self._job['threads']} threads")
 
-    def _kill(self, why: str = "") -> None:
+    def _kill(self, why: str = "", refused: str = "") -> None:
         if self._pid:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):  # not yet a group of its own
                 os.kill(self._pid, signal.SIGKILL)
-            self._finish(os.waitpid(self._pid, 0)[1], why)
+            self._finish(os.waitpid(self._pid, 0)[1], why, refused)
 
-    def _finish(self, status: int, why: str = "") -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._pid, signal.SIGKILL)
+    def _finish(self, status: int, why: str = "", refused: str = "") -> None:
+        """The first process is reaped: end whatever it left, empty the directory, and say how it ended."""
+        end_descendants(self._pid)
         self._pid = 0
-        remove_tree(self._base / str(self._jobs))
+        scratch.empty(self._home)
         (problem,) = struct.unpack_from("i", self._board, 0)
-        self._tell({"ended": os.waitstatus_to_exitcode(status), "problem": problem, "why": why})
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # the parent is gone; its end of the socket says so next
-            self._control.sendall(json.dumps(message).encode() + b"\n")
+        code = os.waitstatus_to_exitcode(status)
+        self.tell({"ended": code, "problem": problem, "why": why, "refused": refused})
 
 
-def remove_tree(root: Path) -> None:
-    """Remove a directory that hostile code filled: any depth, any permissions, links never followed."""
-    shutil.rmtree(root, ignore_errors=True)
+def fork(confine_: Callable[[], None], keep: tuple[int, ...], home: Path) -> tuple[int, str]:
+    """Fork a child that is alone: own session, own directory, no environment, no descriptor but `keep`, confined.
+
+    Returns (0, "") in the child and (pid, reason) in the zygote; the reason says why confinement failed, "" when it
+    did not. It comes over a pipe that the child closes once it is confined, so generated code cannot forge it, and a
+    child that says nothing is not confined.
+    """
+    zygote = os.getpid()
+    receive, send = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(send)
+        with open(receive, "rb") as reasons:
+            said = reasons.read()
+        return pid, "" if said == _CONFINED else said.decode(errors="replace") or "it ended before it was confined"
+    try:
+        confine.die_with_parent(zygote)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in range(3):
+            os.dup2(null, fd)
+        _close_all_but({0, 1, 2, send, *keep})
+        os.chdir(home)
+        os.umask(0o077)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(home)
+        confine_()
+        os.write(send, _CONFINED)
+        os.close(send)
+        return 0, ""
+    except BaseException as error:
+        try:
+            os.write(send, (str(error) or type(error).__name__).encode())
+        finally:
+            os._exit(70)
 
 
-def _usage(root: Path) -> int:
-    return sum(entry.stat().st_size for entry in _files(root))
+def confinement(wanted: list[str], home: Path, library: list[str]) -> confine.Confinement:
+    """The strongest confinement of the wanted layers that a child of this process can in fact put on."""
+    for given_up in ((), ("seccomp",), ("landlock",), ("seccomp", "landlock"), confine.LAYERS):
+        candidate = confine.Confinement([layer for layer in wanted if layer not in given_up], home, library)
+
+        def apply(candidate: confine.Confinement = candidate) -> None:
+            candidate.apply({})
+
+        pid, refused = fork(apply, (candidate.landlock_fd,), home)
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        if not refused:
+            break
+    return candidate
 
 
-def _files(root: Path) -> Iterator[Path]:
-    yield from (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+def end_descendants(session: int) -> None:
+    """Kill and reap until this process has no child: where fork is not forbidden, a job may leave others behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(session, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+            for task in Path("/proc/self/task").glob("*/children") if confine.LINUX else ():
+                for pid in task.read_text().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.001)
 
 
-def make_base(parent: str) -> tuple[Path, int]:
-    """A fresh directory for jobs, and a descriptor that holds it locked for as long as this process lives."""
-    while True:
-        base = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        lock = os.open(base, os.O_RDONLY)
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if base.stat().st_ino == os.fstat(lock).st_ino:
-                return base, lock
-        os.close(lock)
+def _signals() -> socket.socket:
+    """A socket that can be read when a child has ended."""
+    wake, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker.detach())
+    return wake
 
 
-def sweep(parent: str) -> None:
-    """Remove the directories of zygotes that were killed: those of this user that nobody holds locked."""
-    for path in Path(parent).glob(PREFIX + "*"):
-        with contextlib.suppress(OSError):
-            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
-            try:
-                if os.fstat(lock).st_uid == os.geteuid():
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    remove_tree(path)
-            finally:
-                os.close(lock)
+def _threads(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return 0
+
+
+def _close_all_but(keep: set[int]) -> None:
+    low = 0
+    for fd in sorted(fd for fd in keep if fd >= 0):
+        if low < fd:  # closerange(0, 0) would close everything
+            os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, 1 << 20)
 
 
 def main() -> None:
-    """`zygote.py CONTROL_FD TEMP_DIR`."""
+    """Prepare, say what the children are going to be confined by, and serve."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    sweep(sys.argv[2])
-    base, _lock = make_base(sys.argv[2])
     os.environ.clear()
-    gc.collect()
-    gc.freeze()
+    confine.adopt_orphans()
+    scratch.sweep(sys.argv[2])
+    home, _lock = scratch.make(sys.argv[2])
     try:
-        Zygote(control, base).serve()
+        for name in WARM.split():
+            with contextlib.suppress(ImportError):
+                import_module(name)
+        ready = confinement(sys.argv[3].split(","), home, sys.path)
+        zygote = Zygote(control, home, ready)
+        gc.collect()
+        gc.freeze()
+        zygote.tell({"ready": os.getpid(), "home": str(home), "layers": ready.layers()})
+        zygote.serve()
     finally:
-        remove_tree(base)
+        scratch.remove(home)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parent's side of runs without a broker: a function of some code, and a solution against tests."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aflow_env.sandbox.limits import Outcome, Run
+from aflow_env.sandbox.wire import JSON, FrameError, short, unpack
+from aflow_env.sandbox.worker import Child, Worker
+
+Settings = dict[str, Any]
+"""What a zygote is told of a job: its limits."""
+
+
+class Once:
+    """One run with one result: the first of an answer, a broken frame, the end of a child and the end of the time."""
+
+    def __init__(self, settings: Settings, cap: int, seconds: float) -> None:
+        self._settings = settings
+        self._cap = cap
+        self._seconds = seconds
+        self._result: asyncio.Future[tuple[Outcome, JSON, str]] = asyncio.get_running_loop().create_future()
+
+    async def call(self, worker: Worker, code: str, function: str, arguments: list[JSON]) -> Run:
+        """`function(*arguments)` of `code`."""
+        job = {"kind": "code", "code": code, "function": function, "arguments": arguments}
+        return await self._run((worker, job, self._end))
+
+    async def test(self, for_solution: Worker, for_tests: Worker, solution: str, tests: str, entry_point: str) -> Run:
+        """`solution` against `tests`, each in a child of its own: the parent hands calls over and answers back.
+
+        A child is heard only when it is its turn: the tests while none of their calls is out, the solution while one
+        is.
+        """
+        asked: dict[str, JSON] | None = None
+        ready = asyncio.Event()
+
+        def from_solution(frame: dict[str, JSON]) -> None:
+            nonlocal asked
+            match frame:
+                case {"end": 0}:
+                    self._end({**frame, "outcome": frame.get("outcome") if frame.get("outcome") != "ok" else "crash"})
+                case {"ready": True, "names": dict(names)} if not ready.is_set():
+                    children[1].send({**judge, "names": names})
+                    ready.set()
+                case {"id": int(number)} if asked and asked["id"] == number:
+                    asked = None
+                    children[1].send(frame)
+                case _:
+                    raise FrameError("an answer that nobody asked for")
+
+        def from_tests(frame: dict[str, JSON]) -> None:
+            nonlocal asked
+            match frame:
+                case {"id": int(), "object": int()} if asked is None:
+                    asked = frame
+                    children[0].send(frame)
+                case _:
+                    self._end(frame)
+
+        judge = {"kind": "judge", "cap": self._cap, "tests": tests, "entry_point": entry_point}
+        children: list[Child] = []
+        return await self._run(
+            (for_solution, {"kind": "solution", "code": solution}, from_solution),
+            (for_tests, None, from_tests),
+            children=children,
+        )
+
+    async def _run(
+        self,
+        *jobs: tuple[Worker, dict[str, JSON] | None, Callable[[dict[str, JSON]], None]],
+        children: list[Child] | None = None,
+    ) -> Run:
+        children = [] if children is None else children
+        began = time.monotonic()
+        ends: list[asyncio.Task[None]] = []
+        try:
+            for worker, _, take in jobs:
+                children.append(await worker.launch(self._settings, self._line(take), self._cap))
+            ends += [asyncio.create_task(self._ended(child)) for child in children]
+            for child, (_, job, _) in zip(children, jobs, strict=True):
+                if job is not None:
+                    child.send({**job, "cap": self._cap})
+            async with asyncio.timeout(self._seconds):
+                outcome, value, error = await self._result
+        except TimeoutError:
+            outcome, value, error = "timeout", None, f"more than {self._seconds:g} s"
+        finally:
+            for child in children:
+                child.kill()
+            await asyncio.gather(*ends)
+        return Run(outcome, value, error, time.monotonic() - began)
+
+    def _line(self, take: Callable[[dict[str, JSON]], None]) -> Callable[[bytes | None], None]:
+        def on_line(line: bytes | None) -> None:
+            try:
+                if line is None:
+                    raise FrameError(f"a message of more than {self._cap} bytes")
+                take(unpack(line))
+            except FrameError as error:
+                self._settle("violation", None, f"broker: {error}")
+
+        return on_line
+
+    def _end(self, frame: dict[str, JSON]) -> None:
+        match frame:
+            case {"end": 0, "outcome": "ok", "value": value}:
+                self._settle("ok", value, "")
+            case {"end": 0, "outcome": "crash" | "violation" as outcome, "error": str(error)}:
+                self._settle(outcome, None, short(error))
+            case _:
+                raise FrameError("a message of unknown form")
+
+    async def _ended(self, child: Child) -> None:
+        try:
+            ended = await child.ended()
+        except Exception as error:  # the helper process died: raised where the result is awaited
+            if not self._result.done():
+                self._result.set_exception(error)
+            return
+        outcome, text = ended.verdict(int(self._seconds) + 1)
+        self._settle(outcome, None, text)
+
+    def _settle(self, outcome: Outcome, value: JSON, error: str) -> None:
+        if not self._result.done():
+            self._result.set_result((outcome, value, error))
