@@ -7,12 +7,10 @@ The provider makes one attempt. Each attempt is reserved and settled in the budg
 retries are paid for and queued like any other; the log in front of all is asked first, and keeps what was paid for.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 from aflow_env.config import LLMConfig
 from aflow_env.errors import ConfigError
@@ -21,7 +19,7 @@ from aflow_env.llm.client import LLMClient
 from aflow_env.llm.keys import load_key
 from aflow_env.llm.limits import LimitedClient, Limits
 from aflow_env.llm.policy import Generate, PolicyClient
-from aflow_env.llm.prices import Price, find_price
+from aflow_env.llm.prices import FREE, Price, find_price
 from aflow_env.llm.record import CompletionLog, Mode, RecordingClient
 from aflow_env.llm.retry import RetryingClient
 
@@ -57,21 +55,25 @@ def build_client(
     scope = _scope(config, seed, version)
     if mode == "replay":
         return RecordingClient(None, log, mode, scope)
-    price = find_price(config, needed=budget.ceiling.picos is not None, role=role)
-    client = _provider(config, price, seed, generate, role)
+    client: LLMClient
+    client, price = _provider(config, budget, seed, generate, role)
     client = BudgetClient(client, budget, price, seconds=2 * config.timeout_seconds + 60)
     client = LimitedClient(client, limits or Limits.of(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
     return RecordingClient(client, log, mode, scope)
 
 
-def _provider(config: LLMConfig, price: Price | None, seed: int, generate: Generate | None, role: str) -> LLMClient:
-    """One attempt at one provider. The SDKs, and the simulated landscape, are imported only where they are used."""
+def _provider(
+    config: LLMConfig, budget: Budget, seed: int, generate: Generate | None, role: str
+) -> tuple[LLMClient, Price | None]:
+    """The client of one attempt, and its price. What is heavy is imported only where it is used."""
     if config.kind == "simulated":
         from aflow_env.llm.landscape import load_landscape
         from aflow_env.llm.simulated import SimulatedClient
 
-        return SimulatedClient(load_landscape(config.landscape), seed)
+        landscape = load_landscape(config.landscape)
+        price = Price(input=landscape.usd_per_million_input, output=landscape.usd_per_million_output)
+        return SimulatedClient(landscape, seed), price
     if config.kind == "policy":
         if generate is None:
             raise ConfigError(
@@ -79,12 +81,13 @@ def _provider(config: LLMConfig, price: Price | None, seed: int, generate: Gener
                 "under python -m verl.trainer.main_ppo, or serve the checkpoint (vllm serve PATH) and set "
                 f"{role}.kind=openai {role}.base_url=http://localhost:8000/v1 {role}.model=PATH."
             )
-        return PolicyClient(generate, config.model, seed, config.timeout_seconds)
+        return PolicyClient(generate, config.model, seed, config.timeout_seconds), FREE
+    known = find_price(config, needed=budget.ceiling.picos is not None, role=role)
     key = load_key(config, role)
     if config.kind == "openai":
         from aflow_env.llm.openai import OpenAIClient
 
-        return OpenAIClient(config, price, key, seed)
+        return OpenAIClient(config, known, key, seed), known
     from aflow_env.llm.anthropic import AnthropicClient
 
     if not config.send_temperature:
@@ -93,16 +96,17 @@ def _provider(config: LLMConfig, price: Price | None, seed: int, generate: Gener
             "equal prompts get different answers (recorded ones are found again). "
             f"{role}.send_temperature=true sends it, for older models and other servers"
         )
-    return AnthropicClient(config, price, key)
+    return AnthropicClient(config, known, key), known
 
 
 def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:
     """All that decides a completion beside the request itself: a log never mixes up two models, seeds or landscapes."""
-    landscape = config.landscape
-    if landscape and Path(landscape).is_file():
-        landscape = hashlib.sha256(Path(landscape).read_bytes()).hexdigest()
     decisive = config.model_dump(include={"kind", "model", "base_url", "send_temperature", "send_seed", "effort"})
-    fixed = json.dumps({**decisive, "landscape": landscape, "seed": seed}, sort_keys=True)
+    if config.kind == "simulated":
+        from aflow_env.llm.landscape import load_landscape
+
+        decisive["landscape"] = load_landscape(config.landscape).model_dump(mode="json")
+    fixed = json.dumps({**decisive, "seed": seed}, sort_keys=True)
     return lambda: fixed + (version() if version else "")
 
 

@@ -7,7 +7,6 @@ always text that a model wrote: a failure is an exception, never a text.
 
 import hashlib
 import json
-from functools import cached_property
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -72,7 +71,7 @@ class Request(Frozen):
     sample: Annotated[int, Field(ge=0)] = 0
     stop: tuple[Text, ...] = ()
 
-    @cached_property
+    @property
     def key(self) -> str:
         """64 hex digits: the same request, and no other, has this key, in every process and version of Python."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)

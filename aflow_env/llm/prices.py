@@ -96,10 +96,10 @@ def load_prices(path: Path) -> PriceList:
 def find_price(config: LLMConfig, needed: bool, role: str = "executor") -> Price | None:
     """The price of the configured model; None when it is unknown and no USD budget needs it (said once).
 
-    simulated and policy cost no money. `prices=free` says the same of the user's own server. Raises ConfigError when
-    `needed` (a USD budget is set) and the model is in neither list: a guess of 0 would make the budget worthless.
+    `prices=free` says that the user's own server costs nothing. Raises ConfigError when `needed` (a USD budget is set)
+    and the model is in neither list: a guess of 0 would make the budget worthless.
     """
-    if config.kind in ("simulated", "policy") or config.prices == "free":
+    if config.prices == "free":
         return FREE
     shipped = config_directory() / "aflow" / "prices.yaml"
     files = [Path(config.prices).expanduser(), shipped] if config.prices else [shipped]
