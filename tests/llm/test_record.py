@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was paid for is kept before it is used, asked for once, and replayed without anybody being asked."""
+
+import asyncio
+
+import pytest
+
+from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.llm import build_client
+from aflow_env.llm.client import Completion, LLMError, Request
+from aflow_env.llm.record import RecordingClient
+from tests.llm.helpers import KINDS, MemoryLog, ask, budget, config
+from tests.llm.server import answer, serve, thirty_percent
+
+
+def quick_faults(prompt: str, attempt: int) -> str:
+    """A plan: 30 % of attempts fail, none by making the client wait for its time-out."""
+    fault = thirty_percent(prompt, attempt)
+    return "reset" if fault == "drip" else fault
+
+
+class Slow:
+    """Answers with the number of its call, after some turns of the loop."""
+
+    def __init__(self, seconds: float = 0.01, error: LLMError | None = None) -> None:
+        self.calls = self.cancelled = 0
+        self.seconds, self.error = seconds, error
+
+    async def complete(self, request: Request) -> Completion:
+        self.calls += 1
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error:
+            raise self.error
+        return Completion(text=f"call {self.calls}", model="m", input_tokens=1, output_tokens=1, cost_usd=0.25)
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_recorded_run_replays_byte_for_byte_with_no_server_no_key_and_no_cost(kind, monkeypatch):
+    kept = MemoryLog()
+    requests = [ask(f"question {k}", sample=k % 2) for k in range(30)]
+    async with serve(quick_faults) as (address, _):
+        settings = config(kind, address)
+        client = build_client(settings, budget=budget(), log=kept, seed=5)
+        first = await asyncio.gather(*map(client.complete, requests))
+        await client.aclose()
+    account = budget(calls=0)
+    settings = settings.model_copy(update={"mode": "replay", "api_key_variable": "UNSET", "prices": None})
+    client = build_client(settings, budget=account, log=kept, seed=5)
+    second = [await client.complete(request) for request in requests]
+    assert [c.model_dump_json() for c in second] == [c.model_dump_json() for c in first]
+    assert [c.text for c in first] == [answer(r.messages[0].content) for r in requests]
+    assert account.totals.spent.calls == 0
+
+
+async def test_what_was_not_recorded_is_an_infrastructure_error_that_names_the_key():
+    client = RecordingClient(None, MemoryLog(), "replay")
+    request = ask("new")
+    with pytest.raises(InfrastructureError, match=client.key(request)):
+        await client.complete(request)
+
+
+async def test_record_asks_once_and_keeps_before_it_answers():
+    inner, kept = Slow(), MemoryLog()
+    client = RecordingClient(inner, kept, "record")
+    first = await client.complete(ask("x"))
+    assert list(kept.kept.values()) == [first]
+    assert await client.complete(ask("x")) == first
+    assert (await client.complete(ask("x", sample=1))).text == "call 2"
+    assert inner.calls == 2
+
+
+async def test_live_keeps_nothing_and_looks_nowhere():
+    inner, kept = Slow(), MemoryLog()
+    client = RecordingClient(inner, kept, "live")
+    assert [(await client.complete(ask("x"))).text for _ in range(2)] == ["call 1", "call 2"]
+    assert not kept.kept
+
+
+async def test_a_log_that_cannot_keep_stops_the_call():
+    class Full(MemoryLog):
+        def put(self, key: str, request: Request, completion: Completion) -> None:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        await RecordingClient(Slow(), Full(), "record").complete(ask("x"))
+
+
+async def test_identical_requests_in_flight_are_one_call():
+    inner = Slow()
+    client = RecordingClient(inner, MemoryLog(), "record")
+    answers = await asyncio.gather(*(client.complete(ask("x")) for _ in range(10)))
+    assert {completion.text for completion in answers} == {"call 1"}
+    failing = RecordingClient(Slow(error=LLMError("refused", "no")), MemoryLog(), "record")
+    results = await asyncio.gather(*(failing.complete(ask("x")) for _ in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [LLMError] * 3
+
+
+async def test_one_who_gives_up_does_not_take_the_call_from_the_others_and_the_last_one_ends_it():
+    inner = Slow(seconds=0.2)
+    client = RecordingClient(inner, MemoryLog(), "record")
+    one, two = (asyncio.create_task(client.complete(ask("x"))) for _ in range(2))
+    await asyncio.sleep(0.02)
+    one.cancel()
+    await asyncio.sleep(0.02)
+    assert inner.cancelled == 0
+    assert (await two).text == "call 1"
+
+    three = asyncio.create_task(client.complete(ask("y")))
+    await asyncio.sleep(0.02)
+    three.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await three
+    assert inner.cancelled == 1
+    assert (await client.complete(ask("y"))).text == "call 3", "whoever asks next gets a call of its own"
+
+
+async def test_other_models_seeds_and_weights_have_other_keys():
+    kept = MemoryLog()
+
+    def key(seed: int = 0, version: str | None = None, **keys: object) -> str:
+        named = (lambda: version) if version else None
+        client = build_client(config("openai", **keys), budget=budget(), log=kept, seed=seed, version=named)
+        assert isinstance(client, RecordingClient)
+        return client.key(ask("x"))
+
+    keys = [key(), key(seed=1), key(model="other"), key(effort="low"), key(version="step 1"), key(version="step 2")]
+    assert len(set(keys)) == len(keys)
+    assert key(concurrency=3, timeout_seconds=9.0) == keys[0], "what does not decide a completion is not in its key"
+
+
+def test_replay_without_a_log_is_a_config_error():
+    with pytest.raises(ConfigError, match=r"executor\.mode=replay needs a run"):
+        build_client(config("openai", mode="replay"), budget=budget(), log=None, seed=0)

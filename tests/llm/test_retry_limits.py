@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Retries are bounded and polite; limits hold; the breaker pauses everybody with one line and lets one try."""
+
+import asyncio
+import email.utils
+import logging
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aflow_env.llm.breaker import Breaker
+from aflow_env.llm.client import Completion, LLMError, Request
+from aflow_env.llm.faults import retry_after, status_error
+from aflow_env.llm.keys import NO_KEY
+from aflow_env.llm.limits import LimitedClient, Limits, TokenBucket, estimated_tokens
+from aflow_env.llm.retry import RetryingClient
+from tests.llm.helpers import ask
+
+DONE = Completion(text="done", model="m", input_tokens=10, output_tokens=5)
+LIMITS = {"name": "test", "concurrency": 4, "tokens_per_minute": 0, "failures": 100, "pause": 1.0}
+
+
+class Script:
+    """A client that raises the given errors one after another, then answers; None answers at once."""
+
+    def __init__(self, *errors: LLMError | None, seconds: float = 0.0) -> None:
+        self.errors, self.seconds = list(errors), seconds
+        self.calls = self.running = self.most = 0
+
+    async def complete(self, request: Request) -> Completion:
+        self.calls += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(self.seconds)
+            if error := self.errors.pop(0) if self.errors else None:
+                raise error
+            return DONE
+        finally:
+            self.running -= 1
+
+    async def aclose(self) -> None: ...
+
+
+def down(retry_after: float | None = None) -> LLMError:
+    return LLMError("overloaded", "down", retry_after=retry_after)
+
+
+async def test_waits_grow_have_jitter_are_bounded_and_never_shorter_than_asked():
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    for _ in range(200):
+        inner = Script(down(), down(), down(retry_after=3.0), down(), down())
+        assert await RetryingClient(inner, 6, 1.0, 5.0, sleep).complete(ask("x")) == DONE
+    rounds = [waits[k::5] for k in range(5)]
+    assert [max(r) <= cap for r, cap in zip(rounds, (1, 2, 4, 5, 5), strict=True)] == [True] * 5
+    assert min(rounds[2]) >= 3.0
+    assert len(set(rounds[0])) > 100, "jitter"
+
+
+async def test_the_last_error_goes_up_after_the_last_attempt_and_what_cannot_pass_at_once():
+    inner = Script(*[down() for _ in range(9)])
+    with pytest.raises(LLMError, match="overloaded"):
+        await RetryingClient(inner, 3, 0.001, 0.001).complete(ask("x"))
+    assert inner.calls == 3
+    inner = Script(LLMError("refused", "no"))
+    with pytest.raises(LLMError, match="refused"):
+        await RetryingClient(inner, 3, 0.001, 0.001).complete(ask("x"))
+    assert inner.calls == 1
+
+
+async def test_a_provider_that_asks_for_longer_than_we_wait_is_left_in_peace():
+    inner = Script(down(retry_after=61))
+    with pytest.raises(LLMError):
+        await RetryingClient(inner, 3, 0.001, 60).complete(ask("x"))
+    assert inner.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0), ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25), ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "nan"}, None), ({"retry-after": "soon"}, None), ({}, None),
+        ({"retry-after": "inf"}, None), ({"retry-after": "Mon, 01 Jan 1990 00:00:00 GMT"}, 0.0),
+    ],
+)  # fmt: skip
+def test_retry_after_in_all_its_forms(headers, seconds):
+    assert retry_after(headers) == seconds
+
+
+def test_retry_after_as_a_date():
+    wait = retry_after({"retry-after": email.utils.formatdate(time.time() + 30, usegmt=True)})
+    assert wait is not None
+    assert 27 < wait < 31
+
+
+@given(st.text(max_size=60))
+def test_any_retry_after_is_a_sane_number_or_nothing(value):
+    wait = retry_after({"retry-after": value})
+    assert wait is None or wait >= 0
+
+
+def test_a_context_that_max_tokens_alone_fills_is_the_configs_fault_not_the_workflows():
+    text = "This model's maximum context length is 2048 tokens. However, you requested {} output tokens and your prompt"
+    small, large = ask("x", max_tokens=512), ask("x", max_tokens=1500)
+    assert type(status_error(400, "", text.format(512), {}, small, NO_KEY)).__name__ == "PromptTooLong"
+    error = status_error(400, "", text.format(1500), {}, large, NO_KEY)
+    assert isinstance(error, LLMError)
+    assert "max_tokens=1500 leaves too little" in str(error)
+
+
+async def test_no_more_calls_at_a_time_than_allowed():
+    inner = Script(seconds=0.01)
+    client = LimitedClient(inner, Limits(**LIMITS))
+    await asyncio.gather(*(client.complete(ask(f"{k}")) for k in range(20)))
+    assert (inner.calls, inner.most) == (20, 4)
+
+
+async def test_two_clients_of_one_provider_share_its_limits():
+    one, two = Script(seconds=0.02), Script(seconds=0.02)
+    limits = Limits(**{**LIMITS, "concurrency": 1})
+    clients = [LimitedClient(inner, limits) for inner in (one, two)]
+    started = time.monotonic()
+    await asyncio.gather(*(client.complete(ask("x")) for client in clients for _ in range(3)))
+    assert time.monotonic() - started > 0.11
+
+
+async def test_tokens_per_minute_hold_over_any_time_in_order_and_estimates_are_corrected():
+    bucket = TokenBucket(60_000)  # 1000 a second
+    order: list[int] = []
+
+    async def take(k: int) -> None:
+        await bucket.take(30_100)
+        order.append(k)
+
+    started = time.monotonic()
+    await asyncio.gather(*map(take, range(2)))  # 60200: 200 more than the bucket holds
+    assert 0.15 < time.monotonic() - started < 3
+    assert order == [0, 1]
+    bucket.give_back(30_000)
+    started = time.monotonic()
+    await bucket.take(29_000)
+    assert time.monotonic() - started < 0.15
+
+
+async def test_a_call_larger_than_a_minutes_tokens_passes_once_the_bucket_is_full():
+    await asyncio.wait_for(TokenBucket(100).take(5000), timeout=1)
+
+
+async def test_used_and_unused_tokens_are_corrected_after_the_call():
+    limits = Limits(**{**LIMITS, "tokens_per_minute": 10**6})
+    client = LimitedClient(Script(None, down()), limits)
+    request = ask("x" * 400, max_tokens=1000)
+    await client.complete(request)
+    assert estimated_tokens(request) == 1100
+    assert limits.tokens._level == pytest.approx(10**6 - DONE.tokens, abs=5)
+    with pytest.raises(LLMError):
+        await client.complete(request)
+    assert limits.tokens._level == pytest.approx(10**6 - DONE.tokens, abs=600)  # it refills while we test
+
+
+async def test_the_breaker_pauses_everybody_with_one_line_then_one_call_tries(caplog):
+    caplog.set_level(logging.WARNING)
+    inner = Script(*[down() for _ in range(4)])
+    limits = Limits(**{**LIMITS, "concurrency": 50, "failures": 3, "pause": 0.1})
+    client = LimitedClient(inner, limits)
+    for _ in range(3):
+        with pytest.raises(LLMError):
+            await client.complete(ask("x"))
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1
+    assert "test has failed 3 times in a row: all its calls wait" in lines[0]
+    started = time.monotonic()
+    results = await asyncio.gather(*(client.complete(ask("x")) for _ in range(20)), return_exceptions=True)
+    assert 0.25 < time.monotonic() - started < 5, "0.1 s, then 0.2 s after the trial call failed too"
+    assert sum(isinstance(result, LLMError) for result in results) == 1, "one call paid for the trial"
+    assert [record.getMessage() for record in caplog.records][2:] == ["test answers again after 0 s"]
+
+
+async def test_a_trial_call_that_is_cancelled_lets_another_try():
+    breaker = Breaker("test", failures=1, pause=0.01)
+    assert await breaker.admit() is False
+    breaker.failed(False, down())
+    assert await breaker.admit() is True
+    waiting = asyncio.create_task(breaker.admit())
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    breaker.abandoned(True)
+    assert await waiting is True
+
+
+@pytest.mark.parametrize("kind", ["refused", "bad_request", "no_text"])
+def test_errors_that_show_a_provider_alive_do_not_open_the_breaker(kind):
+    breaker = Breaker("test", failures=2, pause=60)
+    for _ in range(5):
+        breaker.failed(False, LLMError(kind, "no"))
+        breaker.failed(False, down())
+    assert not breaker._pause
