@@ -25,6 +25,7 @@ from aflow_env.config import parse
 from aflow_env.rl.estimators import OnlineRows, rows_of_step
 from aflow_env.rl.metrics import step_metrics
 from aflow_env.rl.outcome import final_report
+from aflow_env.rl.watchdog import Watchdog
 
 
 class AflowTrainer:
@@ -67,7 +68,11 @@ class AflowTrainer:
 
     def fit(self, agent_loop_manager: Any) -> None:
         """verl's training loop, then the table of what it gained."""
-        super().fit(agent_loop_manager)  # type: ignore[misc]
+        with Watchdog():
+            super().fit(agent_loop_manager)  # type: ignore[misc]
+            self._report()
+
+    def _report(self) -> None:
         report = asyncio.run(final_report(self.aflow, self.config, self.get_llm_client(), self.tokenizer))  # type: ignore[attr-defined]
         print(report.text, flush=True)
         self.logger.log(data=report.metrics, step=self.total_training_steps)  # type: ignore[attr-defined]

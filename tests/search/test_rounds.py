@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop, with real parts: the simulated executor, the sandbox, the store. Only who proposes and believes is scripted."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from aflow_env.cli.compose import load
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError
+from aflow_env.search.assemble import Assembly
+from aflow_env.search.proposal import Belief, Proposer, Reply, State
+from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
+from aflow_env.search.store import SessionKey
+from aflow_env.search.tree import Rejection
+
+ADD_FORMAT = '{"operation": "add", "operator": "Format", "position": 2}'
+ADD_REVIEW = '{"operation": "add", "operator": "Review", "position": 2}'
+
+
+@dataclass
+class Script:
+    """Proposes the given texts in turn, and remembers the states that it saw."""
+
+    texts: Sequence[str]
+    seen: list[State] = field(default_factory=list)
+
+    async def propose(self, state: State, seed: int) -> Reply:
+        self.seen.append(state)
+        return Reply(self.texts[(len(self.seen) - 1) % len(self.texts)])
+
+
+@dataclass
+class Oracle:
+    """Believes that a workflow's best child scores `of(state)`."""
+
+    of: dict[int, float]
+
+    async def believe(self, states: Sequence[State]) -> list[Belief]:
+        return [Belief(self.of.get(len(state.steps or ()), 0.0), 1.0) for state in states]
+
+
+def config(folder: Path, *overrides: str) -> AflowConfig:
+    given = ("rl_weight=0", "q.kind=none", "task.validate_size=4", "rounds=4", f"run_dir={folder}", *overrides)
+    return load(given)
+
+
+def play(config: AflowConfig, proposer: Proposer | None = None, believer: Oracle | None = None) -> tuple[Session, str]:
+    """One session, and the digest of its store."""
+
+    async def run() -> tuple[Session, str]:
+        assembly = await Assembly.open(config)
+        try:
+            search = assembly.search(proposer, believer, "validate")
+            problem = SearchProblem(SessionKey("test", config.seed), session_seed(config.seed), assembly.start())
+            return await search.play(problem), assembly.store.digest()
+        finally:
+            await assembly.aclose()
+
+    return asyncio.run(run())
+
+
+def test_same_seed_same_tree_byte_for_byte(tmp_path: Path) -> None:
+    _, first = play(config(tmp_path / "a", "proposer=random", "seed=7"))
+    _, again = play(config(tmp_path / "b", "proposer=random", "seed=7"))
+    _, other = play(config(tmp_path / "c", "proposer=random", "seed=8"))
+    assert first == again != other
+
+
+def test_a_search_in_two_halves_is_the_whole_search(tmp_path: Path) -> None:
+    """Stopping after two rounds and starting again tells the same tree as four rounds in one go."""
+    _, whole = play(config(tmp_path / "whole", "proposer=random", "seed=3"))
+    play(config(tmp_path / "halves", "proposer=random", "seed=3", "rounds=2"))
+    session, halves = play(config(tmp_path / "halves", "proposer=random", "seed=3"))
+    assert halves == whole
+    assert len(session.turns) == 2, "the stored rounds are not played again"
+
+
+def test_a_rejected_action_is_told_and_costs_a_round_but_no_evaluation(tmp_path: Path) -> None:
+    script = Script(["nonsense", ADD_FORMAT])
+    session, _ = play(config(tmp_path, "rounds=2"), script)
+    first, second = session.turns
+    assert isinstance(first.ended, Rejection)
+    assert "JSON" in first.ended.reason
+    assert second.node is not None
+    assert session.tree.played == 2
+    assert "nonsense" in [entry.modification for entry in script.seen[1].experience][0]
+
+
+def test_the_same_change_twice_is_a_duplicate(tmp_path: Path) -> None:
+    session, _ = play(config(tmp_path, "rounds=2", "selection.sample=2", "q.kind=digits", "rl_weight=1"),
+                      Script([ADD_FORMAT]), Oracle({1: 1.0}))  # fmt: skip
+    assert [turn.duplicate for turn in session.turns] == [False, True]
+
+
+def test_with_weight_one_selection_follows_q_alone(tmp_path: Path) -> None:
+    """Q says that two steps are best, so after the first expansion the child is chosen whatever its score."""
+    believed = config(
+        tmp_path, "rounds=3", "rl_weight=1", "q.kind=digits", "selection.lambda_=0", "q.prior_strength=1000"
+    )
+    session, _ = play(believed, Script([ADD_FORMAT, ADD_REVIEW]), Oracle({1: 0.1, 2: 0.9, 3: 0.0}))
+    assert [turn.ended.parent for turn in session.turns] == [1, 2, 2]
+
+
+def test_target_of_a_node_is_its_best_child(tmp_path: Path) -> None:
+    session, _ = play(config(tmp_path, "proposer=random", "rounds=5"))
+    for node in session.tree:
+        scores = [child.score for child in session.tree.children(node.round)]
+        assert session.target(node.round) == (max(scores) if scores else None)
+
+
+def test_weight_without_a_believer_is_an_error_before_anything_is_spent(tmp_path: Path) -> None:
+    """A silent Q = 0 is the failure that this project exists to end."""
+    with pytest.raises(ConfigError, match="rl_weight=0.5 needs a policy"):
+        play(config(tmp_path, "rl_weight=0.5", "q.kind=digits"), Script([ADD_FORMAT]))
+
+
+def test_weight_without_q_is_an_error_in_the_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"rl_weight=0\.5 with q\.kind=none"):
+        config(tmp_path, "rl_weight=0.5")
+
+
+def test_an_exhausted_budget_ends_the_session_cleanly(tmp_path: Path) -> None:
+    session, _ = play(config(tmp_path, "proposer=random", "rounds=8", "budget.calls=9"))
+    assert session.stopped.startswith("budget: ")
+    assert "budget.calls is reached" in session.stopped
+    assert len(session.tree) >= 1
+
+
+def test_state_shows_failures_but_never_more_than_asked(tmp_path: Path) -> None:
+    script = Script([ADD_FORMAT])
+    play(config(tmp_path, "rounds=1", "failed_cases=1"), script)
+    assert len(script.seen[0].failures) == 1
+    assert script.seen[0].failures[0].expected
+
+
+def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
+    """`replace` on a Search checks again, so no copy of it can lose its believer."""
+
+    async def run() -> None:
+        assembly = await Assembly.open(config(tmp_path))
+        try:
+            search = assembly.search(Script([ADD_FORMAT]), None, "validate")
+            with pytest.raises(ConfigError):
+                replace(search, config=search.config.model_copy(update={"rl_weight": 0.5}))
+            assert isinstance(search, Search)
+        finally:
+            await assembly.aclose()
+
+    asyncio.run(run())
