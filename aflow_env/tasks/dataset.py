@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a benchmark's problems come from, and how they are split in train, validate and test.
+"""A benchmark whose problems are records of files: where they come from, and how they are split.
 
 - `task.path` is a folder: its files `SPLIT.jsonl` (or `NAME_SPLIT.jsonl`, AFlow's names, or `.json`) are the splits.
 - `task.path` is one file: it is shuffled with seed 42 (`task.options.split_seed`) and the first fifth, rounded up, is
@@ -13,7 +13,7 @@ a benchmark consists of must not depend on the seed of a search.
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,8 +21,10 @@ from typing import Any
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.base import Problem, Split
+from aflow_env.tasks.base import Problem, RunTests, Score, Split
+from aflow_env.tasks.options import check_options, spec_with_operators
 from aflow_env.tasks.records import Record, read_records
+from aflow_env.workflow.program import TaskSpec
 
 SPLIT_SEED = 42
 ENDINGS = (".jsonl", ".json")
@@ -44,17 +46,45 @@ Convert = Callable[[Record], Problem | None]
 """Turns a record into a problem (its id may be empty: one is made up), or into None to leave it out; ConfigError."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """The problems of a benchmark, read when asked for. `share` is validate's part of what is not split yet."""
+Judge = Callable[[Problem, str, RunTests], Awaitable[Score]]
+"""Scores an output against its problem."""
 
-    name: str
-    config: TaskConfig
-    convert: Convert
-    hub: Hub | None = None
-    share: Fraction = Fraction(1, 5)
 
-    def load(self, split: Split, limit: int | None = None) -> list[Problem]:
+def by_text(score: Callable[[str, str], Score]) -> Judge:
+    """A Judge that looks at the gold answer and the output alone."""
+
+    async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
+        return score(problem.answer, output)
+
+    return judge
+
+
+class FileTask:
+    """A Task made of four parts: words (`spec`), a reader of records, a scorer, and perhaps a data set to fetch.
+
+    `share` is validate's part of what is not split yet; `options` are the keys of `task.options` beyond the common
+    ones. Raises ConfigError for options that are wrong; files are read when problems are asked for.
+    """
+
+    def __init__(
+        self,
+        config: TaskConfig,
+        spec: TaskSpec,
+        convert: Convert,
+        judge: Judge,
+        hub: Hub | None = None,
+        share: Fraction = Fraction(1, 5),
+        options: Sequence[str] = (),
+    ) -> None:
+        check_options(config, *options)
+        self.spec = spec_with_operators(spec, config)
+        self.config, self.convert, self.judge, self.hub, self.share = config, convert, judge, hub, share
+
+    async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
+        """As the benchmark scores."""
+        return await self.judge(problem, output, run_code)
+
+    def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
         """The split's problems, at most its configured size and at most `limit`. Raises ConfigError."""
         size = {
             "train": self.config.train_size,
@@ -66,7 +96,9 @@ class Dataset:
             return []
         problems = self._convert(self._records(split), split)
         if not problems and split != "train":
-            raise ConfigError(f"task.path={self.config.path!r}: there is no {split} problem in it for {self.name}.")
+            raise ConfigError(
+                f"task.path={self.config.path!r}: there is no {split} problem in it for {self.spec.name}."
+            )
         return problems[:size]
 
     def _convert(self, records: Sequence[Record], split: Split) -> list[Problem]:
@@ -76,7 +108,7 @@ class Dataset:
             if problem is None:
                 continue
             if not problem.id:
-                problem = replace(problem, id=f"{self.name}/{split}/{record.line}-{problem.digest[:6]}")
+                problem = replace(problem, id=f"{self.spec.name}/{split}/{record.line}-{problem.digest[:6]}")
             if problem.id in problems:
                 raise ConfigError(f"{record.place}: the id {problem.id!r} is there twice; ids must be unique.")
             problems[problem.id] = problem
@@ -94,7 +126,7 @@ class Dataset:
         return self._cut(list(read_records(path)), split)
 
     def _file(self, folder: Path, split: Split) -> Path | None:
-        names = [f"{stem}{ending}" for stem in (split, f"{self.name}_{split}") for ending in ENDINGS]
+        names = [f"{stem}{ending}" for stem in (split, f"{self.spec.name}_{split}") for ending in ENDINGS]
         found = next((folder / name for name in names if (folder / name).is_file()), None)
         if found is None and split != "train":
             raise ConfigError(f"task.path={self.config.path!r}: the folder has no {split} file; it needs {names[0]}.")
@@ -111,9 +143,7 @@ class Dataset:
     def _from_hub(self, split: Split) -> Sequence[Record]:
         hub = self.hub
         if hub is None:
-            raise ConfigError(
-                f"task.path is null, but {self.name} has no data set to fetch; set task.path to your data."
-            )
+            raise ConfigError(f"task.path is null, but {self.spec.name} has no data set to fetch: set task.path.")
         theirs = {"train": hub.train, "validate": hub.validate, "test": hub.test}[split]
         if theirs is not None:
             return list(fetch(hub, theirs))

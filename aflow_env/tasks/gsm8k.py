@@ -2,31 +2,19 @@
 """GSM8K: grade-school word problems. Fields `question`, `answer` (ends in `#### N`); scored by the last number."""
 
 from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem, RunTests, Score, Split
-from aflow_env.tasks.dataset import Dataset, Hub
+from aflow_env.tasks.base import Problem
+from aflow_env.tasks.dataset import FileTask, Hub, by_text
 from aflow_env.tasks.numbers import last_number, score_number
-from aflow_env.tasks.options import check_options, spec_with_operators
 from aflow_env.tasks.records import Record
 from aflow_env.workflow.program import TaskSpec
 
-SPEC = TaskSpec(name="gsm8k", dataset="GSM8K", operators=("Custom", "ScEnsemble", "Programmer"), entry_point=False)
+SPEC = TaskSpec("gsm8k", "GSM8K", ("Custom", "ScEnsemble", "Programmer"))
+HUB = Hub("openai/gsm8k", ("main",), train="train", whole="test")
 
 
-class Gsm8k:
+def gsm8k(config: TaskConfig) -> FileTask:
     """AFlow's GSM8K: validate and test are its 1:4 split of the official test split."""
-
-    def __init__(self, config: TaskConfig) -> None:
-        check_options(config)
-        self.spec = spec_with_operators(SPEC, config)
-        self._data = Dataset("gsm8k", config, problem, Hub("openai/gsm8k", ("main",), train="train", whole="test"))
-
-    def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """See `Dataset`; raises ConfigError."""
-        return self._data.load(split, limit)
-
-    async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
-        """The last number of the output against that of the official answer."""
-        return score_number(problem.answer, output)
+    return FileTask(config, SPEC, problem, by_text(score_number), HUB)
 
 
 def problem(record: Record) -> Problem:

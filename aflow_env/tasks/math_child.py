@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs in a process of its own, started by math_judge.py: compares two answers of mathematics. Never imports aflow_env.
+
+Parsers of formulas evaluate what they read (sympy's `parse_expr` calls `eval`) and can run for ever, so a model's words
+get near them only here: no keys in the environment, memory and processor time limited, killed by the parent when late.
+
+One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. Scorers: `verify` is the library
+math-verify (plus equality of the boxed texts); `aflow` is AFlow's rule: equal texts, else numbers within 1e-3, else
+equal formulas. AFlow parses LaTeX by sympy, which gives up silently unless one version of antlr4 is there; here LaTeX
+is parsed in any case.
+"""
+
+import json
+import logging
+import re
+import resource
+import sys
+from math import isclose
+from typing import Any
+
+TOLERANCE = 1e-3
+MEMORY = 2 << 30
+_BOXED = re.compile(r"\\boxed{((?:[^{}]|{[^{}]*})*)}", re.DOTALL)
+_SENTENCE_END = re.compile(r"(?<!\d)[.!?]\s+")
+
+
+def extract(text: str) -> str:
+    """AFlow's extraction: the last \\boxed{} (one level of braces inside), else the last sentence."""
+    boxed = _BOXED.findall(text)
+    if boxed:
+        return str(boxed[-1]).strip()
+    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence.strip()]
+    return sentences[-1] if sentences else ""
+
+
+def last_boxed(text: str) -> str | None:
+    """What stands in the last \\boxed{}, any depth of braces; None when there is none that closes."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth, begin = 1, start + len("\\boxed{")
+    for position in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return text[begin:position].strip()
+    return None
+
+
+def digits(text: str) -> float | None:
+    """AFlow's number: commas removed, a percent sign divides by 100."""
+    plain = text.replace(",", "")
+    try:
+        return float(plain)
+    except ValueError:
+        pass
+    if not plain.endswith("%"):
+        return None
+    try:
+        return float(plain[:-1].removesuffix("\\")) / 100
+    except ValueError:
+        return None
+
+
+def aflow_equal(given: str, gold: str) -> bool:
+    """AFlow's math_equal."""
+    if given == gold:
+        return True
+    left, right = digits(given), digits(gold)
+    if left is not None and right is not None:
+        return isclose(left, right, abs_tol=TOLERANCE)
+    return _formulas_equal(_formula(given), _formula(gold))
+
+
+def _formula(text: str) -> Any:
+    from latex2sympy2_extended import latex2sympy
+    from sympy.parsing.sympy_parser import parse_expr
+
+    for parse in (latex2sympy, parse_expr):
+        try:
+            return parse(text)
+        except Exception:  # whatever the parsers raise, it means: not a formula of this kind
+            continue
+    return text
+
+
+def _formulas_equal(left: Any, right: Any) -> bool:
+    from sympy import N, simplify
+
+    try:
+        if simplify(left - right) == 0:
+            return True
+    except Exception:  # not subtractable, or beyond sympy: the numeric comparison decides
+        pass
+    try:
+        return isclose(N(left), N(right), abs_tol=TOLERANCE)
+    except Exception:  # no numbers either: not equal
+        return False
+
+
+def verified(gold: str, output: str) -> tuple[bool, str]:
+    """math-verify's judgement of the whole texts, and what it took for the answer."""
+    from math_verify import parse, verify
+
+    wanted_text, given_text = last_boxed(gold), last_boxed(output)
+    shown = extract(output) if given_text is None else given_text
+    if wanted_text is not None and wanted_text == given_text:
+        return True, shown
+    wanted = parse(gold if wanted_text is None else f"$\\boxed{{{wanted_text}}}$", parsing_timeout=None)
+    given = parse(output, parsing_timeout=None)
+    return bool(wanted and given and verify(wanted, given, timeout_seconds=None)), shown
+
+
+def judge(scorer: str, gold: str, output: str) -> tuple[bool, str]:
+    """Whether `output` answers as `gold` does, and the answer found in it."""
+    if scorer == "aflow":
+        wanted, given = extract(gold), extract(output)
+        return aflow_equal(given, wanted), given
+    return verified(gold, output)
+
+
+def main() -> None:
+    """Serve questions until standard input ends."""
+    logging.disable(logging.CRITICAL)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        question = json.loads(line)
+        try:
+            correct, extracted = judge(question["scorer"], question["gold"], question["output"])
+        except (RecursionError, MemoryError, ArithmeticError, ValueError, TypeError, AttributeError):
+            correct, extracted = False, extract(question["output"])
+        answers.write(json.dumps({"correct": correct, "extracted": extracted}) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
