@@ -88,6 +88,7 @@ def check(workflow: Workflow, task: TaskSpec) -> None:
         raise Violation(f"graph.py does not parse: {error}") from error
     prompts = _prompt_names(workflow.prompts)
     _check_statements(tree)
+    _check_class(tree, task)
     nodes = list(ast.walk(tree))
     bare = {node.value for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}
     for node in nodes:
@@ -95,7 +96,6 @@ def check(workflow: Workflow, task: TaskSpec) -> None:
             _check_node(node)
     imported = _check_imports(tree, prompts, task)
     _check_names(tree, imported, prompts, task)
-    _check_class(tree, task)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
