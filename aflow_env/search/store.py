@@ -9,7 +9,7 @@ at a time.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from aflow_env.search.schema import APPLICATION_ID, SCHEMA, VERSION
 from aflow_env.search.tree import Node
 
 _TOLD = ", ".join((*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS))
-_SCAN = 400  # rows looked at for the experience of one workflow; many sessions try the same edits, and few are distinct
+_SCAN = 100  # rows looked at for the experience of one workflow, in either order; more than a prompt can show
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class Store(Paid):
     def close(self) -> None:
         """Close the connection; nothing is pending."""
         self._database.close()
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """The rows of a query over the tables that schema.py describes."""
+        return self._database.read(sql, arguments)
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 

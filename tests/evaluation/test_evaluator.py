@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The evaluator through the real sandbox and the real store; only the language model is a function of the request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aflow_env.config import LLMConfig
+from aflow_env.errors import BudgetExhausted, InfrastructureError
+from aflow_env.evaluation.attempt import DRAWS
+from aflow_env.evaluation.evaluator import EvaluationCache, Evaluator, Outcome
+from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
+from aflow_env.sandbox.pool import Limits, Sandbox
+from aflow_env.search.store import Store
+from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.workflow.program import TaskSpec, Workflow
+from aflow_env.workflow.steps import Step, to_workflow
+
+SPEC = TaskSpec("sums", "SUMS", ("Custom", "ScEnsemble", "Programmer"))
+CODE = TaskSpec("code", "CODE", ("CustomCodeGenerate",), entry_point=True)
+PROBLEMS = [Problem(id=f"p{i}", prompt=f"question {i}", answer=f"answer {i}") for i in range(6)]
+ASK = to_workflow([Step("Custom", "Answer.")], SPEC)
+EXECUTOR = LLMConfig(kind="simulated", model="m", temperature=0.5, max_tokens=64)
+
+Answer = Callable[[Request], str | Exception]
+
+
+class ScriptedClient:
+    """Answers by a function of the request; an exception that it returns is raised."""
+
+    def __init__(self, answer: Answer, delay: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.requests: list[Request] = []
+        self._answer = answer
+        self._delay = delay
+
+    async def complete(self, request: Request) -> Completion:
+        self.requests.append(request)
+        if self._delay:
+            await self._delay()
+        text = self._answer(request)
+        if isinstance(text, Exception):
+            raise text
+        return Completion(text=text, model="m", input_tokens=10, output_tokens=2, cache_read_tokens=5, cost_usd=0.25)
+
+    async def aclose(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Right is who says the answer; with hidden tests, who passes them."""
+
+    spec: TaskSpec = SPEC
+
+    def load(self, split: str, limit: int | None = None, seed: int = 0) -> list[Problem]:
+        return PROBLEMS[:limit]
+
+    async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
+        if problem.hidden_tests:
+            run = await run_code(output, problem.hidden_tests, problem.entry_point or "", 5.0)
+            return Score(float(run.outcome == "ok"), output, run.outcome == "ok")
+        return Score(float(problem.answer in output), output, problem.answer in output)
+
+
+def number(request: Request) -> int:
+    """Which of PROBLEMS a request is about."""
+    return next(i for i, problem in enumerate(PROBLEMS) if problem.prompt in request.messages[-1].content)
+
+
+def right_below(limit: int) -> Answer:
+    return lambda request: f"answer {number(request)}" if number(request) < limit else "no idea"
+
+
+@asynccontextmanager
+async def evaluators(cache: EvaluationCache | None = None, spec: TaskSpec = SPEC, **limits: Any) -> Any:
+    """A function from a client to an evaluator, all with one sandbox."""
+    async with Sandbox(limits=Limits(wall_seconds=limits.pop("wall_seconds", 20.0))) as sandbox:
+        yield lambda client, **more: Evaluator(Sums(spec), client, EXECUTOR, sandbox, cache, **(limits | more))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "run.sqlite")
+
+
+def outcomes(results: Sequence[Any]) -> list[str]:
+    return [str(result.outcome) for result in results]
+
+
+async def test_a_workflow_is_scored_with_cost_tokens_and_an_interval() -> None:
+    async with evaluators() as make:
+        client = ScriptedClient(right_below(4))
+        evaluation = await make(client).evaluate(ASK, PROBLEMS)
+    assert evaluation.score == pytest.approx(4 / 6)
+    assert evaluation.n == 6
+    assert evaluation.outcomes == {"correct": 4, "wrong": 2}
+    assert evaluation.ci95[0] < 4 / 6 < evaluation.ci95[1]
+    assert (evaluation.cost_usd, evaluation.spent_usd) == (1.5, 1.5)
+    assert (evaluation.input_tokens, evaluation.output_tokens, evaluation.calls) == (90, 12, 6)
+    assert [result.problem_id for result in evaluation.results] == [problem.id for problem in PROBLEMS]
+    assert evaluation.results[5].answer == "no idea"
+    request = client.requests[0]
+    assert (request.model, request.temperature, request.max_tokens) == ("m", 0.5, 64)
+
+
+async def test_what_is_stored_is_neither_run_nor_paid_again(store: Store) -> None:
+    async with evaluators(store) as make:
+        first = await make(ScriptedClient(right_below(4))).evaluate(ASK, PROBLEMS[:4])
+        client = ScriptedClient(right_below(6))
+        second = await make(client).evaluate(ASK, PROBLEMS)
+        assert sorted(map(number, client.requests)) == [4, 5]
+        third = await make(ScriptedClient(right_below(0))).evaluate(ASK, PROBLEMS)
+    assert first.score == second.score == third.score == 1.0
+    assert (second.cache_hits, third.cache_hits) == (4, 6)
+    assert (second.spent_usd, third.spent_usd, third.cost_usd) == (0.5, 0.0, 1.5)
+    assert third == second
+
+
+async def test_other_settings_and_other_contents_under_the_same_id_are_other_results(store: Store) -> None:
+    async with evaluators(store) as make:
+        one = await make(ScriptedClient(right_below(6))).evaluate(ASK, PROBLEMS)
+        seeded = await make(ScriptedClient(right_below(3)), seed=1).evaluate(ASK, PROBLEMS)
+        trained = await make(ScriptedClient(right_below(2))).evaluate(ASK, PROBLEMS, version="step 7")
+        changed = [replace(problem, answer="none") for problem in PROBLEMS]
+        other = await make(ScriptedClient(right_below(6))).evaluate(ASK, changed)
+    assert [one.score, seeded.score, trained.score, other.score] == [1.0, 0.5, pytest.approx(1 / 3), 0.0]
+
+
+async def test_identical_questions_are_new_draws_and_every_run_asks_for_the_same_ones() -> None:
+    workflow = to_workflow([Step("Custom", "Answer."), Step("ScEnsemble", samples=4)], SPEC)
+    seen = []
+    async with evaluators() as make:
+        for _ in range(2):
+            client = ScriptedClient(lambda request: f"answer {number(request)} draw {request.sample}")
+            await make(client).evaluate(workflow, PROBLEMS[:3], repeats=2)
+            seen.append(sorted(request.model_dump_json() for request in client.requests))
+            answers = [request for request in client.requests if "Answer." in request.messages[-1].content]
+            for problem in range(3):
+                draws = sorted(request.sample for request in answers if number(request) == problem)
+                assert draws == [0, 1, 2, 3, DRAWS, DRAWS + 1, DRAWS + 2, DRAWS + 3]
+    assert seen[0] == seen[1]
+
+
+async def test_failures_of_the_world_are_excluded_and_asked_again_next_time(store: Store) -> None:
+    broken = LLMError("overloaded", "no capacity")
+    async with evaluators(store) as make:
+        flaky = ScriptedClient(lambda request: broken if number(request) == 0 else right_below(3)(request))
+        first = await make(flaky).evaluate(ASK, PROBLEMS)
+        assert outcomes(first.results) == ["llm_error", "correct", "correct", "wrong", "wrong", "wrong"]
+        assert (first.n, first.score, first.complete) == (5, 0.4, False)
+        client = ScriptedClient(right_below(6))
+        second = await make(client).evaluate(ASK, PROBLEMS)
+        assert list(map(number, client.requests)) == [0]
+    assert (second.n, second.score) == (6, 0.5)
+
+
+async def test_too_many_failures_of_the_world_are_no_score_and_keep_what_ran(store: Store) -> None:
+    broken = LLMError("connection", "refused")
+    async with evaluators(store) as make:
+        down = ScriptedClient(lambda request: broken if number(request) > 2 else right_below(6)(request))
+        with pytest.raises(InfrastructureError, match=r"3 of 6 .*20% .*3 x connection: refused"):
+            await make(down).evaluate(ASK, PROBLEMS)
+        client = ScriptedClient(right_below(6))
+        assert (await make(client).evaluate(ASK, PROBLEMS)).cache_hits == 3
+        half = await make(down, seed=2, infrastructure_limit=0.5).evaluate(ASK, PROBLEMS)
+    assert half.n == 3
+
+
+async def test_an_executor_that_refuses_every_call_ends_the_evaluation_at_once() -> None:
+    refused = LLMError("authentication", "wrong key")
+    async with evaluators() as make:
+        client = ScriptedClient(lambda request: refused if number(request) == 0 else right_below(6)(request))
+        with pytest.raises(InfrastructureError, match="wrong key"):
+            await make(client).evaluate(ASK, PROBLEMS)
+
+
+async def test_an_exhausted_budget_is_no_score_and_what_ran_before_it_is_kept(store: Store) -> None:
+    def answer(request: Request) -> str | Exception:
+        return BudgetExhausted("budget.usd is reached") if number(request) > 3 else f"answer {number(request)}"
+
+    async with evaluators(store) as make:
+        with pytest.raises(BudgetExhausted, match=r"2 of 6 .*budget.usd is reached"):
+            await make(ScriptedClient(answer)).evaluate(ASK, PROBLEMS)
+        cut = await make(ScriptedClient(answer)).evaluate(ASK, PROBLEMS, partial=True)
+        assert (cut.n, cut.score, cut.outcomes["budget"], cut.cache_hits) == (4, 1.0, 2, 4)
+        with pytest.raises(BudgetExhausted):
+            await make(ScriptedClient(answer)).evaluate(ASK, PROBLEMS[4:], partial=True)
+
+
+async def test_the_workflows_own_failures_count_as_zero() -> None:
+    graph = ASK.graph.replace(
+        "    async def __call__(self, problem: str):\n",
+        "    async def __call__(self, problem: str):\n"
+        "        if problem == 'question 0':\n            raise KeyError('mine')\n"
+        "        if problem == 'question 1':\n            import asyncio\n            await asyncio.sleep(60)\n"
+        "        if problem == 'question 2':\n            await self.custom(nonsense=1)\n",
+    )
+    assert graph != ASK.graph
+
+    def answer(request: Request) -> str | Exception:
+        return PromptTooLong("too long") if number(request) == 3 else f"answer {number(request)}"
+
+    async with evaluators(wall_seconds=1.0) as make:
+        evaluation = await make(ScriptedClient(answer)).evaluate(Workflow(graph, ASK.prompts), PROBLEMS[:5])
+    assert outcomes(evaluation.results) == ["crash", "timeout", "crash", "crash", "correct"]
+    assert (evaluation.n, evaluation.score) == (5, 0.2)
+    assert "mine" in evaluation.results[0].error
+    assert "too long" in evaluation.results[3].error
+
+
+async def test_code_is_scored_in_the_sandbox_and_hidden_tests_never_reach_the_model() -> None:
+    secret = "def check(candidate):\n    assert candidate(20) == 21"
+    problem = Problem("c", "Add one.", "", entry_point="add", public_tests=("assert add(1) == 2",), hidden_tests=secret)
+    workflow = to_workflow([Step("CustomCodeGenerate", "Write it.")], CODE)
+    async with evaluators(spec=CODE) as make:
+        for code, outcome in (("x + 1", "correct"), ("2", "wrong")):
+            client = ScriptedClient(lambda request, code=code: f"```python\ndef add(x):\n    return {code}\n```")
+            evaluation = await make(client).evaluate(workflow, [problem])
+            assert outcomes(evaluation.results) == [outcome]
+            assert "20" not in str(client.requests)
+
+
+async def test_two_evaluations_of_one_workflow_at_once_pay_once(store: Store) -> None:
+    async with evaluators(store) as make:
+        client = ScriptedClient(right_below(6), delay=lambda: asyncio.sleep(0.05))
+        evaluator = make(client)
+        both = await asyncio.gather(*(evaluator.evaluate(ASK, PROBLEMS) for _ in range(2)))
+    assert len(client.requests) == 6
+    assert [each.score for each in both] == [1.0, 1.0]
+
+
+async def test_a_result_that_another_process_stored_first_is_the_one_that_is_used(store: Store, tmp_path: Path) -> None:
+    async with evaluators(store) as make, evaluators(Store(tmp_path / "run.sqlite")) as make_other:
+
+        async def overtake() -> None:
+            await make_other(ScriptedClient(right_below(6))).evaluate(ASK, PROBLEMS)
+
+        slow = await make(ScriptedClient(right_below(0), delay=overtake)).evaluate(ASK, PROBLEMS)
+    assert slow.score == 1.0
+    assert slow.cache_hits == 0
+
+
+async def test_a_long_answer_is_scored_whole_and_kept_in_part() -> None:
+    async with evaluators() as make:
+        text = "x" * 9000 + " answer 0 " + "y" * 9000
+        evaluation = await make(ScriptedClient(lambda request: text)).evaluate(ASK, PROBLEMS[:1])
+    assert evaluation.outcomes == {"correct": 1}
+    assert len(evaluation.results[0].answer) < 2100
+
+
+async def test_a_bug_of_ours_is_not_an_outcome() -> None:
+    async with evaluators() as make:
+        with pytest.raises(ZeroDivisionError):
+            await make(ScriptedClient(lambda request: ZeroDivisionError("ours"))).evaluate(ASK, PROBLEMS)
+        with pytest.raises(ValueError, match="needs problems"):
+            await make(ScriptedClient(right_below(6))).evaluate(ASK, [])
+
+
+def test_the_outcomes_of_the_sandbox_are_outcomes_here() -> None:
+    assert {"timeout", "crash", "violation"} <= {str(outcome) for outcome in Outcome}
