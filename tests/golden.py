@@ -87,7 +87,8 @@ def main(paths: list[str]) -> int:
             cases, error = checker(data)(data)
         except ValueError as problem:
             print(f"{path}: {problem}", file=sys.stderr)
-            return 2
+            status = 2
+            continue
         agrees = error <= TOLERANCE
         print(f"{path}: {cases} cases, largest error {error:.3g}: {'ok' if agrees else f'MISMATCH (> {TOLERANCE:g})'}")
         status = max(status, 0 if agrees else 1)
