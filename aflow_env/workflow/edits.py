@@ -35,7 +35,7 @@ Operation = Literal["add", "remove", "replace", "reorder", "set_prompt"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 # What each operation does, and the parameters that it reads: the one definition behind checks, grammar and drawing.
 MEANING: dict[Operation, str] = {
-    "add": "puts a new step of the operator at the position; later steps move up",
+    "add": "puts a new step of the operator at the position; one past the end appends",
     "remove": "deletes the step",
     "replace": "puts a new step of the operator in its place",
     "reorder": "moves the step to position `to`",

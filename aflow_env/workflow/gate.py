@@ -186,7 +186,11 @@ def _check_imports(tree: ast.Module, prompts: frozenset[str], task: TaskSpec) ->
             module = "." * node.level + canonical_module(node.module or "")
             for alias in node.names:
                 _check_member(module, alias.name, node.lineno, prompts, task)
-    return imported_names(tree)
+    imported = imported_names(tree)
+    for name, meaning in imported.items():
+        if "|" in meaning:
+            raise Violation(f"the name {_shown(name)} is imported as two things")
+    return imported
 
 
 def _check_member(module: str, name: str, line: int, prompts: frozenset[str], task: TaskSpec) -> None:

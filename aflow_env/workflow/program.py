@@ -24,6 +24,7 @@ MAX_DEPTH = (
 # What AFlow's two own modules are called once their data set and round are gone; no import can write these.
 OPERATOR_MODULE = "<operator>"
 PROMPT_MODULE = "<prompt>"
+_NAMELESS = ""  # stands for what a statement without a name, such as `Workflow.x = 1`, binds
 _OPERATOR_PATH = re.compile(r"workspace(\.\w+)+\.template\.operator|scripts\.operators")
 _PROMPT_PATH = re.compile(r"workspace(\.\w+)+\.round_\w+\.prompt")
 _HEADER = """\
@@ -124,16 +125,22 @@ def prompt_constants(prompts: str) -> dict[str, str]:
 
 
 def imported_names(tree: ast.AST) -> dict[str, str]:
-    """Each name that an import binds -> what it stands for: "<operator>", "<prompt>", "collections.Counter"..."""
-    names = {}
+    """Each name that an import binds -> what it stands for: "<operator>", "<prompt>", "collections.Counter"...
+
+    A name that is imported as several things (in several functions, say) stands for all of them, joined by "|".
+    """
+    names: dict[str, str] = {}
     for node in ast.walk(tree):
+        found: dict[str, str] = {}
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.split(".")[0]
-                names[alias.asname or top] = canonical_module(alias.name) if alias.asname else top
+                found[alias.asname or top] = canonical_module(alias.name) if alias.asname else top
         elif isinstance(node, ast.ImportFrom):
             module = "." * node.level + canonical_module(node.module or "")
-            names.update({alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names})
+            found = {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
+        for name, meaning in found.items():
+            names[name] = meaning if names.get(name, meaning) == meaning else f"{names[name]}|{meaning}"
     return names
 
 
@@ -147,25 +154,24 @@ def canonical_module(path: str) -> str:
 def _normal_form(workflow: Workflow) -> str:
     tree = parse_source(workflow.graph)
     normalise = _Normaliser(imported_names(tree), prompt_constants(workflow.prompts))
-    definitions: dict[str, list[ast.AST]] = {}
-    for statement in normalise.visit(tree).body:
-        for name in _bound_names(statement):
-            definitions.setdefault(name, []).append(statement)
-    # Helpers and constants of the module count when class Workflow reaches them, whatever their order.
+    body = [(statement, _bound_names(statement)) for statement in normalise.visit(tree).body]
+    # Helpers and constants of the module count when class Workflow reaches them; what binds no name always counts.
     reached: set[str] = set()
-    waiting = ["Workflow"] if "Workflow" in definitions else list(definitions)
+    waiting = {_NAMELESS, "Workflow"}
+    if not any("Workflow" in names for _, names in body):
+        waiting.update(name for _, names in body for name in names)
     while waiting:
-        name = waiting.pop()
-        if name in definitions and name not in reached:
-            reached.add(name)
-            waiting += [n.id for d in definitions[name] for n in ast.walk(d) if isinstance(n, ast.Name)]
-    return "\n".join(_dump(node) for name in sorted(reached) for node in definitions[name])
+        reached |= waiting
+        used = (ast.walk(statement) for statement, names in body if waiting & names)
+        waiting = {node.id for nodes in used for node in nodes if isinstance(node, ast.Name)} - reached
+    return "\n".join(_dump(statement) for statement, names in body if reached & names)
 
 
-def _bound_names(statement: ast.stmt) -> list[str]:
+def _bound_names(statement: ast.stmt) -> set[str]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [statement.name]
-    return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        return {statement.name}
+    bound = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return bound or {_NAMELESS}
 
 
 class _Normaliser(ast.NodeTransformer):

@@ -97,6 +97,7 @@ def test_ordinary_python_passes(body: str) -> None:
         ("import asyncio\nawait asyncio.create_subprocess_exec('id')", "is not allowed"),
         ("import asyncio\nasyncio.get_running_loop()", "is not allowed"),
         ("import asyncio\nx = asyncio.create_task(self.custom(input='', instruction='')).get_loop()", "'get_loop'"),
+        ("import json as m\nif problem:\n    import re as m\nm.codecs", "imported as two things"),
         ("import json\nm = json\nm.codecs.open('x')", "can only be used as json.NAME"),
         ("import json\nfor json in [self]: pass", "can only be used as json.NAME"),
         ("x = prompt_custom", "can only be used as prompt_custom.NAME"),

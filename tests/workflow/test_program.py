@@ -64,6 +64,12 @@ def test_helpers_count_when_the_class_reaches_them() -> None:
     assert Workflow(HELPERS.graph + "\ndef unused():\n    return 1\n", HELPERS.prompts).digest == digest
 
 
+def test_the_order_and_the_attributes_of_the_module_count() -> None:
+    use = "class Workflow:\n    def f(self):\n        return X\n"
+    texts = ["Y = 1\nX = Y\nY = 2\n" + use, "Y = 1\nY = 2\nX = Y\n" + use, use, use + "Workflow.f = 1\n"]
+    assert len({Workflow(text, "").digest for text in texts}) == len(texts)
+
+
 def test_an_imported_name_stands_for_what_it_imports() -> None:
     base = "class Workflow:\n    def f(self, x):\n        return g(x)\n"
 
