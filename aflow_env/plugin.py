@@ -6,8 +6,8 @@ actor and in vLLM's own processes (it loads the entry point and never calls it, 
 stay quick: each registration waits, as a post-import hook, for the verl module that owns the registry, and only then
 imports the code of ours that goes into it. A process that never needs a registry never pays for it.
 
-verl logs a plugin's exception at DEBUG and goes on, and a later step then fails with a name that "is not registered". So
-a failure here prints its traceback and ends the process with SystemExit, which verl does not catch.
+verl logs a plugin's exception at DEBUG and goes on, and a later step then fails with a name that "is not registered".
+So a failure here prints its traceback and ends the process with SystemExit, which verl does not catch.
 """
 
 import os
@@ -34,7 +34,23 @@ class Registration:
     function: str
 
 
-EVERYWHERE: tuple[Registration, ...] = ()
+EVERYWHERE: tuple[Registration, ...] = (
+    Registration("config path", "hydra.core.plugins", "aflow_env.rl.driver:register_search_path"),
+    Registration("resolver aflow_tiny_policy", "omegaconf", "aflow_env.rl.driver:register_resolver"),
+    Registration("checks before Ray", "verl.utils.config", "aflow_env.rl.driver:register_checks"),
+    Registration("estimators gigpo, hgpo", "verl.trainer.ppo.core_algos", "aflow_env.rl.estimators:register"),
+    Registration("trainer aflow_sync", "verl.trainer.ppo.v1", "aflow_env.rl.trainer:register"),
+    Registration("agent loop aflow_search", "verl.experimental.agent_loop", "aflow_env.rl.agent_loop:register"),
+    Registration(
+        "reward manager aflow", "verl.experimental.reward_loop.reward_manager", "aflow_env.rl.reward_manager:register"
+    ),
+    Registration("clean-up after the run", "verl.trainer.constants_ppo", "aflow_env.rl.leftovers:guard"),
+    Registration(
+        "watch of vLLM's engine",
+        "verl.workers.rollout.vllm_rollout.vllm_async_server",
+        "aflow_env.rl.watchdog:watch_engine",
+    ),
+)
 
 WITHOUT_GPU: tuple[Registration, ...] = (
     Registration("platform cpu", "verl.plugin.platform", "aflow_env.verl_cpu.platform:register_platform"),
@@ -48,14 +64,14 @@ WITHOUT_GPU: tuple[Registration, ...] = (
 )
 
 done: set[str] = set()
-"""The `what` of each registration that took, in this process; `aflow-env doctor` reads it."""
+"""The `what` of each registration that took, in this process."""
 
 
 def has_gpu() -> bool:
     """Whether verl should find an accelerator of its own here; decides if the CPU parts are left out.
 
-    No import of torch: device files of NVIDIA, AMD and Ascend, and, because the driver of a GPU cluster may run on a node
-    that has none, whether vLLM's CPU build is what is installed. AFLOW_DEVICE=cpu or gpu overrides it.
+    No import of torch: device files of NVIDIA, AMD and Ascend, and, because the driver of a GPU cluster may run on a
+    node that has none, whether vLLM's CPU build is what is installed. AFLOW_DEVICE=cpu or gpu overrides it.
     """
     choice = os.environ.get("AFLOW_DEVICE", "auto")
     if choice not in ("auto", "cpu", "gpu"):
@@ -84,6 +100,13 @@ def register() -> None:
                 register_post_import_hook(_hook(registration), registration.owner)
 
 
+def missing() -> tuple[str, ...]:
+    """Import every owner (heavy: Ray, vLLM, the engine) and name the registrations that did not take; for `doctor`."""
+    for registration in registrations():
+        import_module(registration.owner)
+    return tuple(registration.what for registration in registrations() if registration.what not in done)
+
+
 def _hook(registration: Registration) -> Callable[[ModuleType], None]:
     def run(owner: ModuleType) -> None:
         if registration.what in done:
@@ -108,7 +131,8 @@ class _loud:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception):
             traceback.print_exception(error, file=sys.stderr)
-            raise SystemExit(f"aflow_env: registering {self.what} with verl failed (pid {os.getpid()}): {error}") from error
+            text = f"aflow_env: registering {self.what} with verl failed (pid {os.getpid()}): {error}"
+            raise SystemExit(text) from error
 
 
 register()
