@@ -2,10 +2,10 @@
 """Time GiGPO's advantages on one core: `python -m recipe.bench.advantage` from the root of the checkout.
 
 Each size is timed vectorised and, in the same process, by the loop implementation that the tests compare it with.
-Groups, anchors and tokens are as in a training step: a uid is 8 sessions, all of them start at one anchor and later meet
-at some. The result alone is 128 MB at 65,536 x 512; `core` is the time with T = 1, which is the algorithm's own. Times
-are the least of the runs (one of the loop's), of the processor and, for ours, of the clock too: on a busy machine the
-clock measures the neighbours, and whatever else runs can only add.
+Groups, anchors and tokens are as in a training step: a uid is 8 sessions that start at one anchor and meet again. The
+result alone is 128 MB at 65,536 x 512; `core` is the time with T = 1, which is the algorithm's own. Times are the least
+of the runs (one of the loop's), of the processor and, for ours, of the clock too: on a busy machine the clock measures
+the neighbours, and whatever else runs can only add.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aflow_env.rl.gigpo import GigpoConfig, GigpoRows
 from aflow_env.rl.rows import Kind
 
-examples = settings(deadline=None, max_examples=100)
+examples = settings(deadline=None, max_examples=60)
 WIDTH = 4
 TEXTS = (
     "class Workflow: answer directly with one call",
