@@ -57,7 +57,7 @@ class Confinement:
         """Put everything on, for ever; OSError (or ValueError from a limit) when a layer cannot be."""
         if "limits" in self._wanted:
             for name, value in limits.items():
-                _limit(getattr(resource, name), value)
+                _limit(getattr(resource, name), value + (_mapped() if name == "RLIMIT_AS" else 0))
         if not LINUX:
             return
         _prctl(_DUMPABLE, 0)
@@ -83,6 +83,14 @@ def adopt_orphans() -> None:
     """Make this process the parent of every descendant that loses its own."""
     if LINUX:
         _prctl(_SUBREAPER, 1)
+
+
+def _mapped() -> int:
+    """Bytes of address space that this process has already, mostly libraries: no part of what a job asks for."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def _limit(kind: int, value: int) -> None:

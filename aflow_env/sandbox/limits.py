@@ -16,7 +16,7 @@ class Limits:
 
     wall_seconds: per problem; the clock stands still while the parent is at work on one of the problem's calls.
     cpu_seconds: processor time of one step of a problem (between two awaits), and of a code or test run as a whole.
-    memory_mb: address space of the child. disk_mb: size of its private directory.
+    memory_mb: address space beyond the interpreter's own. disk_mb: size of its private directory. threads: how many.
     output_bytes: size of one message from the child (an operator call, an answer). calls: operator calls per problem.
     """
 
@@ -26,6 +26,7 @@ class Limits:
     output_bytes: int = 1_000_000
     calls: int = 200
     disk_mb: int = 64
+    threads: int = 64
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():

@@ -23,9 +23,6 @@ from aflow_env.sandbox.worker import Child, Worker
 
 log = logging.getLogger(__name__)
 
-THREADS = 64
-"""Threads in one child."""
-
 Mode = Literal["auto", "strict", "off"]
 
 
@@ -53,7 +50,7 @@ class Sandbox:
         self.mode = mode
         self.limits = limits or Limits()
         self.layers: tuple[str, ...] = ()
-        self._wanted = confine.LAYERS if mode != "off" else ("limits",)
+        self.wanted = confine.LAYERS if mode != "off" else ("limits",)
         self._concurrency = concurrency
         self._workflows = asyncio.Semaphore(workers)
         self._codes = asyncio.Semaphore(workers)
@@ -130,7 +127,7 @@ class Sandbox:
         mb = 1 << 20
         return {
             "disk_bytes": self.limits.disk_mb * mb,
-            "threads": THREADS,
+            "threads": self.limits.threads,
             "limits": {
                 "RLIMIT_AS": self.limits.memory_mb * mb,
                 "RLIMIT_CPU": cpu_seconds,
@@ -144,7 +141,7 @@ class Sandbox:
     @contextlib.asynccontextmanager
     async def _worker(self) -> AsyncIterator[Worker]:
         """An idle zygote, or a new one. One that was interrupted in its job is not used again."""
-        worker = self._idle.pop() if self._idle else await Worker.start(self._wanted)
+        worker = self._idle.pop() if self._idle else await Worker.start(self.wanted)
         self._all.add(worker)
         try:
             yield worker
