@@ -55,7 +55,7 @@ class ProblemResult(NamedTuple):
     cached: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """A workflow on a set of problems. `score` is the mean over the `n` results that count, `ci95` its 95 % interval.
 

@@ -38,6 +38,8 @@ EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_s
 class LazyResults(Sequence[ProblemResult]):
     """The results of a stored evaluation, read at first use: a resumed session looks at those of few nodes."""
 
+    __slots__ = ("_load", "_results", "_size")
+
     def __init__(self, size: int, load: Load) -> None:
         self._size = size
         self._load = load

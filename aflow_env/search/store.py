@@ -26,6 +26,7 @@ from aflow_env.search.schema import APPLICATION_ID, SCHEMA, VERSION
 from aflow_env.search.tree import Node
 
 _TOLD = ", ".join((*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS))
+_RESULTS_OF = ("digest", "executor_key", "problem_set", "uncounted")
 _SCAN = 100  # rows looked at for the experience of one workflow, in either order; more than a prompt can show
 
 
@@ -101,7 +102,7 @@ class Store(Paid):
         told, payloads = [], {}
         for row in self._database.read(sql, (key.id,)):
             record: dict[str, JSON] = dict(zip(names, row, strict=True))
-            told.append(records.told(record, partial(self._results, record)))
+            told.append(records.told(record, partial(self._results, *map(record.__getitem__, _RESULTS_OF))))
             if record["payload"] is not None:
                 payloads[record["round"]] = json.loads(record["payload"])
         return StoredSession(key, tuple(told), payloads, json.loads(state))
@@ -195,20 +196,18 @@ class Store(Paid):
                 total.update(repr(row).encode())
         return total.hexdigest()
 
-    def _results(self, record: Mapping[str, JSON]) -> list[ProblemResult]:
+    def _results(self, digest: str, executor_key: str, problem_set: str, uncounted: str | None) -> list[ProblemResult]:
         """The results that a node's evaluation was made of. Raises InfrastructureError where one is missing."""
-        rows = self._database.read("SELECT problems FROM problem_sets WHERE id = ?", (record["problem_set"],))
-        listed: list[tuple[str, int, str]] = json.loads(str(rows[0][0]))
-        uncounted = {place: records.result_of(row) for place, *row in json.loads(record["uncounted"] or "[]")}
-        found = self.get_many(
-            record["digest"], record["executor_key"], ((digest, repeat) for digest, repeat, _ in listed)
-        )
+        (problems,) = _one(self._database, "SELECT problems FROM problem_sets WHERE id = ?", problem_set)
+        listed: list[tuple[str, int, str]] = json.loads(str(problems))
+        inline = {place: records.result_of(row) for place, *row in json.loads(uncounted or "[]")}
+        found = self.get_many(digest, executor_key, ((problem, repeat) for problem, repeat, _ in listed))
         results = []
-        for place, (digest, repeat, problem_id) in enumerate(listed):
-            result = uncounted.get(place) or found.get((digest, repeat))
+        for place, (problem, repeat, problem_id) in enumerate(listed):
+            result = inline.get(place) or found.get((problem, repeat))
             if result is None:
                 raise InfrastructureError(
-                    f"{self.path}: the evaluation of workflow {record['digest']} on problem {problem_id} is missing"
+                    f"{self.path}: the evaluation of workflow {digest} on problem {problem_id} is missing"
                 )
             results.append(result._replace(problem_id=problem_id))
         return results

@@ -21,7 +21,7 @@ from aflow_env.evaluation.results import Evaluation
 from aflow_env.workflow.program import Workflow
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """An evaluated workflow. `round` 1 is the start (no parent); `edit` is the proposer's text, "" for the start."""
 
@@ -43,7 +43,7 @@ class Node:
         return self.evaluation.score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """A round whose action was not valid and was not run; `edit` is the proposer's text, `reason` what it is told."""
 

@@ -2,12 +2,13 @@
 """What results say together: failures of the world are in no mean, and every mean has its interval."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED, Outcome, ProblemResult, interval95, summarise
 
+examples = settings(deadline=None, max_examples=60)
 some_results = st.lists(
     st.builds(
         ProblemResult,
@@ -22,6 +23,7 @@ some_results = st.lists(
 )
 
 
+@examples
 @given(some_results)
 def test_the_score_is_the_mean_of_what_counts_and_nothing_else(results: list[ProblemResult]) -> None:
     counted = [result.score for result in results if result.outcome in COUNTED]

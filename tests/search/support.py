@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small builders for the tests of this room."""
 
+from hypothesis import settings
+
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.search.tree import Node
 from aflow_env.workflow.program import Workflow
 
+examples = settings(deadline=None, max_examples=60)  # the machine may be busy with other things
 PROBLEMS = 10
 EXECUTOR = "executor"
 

@@ -3,10 +3,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.search.convergence import NOT_YET, Convergence, converged
+from tests.search.support import examples
 
 scores = st.sampled_from([0.0, 0.2, 0.5, 0.6, 0.7])
 some_rounds = st.lists(st.lists(scores, min_size=1, max_size=3), max_size=25)
@@ -33,13 +34,13 @@ def by_definition(
     return (False, None, None)
 
 
-@settings(max_examples=60)
+@examples
 @given(some_rounds, st.integers(1, 6), st.sampled_from([0.0, 0.5, 1.96]), st.integers(1, 6))
 def test_the_verdict_is_the_definitions(rounds: list[list[float]], top_k: int, z: float, consecutive: int) -> None:
     assert tuple(converged(rounds, top_k, z, consecutive)) == by_definition(rounds, top_k, z, consecutive)
 
 
-@settings(max_examples=60)
+@examples
 @given(some_rounds)
 def test_telling_round_by_round_says_the_same_as_asking_at_the_end(rounds: list[list[float]]) -> None:
     rule = Convergence()

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.search.experience import Entry, choose, render
+from tests.search.support import examples
 
 scores = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
 entries = st.lists(st.builds(Entry, st.sampled_from("abcde"), scores, st.none() | scores, st.just("why")), max_size=30)
@@ -28,12 +29,14 @@ def test_successes_failures_and_rejections_read_as_what_they_were() -> None:
     assert render([]) == ""
 
 
+@examples
 @given(st.builds(Entry, st.text(), scores, st.none() | scores, st.text()))
 def test_only_a_gain_is_a_success(entry: Entry) -> None:
     assert entry.succeeded == (entry.after is not None and entry.after > entry.before)
     assert (entry.outcome == "rejected") == (entry.after is None)
 
 
+@examples
 @given(entries, st.integers(0, 12))
 def test_a_choice_is_within_the_limit_distinct_and_fair(tried: list[Entry], limit: int) -> None:
     chosen = choose(tried, limit)

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from aflow_env.config import SelectionConfig
 from aflow_env.search.selection import AFLOW_CODE, AFLOW_PAPER, candidates, fuse, mixed_probabilities, select, ucb
 from tests.search.golden import check_convergence, check_selection
+from tests.search.support import examples
 
 shares = st.floats(0, 1, allow_nan=False)
 some_scores = arrays(np.float64, st.integers(1, 40), elements=shares)
@@ -61,6 +62,7 @@ def test_a_whole_search_selects_as_stock_aflow_given_the_same_scores_and_draws(
         scores.append(float(noise.choice([noise.random(), 0.4, 0.5, max(scores)])))
 
 
+@examples
 @given(some_scores, st.integers(1, 6), shares, st.floats(0, 2), shares)
 def test_probabilities_are_a_distribution_and_round_1_is_always_a_candidate(
     scores: np.ndarray, sample: int, lambda_: float, alpha: float, uniform: float
@@ -75,12 +77,14 @@ def test_probabilities_are_a_distribution_and_round_1_is_always_a_candidate(
     assert list(chosen.c) == sorted(chosen.c, reverse=True)
 
 
+@examples
 @given(tied_scores, st.integers(1, 6))
 def test_candidates_are_round_1_and_the_best_others_with_ties_to_the_lower_round(c: np.ndarray, sample: int) -> None:
     others = sorted(range(1, len(c)), key=lambda i: (-c[i], i))[: max(sample, 2) - 1]
     assert candidates(c, sample).tolist() == sorted([0, *others], key=lambda i: (-c[i], i))
 
 
+@examples
 @given(tied_scores, st.integers(1, 6), st.randoms(use_true_random=False))
 def test_the_order_in_which_nodes_are_listed_does_not_matter(scores: np.ndarray, sample: int, random: Any) -> None:
     order = list(range(len(scores)))
@@ -95,6 +99,7 @@ def test_the_order_in_which_nodes_are_listed_does_not_matter(scores: np.ndarray,
     assert one == other
 
 
+@examples
 @given(some_scores, st.randoms(use_true_random=False))
 def test_probabilities_follow_their_candidate_when_candidates_are_permuted(c: np.ndarray, random: Any) -> None:
     order = list(range(len(c)))
@@ -102,6 +107,7 @@ def test_probabilities_follow_their_candidate_when_candidates_are_permuted(c: np
     assert mixed_probabilities(c[order], 0.2, 0.3) == pytest.approx(mixed_probabilities(c, 0.2, 0.3)[order])
 
 
+@examples
 @given(some_scores, st.data())
 def test_w_0_ignores_q_and_w_1_ignores_ucb(scores: np.ndarray, data: st.DataObject) -> None:
     q = data.draw(arrays(np.float64, len(scores), elements=shares))
@@ -115,6 +121,7 @@ def test_w_0_ignores_q_and_w_1_ignores_ucb(scores: np.ndarray, data: st.DataObje
     assert (led.round, led.rounds, led.probabilities) == (misled.round, misled.rounds, misled.probabilities)
 
 
+@examples
 @given(some_scores, st.data(), shares)
 def test_the_fusion_lies_between_ucb_and_q(scores: np.ndarray, data: st.DataObject, w: float) -> None:
     q = data.draw(arrays(np.float64, len(scores), elements=shares))

