@@ -25,7 +25,7 @@ class CompletionLog(Protocol):
         ...
 
     def put(self, key: str, request: Request, completion: Completion) -> None:
-        """Keep a completion; the same key again replaces it."""
+        """Keep a completion. Of two under one key either may stay: they answer the same request."""
         ...
 
 

@@ -22,9 +22,9 @@ def quick_faults(prompt: str, attempt: int) -> str:
 class Slow:
     """Answers with the number of its call, after some turns of the loop."""
 
-    def __init__(self, seconds: float = 0.01, error: LLMError | None = None) -> None:
+    def __init__(self, seconds: float = 0.01, error: LLMError | None = None, hang_up_seconds: float = 0.0) -> None:
         self.calls = self.cancelled = 0
-        self.seconds, self.error = seconds, error
+        self.seconds, self.error, self.hang_up_seconds = seconds, error, hang_up_seconds
 
     async def complete(self, request: Request) -> Completion:
         self.calls += 1
@@ -32,6 +32,7 @@ class Slow:
             await asyncio.sleep(self.seconds)
         except asyncio.CancelledError:
             self.cancelled += 1
+            await asyncio.sleep(self.hang_up_seconds)
             raise
         if self.error:
             raise self.error
@@ -118,6 +119,18 @@ async def test_one_who_gives_up_does_not_take_the_call_from_the_others_and_the_l
         await three
     assert inner.cancelled == 1
     assert (await client.complete(ask("y"))).text == "call 3", "whoever asks next gets a call of its own"
+
+
+async def test_who_asks_while_a_cancelled_call_still_hangs_up_gets_a_call_of_its_own():
+    inner = Slow(seconds=0.05, hang_up_seconds=0.1)
+    client = RecordingClient(inner, MemoryLog(), "record")
+    one = asyncio.create_task(client.complete(ask("x")))
+    await asyncio.sleep(0.01)
+    one.cancel()
+    await asyncio.sleep(0.01)
+    assert (await client.complete(ask("x"))).text == "call 2"
+    with pytest.raises(asyncio.CancelledError):
+        await one
 
 
 async def test_other_models_seeds_and_weights_have_other_keys():
