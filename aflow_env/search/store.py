@@ -9,7 +9,7 @@ at a time.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -69,10 +69,6 @@ class Store(Paid):
     def close(self) -> None:
         """Close the connection; nothing is pending."""
         self._database.close()
-
-    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """The rows of a query over the tables that schema.py describes."""
-        return self._database.read(sql, arguments)
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
