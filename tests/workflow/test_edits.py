@@ -24,7 +24,7 @@ from aflow_env.workflow.edits import (
 )
 from aflow_env.workflow.program import TaskSpec
 from aflow_env.workflow.steps import Step, to_steps, to_workflow
-from tests.workflow.examples import ANY_TEXT, CODE_TASK, EVERY, INSTRUCTIONS, MATH_TASK, step_lists
+from tests.workflow.examples import ANY_TEXT, CODE_TASK, EVERY, INSTRUCTIONS, MATH_TASK, examples, step_lists
 
 EDITS = st.builds(
     Edit,
@@ -46,6 +46,7 @@ def edit(text: str) -> Edit:
     return parse_edit("{" + text + "}")
 
 
+@examples
 @given(EDITS)
 def test_an_edit_survives_its_json(value: Edit) -> None:
     line = format_edit(value)
@@ -169,6 +170,7 @@ def test_an_edit_that_does_not_fit_is_refused_with_its_reason(text: str, reason:
         apply_edit(START, edit(text), MATH_TASK)
 
 
+@examples
 @given(step_lists(), EDITS)
 def test_an_edit_makes_a_different_valid_workflow_or_is_invalid(steps: tuple[Step, ...], value: Edit) -> None:
     try:
@@ -179,6 +181,7 @@ def test_an_edit_makes_a_different_valid_workflow_or_is_invalid(steps: tuple[Ste
     assert to_steps(to_workflow(after, CODE_TASK)) == after
 
 
+@examples
 @given(step_lists(), st.integers(0, 2**32), st.sampled_from([(), INSTRUCTIONS]))
 def test_a_drawn_edit_always_fits(steps: tuple[Step, ...], seed: int, phrases: tuple[str, ...]) -> None:
     drawn = uniform_edit(steps, CODE_TASK, phrases, random.Random(seed))

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,7 @@ def test_no_text_breaks_the_edit(text: str) -> None:
     timed(run)
 
 
+@pytest.mark.filterwarnings("ignore")  # mutated strings have odd escapes
 @fuzz
 @given(texts(REPLIES))
 def test_no_text_breaks_the_program(text: str) -> None:

@@ -21,6 +21,7 @@ from aflow_env.workflow.operators import (
     OperatorContext,
     call_operator,
 )
+from tests.workflow.examples import examples
 from tests.workflow.test_parsing import PIECES
 
 ARGUMENTS: dict[str, dict[str, JsonValue]] = {
@@ -270,7 +271,7 @@ def test_format_review_and_revise(name: str, reply: str, result: dict[str, JsonV
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-@settings(max_examples=30)
+@settings(examples, max_examples=30)
 @given(reply=st.lists(PIECES, max_size=20).map("".join) | st.text())
 def test_any_reply_has_a_result_of_the_declared_type(name: str, reply: str) -> None:
     class Idle(World):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.workflow.parsing import extract_code, fenced_blocks, fields, letter_index, strip_fence
+from tests.workflow.examples import examples
 
 PIECES = st.sampled_from(
     ["<answer>", "</answer>", "<thought>", "</thought>", "```", "```python\n", "\n", "A", " ", "def f(", "<", "~~~"]
@@ -81,6 +82,7 @@ def test_letter_index(text: str, index: int | None) -> None:
     assert letter_index(text, 3) == index
 
 
+@examples
 @given(st.lists(PIECES, max_size=40).map("".join) | st.text())
 def test_any_text_has_a_reading(text: str) -> None:
     assert all(isinstance(value, str) for value in fields(text, "thought", "answer", "code").values())

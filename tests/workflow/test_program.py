@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aflow_env.workflow.program import SourceError, TaskSpec, Workflow, parse_source
 from aflow_env.workflow.steps import Step, to_workflow
-from tests.workflow.examples import CODE, HELPERS, LOOPS, MATH_TASK, REALISTIC
+from tests.workflow.examples import CODE, HELPERS, LOOPS, MATH_TASK, REALISTIC, examples
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,7 @@ def test_an_imported_name_stands_for_what_it_imports() -> None:
     assert digest("from math import floor as g") == digest("from math import floor as h", base.replace("g(", "h("))
 
 
+@examples
 @given(st.text(max_size=200), st.text(max_size=50))
 def test_any_text_has_a_digest(graph: str, prompts: str) -> None:
     digest = Workflow(graph, prompts).digest

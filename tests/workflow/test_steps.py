@@ -2,25 +2,27 @@
 """The normal form: exact round trip, and refusal of everything else."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import NotNormalForm, Step, StepError, to_steps, to_workflow, usable_operators
-from tests.workflow.examples import CODE_TASK, EVERY, MATH_TASK, REALISTIC, step_lists
+from tests.workflow.examples import CODE_TASK, EVERY, MATH_TASK, REALISTIC, examples, step_lists
 
 
-@settings(max_examples=300)
+@examples
 @given(step_lists())
 def test_a_list_of_steps_survives_the_way_to_source_and_back(steps: tuple[Step, ...]) -> None:
     assert to_steps(to_workflow(steps, CODE_TASK)) == steps
 
 
+@examples
 @given(step_lists())
 def test_what_the_rule_writes_passes_the_gate(steps: tuple[Step, ...]) -> None:
     check(to_workflow(steps, CODE_TASK), CODE_TASK)
 
 
+@examples
 @given(step_lists(), step_lists())
 def test_programs_are_equal_exactly_when_their_steps_are(one: tuple[Step, ...], two: tuple[Step, ...]) -> None:
     def clean(steps: tuple[Step, ...]) -> list[Step]:
