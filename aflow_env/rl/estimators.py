@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The estimators `gigpo` and `hgpo` behind verl's `register_adv_est`.
+"""Our estimators behind verl's `register_adv_est`.
 
 verl calls an estimator with token rewards, masks and uids only. The rows' own fields wait in a context variable that
 the trainer sets around that call; an estimator that finds none says which trainer to choose, instead of quietly being
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aflow_env.rl.baselines import grpo, reinforce_plus_plus, rloo
 from aflow_env.rl.gigpo import GigpoConfig, GigpoResult, compute_gigpo
 from aflow_env.rl.hgpo import HgpoConfig, compute_hgpo
 from aflow_env.rl.rows import GigpoRows
@@ -63,6 +64,7 @@ def to_rows(online: OnlineRows, token_level_rewards: Tensor, response_mask: Tens
         is_padding=torch.tensor(list(online.padding)),
         response_mask=response_mask,
         kind=[row["kind"] for row in online.fields],
+        value_baseline=torch.tensor([row["baseline"] for row in online.fields], dtype=torch.float32),
     )
 
 
@@ -102,9 +104,22 @@ def _estimator(name: str, compute: Callable[[GigpoRows, Any], GigpoResult]) -> E
     return estimate
 
 
+ESTIMATORS: dict[str, Callable[[GigpoRows, dict[str, Any]], GigpoResult]] = {
+    "gigpo": lambda rows, keys: compute_gigpo(rows, GigpoConfig(**keys)),
+    "hgpo": lambda rows, keys: compute_hgpo(rows, HgpoConfig(**keys)),
+    "grpo": lambda rows, keys: grpo(rows, GigpoConfig(**keys)),
+    "rloo": lambda rows, keys: rloo(rows, GigpoConfig(**keys)),
+    "reinforce_plus_plus": lambda rows, keys: reinforce_plus_plus(rows, GigpoConfig(**keys)),
+}
+"""By the names that users give `algorithm.adv_estimator`."""
+
+
+def verl_name(name: str) -> str:
+    """What verl calls an estimator of ours: verl has its own of three of these names, which would mix value rows in."""
+    return name if name in ("gigpo", "hgpo") else f"aflow_{name}"
+
+
 def register(core_algos: ModuleType) -> None:
     """Add ours to verl's estimators."""
-    core_algos.register_adv_est("gigpo")(
-        _estimator("gigpo", lambda rows, keys: compute_gigpo(rows, GigpoConfig(**keys)))
-    )
-    core_algos.register_adv_est("hgpo")(_estimator("hgpo", lambda rows, keys: compute_hgpo(rows, HgpoConfig(**keys))))
+    for name, compute in ESTIMATORS.items():
+        core_algos.register_adv_est(verl_name(name))(_estimator(name, compute))

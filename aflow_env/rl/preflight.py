@@ -14,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
+from aflow_env.rl.estimators import ESTIMATORS
 from aflow_env.rl.policy import digit_token_ids
 from aflow_env.search.assemble import check_parts
 
-ESTIMATORS = ("gigpo", "hgpo")
 TRAINERS = ("aflow_sync",)
 
 
@@ -75,10 +75,9 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose "
             f"{' or '.join(TRAINERS)}"
         )
-    if estimator not in known_estimators():
+    if estimator not in ESTIMATORS:
         raise ConfigError(
-            f"algorithm.adv_estimator={estimator}: there is no such estimator; choose one of "
-            f"{', '.join(known_estimators())}"
+            f"algorithm.adv_estimator={estimator}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
         )
     if aflow.rl_weight > 0 and aflow.proposer != "policy" and not aflow.q.train:
         raise ConfigError(
@@ -90,15 +89,6 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             "is trained); "
             "set aflow.proposer=policy, or run the search alone: aflow-env search"
         )
-
-
-def known_estimators() -> list[str]:
-    """verl's estimators and ours, by name."""
-    from verl.trainer.ppo import core_algos
-
-    return sorted(
-        {*map(str, core_algos.ADV_ESTIMATOR_REGISTRY), *(each.value for each in core_algos.AdvantageEstimator)}
-    )
 
 
 def check_policy(config: DictConfig, aflow: AflowConfig) -> None:

@@ -18,6 +18,7 @@ from aflow_env.rl import reward
 from aflow_env.rl.policy import DIGITS, DigitTokens, Tokens
 from aflow_env.rl.value import expectation_reward
 from aflow_env.search.rounds import Session, Turn, session_seed
+from aflow_env.search.value import quadratic_score
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class TrainingRow:
     belief: float = float("nan")
     target: float = float("nan")
 
+    @property
+    def baseline(self) -> float:
+        """The mean reward of a value row under the policy that drew its digit; 0 for an edit row, which has none."""
+        return quadratic_score(self.belief, self.target) if self.kind == "value" else 0.0
+
     def fields(self) -> dict[str, Any]:
         """What travels through TransferQueue beside the tokens."""
         return {
@@ -43,6 +49,7 @@ class TrainingRow:
             "valid": self.valid,
             "belief": self.belief,
             "target": self.target,
+            "baseline": self.baseline,
         }
 
 

@@ -48,13 +48,15 @@ class GigpoRows:
     episode_return: Tensor | None = None
     """(N,)"""
     kind: Sequence[Kind] | None = None
+    value_baseline: Tensor | None = None
+    """(N,) what a value row's reward is on average under the policy that drew its answer, where that is known."""
 
     def __post_init__(self) -> None:
         count = len(self.uid)
         for name in ("trajectory", "anchor", "step_index", "step_reward", "valid", "is_padding", "response_mask"):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"rows.{name} has {len(getattr(self, name))} entries, rows.uid has {count}")
-        for name in ("episode_return", "kind"):
+        for name in ("episode_return", "kind", "value_baseline"):
             column = getattr(self, name)
             if column is not None and len(column) != count:
                 raise ValueError(f"rows.{name} has {len(column)} entries, rows.uid has {count}")
@@ -158,13 +160,18 @@ def discounted_returns(reward_M: Tensor, trajectory_M: Tensor, step_M: Tensor, g
 
 
 def compute_value_advantages(rows: GigpoRows) -> Tensor:
-    """(N,) advantage of the value rows, zero elsewhere: A = reward - mean over its (uid, anchor) group of value rows.
+    """(N,) advantage of the value rows, zero elsewhere: A = reward - baseline of the same question.
 
     A value row asks what a workflow's best child would score; it is compared with other answers to the same question
     and with nothing else: no episode part, no step part, no deviation in the denominator (the scoring rule's scale is
-    already [0, 1]). A question that was answered once teaches nothing: draw several answers.
+    already [0, 1]). The policy's own distribution over answers gives the mean reward exactly (`value_baseline`), so a
+    question that was answered once teaches, too. Without it the baseline is the mean over the (uid, anchor) group of
+    value rows, and a single answer teaches nothing.
     """
     rows_M = rows.of_kind("value")
+    if rows.value_baseline is not None:
+        gain_M = (rows.step_reward - rows.value_baseline)[rows_M].double()
+        return scatter(gain_M, rows_M, len(rows.uid))
     group_M = pair(rows.keys(rows.uid, rows_M), rows.keys(rows.anchor, rows_M))
     reward_M = rows.step_reward[rows_M].double()
     _, mean_G, _ = group_statistics(reward_M, group_M)

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from aflow_env.config import parse
-from aflow_env.rl.estimators import OnlineRows, rows_of_step
+from aflow_env.rl.estimators import OnlineRows, rows_of_step, verl_name
 from aflow_env.rl.metrics import step_metrics
 from aflow_env.rl.outcome import final_report
 from aflow_env.rl.watchdog import Watchdog
@@ -60,7 +60,7 @@ class AflowTrainer:
         sessions = [key.rsplit("_", 1)[0] for key in batch.keys]
         padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
         rows = OnlineRows(sessions, self._step_fields, padding)
-        with rows_of_step(rows):
+        with rows_of_step(rows), self._our_estimator():
             batch = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
         metrics.update(rows.metrics)
         metrics.update(step_metrics(self._step_fields, padding, self.aflow))
@@ -81,6 +81,17 @@ class AflowTrainer:
     def _fetch_fields(batch: Any) -> list[dict[str, Any]]:
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
         return [dict(getattr(fields, "data", fields)) for fields in data["extra_fields"]]
+
+    @contextmanager
+    def _our_estimator(self) -> Iterator[None]:
+        """Let verl look up our estimator of that name: its own grpo, rloo, ... would mix value rows with edit rows."""
+        algorithm = self.config.algorithm
+        name = algorithm.adv_estimator
+        algorithm.adv_estimator = verl_name(name)
+        try:
+            yield
+        finally:
+            algorithm.adv_estimator = name
 
     @contextmanager
     def _rows_per_prompt(self) -> Iterator[None]:

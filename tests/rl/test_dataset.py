@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search problems as verl's dataset: rows from the config, rows from a file, and the two kept apart."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from aflow_env.cli.compose import load
+from aflow_env.errors import ConfigError
+from aflow_env.rl.dataset import SearchProblems, read_parquet, rows, write_parquet
+
+CONFIG = load(("problems.train=5", "problems.validate=3"))
+DATA = OmegaConf.create({"aflow": CONFIG.model_dump(by_alias=True)})
+
+
+def test_validation_never_shares_a_seed_with_training() -> None:
+    assert not {row.seed for row in rows(CONFIG, "train")} & {row.seed for row in rows(CONFIG, "validate")}
+
+
+def test_a_parquet_gives_the_same_rows(tmp_path: Path) -> None:
+    write_parquet(rows(CONFIG, "train"), tmp_path / "train.parquet")
+    from_file = SearchProblems(str(tmp_path / "train.parquet"), None, DATA)
+    assert from_file.rows == SearchProblems("train", None, DATA).rows
+    assert len(from_file) == 5
+
+
+def test_a_row_names_our_agent_loop_and_carries_its_search_problem() -> None:
+    item = SearchProblems(["validate"], None, DATA)[2]
+    assert item["agent_name"] == "aflow_search"
+    assert item["extra_info"]["split"] == "validate"
+    assert item["data_source"] == "aflow/arithmetic"
+
+
+def test_a_file_that_is_missing_or_no_parquet_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_parquet(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("hello")
+    with pytest.raises(ConfigError, match="does not hold search problems"):
+        read_parquet(tmp_path / "text.parquet")

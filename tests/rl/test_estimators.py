@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bridge between verl's estimator call and GiGPO: verl's own registry, verl's own call convention."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from aflow_env.rl.estimators import OnlineRows, kl_penalty, rows_of_step, to_rows
+from aflow_env.rl.gigpo import GigpoConfig, compute_gigpo
+
+CONFIG = OmegaConf.create({"gamma": 0.9, "gigpo": {"step_advantage_w": 0.5}, "hgpo": {}})
+
+
+def row(reward: float, step: int, anchor: str = "root", kind: str = "edit", **more: Any) -> dict[str, Any]:
+    return {
+        "step_reward": reward,
+        "step_index": step,
+        "anchor": anchor,
+        "kind": kind,
+        "valid": True,
+        "baseline": 0.0,
+        **more,
+    }
+
+
+def batch() -> tuple[OnlineRows, torch.Tensor, torch.Tensor, np.ndarray[Any, Any]]:
+    """Two sessions of two rounds, one value row, one padding row; verl's tensors as verl makes them."""
+    fields = [row(0.5, 0), row(0.0, 1, "a"), row(0.0, 0), row(0.25, 1, "b"), row(0.9, 0, kind="value"), row(7.0, 0)]
+    sessions = ["u_0", "u_0", "u_1", "u_1", "u_0", "pad_0"]
+    online = OnlineRows(sessions, fields, [False] * 5 + [True])
+    returns = torch.tensor([0.5, 0.5, 0.25, 0.25, 0.5, 0.0])
+    mask = torch.ones(6, 3)
+    mask[5] = 0
+    rewards = torch.zeros(6, 3)
+    rewards[:, -1] = returns
+    return online, rewards, mask, np.array(["u"] * 5 + ["pad"], dtype=object)
+
+
+@pytest.fixture(scope="module")
+def registered() -> Any:
+    """verl's registry after verl loaded the plugin; nothing is registered by hand."""
+    pytest.importorskip("verl", reason="needs verl")
+    from verl.trainer.ppo import core_algos
+
+    return core_algos
+
+
+def test_verls_estimator_is_gigpo_on_these_rows(registered: Any) -> None:
+    online, rewards, mask, uid = batch()
+    with rows_of_step(online):
+        advantages, returns = registered.get_adv_estimator_fn("gigpo")(
+            token_level_rewards=rewards, response_mask=mask, index=uid, config=CONFIG
+        )
+    rows = to_rows(online, rewards, mask, uid.tolist())
+    expected = compute_gigpo(rows, GigpoConfig(gamma=0.9, step_advantage_w=0.5)).advantages
+    assert torch.equal(advantages, expected)
+    assert torch.equal(returns, expected)
+    assert advantages[:4].abs().sum() > 0
+    assert advantages[4].tolist() == pytest.approx([0.9] * 3), "a value row stands beside its own baseline alone"
+    assert advantages[5].abs().sum() == 0, "padding rows get nothing"
+    assert "aflow/singleton_anchor_fraction" in online.metrics
+
+
+@pytest.mark.parametrize("name", ["gigpo", "hgpo"])
+def test_without_our_trainer_it_refuses_instead_of_being_grpo(registered: Any, name: str) -> None:
+    _, rewards, mask, uid = batch()
+    with pytest.raises(RuntimeError, match="trainer_mode=aflow_sync"):
+        registered.get_adv_estimator_fn(name)(token_level_rewards=rewards, response_mask=mask, index=uid, config=CONFIG)
+
+
+def test_an_unknown_gigpo_key_is_an_error(registered: Any) -> None:
+    online, rewards, mask, uid = batch()
+    config = OmegaConf.create({"gamma": 1.0, "gigpo": {"step_weight": 1.0}})
+    with rows_of_step(online), pytest.raises(ValueError, match="step_weight"):
+        registered.get_adv_estimator_fn("gigpo")(
+            token_level_rewards=rewards, response_mask=mask, index=uid, config=config
+        )
+
+
+def test_kl_in_reward_becomes_a_penalty_of_its_own_row() -> None:
+    online, rewards, _, _ = batch()
+    assert torch.equal(kl_penalty(online, rewards), torch.zeros(6))
+    rewards[1, 0] -= 0.125
+    assert kl_penalty(online, rewards).tolist() == pytest.approx([0, -0.125, 0, 0, 0, 0])

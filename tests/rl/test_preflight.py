@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each mistake is one paragraph that names the key, the value and the fix, before any process is started."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from aflow_env.config import config_directory
+from aflow_env.errors import ConfigError
+
+pytest.importorskip("verl", reason="needs verl")
+from aflow_env.rl.preflight import check
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The CPU config as verl composes it; the policy is a folder that is not there unless a test names one."""
+    import verl
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_directory()), version_base=None):
+        path = f"hydra.searchpath=[file://{Path(verl.__file__).parent}/trainer/config]"
+        return compose("aflow_gigpo_cpu", overrides=[path, *overrides])
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    """A real tokenizer and model config, without weights: all that the check reads."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config
+
+    letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="!", pad_token="!")
+    fast.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    fast.save_pretrained(tmp_path / "policy")
+    Qwen2Config(vocab_size=300).save_pretrained(tmp_path / "policy")
+    return f"actor_rollout_ref.model.path={tmp_path / 'policy'}"
+
+
+def test_the_embedded_default_passes(policy: str) -> None:
+    assert check(composed(policy)).task.name == "arithmetic"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("aflow.rl_weight=2", "aflow.rl_weight=2"),
+        ("aflow.q.kind=none", "q.kind=none"),
+        ("+aflow.wheight=1", "aflow.wheight=1: there is no such key"),
+        ("aflow.task.name=gsm9k", "gsm9k"),
+        ("aflow/executor=openai", "base_url is missing"),
+        ("trainer.v1.trainer_mode=sync", "trainer.v1.trainer_mode=sync"),
+        ("algorithm.adv_estimator=gippo", "algorithm.adv_estimator=gippo"),
+        ("reward.reward_manager.name=naive", "reward.reward_manager.name=naive"),
+        ("aflow.proposer=random", "aflow.proposer=random"),
+        ("aflow.problems.start=/nowhere", "problems.start=/nowhere"),
+        ("actor_rollout_ref.model.path=/nowhere/policy", "actor_rollout_ref.model.path=/nowhere/policy"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(policy: str, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(composed(policy, override))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value), "one paragraph"
+
+
+def test_an_unreadable_data_file_is_named_with_its_line(policy: str, tmp_path: Path) -> None:
+    lines = [json.dumps({"question": "1 + 1?", "answer": "#### 2"})] * 5
+    (tmp_path / "gsm8k.jsonl").write_text("\n".join([*lines[:3], '{"question": 5}', *lines[3:]]))
+    with pytest.raises(ConfigError) as caught:
+        check(composed(policy, "aflow/task=gsm8k", f"aflow.task.path={tmp_path / 'gsm8k.jsonl'}"))
+    assert "gsm8k.jsonl" in str(caught.value)
+    assert "4" in str(caught.value)
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_vocabulary_that_does_not_fit_is_an_error(policy: str) -> None:
+    edit_json(Path(policy.partition("=")[2]) / "config.json", vocab_size=7)
+    with pytest.raises(ConfigError, match="they do not belong together"):
+        check(composed(policy))
+
+
+def test_a_missing_chat_template_is_an_error(policy: str) -> None:
+    (Path(policy.partition("=")[2]) / "chat_template.jinja").unlink()
+    with pytest.raises(ConfigError, match="no chat template"):
+        check(composed(policy))
+
+
+def test_a_run_without_our_node_is_left_alone() -> None:
+    from aflow_env.rl.preflight import before_ray
+
+    before_ray(OmegaConf.create({"algorithm": {"adv_estimator": "grpo"}}))
