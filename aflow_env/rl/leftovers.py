@@ -59,6 +59,7 @@ def _leave(janitor: subprocess.Popen[bytes], driver: int) -> None:
 
     if os.getpid() != driver or janitor.stdin is None or janitor.stdout is None:
         return
+    signal.alarm(0)  # Ray 2.60 aborts a driver 3 s after a SIGTERM, in the middle of its clean-up
     reason = verdict()
     with contextlib.suppress(BrokenPipeError):
         janitor.stdin.write(b"the end\n")

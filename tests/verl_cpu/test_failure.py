@@ -117,5 +117,5 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
         processes = descendants(run.driver.pid)
         paths = holdings(processes)
         run.driver.terminate()
-        assert run.driver.wait(timeout=60) != 0
+        assert run.driver.wait(timeout=60) == signal.SIGTERM, "Ray's exit status for it"
         assert_nothing_left(processes, paths)
