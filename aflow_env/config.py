@@ -183,6 +183,7 @@ class AflowConfig(Section):
     seed: int = 0
     limit: Count | None = None
     repeats: Count = 1
+    infrastructure_limit: Share = 0.2
     tree: Literal["session"] = "session"
     run_dir: str
     state_characters: Annotated[int, Field(ge=200)] = 6000

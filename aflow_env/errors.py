@@ -2,7 +2,8 @@
 """The three families of errors: the user's or the workflow's, the world's, and (everything else) ours.
 
 Whose fault an error is decides what becomes of it: a `WorkflowError` counts against the workflow's score, an
-`InfrastructureError` never does, a `ConfigError` stops the run before it starts. Anything else is a bug of ours and crashes.
+`InfrastructureError` never does, a `ConfigError` stops the run before it starts. Anything else is a bug of ours and
+crashes.
 """
 
 

@@ -8,6 +8,7 @@ What sessions of a worker share (store, sandbox, clients, problems) is opened on
 import asyncio
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
@@ -26,6 +27,8 @@ class Shared:
 
     assembly: Assembly | None = None
     http: httpx.AsyncClient | None = None
+    attempt = uuid4().hex
+    """Names this start of the run: weights trained again after a kill are other weights, whatever their step."""
     lock = asyncio.Lock()
 
     @classmethod
@@ -63,7 +66,8 @@ class AflowSearchLoop(AgentLoopBase):
         assembly = await Shared.open(config, policy)
         believer = policy if config.q.kind == "digits" else None
         split = problem["split"]
-        search = assembly.search(proposer=policy, believer=believer, split=split, seed=problem["seed"])
+        weights = f"{Shared.attempt}/{row['global_steps']}" if config.executor.kind == "policy" else ""
+        search = assembly.search(policy, believer, split, problem["seed"], version=weights)
         draws = session_seed(
             config.seed, split, problem["seed"], row["session_id"], row["global_steps"] if training else 0
         )

@@ -70,6 +70,7 @@ class Assembly:
                 calls=limits.calls,
             ),
             workers=limits.workers,
+            concurrency=config.executor.concurrency,
         )
         await sandbox.__aenter__()
 
@@ -79,7 +80,16 @@ class Assembly:
         executor = client(config.executor, "executor")
         implementer = client(config.implementer.llm, "implementer.llm") if config.implementer.llm else None
         settings = {"options": config.task.options, "landscape": landscape_digest(config.executor)}
-        evaluator = Evaluator(task, executor, config.executor, sandbox, store, seed=config.seed, settings=settings)
+        evaluator = Evaluator(
+            task,
+            executor,
+            config.executor,
+            sandbox,
+            store,
+            seed=config.seed,
+            settings=settings,
+            infrastructure_limit=config.infrastructure_limit,
+        )
         return cls(config, task, store, sandbox, executor, evaluator, implementer, budget)
 
     async def aclose(self) -> None:
@@ -126,13 +136,19 @@ class Assembly:
         )
 
     def search(
-        self, proposer: Proposer | None, believer: Believer | None, split: Split, seed: int | None = None
+        self,
+        proposer: Proposer | None,
+        believer: Believer | None,
+        split: Split,
+        seed: int | None = None,
+        version: str = "",
     ) -> Search:
         """A search over the problems of a split. `proposer` is the trained policy; the config may name another."""
         config = self.config
         chosen = proposer if config.proposer == "policy" and proposer else self.proposer()
         problems = self.problems(split, seed)
-        return Search(config, self.task, problems, self.evaluator, self.store, chosen, self.implement(), believer)
+        implement = self.implement()
+        return Search(config, self.task, problems, self.evaluator, self.store, chosen, implement, believer, version)
 
     def implement(self) -> Implement:
         """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a "

@@ -95,6 +95,11 @@ class Search:
     proposer: Proposer
     implement: Implement
     believer: Believer | None = None
+    version: str = ""
+    """Names the executor's weights where they change (executor.kind=policy in training):
+
+    scores hold for those alone.
+    """
 
     def __post_init__(self) -> None:
         if self.config.rl_weight > 0 and self.believer is None:
@@ -188,7 +193,7 @@ class Search:
         return shrink(belief.expectation, realised, self.config.q.prior_strength)
 
     async def _evaluate(self, workflow: Workflow) -> Evaluation:
-        return await self.evaluator.evaluate(workflow, self.problems, repeats=self.config.repeats)
+        return await self.evaluator.evaluate(workflow, self.problems, self.config.repeats, self.version)
 
     def _tell(self, session: Session, problem: SearchProblem, ended: Node | Rejection) -> None:
         """On disk first, then in the tree."""
