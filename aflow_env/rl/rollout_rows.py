@@ -101,7 +101,7 @@ def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
         "turns": float(len(turns)),
         "valid": float(sum(turn.node is not None or turn.duplicate for turn in turns)),
         "duplicates": float(sum(turn.duplicate for turn in turns)),
-        "cost_usd": sum(evaluation.cost_usd for evaluation in evaluations),
+        "cost_usd": sum(evaluation.spent_usd for evaluation in evaluations),
         "tokens": float(sum(evaluation.input_tokens + evaluation.output_tokens for evaluation in evaluations)),
         "results": float(results),
         "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),

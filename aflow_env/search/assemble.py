@@ -100,17 +100,16 @@ class Assembly:
         await self.sandbox.__aexit__(None, None, None)
         self.store.close()
 
-    def problems(self, split: Split, seed: int | None = None) -> Sequence[Problem]:
-        """The problems of a split; a training search problem's seed picks its own `limit` of them, in order.
-
-        A task without a training split trains on its validate problems; the log of the run says so.
-        """
-        config = self.config
+    def pool(self, split: Split) -> Sequence[Problem]:
+        """All problems of a split; a task without a training split trains on its validate problems."""
         if split not in self._pools:
-            wanted: Split = "validate" if split == "train" and not config.task.train_size else split
-            self._pools[split] = self.task.load(wanted, None, config.seed)
-        pool = self._pools[split]
-        limit = config.limit
+            wanted: Split = "validate" if split == "train" and not self.config.task.train_size else split
+            self._pools[split] = self.task.load(wanted, None, self.config.seed)
+        return self._pools[split]
+
+    def problems(self, split: Split, seed: int | None = None) -> Sequence[Problem]:
+        """The `limit` problems that a search scores on; a training search problem's seed picks its own."""
+        pool, limit = self.pool(split), self.config.limit
         if limit is None or limit >= len(pool) or split == "test":
             return pool
         if split == "train" and seed is not None:

@@ -33,7 +33,7 @@ class Report:
 async def report(assembly: Assembly) -> Report:
     """The report of whatever the assembly's store holds."""
     config = assembly.config
-    validate = assembly.problems("validate")
+    validate = assembly.pool("validate")
     start_workflow = assembly.start()
     start = await assembly.evaluator.evaluate(start_workflow, validate, repeats=config.repeats)
     best_workflow, best = start_workflow, start
@@ -43,7 +43,7 @@ async def report(assembly: Assembly) -> Report:
             best_workflow, best = workflow, evaluation
     test = None
     if config.final_test and config.task.test_size:
-        test = await assembly.evaluator.evaluate(best_workflow, assembly.problems("test"), repeats=config.repeats)
+        test = await assembly.evaluator.evaluate(best_workflow, assembly.pool("test"), repeats=config.repeats)
     folder = Path(config.run_dir) / "best"
     write_workflow(best_workflow, folder)
     spent = assembly.budget.totals.spent
