@@ -18,7 +18,7 @@ _BOXED = re.compile(r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
 _WHOLE = re.compile(r"(?<![\d.])-?\d+(?:,\d{3})*(?:\.0+)?(?![\d.]*\d)")
 
 
-def aime(config: TaskConfig) -> FileTask:
+def task(config: TaskConfig) -> FileTask:
     """AIME, from a file or the Hugging Face data set of 2024."""
     return FileTask(config, SPEC, problem, by_text(score_whole_number), HUB)
 

@@ -57,7 +57,10 @@ class CodeRun(Protocol):
 
 
 class RunTests(Protocol):
-    """Executes `solution`, `tests` and `check(ENTRY_POINT)` in a child process; the sandbox's `run_tests` is one."""
+    """Executes `tests` on `solution` in a confined child, then their `check(ENTRY_POINT)` if they define one.
+
+    The sandbox's `run_tests` is one.
+    """
 
     async def __call__(self, solution: str, tests: str, entry_point: str, seconds: float) -> CodeRun:
         """Raises InfrastructureError when the machine, and not the code, failed."""

@@ -165,7 +165,7 @@ def fetch(hub: Hub, split: str) -> Iterator[Record]:
     for config in hub.configs:
         try:
             rows: Any = load_dataset(hub.name, config, split=split)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"task.path is null, so the data set {hub.name} ({split}) is wanted, but it cannot be loaded: "
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}. "

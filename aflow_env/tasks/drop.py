@@ -14,7 +14,7 @@ from aflow_env.workflow.program import TaskSpec
 SPEC = TaskSpec("drop", "DROP", ("Custom", "AnswerGenerate", "ScEnsemble"))
 
 
-def drop(config: TaskConfig) -> FileTask:
+def task(config: TaskConfig) -> FileTask:
     """DROP in the prompt form that AFlow uses; the data set's hub form has other fields, so a file is needed."""
     return FileTask(config, SPEC, problem, by_text(score_alternatives))
 

@@ -12,7 +12,7 @@ SPEC = TaskSpec("gsm8k", "GSM8K", ("Custom", "ScEnsemble", "Programmer"))
 HUB = Hub("openai/gsm8k", ("main",), train="train", whole="test")
 
 
-def gsm8k(config: TaskConfig) -> FileTask:
+def task(config: TaskConfig) -> FileTask:
     """AFlow's GSM8K: validate and test are its 1:4 split of the official test split."""
     return FileTask(config, SPEC, problem, by_text(score_number), HUB)
 

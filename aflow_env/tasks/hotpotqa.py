@@ -18,7 +18,7 @@ SPEC = TaskSpec("hotpotqa", "HotpotQA", ("Custom", "AnswerGenerate", "ScEnsemble
 HUB = Hub("hotpotqa/hotpot_qa", ("distractor",), train="train", whole="validation")
 
 
-def hotpotqa(config: TaskConfig) -> FileTask:
+def task(config: TaskConfig) -> FileTask:
     """HotpotQA's development set in the distractor setting."""
     return FileTask(config, SPEC, problem, by_text(score_f1), HUB)
 

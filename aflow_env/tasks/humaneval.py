@@ -19,7 +19,7 @@ SPEC = TaskSpec("humaneval", "HumanEval", ("Custom", "CustomCodeGenerate", "ScEn
 HUB = Hub("openai/openai_humaneval", whole="test")
 
 
-def humaneval(config: TaskConfig) -> FileTask:
+def task(config: TaskConfig) -> FileTask:
     """HumanEval's 164 problems, split 33 / 131."""
     return FileTask(config, SPEC, problem, score, HUB)
 

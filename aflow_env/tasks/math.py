@@ -21,7 +21,7 @@ HUB = Hub("EleutherAI/hendrycks_math", SUBJECTS, train="train", whole="test")
 SHARE = Fraction(119, 605)
 
 
-def math(config: TaskConfig) -> FileTask:
+def task(config: TaskConfig) -> FileTask:
     """MATH with the wanted levels and subjects. Raises ConfigError for an unknown scorer."""
     scorer = config.options.get("scorer", "verify")
     if scorer not in ("verify", "aflow"):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in a process of its own, started by math_judge.py: compares two answers of mathematics. Never imports aflow_env.
 
-Parsers of formulas evaluate what they read (sympy's `parse_expr` calls `eval`) and can run for ever, so a model's words
-get near them only here: no keys in the environment, memory and processor time limited, killed by the parent when late.
+Parsers of formulas can run for ever and evaluate what they read (sympy's `parse_expr` calls `eval`). So a model's words
+get near them only here, with no keys in the environment, limited memory and a parent that kills what is late; and near
+`eval` only when they are a plain formula.
 
 One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. Scorers: `verify` is the library
 math-verify (plus equality of the boxed texts); `aflow` is AFlow's rule: equal texts, else numbers within 1e-3, else
@@ -21,6 +22,9 @@ from typing import Any
 TOLERANCE = 1e-3
 MEMORY = 2 << 30
 _BOXED = re.compile(r"\\boxed{((?:[^{}]|{[^{}]*})*)}", re.DOTALL)
+_ARITHMETIC = re.compile(r"(?:[A-Za-z0-9+\-*/^(),=<>\s]|(?<=\d)\.|\.(?=\d))*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_FUNCTIONS = {"sqrt", "pi", "exp", "log", "ln", "sin", "cos", "tan", "oo", "factorial", "binomial", "Rational"}
 _SENTENCE_END = re.compile(r"(?<!\d)[.!?]\s+")
 
 
@@ -75,17 +79,27 @@ def _formula(text: str) -> Any:
     from latex2sympy2_extended import latex2sympy
     from sympy.parsing.sympy_parser import parse_expr
 
-    for parse in (latex2sympy, parse_expr):
+    for parse, fits in ((latex2sympy, True), (parse_expr, harmless(text))):
         try:
-            return parse(text)
+            if fits:
+                return parse(text)
         except Exception:  # whatever the parsers raise, it means: not a formula of this kind
             continue
-    return text
+    return None
+
+
+def harmless(text: str) -> bool:
+    """Whether `parse_expr`, which evaluates, may read `text`: operators, numbers, letters and known functions only."""
+    return _ARITHMETIC.fullmatch(text) is not None and all(
+        len(name) == 1 or name in _FUNCTIONS for name in _NAME.findall(text)
+    )
 
 
 def _formulas_equal(left: Any, right: Any) -> bool:
     from sympy import N, simplify
 
+    if left is None or right is None:
+        return False
     try:
         if simplify(left - right) == 0:
             return True

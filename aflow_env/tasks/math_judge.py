@@ -13,7 +13,7 @@ from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks.base import Score
 
 MathScorer = Literal["verify", "aflow"]
-SECONDS = 20.0
+SECONDS = 10.0
 STARTUP_SECONDS = 60.0
 LONGEST = 20_000
 _CHILD = Path(__file__).with_name("math_child.py")

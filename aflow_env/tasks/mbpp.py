@@ -13,13 +13,13 @@ from aflow_env.tasks.code import score_by_tests
 from aflow_env.tasks.dataset import FileTask, Hub
 from aflow_env.tasks.records import Record
 from aflow_env.workflow.parsing import extract_code
-from aflow_env.workflow.program import TaskSpec
+from aflow_env.workflow.program import SourceError, TaskSpec, parse_source
 
 SPEC = TaskSpec("mbpp", "MBPP", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
 HUB = Hub("google-research-datasets/mbpp", ("sanitized",), train="train", whole="test")
 
 
-def mbpp(config: TaskConfig) -> FileTask:
+def task(config: TaskConfig) -> FileTask:
     """MBPP; AFlow's sizes are 86 / 341 of the sanitized edition's 427."""
     return FileTask(config, SPEC, problem, score, HUB)
 
@@ -36,8 +36,8 @@ def problem(record: Record) -> Problem:
         prompt=f"{text}\nThe function is named `{entry_point}` and must satisfy:\n{tests[0]}\n",
         answer=code,
         entry_point=entry_point,
-        public_tests=("\n".join((setup, tests[0])).strip(),),
-        hidden_tests=_check_function(record, "\n".join((setup, *tests))),
+        public_tests=("\n".join((setup, _public(tests[0], entry_point))).strip(),),
+        hidden_tests="\n".join((setup, *tests)).strip(),
     )
 
 
@@ -47,13 +47,14 @@ async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
     return await score_by_tests(problem, extract_code(output, entry_point), entry_point, run_code)
 
 
-def _check_function(record: Record, statements: str) -> str:
-    """`check(candidate)` that executes the statements; they call the solution by its own name."""
-    try:
-        body = [line for statement in ast.parse(statements).body for line in ast.unparse(statement).split("\n")]
-    except (SyntaxError, ValueError) as error:
-        raise record.error("test_list", f"is not Python ({error})") from None
-    return "def check(candidate):\n" + "\n".join(f"    {line}" for line in body) + "\n"
+class _ToCandidate(ast.NodeTransformer):
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name("candidate", node.ctx) if node.id == "check" else node
+
+
+def _public(test: str, entry_point: str) -> str:
+    """The test as the operator Test can run it: `check` is a name that its harness needs for itself."""
+    return ast.unparse(_ToCandidate().visit(parse_source(test))) if entry_point == "check" else test
 
 
 def _entry_point(record: Record, code: str, tests: tuple[str, ...]) -> str:
@@ -61,10 +62,13 @@ def _entry_point(record: Record, code: str, tests: tuple[str, ...]) -> str:
     if not tests:
         raise record.error("test_list", "is empty")
     try:
-        defined = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        called = [node for node in ast.walk(ast.parse(tests[0])) if isinstance(node, ast.Call)]
-    except (SyntaxError, ValueError) as error:
-        raise record.error("code", f"or the first test is not Python ({error})") from None
+        defined = {
+            node.name for node in ast.walk(parse_source(code)) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        called = [node for node in ast.walk(parse_source(tests[0])) if isinstance(node, ast.Call)]
+        parse_source("\n".join(tests))
+    except SourceError as error:
+        raise record.error("code", f"or a test in `test_list` is not Python ({error})") from None
     names = [call.func.id for call in called if isinstance(call.func, ast.Name) and call.func.id in defined]
     if not names:
         raise record.error("test_list", "calls no function that `code` defines in its first test")

@@ -27,6 +27,12 @@ def f1(gold: str, given: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
+def score_same_text(gold: str, output: str) -> Score:
+    """1 when the texts are equal after normalisation, else 0."""
+    correct = normalise(gold) == normalise(output)
+    return Score(float(correct), output.strip(), correct)
+
+
 def score_f1(gold: str, output: str) -> Score:
     """HotpotQA: F1 of the whole output."""
     value = f1(gold, output)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Your own task: `task.name` is a YAML file, or `module:Class` for what a YAML cannot say (docs/tasks.md shows both).
+
+The YAML names fields of your records in braces, e.g. `prompt: "Translate {english} into French."`; `{{` and `}}` are
+plain braces. A class is called with the TaskConfig and must be a Task (aflow_env/tasks/base.py).
+"""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aflow_env.config import TaskConfig, explain
+from aflow_env.errors import ConfigError
+from aflow_env.tasks.aime import score_whole_number
+from aflow_env.tasks.base import Problem, RunTests, Score, Task
+from aflow_env.tasks.code import score_by_tests
+from aflow_env.tasks.dataset import FileTask, Judge, by_text
+from aflow_env.tasks.math_judge import MathJudge
+from aflow_env.tasks.numbers import score_number
+from aflow_env.tasks.records import Record
+from aflow_env.tasks.tokens import score_alternatives, score_f1, score_same_text
+from aflow_env.workflow.parsing import extract_code
+from aflow_env.workflow.program import TaskSpec
+from aflow_env.workflow.signatures import SIGNATURES
+
+Scorer = Literal["number", "whole_number", "same_text", "f1", "alternatives", "math", "tests"]
+_FIELD = re.compile(r"\{\{|\}\}|\{(\w+)\}")
+
+
+class TaskFile(BaseModel):
+    """The keys of a task's YAML; all templates but `public_tests`, which names a field that holds a list of asserts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Annotated[str, Field(pattern=r"^\w+$")]
+    prompt: str
+    answer: str = ""
+    scorer: Scorer
+    path: str | None = None
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = None
+    id: str = ""
+    operators: Annotated[tuple[str, ...], Field(min_length=1)] = ("Custom", "AnswerGenerate", "ScEnsemble")
+    entry_point: str | None = None
+    public_tests: str | None = None
+    tests: str = ""
+
+
+def own_task(config: TaskConfig) -> Task:
+    """The task of `config.name`. Raises ConfigError."""
+    return _from_yaml(config) if config.name.endswith((".yaml", ".yml")) else _from_class(config)
+
+
+def is_own(name: str) -> bool:
+    """Whether `task.name` names a YAML or a class rather than a benchmark."""
+    return name.endswith((".yaml", ".yml")) or ":" in name
+
+
+def fill(template: str, record: Record) -> str:
+    """The template with the record's fields in it. Raises ConfigError, naming line and field, for a missing one."""
+    plain = {"{{": "{", "}}": "}"}
+    return _FIELD.sub(lambda found: plain.get(found.group()) or record.text(found.group(1)), template)
+
+
+def _from_yaml(config: TaskConfig) -> FileTask:
+    file = Path(config.name).expanduser()
+    task = _read(file)
+    if config.path is None and task.path is not None:
+        config = config.model_copy(update={"path": str(file.parent / Path(task.path).expanduser())})
+    unknown = [name for name in task.operators if name not in SIGNATURES]
+    if unknown:
+        raise ConfigError(f"{file}: operators: there is no {unknown[0]!r}; there are {', '.join(SIGNATURES)}.")
+    if task.scorer == "tests" and not (task.entry_point and task.tests):
+        raise ConfigError(f"{file}: scorer tests needs `entry_point` and `tests` (code that defines check(candidate)).")
+    spec = TaskSpec(task.name, task.dataset or task.name.upper(), task.operators, task.entry_point is not None)
+
+    def convert(record: Record) -> Problem:
+        return Problem(
+            id=f"{task.name}/{fill(task.id, record)}" if task.id else "",
+            prompt=fill(task.prompt, record),
+            answer=fill(task.answer, record),
+            entry_point=None if task.entry_point is None else fill(task.entry_point, record),
+            public_tests=() if task.public_tests is None else record.texts(task.public_tests),
+            hidden_tests=fill(task.tests, record),
+        )
+
+    return FileTask(config, spec, convert, _judge(task.scorer))
+
+
+def _read(file: Path) -> TaskFile:
+    try:
+        return TaskFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {explain(error, '')}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"task.name={str(file)!r}: the file cannot be read: {error}") from None
+
+
+def _judge(scorer: Scorer) -> Judge:
+    if scorer == "tests":
+        return _by_tests
+    if scorer == "math":
+        judge = MathJudge()
+
+        async def by_formula(problem: Problem, output: str, run_code: RunTests) -> Score:
+            return await judge.score(problem.answer, output)
+
+        return by_formula
+    texts = {
+        "number": score_number,
+        "whole_number": score_whole_number,
+        "same_text": score_same_text,
+        "f1": score_f1,
+        "alternatives": score_alternatives,
+    }
+    return by_text(texts[scorer])
+
+
+async def _by_tests(problem: Problem, output: str, run_code: RunTests) -> Score:
+    entry_point = str(problem.entry_point)
+    return await score_by_tests(problem, extract_code(output, entry_point), entry_point, run_code)
+
+
+def _from_class(config: TaskConfig) -> Task:
+    module_name, _, class_name = config.name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"task.name={config.name!r}: cannot import {module_name!r} ({error}); is its folder on PYTHONPATH?"
+        ) from None
+    if not hasattr(module, class_name):
+        raise ConfigError(f"task.name={config.name!r}: the module {module_name} has no {class_name}.")
+    task: Task = getattr(module, class_name)(config)
+    missing = [name for name in ("spec", "load", "score") if not hasattr(task, name)]
+    if missing:
+        raise ConfigError(f"task.name={config.name!r}: {class_name} has no {', '.join(missing)}; see tasks/base.py.")
+    return task
