@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.search.golden import check_convergence, check_selection
+from tests.tasks.golden import check_scorers
 
 CHECKS: dict[str, Callable[[Any], tuple[int, float]]] = {
     "selection": check_selection,
     "convergence": check_convergence,
+    "scorers": check_scorers,
 }
 
 

@@ -31,7 +31,8 @@ class PlainRun:
 
 async def run_plainly(solution: str, tests: str, entry_point: str, seconds: float) -> PlainRun:
     """What the sandbox's run_tests does, without confinement: for the solutions that stand in these tests."""
-    program = f"{solution}\n{tests}\ncheck({entry_point})\n"
+    program = f"{solution}\ncandidate = {entry_point}\n{tests}\n"
+    program += "check(candidate)\n" if "def check(" in tests else ""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded scores of AFlow against ours: cases with `task`, `answer`, `output` and `score`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aflow_env.tasks.math_judge import MathJudge
+from aflow_env.tasks.numbers import score_number
+from aflow_env.tasks.tokens import score_alternatives, score_f1
+
+
+def check_scorers(cases: Sequence[dict[str, Any]]) -> tuple[int, float]:
+    """(cases, largest difference of any score). Raises ValueError for a task that has no text scorer."""
+    judge = MathJudge("aflow")
+    scorers: dict[str, Callable[[str, str], Any]] = {
+        "gsm8k": score_number,
+        "hotpotqa": score_f1,
+        "drop": score_alternatives,
+        "math": judge.judge,
+    }
+    if unknown := {case["task"] for case in cases} - scorers.keys():
+        raise ValueError(f"no scorer for {sorted(unknown)}; there are {', '.join(scorers)}")
+    try:
+        errors = [
+            abs(scorers[case["task"]](str(case["answer"]), str(case["output"])).value - case["score"]) for case in cases
+        ]
+    finally:
+        judge.close()
+    return len(cases), max(errors, default=0.0)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Your own task: the worked example of docs/tasks.md, every scorer, and mistakes that are explained."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from aflow_env.errors import ConfigError
+from aflow_env.tasks import load_task
+from tests.tasks.support import config, no_code, run_plainly
+
+TASK = """
+name: capitals
+path: capitals.jsonl
+id: "{country}"
+prompt: "Which city is the capital of {country}? {{one word}}"
+answer: "{capital}"
+scorer: same_text
+operators: [Custom, ScEnsemble]
+"""
+
+
+def write(folder: Path, text: str = TASK, rows: list[dict[str, object]] | None = None) -> str:
+    rows = [{"country": f"Land {n}", "capital": f"Town {n}"} for n in range(25)] if rows is None else rows
+    (folder / "capitals.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "capitals.yaml").write_text(text, encoding="utf-8")
+    return str(folder / "capitals.yaml")
+
+
+async def test_a_yaml_is_a_task(tmp_path: Path) -> None:
+    task = load_task(config(write(tmp_path)))
+    validate, test = task.load("validate"), task.load("test")
+    assert (len(validate), len(test)) == (5, 20)
+    assert (task.spec.name, task.spec.dataset, task.spec.operators) == (
+        "capitals",
+        "CAPITALS",
+        ("Custom", "ScEnsemble"),
+    )
+    number = validate[0].id.rpartition(" ")[2]
+    assert validate[0].prompt == f"Which city is the capital of Land {number}? {{one word}}"
+    for problem in (*validate, *test):
+        assert (await task.score(problem, f" {problem.answer.upper()}. ", no_code)).value == 1.0
+        assert (await task.score(problem, "Elsewhere", no_code)).value == 0.0
+
+
+def test_task_path_in_the_config_goes_first(tmp_path: Path) -> None:
+    name = write(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "validate.jsonl").write_text('{"country": "A", "capital": "B"}\n')
+    assert [p.id for p in load_task(config(name, other)).load("validate")] == ["capitals/A"]
+
+
+@pytest.mark.parametrize(
+    ("scorer", "right", "wrong"),
+    [
+        ("number", "It is 7.0", "It is 8"),
+        ("whole_number", r"\boxed{7}", "8"),
+        ("f1", "seven 7", "eight"),
+        ("alternatives", "8|7", "9"),
+        ("math", r"\boxed{\frac{14}{2}}", r"\boxed{8}"),
+    ],
+)
+async def test_every_text_scorer(tmp_path: Path, scorer: str, right: str, wrong: str) -> None:
+    name = write(tmp_path, TASK.replace("same_text", scorer), [{"country": "A", "capital": 7}])
+    task = load_task(config(name))
+    problem = task.load("validate")[0]
+    assert (await task.score(problem, right, no_code)).value > 0.6
+    assert (await task.score(problem, wrong, no_code)).value == 0.0
+
+
+async def test_code_is_scored_by_hidden_tests(tmp_path: Path) -> None:
+    text = """
+name: doubling
+path: capitals.jsonl
+prompt: "Write {name}(n), which gives {k} times n."
+scorer: tests
+operators: [Custom, CustomCodeGenerate, Test]
+entry_point: "{name}"
+public_tests: examples
+tests: "def check(candidate):\\n    assert candidate(10) == 10 * {k}"
+"""
+    rows: list[dict[str, object]] = [
+        {"name": f"times{k}", "k": k, "examples": [f"assert times{k}(1) == {k}"]} for k in range(2, 7)
+    ]
+    task = load_task(config(write(tmp_path, text, rows)))
+    assert task.spec.entry_point
+    for problem in task.load("test"):
+        assert problem.public_tests
+        assert "candidate" not in problem.prompt
+        k = int(str(problem.entry_point)[-1])
+        assert (await task.score(problem, f"def times{k}(n): return n * {k}", run_plainly)).correct
+        assert not (await task.score(problem, f"def times{k}(n): return {k}", run_plainly)).correct
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("scorer: same_text", "scorer: vibes"), r"capitals\.yaml: scorer='vibes'"),
+        (
+            ("{capital}", "{town}"),
+            r"capitals\.jsonl line 1, field `town` is missing; the fields there are: capital, country",
+        ),
+        (("Custom, ScEnsemble", "Custom, Oracle"), "there is no 'Oracle'"),
+        (("scorer: same_text", "scorer: tests"), "scorer tests needs `entry_point`"),
+        (("name: capitals", "nom: capitals"), "nom='capitals': there is no such key"),
+        (("path: capitals.jsonl", "path: nowhere.jsonl"), "no such file or folder"),
+        (("name: capitals", "name: [capitals"), "cannot be read"),
+        (('id: "{country}"', 'id: "same"'), r"line \d+: the id 'capitals/same' is there twice"),
+    ],
+)
+def test_mistakes_are_explained(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    name = write(tmp_path, TASK.replace(*change))
+    with pytest.raises(ConfigError, match=complaint):
+        load_task(config(name, validate=25)).load("validate")
+
+
+CLASS = """
+from aflow_env.tasks import Problem, Score
+from aflow_env.workflow.program import TaskSpec
+
+
+class Echo:
+    spec = TaskSpec("echo", "ECHO", ("Custom",))
+
+    def __init__(self, config):
+        self.count = config.validate_size
+
+    def load(self, split, limit=None, seed=0):
+        return [Problem(f"{split}/{n}", f"Say {n}.", str(n)) for n in range(limit or self.count)]
+
+    async def score(self, problem, output, run_code):
+        return Score(float(output == problem.answer), output, output == problem.answer)
+
+
+class Half:
+    def __init__(self, config):
+        pass
+"""
+
+
+async def test_a_class_is_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_echo_task.py").write_text(CLASS, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        task = load_task(config("my_echo_task:Echo", validate=3))
+        problems = task.load("validate")
+        assert len(problems) == 3
+        assert (await task.score(problems[2], "2", no_code)).correct
+        with pytest.raises(ConfigError, match="has no Nothing"):
+            load_task(config("my_echo_task:Nothing"))
+        with pytest.raises(ConfigError, match="Half has no spec, load, score"):
+            load_task(config("my_echo_task:Half"))
+    finally:
+        sys.modules.pop("my_echo_task", None)
+
+
+def test_a_module_that_is_not_there_is_explained() -> None:
+    with pytest.raises(ConfigError, match=r"cannot import 'no_such_module'.*PYTHONPATH"):
+        load_task(config("no_such_module:Task"))
+
+
+async def test_the_worked_example_in_the_docs_works(tmp_path: Path) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(\w+) title=(\S+)\n(.*?)```", document, re.DOTALL)
+    assert {name for _, name, _ in blocks} >= {"units.yaml", "units.jsonl"}
+    for _, name, text in blocks:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    task = load_task(config(str(tmp_path / "units.yaml")))
+    problems = [*task.load("validate"), *task.load("test")]
+    for problem in problems:
+        assert (await task.score(problem, f"That makes {problem.answer}.", no_code)).correct

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every benchmark has a config file that fits it, AFlow's sizes, and a start workflow that its rules allow."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aflow_env.config import TaskConfig
+from aflow_env.errors import ConfigError
+from aflow_env.tasks import TASKS, load_task
+from aflow_env.tasks.start import start_steps
+from aflow_env.workflow.gate import check
+from aflow_env.workflow.steps import to_steps, to_workflow
+
+FOLDER = Path(__file__).parents[2] / "conf" / "aflow" / "task"
+SIZES = {
+    "gsm8k": (264, 1055),
+    "math": (119, 486),
+    "humaneval": (33, 131),
+    "mbpp": (86, 341),
+    "hotpotqa": (200, 800),
+    "drop": (200, 800),
+}
+
+
+def read(name: str) -> TaskConfig:
+    return TaskConfig.model_validate(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def test_each_task_has_its_file_and_no_file_is_left_over() -> None:
+    assert {file.stem for file in FOLDER.glob("*.yaml")} == {*TASKS, "own"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_file_makes_the_task_and_its_start_passes_the_gate(name: str) -> None:
+    config = read(name)
+    task = load_task(config)
+    assert config.name == task.spec.name == name
+    assert (config.validate_size, config.test_size) == SIZES.get(name, (config.validate_size, config.test_size))
+    workflow = to_workflow(start_steps(task.spec), task.spec)
+    check(workflow, task.spec)
+    assert to_steps(workflow) == start_steps(task.spec)
+
+
+@pytest.mark.parametrize("name", ["drop", "livecodebench"])
+def test_tasks_without_a_data_set_to_fetch_ask_for_the_path(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} has no data set to fetch: set task\.path"):
+        load_task(read(name)).load("validate")
+
+
+def test_operators_can_be_chosen() -> None:
+    config = read("gsm8k").model_copy(update={"options": {"operators": ["Custom", "Review"]}})
+    assert load_task(config).spec.operators == ("Custom", "Review")
+    with pytest.raises(ConfigError, match=r"task\.options\.operators='Custom'"):
+        load_task(read("gsm8k").model_copy(update={"options": {"operators": "Custom"}}))
