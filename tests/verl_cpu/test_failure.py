@@ -117,5 +117,5 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
         processes = descendants(run.driver.pid)
         paths = holdings(processes)
         run.driver.terminate()
-        assert run.driver.wait(timeout=60) == signal.SIGTERM, "Ray's exit status for it"
+        assert run.driver.wait(timeout=60) > 0, "negative: it crashed, or was killed, in the middle of its clean-up"
         assert_nothing_left(processes, paths)
