@@ -24,7 +24,7 @@ DEFAULTS = {
 }
 
 
-class CpuPlatform(PlatformBase):  # type: ignore[misc]
+class CpuPlatform(PlatformBase):
     """One device, "cpu", that talks gloo and hands tensors over by shared memory."""
 
     @property

@@ -7,14 +7,14 @@ import ray
 from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
 
 
-class CpuServer(vLLMHttpServer):  # type: ignore[misc]
+class CpuServer(vLLMHttpServer):
     """verl's server actor; its engine's workers load weights the way that vLLM's CPU layers need."""
 
     def _get_worker_extension_cls(self) -> str:
         return "aflow_env.verl_cpu.weights.CpuWorkerExtension"
 
 
-class CpuReplica(vLLMReplica):  # type: ignore[misc]
+class CpuReplica(vLLMReplica):
     """verl's replica with `CpuServer` for its server."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -55,7 +55,7 @@ def quiet_about_layers_without_weights(tied: bool) -> Iterator[None]:
         logger.removeFilter(is_alarm)
 
 
-class CpuWorkerExtension(vLLMColocateWorkerExtension):  # type: ignore[misc]
+class CpuWorkerExtension(vLLMColocateWorkerExtension):
     """verl's colocated worker extension with a weight update that vLLM's CPU layers survive."""
 
     def load_all_weights(self, weights: Weights) -> None:
