@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job, for real and small: verl trains the tiny policy inside searches, is killed, and goes on.
+
+Real verl, FSDP2, vLLM, sandbox and store; only the executor is simulated. One run, one SIGKILL, one resumed run.
+"""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("verl", reason="needs verl: make setup")
+pytest.importorskip("vllm", reason="needs vllm: make setup")
+pytestmark = pytest.mark.real
+
+STEPS = 5
+OVERRIDES = (
+    "aflow.rounds=3",
+    "aflow.limit=6",
+    "aflow.task.train_size=12",
+    "aflow.task.validate_size=8",
+    "aflow.task.test_size=8",
+    "aflow.problems.validate=1",
+    "data.train_batch_size=2",
+    "actor_rollout_ref.actor.ppo_mini_batch_size=2",
+    "trainer.val_before_train=false",
+    f"trainer.total_training_steps={STEPS}",
+    f"trainer.test_freq={STEPS}",
+    "trainer.save_freq=2",
+    "trainer.experiment_name=test",
+)
+
+
+def start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "aflow_gigpo_cpu", *OVERRIDES]
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "80"}
+        )
+
+
+def wait_for(text: str, log: Path, driver: subprocess.Popen[bytes], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while text not in log.read_text(errors="replace"):
+        if driver.poll() is not None or time.monotonic() > deadline:
+            driver.kill()
+            pytest.fail(f"no {text!r} in the log; it ends: {log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.5)
+
+
+def metrics(log: Path) -> dict[int, dict[str, float]]:
+    """The console lines `step:N - name:value - ...`, by step."""
+    found: dict[int, dict[str, float]] = {}
+    for line in log.read_text(errors="replace").splitlines():
+        if match := re.search(r"step:(\d+) - (.*)", line):
+            pairs = (part.partition(":")[::2] for part in match[2].split(" - "))
+            values = {name: float(re.sub(r"np\.\w+\((.*)\)", r"\1", value)) for name, value in pairs}
+            found.setdefault(int(match[1]), {}).update(values)
+    return found
+
+
+def wasted_calls(run: Path) -> int:
+    """LLM calls that were made and are in no stored evaluation."""
+    made = sqlite3.connect(run / "ledger.sqlite").execute("SELECT sum(calls) FROM spent").fetchone()[0]
+    kept = sqlite3.connect(run / "run.sqlite").execute("SELECT coalesce(sum(calls), 0) FROM evaluations").fetchone()[0]
+    return int(made - kept)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | int]:
+    """A run that is killed in its third step, and the same command again."""
+    folder = tmp_path_factory.mktemp("training")
+    search = folder / "runs" / "test" / "search"
+    first = start(folder, folder / "first.log")
+    wait_for("step:2 - ", folder / "first.log", first, 400)
+    time.sleep(1.0)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    time.sleep(15)  # the janitor of the killed run ends what it left
+    wasted = wasted_calls(search)
+    second = start(folder, folder / "second.log")
+    wait_for("best, test", folder / "second.log", second, 400)
+    assert second.wait(timeout=120) == 0
+    return {
+        "folder": folder,
+        "search": search,
+        "wasted": wasted,
+        "first": folder / "first.log",
+        "second": folder / "second.log",
+    }
+
+
+def test_rollout_and_training_agree_on_every_step(runs: dict[str, Path]) -> None:
+    steps = metrics(runs["first"]) | metrics(runs["second"])
+    assert set(range(1, STEPS + 1)) <= set(steps)
+    correlations = [steps[step]["training/rollout_actor_probs_pearson_corr"] for step in range(1, STEPS + 1)]
+    assert min(correlations) > 0.99, correlations
+
+
+def test_gigpo_really_runs(runs: dict[str, Path]) -> None:
+    """Anchors are shared, advantages are not all zero, and the actor's weights move."""
+    steps = metrics(runs["second"])
+    for step in range(3, STEPS + 1):
+        assert steps[step]["aflow/anchor_group_size/max"] >= 4, "all sessions of a uid start at one workflow"
+        assert 0 <= steps[step]["aflow/singleton_anchor_fraction"] <= 1
+        assert steps[step]["actor/grad_norm"] > 0
+    assert max(steps[step]["aflow/advantage/abs_mean"] for step in range(3, STEPS + 1)) > 0
+
+
+def test_the_policy_is_really_there(runs: dict[str, Path]) -> None:
+    """Q is asked for and differs from 0; edits are well-formed."""
+    steps = metrics(runs["second"])
+    for step in range(3, STEPS + 1):
+        assert steps[step]["aflow/rl_weight"] == 0.5
+        assert 0.05 < steps[step]["aflow/q_mean"] < 0.95
+        assert steps[step]["aflow/valid_rate"] >= 0.8
+
+
+def test_a_killed_run_resumes_and_pays_nothing_twice(runs: dict[str, Path]) -> None:
+    assert "global_step_2" in runs["second"].read_text(errors="replace")
+    assert min(metrics(runs["second"])) == 3, "training goes on after the checkpoint"
+    assert wasted_calls(runs["search"]) == runs["wasted"], "only what was in flight at the kill was asked again"
+
+
+def test_the_end_says_what_was_gained(runs: dict[str, Path]) -> None:
+    text = runs["second"].read_text(errors="replace")
+    assert "SIMULATED executor" in text
+    assert "start, validate" in text
+    assert (runs["search"] / "best" / "graph.py").is_file()
+
+
+def test_wandb_has_the_run_offline(runs: dict[str, Path]) -> None:
+    assert list(runs["folder"].glob("wandb/offline-run-*/*.wandb"))
