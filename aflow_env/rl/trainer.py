@@ -38,6 +38,11 @@ class AflowTrainer:
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
 
+    def init(self) -> None:
+        """verl's set-up of workers and servers, watched over: one that dies on the way ends the run."""
+        with Watchdog():
+            super().init()  # type: ignore[misc]
+
     def _balance_batch(self, batch: Any, *arguments: Any, **keywords: Any) -> Any:
         if not batch.keys:
             raise RuntimeError(
