@@ -132,6 +132,13 @@ class ConvergenceConfig(Section):
     consecutive_rounds: Count = 5
 
 
+class StopConfig(Section):
+    """Reasons to end a search before `rounds`; null means none."""
+
+    score: Share | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+
+
 class SandboxConfig(Section):
     """Where generated code runs."""
 
@@ -165,8 +172,12 @@ class PolicyServerConfig(Section):
 
     base_url: str | None = None
     model: str = ""
+    api_key_variable: str | None = None
+    prices: str | None = "free"
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
     max_tokens: Count = 512
+    concurrency: Count = 16
+    timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
 
 
 class AflowConfig(Section):
@@ -194,6 +205,7 @@ class AflowConfig(Section):
     q: ValueConfig = ValueConfig()
     reward: RewardConfig = RewardConfig()
     convergence: ConvergenceConfig = ConvergenceConfig()
+    stop: StopConfig = StopConfig()
     sandbox: SandboxConfig = SandboxConfig()
     budget: BudgetConfig = BudgetConfig()
     problems: ProblemsConfig = ProblemsConfig()
@@ -206,6 +218,16 @@ class AflowConfig(Section):
                 f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not "
                 "exist. "
                 "Set q.kind=digits, or rl_weight=0 for stock AFlow selection"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _simulation_knows_the_task(self) -> "AflowConfig":
+        if self.executor.kind == "simulated" and self.task.name != "arithmetic":
+            raise ValueError(
+                f"executor=simulated with task.name={self.task.name}: the simulation only knows the generated "
+                "arithmetic "
+                "problems and would answer everything else wrong. Set a real executor, or task=arithmetic"
             )
         return self
 

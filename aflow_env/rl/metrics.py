@@ -61,6 +61,7 @@ def belief_metrics(values: Sequence[Fields]) -> dict[str, float]:
         "aflow/q_calibration_error": judged.calibration_error,
         "aflow/q_corr": judged.rank_correlation,
         "aflow/q_mean": float(belief.mean()),
+        "aflow/q_mass": float(np.mean([row["mass"] for row in values])),
         "aflow/q_target_mean": float(target.mean()),
     }
     return {name: value for name, value in metrics.items() if not math.isnan(value)}

@@ -9,6 +9,7 @@ those last synced.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,6 +22,10 @@ from aflow_env.search.value import digit_expectation
 
 DIGITS = "0123456789"
 TOP_LOGPROBS = 20
+NO_DIGIT = (
+    f"asked for a digit, the policy has none among its {TOP_LOGPROBS} likeliest tokens, so it has no belief to follow: "
+    "use an instruction-tuned policy (actor_rollout_ref.model.path), or aflow.q.kind=none with aflow.rl_weight=0"
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class RolloutPolicy:
 
     async def propose(self, state: State, seed: int) -> Reply:
         """Sample an action from the policy; the tokens ride along in the reply."""
-        prompt_ids = self.fit(lambda config: action_messages(state, config))
+        prompt_ids = self.fit(partial(action_messages, state))
         output = await self.server.generate(
             request_id=self.request_id, prompt_ids=list(prompt_ids), sampling_params=dict(self.sampling)
         )
@@ -91,7 +96,7 @@ class RolloutPolicy:
 
         A state whose text has not changed is not asked again: within a session the weights stand still.
         """
-        prompts = [self.fit(lambda config, state=state: value_messages(state, config)) for state in states]
+        prompts = [self.fit(partial(value_messages, state)) for state in states]
         new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._beliefs))
         if new:
             self._beliefs.update(zip(new, await self._ask(new), strict=True))
@@ -111,8 +116,7 @@ class RolloutPolicy:
             if characters < 100:
                 raise ConfigError(
                     f"actor_rollout_ref.rollout.prompt_length={self.prompt_length} is too short for the question "
-                    "alone "
-                    f"({len(prompt_ids)} tokens): raise it"
+                    f"alone, which has {len(prompt_ids)} tokens: raise it"
                 )
             characters = characters * 3 // 4
 
@@ -156,6 +160,8 @@ class RolloutPolicy:
             top = choice["logprobs"]["top_logprobs"][0]
             log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
             expectation, mass = digit_expectation(log_probs)
+            if mass <= 0.0:
+                raise ConfigError(NO_DIGIT)
             beliefs.append(Belief(expectation, mass, DigitTokens(prompt, digit_ids, log_probs)))
         return beliefs
 

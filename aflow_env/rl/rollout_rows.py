@@ -32,6 +32,7 @@ class TrainingRow:
     valid: bool
     tokens: Tokens
     belief: float = float("nan")
+    mass: float = float("nan")
     target: float = float("nan")
 
     @property
@@ -48,6 +49,7 @@ class TrainingRow:
             "step_reward": self.step_reward,
             "valid": self.valid,
             "belief": self.belief,
+            "mass": self.mass,
             "target": self.target,
             "baseline": self.baseline,
         }
@@ -78,9 +80,9 @@ def value_rows(session: Session, config: AflowConfig, seed: int) -> list[Trainin
         probabilities = np.exp(np.array(asked.log_probs))
         for digit in rng.choice(len(DIGITS), size=config.q.samples, p=probabilities / probabilities.sum()):
             tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (asked.log_probs[digit],), version)
-            belief, anchor = turn.belief.expectation, turn.state.workflow.digest
+            belief, mass, anchor = turn.belief.expectation, turn.belief.mass, turn.state.workflow.digest
             came = expectation_reward(int(digit), belief, target)
-            found.append(TrainingRow("value", anchor, len(found), came, True, tokens, belief, target))
+            found.append(TrainingRow("value", anchor, len(found), came, True, tokens, belief, mass, target))
     return found
 
 
