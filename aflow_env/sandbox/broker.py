@@ -9,6 +9,7 @@ the replies that they had already been given are given again: nothing is asked, 
 
 import asyncio
 import json
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -64,10 +65,13 @@ class Batch:
         waiting = deque(problems)
         try:
             while waiting:
-                session = Session(self, waiting)
-                await session.run()
-        finally:
-            await _settle([task for p in problems for tasks in p.replies.values() for task in tasks])
+                await Session(self, waiting).run()
+        except asyncio.CancelledError:
+            for task in _tasks(problems):
+                task.cancel()
+            raise
+        finally:  # a request under way is paid for, and has to be recorded
+            await asyncio.gather(*_tasks(problems), return_exceptions=True)
         return [p.result for p in problems if p.result is not None]
 
 
@@ -84,6 +88,7 @@ class Session:
         self._number = 0
         self._blame: tuple[Problem | None, Outcome, str] | None = None
         self._bug: BaseException | None = None
+        self._over = False
         self._load_timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
@@ -97,6 +102,7 @@ class Session:
             self._child.kill()
             raise
         finally:
+            self._over = True
             if self._load_timer:
                 self._load_timer.cancel()
             for problem in self._running.values():
@@ -108,7 +114,7 @@ class Session:
     # frames from the child
 
     def _line(self, line: bytes | None) -> None:
-        if self._blame or self._bug:
+        if self._over:
             return
         try:
             if line is None:
@@ -116,6 +122,8 @@ class Session:
             self._frame(unpack(line))
         except FrameError as error:
             self._abort(None, "violation", f"broker: {error}")
+        except Exception as error:
+            self._give_in(error)
 
     def _frame(self, frame: dict[str, JSON]) -> None:
         match frame:
@@ -132,7 +140,7 @@ class Session:
                 if number != self._number or isinstance(number, bool):
                     raise FrameError(f"call id {number} where {self._number} was due")
                 problem = self._running.get(index)
-                if problem is not None:
+                if problem is not None and not problem.expired and problem.result is None:
                     self._asked(problem, number, operator[:64], arguments)
             case {"end": int(index), "outcome": str(outcome)}:
                 problem = self._running.pop(index, None)
@@ -158,21 +166,19 @@ class Session:
         task.add_done_callback(lambda done: self._reply(problem, number, done))
 
     def _reply(self, problem: Problem, number: int, task: "asyncio.Task[dict[str, JSON]]") -> None:
-        problem.pending -= 1
-        if self._blame or self._bug or self._running.get(problem.index) is not problem:
+        if self._over or self._running.get(problem.index) is not problem or problem.result is not None:
             return
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is None:
+        problem.pending -= 1
+        try:
             self._child.send({"id": number, **task.result()})
-        elif isinstance(error, WorkflowError):
+        except WorkflowError as error:
             self._child.send({"id": number, "error": short(error)})
-        elif isinstance(error, InfrastructureError | BudgetExhausted):
+        except (InfrastructureError, BudgetExhausted) as error:
             problem.result = error
             self._give_up(problem)
             return
-        else:
-            self._bug = error
-            self._child.kill()
+        except (Exception, asyncio.CancelledError) as error:
+            self._give_in(error)
             return
         if not problem.pending:
             self._start_clock(problem)
@@ -194,7 +200,8 @@ class Session:
 
     def _fail_all(self, frame: dict[str, JSON]) -> None:
         """The workflow could not be loaded: nothing of it ever ran, and every problem ends with the same error."""
-        outcome: Outcome = "violation" if frame.get("outcome") == "violation" else "crash"
+        said = frame.get("outcome")
+        outcome: Outcome = said if said in ("violation", "timeout") else "crash"
         for problem in (*self._running.values(), *self._waiting):
             problem.began = problem.began or time.monotonic()
             self._finish(problem, outcome, short(frame.get("error", "the workflow could not be loaded")))
@@ -259,35 +266,49 @@ class Session:
     # the child's end
 
     def _abort(self, problem: Problem | None, outcome: Outcome, error: str) -> None:
-        if self._blame is None:
+        if not self._over:
+            self._over = True
             self._blame = (problem, outcome, error)
             self._child.kill()
 
+    def _give_in(self, error: BaseException) -> None:
+        """A bug of ours, to be raised by `run`."""
+        self._over = True
+        self._bug = error
+        self._child.kill()
+
     def _after(self, ended: Ended) -> None:
-        """The child is gone: name the problem whose doing that was, and put the others back."""
-        if not self._running and not self._waiting:
+        """The child is gone: name the problem whose doing that was, and put the others back.
+
+        Who had the processor when it died, the board says. Who broke the protocol, closed the pipe or held up the loop
+        it need not say: then the suspects run again, each alone, until one is found.
+        """
+        if self._ready and not self._running:
             return
         culprit, outcome, error = self._blame or (None, *ended.verdict(self._batch.limits.cpu_seconds))
         if not self._ready:
             self._fail_all({"outcome": outcome, "error": error})
             return
         running = list(self._running.values())
-        suspect = culprit or self._running.get(ended.problem)
-        if self._blame and outcome == "timeout" and len(running) > 1 and not (suspect and suspect.expired):
-            for problem in running:
-                problem.alone = problem.expired or problem is suspect
+        guilty = culprit or self._running.get(ended.problem) or running[0]
+        if self._blame is None:
+            sure = ended.code != -signal.SIGKILL
         else:
-            guilty = suspect or running[0]
+            sure = culprit is not None or (outcome == "timeout" and guilty.expired)
+        if sure or len(running) == 1:
+            for problem in (*running, *self._waiting):
+                problem.alone = problem.alone and not guilty.alone
             running.remove(guilty)
             if guilty.result is None:
                 self._finish(guilty, outcome, error)
+        else:
+            for problem in running:
+                problem.alone = outcome != "timeout" or problem.expired or problem is guilty
         self._waiting.extendleft(reversed([p for p in running if p.result is None]))
 
     def _finish(self, problem: Problem, outcome: Outcome, error: str = "", value: JSON = None) -> None:
         problem.result = Run(outcome, value, error, time.monotonic() - problem.began)
 
 
-async def _settle(tasks: "list[asyncio.Task[dict[str, JSON]]]") -> None:
-    """Let the handler finish what it has begun: a request under way is paid for, and has to be recorded."""
-    if tasks:
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _tasks(problems: list[Problem]) -> "list[asyncio.Task[dict[str, JSON]]]":
+    return [task for problem in problems for tasks in problem.replies.values() for task in tasks]

@@ -2,6 +2,7 @@
 """The child's end of the pipe, and how generated code is loaded and its failures are told. Standard library only."""
 
 import asyncio
+import inspect
 import os
 from collections import deque
 from typing import Any
@@ -73,4 +74,4 @@ def load(code: str, name: str) -> dict[str, Any]:
 def run(function: Any, *args: Any, **named: Any) -> Any:
     """Call a function, and run the coroutine that it returns if it is an async one."""
     value = function(*args, **named)
-    return asyncio.run(value) if asyncio.iscoroutine(value) else value
+    return asyncio.run(value) if inspect.iscoroutine(value) else value

@@ -140,13 +140,18 @@ class Sandbox:
 
     @contextlib.asynccontextmanager
     async def _worker(self) -> AsyncIterator[Worker]:
-        """An idle zygote, or a new one. One that was interrupted in its job is not used again."""
+        """An idle zygote, or a new one. One that was interrupted in its job, or died, is not used again."""
+        while self._idle and not self._idle[-1].alive:
+            await self._discard(self._idle.pop())
         worker = self._idle.pop() if self._idle else await Worker.start(self.wanted)
         self._all.add(worker)
         try:
             yield worker
         except BaseException:
-            self._all.discard(worker)
-            await worker.close()
+            await self._discard(worker)
             raise
         self._idle.append(worker)
+
+    async def _discard(self, worker: Worker) -> None:
+        self._all.discard(worker)
+        await worker.close()

@@ -20,12 +20,13 @@ def make(parent: str) -> tuple[Path, int]:
     """A fresh directory under `parent`, and the descriptor that keeps it locked while it is open."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         with contextlib.suppress(OSError):  # a sweep came between: the directory is gone or going
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.stat().st_ino == os.fstat(lock).st_ino:
-                return path, lock
-        os.close(lock)
+            lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.stat().st_ino == os.fstat(lock).st_ino:
+                    return path, lock
+            os.close(lock)
 
 
 def sweep(parent: str) -> None:

@@ -21,7 +21,7 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 DatasetType = Literal["HumanEval", "MBPP", "GSM8K", "MATH", "HotpotQA", "DROP", "LiveCodeBench"]
 
 _REQUIRED = Parameter.empty
-_SIGNATURES: dict[str, dict[str, Any]] = {
+SIGNATURES: dict[str, dict[str, Any]] = {  # operator -> argument -> default
     "Custom": {"input": _REQUIRED, "instruction": _REQUIRED},
     "AnswerGenerate": {"input": _REQUIRED},
     "CustomCodeGenerate": {"problem": _REQUIRED, "entry_point": _REQUIRED, "instruction": _REQUIRED},
@@ -86,7 +86,7 @@ class Modules(MetaPathFinder, Loader):
     def __init__(self, prompts: str, ask: Ask) -> None:
         self._prompts = prompts
         self._ask = ask
-        self._operators = {name: _operator(name, parameters) for name, parameters in _SIGNATURES.items()}
+        self._operators = {name: _operator(name, parameters) for name, parameters in SIGNATURES.items()}
 
     def install(self) -> None:
         sys.meta_path.insert(0, self)

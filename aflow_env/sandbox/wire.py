@@ -6,6 +6,7 @@ plain dictionary that can be encoded again, or raises `FrameError`.
 """
 
 import json
+import math
 from typing import Any, NoReturn
 
 JSON = Any
@@ -13,6 +14,10 @@ JSON = Any
 
 MAX_DIGITS = 300
 """The longest integer that a frame may spell out; more would make the parent's arithmetic the child's to spend."""
+
+
+MAX_DEPTH = 50
+"""The deepest nesting of a frame: whatever walks it later must not run out of stack."""
 
 
 class FrameError(ValueError):
@@ -28,7 +33,9 @@ def pack(frame: dict[str, JSON]) -> bytes:
 def unpack(line: bytes) -> dict[str, JSON]:
     """The frame on a line; raises `FrameError` and nothing else."""
     try:
-        frame = json.loads(line.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
+        frame = json.loads(line.decode("utf-8"), parse_constant=_refuse, parse_int=_integer, parse_float=_float)
+        if line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+            _check_depth(frame, MAX_DEPTH)
         if b"\\u" in line:
             # An escaped lone surrogate parses, and would break whatever writes the text down later.
             json.dumps(frame, ensure_ascii=False).encode("utf-8")
@@ -46,8 +53,20 @@ def short(text: object, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
+def _check_depth(value: JSON, left: int) -> None:
+    if not left:
+        raise FrameError(f"not a frame: nested more than {MAX_DEPTH} deep")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(inner, left - 1)
+
+
 def _refuse(constant: str) -> NoReturn:
-    raise FrameError(f"not a frame: {constant}")
+    raise FrameError(f"not a frame: {constant[:20]}")
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse(digits)
 
 
 def _integer(digits: str) -> int:

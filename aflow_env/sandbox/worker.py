@@ -77,7 +77,8 @@ class Child:
         self._worker = worker
 
     def send(self, frame: dict[str, JSON]) -> None:
-        self._transport.write(pack(frame))
+        if not self._transport.is_closing():
+            self._transport.write(pack(frame))
 
     def kill(self) -> None:
         """End it now; does nothing when it has ended."""
@@ -85,9 +86,11 @@ class Child:
 
     async def ended(self) -> Ended:
         """Wait for its end, the clearing of its directory and its last line."""
-        ended = await asyncio.shield(self._worker.ended)
-        await self._lines.lost
-        self._transport.close()
+        try:
+            ended = await asyncio.shield(self._worker.ended)
+            await self._lines.lost
+        finally:
+            self._transport.close()
         if ended.refused:
             raise InfrastructureError(f"a sandbox layer that was there could not be put on: {ended.refused}")
         return ended
@@ -101,7 +104,7 @@ class Worker:
         self.layers: tuple[str, ...] = ()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        self._process = process
+        self.process = process
         self._socket = control
         self._control: asyncio.Transport
 
@@ -150,19 +153,26 @@ class Worker:
             except OSError as error:
                 transport.close()
                 raise InfrastructureError(f"the sandbox's helper process is gone: {error}") from error
-        return Child(transport, lines, self)
+        child = Child(transport, lines, self)
+        lines.lost.add_done_callback(lambda _: child.kill())  # whoever closes the pipe has nothing left to say
+        return child
+
+    @property
+    def alive(self) -> bool:
+        return not self._control.is_closing()
 
     def tell(self, command: dict[str, Any]) -> None:
-        self._control.write(pack(command))
+        if self.alive:
+            self._control.write(pack(command))
 
     async def close(self) -> None:
         """End the zygote, and with it its child and its directories; waits until it is reaped."""
         self._control.close()
         try:
-            await asyncio.to_thread(self._process.wait, 5.0)
+            await asyncio.to_thread(self.process.wait, 5.0)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()
         if self.layers:
             await asyncio.to_thread(scratch.remove, self.home)
 

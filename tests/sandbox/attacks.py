@@ -202,7 +202,8 @@ _NETWORK = [
     Attack(
         "abstract-socket",
         "seccomp landlock",
-        "import socket; s = socket.socket(socket.AF_UNIX); s.connect(chr(0) + w['abstract'])\nreturn s.recv(7).decode()",
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect(chr(0) + w['abstract'])\n"
+        "return s.recv(7).decode()",
     ),
     Attack(
         "unix-datagram-from-a-pair",
@@ -293,8 +294,8 @@ _PROCESSES = [
     Attack(
         "mount",
         "seccomp capabilities landlock",
-        "where = w['mount'].encode(); check(libc().mount(b'none', where, b'tmpfs', 0, None)); check(libc().umount(where))\n"
-        "return 'ESCAPED'",
+        "where = w['mount'].encode(); check(libc().mount(b'none', where, b'tmpfs', 0, None))\n"
+        "check(libc().umount(where)); return 'ESCAPED'",
         root_only=True,
     ),
     Attack("chroot", "seccomp capabilities", "import os; os.chroot('.'); return 'ESCAPED'", root_only=True),

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
+from aflow_env.sandbox import virtual
 from aflow_env.sandbox.limits import Limits, Run
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.workflow.signatures import stub_parameters
 
 GRAPH = '''
 from typing import Literal
@@ -106,6 +108,11 @@ async def test_a_step_that_never_yields_is_ended_by_its_processor_time() -> None
     assert outcomes(runs) == ["ok", "timeout", "ok"]
     assert isinstance(runs[1], Run)
     assert "processor time" in runs[1].error
+
+
+async def test_the_stubs_take_what_the_operators_take() -> None:
+    """The child cannot import the operators' signatures; its copy of the names and their order is the same."""
+    assert {name: list(parameters) for name, parameters in virtual.SIGNATURES.items()} == stub_parameters()
 
 
 async def test_a_restart_asks_nothing_twice() -> None:
