@@ -98,11 +98,14 @@ class Judge:
         """Execute `tests` among stand-ins for the solution's names, then `check(candidate)` or `check()` if defined."""
         namespace = {name: self._decode(value) for name, value in names.items()}
         namespace["__name__"] = "tests"
-        exec(compile(tests, "tests.py", "exec"), namespace)
-        check = namespace.get("check")
-        if check is not None and not isinstance(check, StandIn):  # not the solution's own function of that name
-            arguments = [namespace[entry_point]] if inspect.signature(check).parameters else []
-            run(check, *arguments)
+        try:
+            exec(compile(tests, "tests.py", "exec"), namespace)
+            check = namespace.get("check")
+            if check is not None and not isinstance(check, StandIn):  # not the solution's own function of that name
+                arguments = [namespace[entry_point]] if inspect.signature(check).parameters else []
+                run(check, *arguments)
+        except AssertionError:
+            raise AssertionError from None  # the tests' own words may give their answers away
         return True
 
     def _decode(self, data: JSON) -> Any:

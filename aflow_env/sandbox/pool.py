@@ -15,9 +15,10 @@ from typing import Any, Literal, Protocol, Self
 
 from aflow_env.errors import ConfigError
 from aflow_env.sandbox import confine
-from aflow_env.sandbox.broker import Batch, Handler
+from aflow_env.sandbox.broker import run_batch
 from aflow_env.sandbox.limits import Limits, Run
 from aflow_env.sandbox.once import Once
+from aflow_env.sandbox.session import Handler, Work
 from aflow_env.sandbox.wire import JSON
 from aflow_env.sandbox.worker import Child, Worker
 
@@ -104,7 +105,7 @@ class Sandbox:
             async def launch(on_line: Callable[[bytes | None], None]) -> Child:
                 return await worker.launch(self._limits(cpu), on_line, self.limits.output_bytes)
 
-            return await Batch(launch, job, handle, self.limits, self._concurrency).run(calls)
+            return await run_batch(Work(launch, job, handle, self.limits, self._concurrency), calls)
 
     async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> Run:
         """Execute `code` and call `function(*arguments)` in it within `seconds`; `value` is the result's text, cut."""

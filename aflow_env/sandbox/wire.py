@@ -26,14 +26,13 @@ class FrameError(ValueError):
 
 def pack(frame: dict[str, JSON]) -> bytes:
     """One line for `frame`. Values that JSON lacks become their `str`; NaN and infinities raise ValueError."""
-    text = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
-    return text.encode("utf-8", "replace") + b"\n"
+    return _ENCODER.encode(frame).encode("utf-8", "replace") + b"\n"
 
 
 def unpack(line: bytes) -> dict[str, JSON]:
     """The frame on a line; raises `FrameError` and nothing else."""
     try:
-        frame = json.loads(line.decode("utf-8"), parse_constant=_refuse, parse_int=_integer, parse_float=_float)
+        frame = _DECODER.decode(line.decode("utf-8"))
         if line.count(b"[") + line.count(b"{") > MAX_DEPTH:
             _check_depth(frame, MAX_DEPTH)
         if b"\\u" in line:
@@ -73,3 +72,7 @@ def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise FrameError("not a frame: an integer of too many digits")
     return int(digits)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_integer, parse_float=_float)

@@ -20,6 +20,8 @@ from aflow_env.sandbox.limits import Outcome
 from aflow_env.sandbox.wire import JSON, pack
 
 START_SECONDS = 30.0
+LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Without which some interpreters cannot start; gone from the environment before any generated code runs."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class Worker:
             # would refuse), so that a workflow that walks a set does the same thing each time.
             process = subprocess.Popen(  # noqa: ASYNC220 -- a few ms
                 [interpreter(), "-s", "-S", "-P", "-B", script, str(theirs.fileno()), gettempdir(), ",".join(layers)],
-                env={"PYTHONHASHSEED": "0"},
+                env={"PYTHONHASHSEED": "0", **{name: os.environ[name] for name in LOADER if name in os.environ}},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -22,10 +22,7 @@ import signal
 import socket
 import struct
 import sys
-import tempfile
-import time
 import types
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,7 +33,7 @@ if "aflow_env" not in sys.modules:  # a script: give the siblings their package 
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [str(_path)]
 
-from aflow_env.sandbox import child, confine, scratch
+from aflow_env.sandbox import child, confine, process, scratch
 
 WARM = (
     "asyncio base64 bisect bz2 cmath collections copy dataclasses datetime decimal enum fractions functools hashlib "
@@ -47,9 +44,6 @@ WARM = (
 
 WATCH_SECONDS = 0.1
 """How often a running job's directory and threads are counted."""
-
-
-_CONFINED = b"."
 
 
 class Zygote:
@@ -67,9 +61,8 @@ class Zygote:
         """Until the parent closes the control socket or dies."""
         selector = selectors.DefaultSelector()
         selector.register(self._control, selectors.EVENT_READ, self._read)
-        with contextlib.suppress(
-            AttributeError, OSError
-        ):  # its death shows here even where a fork of it has the socket
+        # The parent's death shows here even where a fork of it still holds the socket.
+        with contextlib.suppress(AttributeError, OSError):
             selector.register(os.pidfd_open(os.getppid()), selectors.EVENT_READ, lambda: False)
         wake = _signals()
         selector.register(wake, selectors.EVENT_READ, lambda: bool(wake.recv(4096)))
@@ -98,7 +91,7 @@ class Zygote:
     def _start(self, job: dict[str, Any], pipe: int) -> None:
         self._job = job
         self._write(-1)
-        self._pid, refused = fork(
+        self._pid, refused = process.fork(
             lambda: self._confinement.apply(job["limits"]), (pipe, self._confinement.landlock_fd), self._home
         )
         if self._pid == 0:
@@ -133,7 +126,7 @@ class Zygote:
 
     def _finish(self, status: int, why: str = "", refused: str = "") -> None:
         """The first process is reaped: end whatever it left, empty the directory, and say how it ended."""
-        end_descendants(self._pid)
+        process.end_descendants(self._pid)
         self._pid = 0
         scratch.empty(self._home)
         (problem,) = struct.unpack_from("i", self._board, 0)
@@ -141,74 +134,24 @@ class Zygote:
         self.tell({"ended": code, "problem": problem, "why": why, "refused": refused})
 
 
-def fork(confine_: Callable[[], None], keep: tuple[int, ...], home: Path) -> tuple[int, str]:
-    """Fork a child that is alone: own session, own directory, no environment, no descriptor but `keep`, confined.
-
-    Returns (0, "") in the child and (pid, reason) in the zygote; the reason says why confinement failed, "" when it
-    did not. It comes over a pipe that the child closes once it is confined, so generated code cannot forge it, and a
-    child that says nothing is not confined.
-    """
-    zygote = os.getpid()
-    receive, send = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(send)
-        with open(receive, "rb") as reasons:
-            said = reasons.read()
-        return pid, "" if said == _CONFINED else said.decode(errors="replace") or "it ended before it was confined"
-    try:
-        confine.die_with_parent(zygote)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in range(3):
-            os.dup2(null, fd)
-        _close_all_but({0, 1, 2, send, *keep})
-        os.chdir(home)
-        os.umask(0o077)
-        os.environ["TMPDIR"] = tempfile.tempdir = str(home)
-        confine_()
-        os.write(send, _CONFINED)
-        os.close(send)
-        return 0, ""
-    except BaseException as error:
-        try:
-            os.write(send, (str(error) or type(error).__name__).encode())
-        finally:
-            os._exit(70)
-
-
 def confinement(wanted: list[str], home: Path, library: list[str]) -> confine.Confinement:
     """The strongest confinement of the wanted layers that a child of this process can in fact put on."""
     for given_up in ((), ("seccomp",), ("landlock",), ("seccomp", "landlock"), confine.LAYERS):
-        candidate = confine.Confinement([layer for layer in wanted if layer not in given_up], home, library)
+        try:
+            candidate = confine.Confinement([layer for layer in wanted if layer not in given_up], home, library)
+        except OSError:  # announced by the kernel, and refused
+            continue
 
         def apply(candidate: confine.Confinement = candidate) -> None:
             candidate.apply({})
 
-        pid, refused = fork(apply, (candidate.landlock_fd,), home)
+        pid, refused = process.fork(apply, (candidate.landlock_fd,), home)
         if pid == 0:
             os._exit(0)
         os.waitpid(pid, 0)
         if not refused:
             break
     return candidate
-
-
-def end_descendants(session: int) -> None:
-    """Kill and reap until this process has no child: where fork is not forbidden, a job may leave others behind."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(session, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            if os.waitpid(-1, os.WNOHANG)[0]:
-                continue
-            for task in Path("/proc/self/task").glob("*/children") if confine.LINUX else ():
-                for pid in task.read_text().split():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(pid), signal.SIGKILL)
-            time.sleep(0.001)
 
 
 def _signals() -> socket.socket:
@@ -225,15 +168,6 @@ def _threads(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/task"))
     except OSError:
         return 0
-
-
-def _close_all_but(keep: set[int]) -> None:
-    low = 0
-    for fd in sorted(fd for fd in keep if fd >= 0):
-        if low < fd:  # closerange(0, 0) would close everything
-            os.closerange(low, fd)
-        low = fd + 1
-    os.closerange(low, 1 << 20)
 
 
 def main() -> None:

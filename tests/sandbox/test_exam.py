@@ -133,6 +133,8 @@ async def test_a_loop_is_a_timeout_and_a_wrong_answer_a_failed_assertion(sandbox
     assert loop.outcome == "timeout"
     wrong = await sandbox.run_tests("def f(n): return 0", TESTS, "f", 20)
     assert (wrong.outcome, wrong.error) == ("crash", "AssertionError")
+    told = await sandbox.run_tests("def f(n): return 0", "assert f(1) == 99, 'wanted 99'", "f", 20)
+    assert "99" not in told.error
     broken = await sandbox.run_tests("def f(n): return 1 / 0", TESTS, "f", 20)
     assert broken.error == "ZeroDivisionError: division by zero"
 
