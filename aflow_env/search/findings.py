@@ -1,61 +1,121 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that a finished run answers from its store: which workflows lead, which nodes there are, what they "
-"cost."""
+"""Questions that a run answers from its store: which workflow is best, which nodes there are, what they cost.
+
+The best workflow is the one that the closing report chose, unless the search went on since; without a report it is
+the leader: the best mean score over the nodes of one workflow, those scored on validate problems first, the workflow
+scored more often and then the earlier one among equals.
+"""
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
+from aflow_env.llm.prices import PICO
 from aflow_env.search.store import Store
 from aflow_env.workflow.program import Workflow
 
+JSON = Any
+
+_NODE = "session, round, parent, digest, score, low, high, n, modification, outcomes, cost_usd, input_tokens"
+_NODE_COLUMNS = f"{_NODE}, output_tokens, calls"
+_EVALUATED = "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE score IS NOT NULL"
+
 
 def leaders(store: Store, task: str, count: int) -> list[Workflow]:
-    """The `count` workflows with the best mean score, those scored on validate problems first.
+    """The `count` leading workflows of a task.
 
-    A workflow that several sessions scored counts with the mean over its nodes; ties go to the one scored more often.
-    Sessions of validation and of a stand-alone search score on validate problems, training sessions on training
-    problems.
+    A workflow that several sessions scored counts with the mean over its nodes. Sessions of validation and of a
+    stand-alone search score on validate problems, training sessions on training problems.
     """
-    rows = store.read(
-        "SELECT min(program), max(sessions.problem NOT LIKE 'train/%') AS validated, avg(score) AS mean, count(*) AS "
-        "often "
-        "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE nodes.task = ? AND score IS NOT NULL "
-        "GROUP BY digest ORDER BY validated DESC, mean DESC, often DESC, digest LIMIT ?",
-        (task, count),
-    )
-    found = []
-    for program, *_ in rows:
-        [(graph, prompts)] = store.read("SELECT graph, prompts FROM programs WHERE id = ?", (program,))
-        found.append(Workflow(str(graph), str(prompts)))
+    return [workflow_of(store, digest) for digest in _leading(store, task, count)]
+
+
+def workflow_of(store: Store, digest: str) -> Workflow:
+    """The text of a stored workflow. Raises ValueError for a digest that is not in the store."""
+    rows = store.read("SELECT graph, prompts FROM programs WHERE digest = ? ORDER BY rowid LIMIT 1", (digest,))
+    if not rows:
+        raise ValueError(f"no workflow with digest {digest} is stored")
+    return Workflow(str(rows[0][0]), str(rows[0][1]))
+
+
+def best_node(store: Store) -> dict[str, JSON] | None:
+    """The node of the best workflow, as in `all_nodes`; None for a run without a node."""
+    closing_words = last_report(store)
+    if closing_words and closing_words["nodes"] == _count(store):
+        wanted = [closing_words["digest"]]
+    else:
+        wanted = _leading(store, None, 1)
+    order = "sessions.problem LIKE 'train/%', score DESC, sessions.step, nodes.session, round"
+    sql = f"SELECT {_prefixed(_NODE_COLUMNS)} {_EVALUATED} AND digest = ? ORDER BY {order} LIMIT 1"
+    return next((_node(row) for digest in wanted for row in store.read(sql, (digest,))), None)
+
+
+def all_nodes(store: Store) -> list[dict[str, JSON]]:
+    """Every evaluated node, by session and round; the names are what `aflow-env show --json` prints."""
+    sql = f"SELECT {_NODE_COLUMNS} FROM nodes WHERE score IS NOT NULL ORDER BY session, round"
+    return [_node(row) for row in store.read(sql)]
+
+
+def overview(store: Store) -> dict[str, JSON]:
+    """What `show` and `search` print with `--json`: the best node, all nodes, and the cost in USD."""
+    return {"best": best_node(store), "nodes": all_nodes(store), "cost_usd": spent_usd(store)}
+
+
+def rejections(store: Store) -> int:
+    """How many rounds ended with an action that was not run."""
+    return int(str(store.read("SELECT count(*) FROM nodes WHERE score IS NULL")[0][0]))
+
+
+def stopped(store: Store) -> dict[str, str]:
+    """Session -> why it stopped; sessions that still go on, or were cut off, are absent."""
+    rows = store.read("SELECT id, state FROM sessions ORDER BY id")
+    states = {str(session): json.loads(str(state)) for session, state in rows}
+    return {session: str(state["stopped"]) for session, state in states.items() if state and "stopped" in state}
+
+
+def last_report(store: Store) -> dict[str, JSON] | None:
+    """What the last closing report said: `digest`, `nodes` (how many there were), `start`, `best`, `test` figures."""
+    rows = store.read("SELECT data FROM events WHERE kind = 'report' ORDER BY id DESC LIMIT 1")
+    found: dict[str, JSON] | None = json.loads(str(rows[0][0])) if rows else None
     return found
 
 
-def all_nodes(store: Store) -> list[dict[str, Any]]:
-    """Every evaluated node, by session and round; the names are what `aflow-env show --json` prints."""
-    columns = "session, round, parent, digest, score, low, high, n, modification, outcomes, cost_usd"
-    rows = store.read(f"SELECT {columns} FROM nodes WHERE score IS NOT NULL ORDER BY session, round", ())
-    nodes = []
-    for session, round_, parent, digest, score, low, high, n, modification, outcomes, cost in rows:
-        nodes.append(
-            {
-                "session": session,
-                "round": round_,
-                "parent": parent,
-                "digest": digest,
-                "score": score,
-                "ci95": [low, high],
-                "n": n,
-                "modification": modification,
-                "outcomes": json.loads(str(outcomes)),
-                "cost_usd": cost,
-            }
-        )
-    return nodes
+def keep_report(store: Store, digest: str, figures: dict[str, JSON]) -> None:
+    """Note what the closing report said of the store as it stands."""
+    store.event("report", {"digest": digest, "nodes": _count(store), **figures})
 
 
 def spent_usd(store: Store) -> float:
-    """What the run's evaluations cost when they were run, in USD;
+    """What the run cost in USD: its ledger's account of every call, or without one what its evaluations cost."""
+    ledger = store.path.with_name("ledger.sqlite")
+    if ledger.is_file():
+        with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            return float(database.execute("SELECT TOTAL(picos) FROM spent").fetchone()[0]) / PICO
+    return float(str(store.read("SELECT TOTAL(cost_usd) FROM evaluations")[0][0]))
 
-    calls of proposers and implementers are in its ledger.
-    """
-    return float(store.read("SELECT coalesce(sum(cost_usd), 0.0) FROM evaluations", ())[0][0] or 0.0)
+
+def _leading(store: Store, task: str | None, count: int) -> list[str]:
+    rows = store.read(
+        "SELECT digest, max(sessions.problem NOT LIKE 'train/%') AS validated, avg(score) AS mean, count(*) AS often "
+        f"{_EVALUATED} AND (? IS NULL OR nodes.task = ?) "
+        "GROUP BY digest ORDER BY validated DESC, mean DESC, often DESC, min(round), digest LIMIT ?",
+        (task, task, count),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def _count(store: Store) -> int:
+    return int(str(store.read("SELECT count(*) FROM nodes WHERE score IS NOT NULL")[0][0]))
+
+
+def _prefixed(columns: str) -> str:
+    return ", ".join(f"nodes.{name}" for name in columns.split(", "))
+
+
+def _node(row: tuple[JSON, ...]) -> dict[str, JSON]:
+    found = dict(zip(_NODE_COLUMNS.split(", "), row, strict=True))
+    low, high = found.pop("low"), found.pop("high")
+    tokens = {"input": found.pop("input_tokens"), "output": found.pop("output_tokens")}
+    outcomes = json.loads(found.pop("outcomes"))
+    return {**found, "ci95": [low, high], "outcomes": outcomes, "tokens": tokens}

@@ -8,14 +8,17 @@ best of many flatters that score; the test score is what to quote. A simulated e
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from aflow_env.config import AflowConfig
+from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.results import Evaluation
+from aflow_env.llm.ledger import Spend
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.findings import leaders
+from aflow_env.search.findings import keep_report, leaders
 from aflow_env.workflow.aflow_folder import write_workflow
 from aflow_env.workflow.program import Workflow
 
@@ -31,19 +34,25 @@ class Report:
 
 
 async def report(assembly: Assembly) -> Report:
-    """The report of whatever the assembly's store holds."""
+    """The report of whatever the assembly's store holds; a spent budget leaves out what it cannot pay.
+
+    Raises BudgetExhausted when not even the start workflow can be scored.
+    """
     config = assembly.config
     validate = assembly.pool("validate")
     start_workflow = assembly.start()
     start = await assembly.evaluator.evaluate(start_workflow, validate, repeats=config.repeats)
     best_workflow, best = start_workflow, start
-    for workflow in leaders(assembly.store, config.task.name, CANDIDATES):
-        evaluation = await assembly.evaluator.evaluate(workflow, validate, repeats=config.repeats)
-        if evaluation.score > best.score:
-            best_workflow, best = workflow, evaluation
-    test = None
-    if config.final_test and config.task.test_size:
-        test = await assembly.evaluator.evaluate(best_workflow, assembly.pool("test"), repeats=config.repeats)
+    test, untested = None, "final_test=false or no test problems"
+    try:
+        for workflow in leaders(assembly.store, config.task.name, CANDIDATES):
+            evaluation = await assembly.evaluator.evaluate(workflow, validate, repeats=config.repeats)
+            if evaluation.score > best.score:
+                best_workflow, best = workflow, evaluation
+        if config.final_test and config.task.test_size:
+            test = await assembly.evaluator.evaluate(best_workflow, assembly.pool("test"), repeats=config.repeats)
+    except BudgetExhausted:
+        untested = "the budget is spent"
     folder = Path(config.run_dir) / "best"
     write_workflow(best_workflow, folder)
     spent = assembly.budget.totals.spent
@@ -54,7 +63,9 @@ async def report(assembly: Assembly) -> Report:
     }
     if test is not None:
         metrics["aflow/final/test_score"] = test.score
-    return Report(table(config, start, best, test, best_workflow, folder, spent.usd, spent.tokens), metrics)
+    figures = {"start": _figures(start), "best": _figures(best), "test": _figures(test) if test else None}
+    keep_report(assembly.store, best_workflow.digest, figures)
+    return Report(table(config, start, best, test, best_workflow, folder, spent, untested), metrics)
 
 
 def table(
@@ -64,8 +75,8 @@ def table(
     test: Evaluation | None,
     workflow: Workflow,
     folder: Path,
-    usd: float,
-    tokens: int,
+    spent: Spend,
+    untested: str,
 ) -> str:
     """The closing table."""
     simulated = config.executor.kind == "simulated"
@@ -75,12 +86,16 @@ def table(
     grid.add_column(overflow="fold")
     grid.add_row("start, validate", _score(start))
     grid.add_row("best, validate", _score(best))
-    grid.add_row("best, test", _score(test) if test else "not scored (final_test=false or no test problems)")
+    grid.add_row("best, test", _score(test) if test else f"not scored: {untested}")
     grid.add_row("best workflow", f"{workflow.digest} in {folder}")
-    grid.add_row("cost", f"{usd:.4f} USD{' (simulated prices)' if simulated else ''}, {tokens:,} tokens")
+    grid.add_row("cost", f"{spent.usd:.4f} USD{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens")
     out = StringIO()
     Console(file=out, width=80).print(grid)
     return out.getvalue()
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    return {"score": evaluation.score, "ci95": list(evaluation.ci95), "n": evaluation.n}
 
 
 def _score(evaluation: Evaluation) -> str:

@@ -7,6 +7,7 @@ or who believes: a trained policy behind verl's rollout server, an LLM, or a uni
 """
 
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -116,15 +117,15 @@ class Search:
         could not be scored; an exhausted budget ends the session cleanly.
         """
         session = Session()
-        tree = session.tree
+        tree, began = session.tree, time.monotonic()
         for ended in self.store.open_session(problem.key, self.task.spec.name).told:
             tree.tell(ended)
         try:
             if not len(tree):
                 self._tell(session, problem, Node(1, None, problem.start, await self._evaluate(problem.start), "start"))
             while tree.played < self.config.rounds:
-                if self.config.convergence.enabled and self._converged(tree):
-                    session.stopped = "converged"
+                if reason := self._stop(tree, time.monotonic() - began):
+                    session.stopped = reason
                     break
                 turn = await self._round(session, problem)
                 session.turns.append(turn)
@@ -199,6 +200,17 @@ class Search:
         """On disk first, then in the tree."""
         self.store.tell(problem.key, ended)
         session.tree.tell(ended)
+
+    def _stop(self, tree: Tree, seconds: float) -> str:
+        """Why to end here although rounds are left; "" to go on."""
+        stop = self.config.stop
+        if self.config.convergence.enabled and self._converged(tree):
+            return "converged"
+        if stop.score is not None and tree.best().score >= stop.score:
+            return f"score: stop.score={stop.score} is reached"
+        if stop.seconds is not None and seconds >= stop.seconds:
+            return f"time: stop.seconds={stop.seconds} have passed"
+        return ""
 
     def _converged(self, tree: Tree) -> bool:
         rule = self.config.convergence

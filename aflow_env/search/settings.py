@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The config that a run was made with, kept in its store: what `resume` reads, and what may not change on the way.
+
+The first config stays in `meta`; later ones are events. A run whose results come from two configs would be neither, so
+a change is an error, but for keys that only say how far to go, how fast, where the servers are and what to show.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aflow_env.config import AflowConfig, parse
+from aflow_env.errors import ConfigError
+from aflow_env.search.store import Store
+
+JSON = Any
+
+FREE = frozenset(("run_dir", "rounds", "final_test", "stop", "budget", "convergence"))
+"""Keys at the root, with all below them, that a run may change on the way."""
+FREE_LEAVES = frozenset(
+    (
+        *("base_url", "api_key_variable", "api_key_file", "prices", "concurrency", "tokens_per_minute", "workers"),
+        *("timeout_seconds", "max_attempts", "retry_seconds", "retry_max_seconds"),
+        *("breaker_failures", "breaker_seconds"),
+    )
+)
+"""Keys of any node that a run may change on the way."""
+
+
+def as_plain(config: AflowConfig) -> dict[str, JSON]:
+    """The config as JSON, in the user's own spelling of the keys."""
+    plain: dict[str, JSON] = config.model_dump(mode="json", by_alias=True)
+    return plain
+
+
+def stored_config(store: Store) -> AflowConfig | None:
+    """The config that the run was last told to follow; None where none was kept."""
+    rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
+    text = str(rows[0][0]) if rows else store.meta("config")
+    return parse(json.loads(text), "") if text else None
+
+
+def hold(store: Store, config: AflowConfig) -> None:
+    """Keep the config of a run, or check it against the one that is kept.
+
+    Raises ConfigError that names each key that differs and may not.
+    """
+    plain = as_plain(config)
+    store.set_meta("config", json.dumps(plain, sort_keys=True))
+    kept = stored_config(store)
+    assert kept is not None
+    before, now = flat(as_plain(kept)), flat(plain)
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if fixed := [key for key in changed if not may_change(key)]:
+        said = "; ".join(f"{key}={_show(now.get(key))}, the run has {_show(before.get(key))}" for key in fixed)
+        raise ConfigError(
+            f"{store.path.parent} holds a run with another config ({said}): set the run's own value to go on with "
+            "it, or name another run_dir to begin a new one"
+        )
+    if changed:
+        store.event("config", plain)
+
+
+def may_change(key: str) -> bool:
+    """Whether a dotted key only says how far, how fast or where."""
+    parts = key.split(".")
+    return parts[0] in FREE or parts[-1] in FREE_LEAVES
+
+
+def flat(node: Mapping[str, JSON], prefix: str = "") -> dict[str, JSON]:
+    """Dotted keys -> values; a list is one value, and so is an empty node."""
+    return dict(_leaves(node, prefix))
+
+
+def _leaves(node: Mapping[str, JSON], prefix: str) -> Iterator[tuple[str, JSON]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _show(value: JSON) -> str:
+    return "null" if value is None else str(value)
