@@ -23,6 +23,7 @@ from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.search.proposal import Believer, LLMProposer, Proposer, RandomProposer
 from aflow_env.search.rounds import Implement, Search
+from aflow_env.search.served import ServedPolicy, serve_policy
 from aflow_env.search.store import Store
 from aflow_env.tasks import load_task
 from aflow_env.tasks.base import Problem, Task, content_digest
@@ -49,6 +50,7 @@ class Assembly:
     evaluator: Evaluator
     implementer: LLMClient | None
     budget: Budget
+    _served: ServedPolicy | None = None
     _pools: dict[Split, list[Problem]] = field(default_factory=dict)
 
     @classmethod
@@ -95,6 +97,8 @@ class Assembly:
     async def aclose(self) -> None:
         """Close everything that was opened."""
         await self.executor.aclose()
+        if self._served:
+            await self._served.aclose()
         if self.implementer:
             await self.implementer.aclose()
         await self.sandbox.__aexit__(None, None, None)
@@ -120,6 +124,12 @@ class Assembly:
     def start(self, where: str | None = None) -> Workflow:
         """The workflow that a search starts from: the config's, or the one that a search problem names."""
         return start_workflow(where or self.config.problems.start, self.task.spec)
+
+    def served(self) -> ServedPolicy | None:
+        """The policy behind `policy.base_url`, asked through the run's budget and log; None where none is named."""
+        if self.config.policy.base_url and self._served is None:
+            self._served = serve_policy(self.config, self.budget, self.store)
+        return self._served
 
     def proposer(self) -> Proposer:
         """The proposer of the config where that is not the trained policy."""

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy checkpoint behind an OpenAI-compatible server, as proposer and believer of a search without a trainer.
+
+Both questions are chat completions, so the server's chat template applies as it did in training. Q_theta is read off
+the log-probabilities of the first token of the answer to the value question (`logprobs`, `top_logprobs=20`,
+`max_tokens=1`): tokens are matched with digits by their text, white space aside. A policy that puts none of its 20
+likeliest tokens on a digit has no belief, and that is an error at the first question, never a Q of one's own making.
+
+The calls go through the layers of every other model: budget, limits, retries, and the run's log, so that a resumed
+search finds its earlier beliefs and proposals again.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.errors import ConfigError
+from aflow_env.llm.budget import Budget, BudgetClient
+from aflow_env.llm.client import Completion, LLMClient, PromptTooLong, Request
+from aflow_env.llm.keys import load_key
+from aflow_env.llm.limits import LimitedClient, Limits
+from aflow_env.llm.openai import OpenAIClient
+from aflow_env.llm.prices import find_price
+from aflow_env.llm.provider import Lenient
+from aflow_env.llm.provider import Reply as Raw
+from aflow_env.llm.record import CompletionLog, RecordingClient
+from aflow_env.llm.retry import RetryingClient
+from aflow_env.search.proposal import Belief, Messages, Reply, State, action_messages, value_messages
+from aflow_env.search.value import digit_expectation
+
+TOP_LOGPROBS = 20
+ROLE = "policy"
+
+
+class _Token(Lenient):
+    token: str
+    logprob: float
+
+
+class _Position(Lenient):
+    top_logprobs: list[_Token]
+
+
+class _LogProbs(Lenient):
+    content: list[_Position] | None = None
+
+
+class _Choice(Lenient):
+    logprobs: _LogProbs | None = None
+
+
+class _Body(Lenient):
+    choices: Annotated[list[_Choice], Field(min_length=1)]
+
+
+class FirstTokenClient(OpenAIClient):
+    """An LLMClient whose completion is the first token's alternatives, as JSON: [[token, log-probability], ...].
+
+    An empty list: the server returned no log-probabilities.
+    """
+
+    def _parameters(self, request: Request) -> dict[str, Any]:
+        return {**super()._parameters(request), "logprobs": True, "top_logprobs": TOP_LOGPROBS}
+
+    def _read(self, body: bytes) -> Raw:
+        reply = super()._read(body)
+        logprobs = _Body.model_validate_json(body).choices[0].logprobs
+        first = logprobs.content[0].top_logprobs if logprobs and logprobs.content else []
+        text = json.dumps([[token.token, token.logprob] for token in first])
+        return Raw(text, reply.model, reply.stop, reply.fresh, max(1, reply.output), reply.read, reply.written)
+
+
+@dataclass(frozen=True)
+class ServedPolicy:
+    """Proposer and Believer of the model at `policy.base_url`; states are cut until the model's context holds them."""
+
+    config: AflowConfig
+    writer: LLMClient
+    first_token: LLMClient
+    _beliefs: dict[str, Belief] = field(default_factory=dict)
+
+    async def propose(self, state: State, seed: int) -> Reply:
+        """One sampled action; `seed` numbers the draw, so that a resumed run finds it again."""
+        policy = self.config.policy
+
+        def request(config: AflowConfig) -> Request:
+            return self._request(action_messages(state, config), policy.temperature, policy.max_tokens, seed)
+
+        return Reply((await self._fitting(self.writer, request)).text)
+
+    async def believe(self, states: Sequence[State]) -> list[Belief]:
+        """Q_theta of each state, in [0, 1]; equal states are asked about once. Raises ConfigError without digits."""
+        keys = [str(value_messages(state, self.config)) for state in states]
+        new = {key: state for key, state in zip(keys, states, strict=True) if key not in self._beliefs}
+        self._beliefs.update(zip(new, await asyncio.gather(*map(self._believe, new.values())), strict=True))
+        return [self._beliefs[key] for key in keys]
+
+    async def aclose(self) -> None:
+        """Close both clients."""
+        await self.writer.aclose()
+        await self.first_token.aclose()
+
+    async def _believe(self, state: State) -> Belief:
+        def request(config: AflowConfig) -> Request:
+            return self._request(value_messages(state, config), 1.0, 1, 0)
+
+        top = [
+            (str(token), float(value))
+            for token, value in json.loads((await self._fitting(self.first_token, request)).text)
+        ]
+        policy = self.config.policy
+        if not top:
+            raise ConfigError(
+                f"policy.base_url={policy.base_url} returns no log-probabilities, and Q is read off those: use a "
+                f"server that returns them for chat completions (vLLM does, with --max-logprobs {TOP_LOGPROBS} or "
+                "more), or set rl_weight=0 q.kind=none"
+            )
+        log_probs = digit_log_probs(top)
+        expectation, mass = digit_expectation(log_probs)
+        if mass == 0.0:
+            likeliest = ", ".join(repr(token) for token, _ in sorted(top, key=lambda each: -each[1])[:3])
+            raise ConfigError(
+                f"policy.model={policy.model} was asked for a digit, and none is among its {len(top)} likeliest "
+                f"tokens (it begins with {likeliest}): it has no belief to steer by. Serve a checkpoint that was "
+                "trained with q.kind=digits, or set rl_weight=0 q.kind=none"
+            )
+        return Belief(expectation, mass)
+
+    async def _fitting(self, client: LLMClient, request: Callable[[AflowConfig], Request]) -> Completion:
+        """Ask, with less of the state each time that the prompt was too long. Raises ConfigError if it never fits."""
+        characters = self.config.state_characters
+        while True:
+            try:
+                return await client.complete(request(self.config.model_copy(update={"state_characters": characters})))
+            except PromptTooLong as error:
+                characters = characters * 3 // 4
+                if characters < 100:
+                    raise ConfigError(
+                        f"policy.model={self.config.policy.model}: its context is too short for the question alone "
+                        f"({error}): serve it with a longer one"
+                    ) from error
+
+    def _request(self, messages: Messages, temperature: float, max_tokens: int, sample: int) -> Request:
+        model = self.config.policy.model
+        return Request(messages=messages, model=model, temperature=temperature, max_tokens=max_tokens, sample=sample)
+
+
+def digit_log_probs(top: Sequence[tuple[str, float]]) -> tuple[float, ...]:
+    """The log-probability of each digit 0..9: the sum over the tokens that read as it, -inf where there is none."""
+    weights = [0.0] * 10
+    for token, value in top:
+        text = token.strip(" \t\n\u2581\u0120")  # also the marks that some servers leave for a leading space
+        if len(text) == 1 and text in "0123456789":
+            weights[int(text)] += math.exp(value)
+    return tuple(math.log(weight) if weight > 0.0 else -math.inf for weight in weights)
+
+
+def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None) -> ServedPolicy:
+    """The policy that `policy.*` names. Raises ConfigError when its model, key or price is missing."""
+    policy = config.policy
+    try:
+        node = LLMConfig(
+            kind="openai",
+            accept_empty=True,
+            **policy.model_dump(include={"base_url", "model", "api_key_variable", "prices", "temperature"}),
+            **policy.model_dump(include={"max_tokens", "concurrency", "timeout_seconds"}),
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]["ctx"]["error"]
+        raise ConfigError(f"policy: {problem}".replace("executor.", "policy.")) from None
+    key = load_key(node, ROLE)
+    price = find_price(node, needed=budget.ceiling.picos is not None, role=ROLE)
+    limits = Limits.of(node, ROLE)
+    scope = json.dumps([ROLE, policy.model, config.seed])
+
+    def layered(provider: LLMClient, what: str) -> LLMClient:
+        client: LLMClient = BudgetClient(provider, budget, price, seconds=2 * node.timeout_seconds + 60)
+        client = RetryingClient(
+            LimitedClient(client, limits), node.max_attempts, node.retry_seconds, node.retry_max_seconds
+        )
+        return RecordingClient(client, log, "record" if log else "live", lambda: scope + what)
+
+    return ServedPolicy(
+        config,
+        layered(OpenAIClient(node, price, key, config.seed), "action"),
+        layered(FirstTokenClient(node, price, key, config.seed), "first token"),
+    )
