@@ -119,7 +119,7 @@ class Workflow:
         {_INDENT.join(body)}
 """
     prompts = "".join(
-        f'{_prompt_name(number)} = """{_escape(step.instruction)}"""\n'
+        f"{_prompt_name(number)} = {triple_quoted(step.instruction)}\n"
         for number, step in enumerate(steps, start=1)
         if takes_instruction(step.operator)
     )
@@ -183,12 +183,13 @@ def _call(number: int, step: Step, answer: str, feedback: str) -> str:
     return f'(await self.{signature.attribute()}({arguments}))["{signature.answer or "feedback"}"]'
 
 
-def _escape(text: str) -> str:
-    """The text between triple quotes such that Python reads back exactly it: layout kept, the unprintable escaped."""
+def triple_quoted(text: str) -> str:
+    """The text as a triple-quoted literal that Python reads back exactly: layout kept, the unprintable escaped."""
     text = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     if text.endswith('"'):
         text = text[:-1] + '\\"'
-    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return f'"""{text}"""'
 
 
 def _call_method(workflow: Workflow) -> ast.AsyncFunctionDef:

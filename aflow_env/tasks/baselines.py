@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manual workflows that a search has to beat, in our own format and so evaluated like any other.
+
+IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES of those and takes the answer that most
+agree on (Wang et al. 2022). Self-refine reviews and rewrites its answer up to REFINEMENTS times (Madaan et al. 2023).
+MultiPersona lets PERSONAS answer, read each other, answer again, and has a judge conclude (after Wang et al. 2024 and
+Liang et al. 2023). They follow these papers' ideas, not their prompts: each is worded once for three kinds of task,
+mathematics, short answers and code.
+"""
+
+from dataclasses import dataclass, replace
+
+from aflow_env.workflow.program import TaskSpec, Workflow, header
+from aflow_env.workflow.signatures import SIGNATURES
+from aflow_env.workflow.steps import Step, to_workflow, triple_quoted
+
+SAMPLES = 5
+REFINEMENTS = 2
+PERSONAS = {
+    "EXPERT": "You are a careful expert in the field of the problem.",
+    "SCEPTIC": "You are a sceptic who looks for traps and checks each claim.",
+    "TEACHER": "You are a teacher who explains each step from the ground up.",
+}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How one kind of task is asked: `call` is an operator call with {text} and {prompt}, `last` ends the program."""
+
+    direct: str
+    reason: str
+    call: str
+    last: str = ""
+    operators: tuple[str, ...] = ("Custom",)
+
+
+_CUSTOM = '(await self.custom(input={text}, instruction={prompt}))["response"]'
+_CODE = '(await self.custom_code_generate(problem={text}, entry_point=entry_point, instruction={prompt}))["response"]'
+_BOXED = "put the final answer in \\boxed{} at the end"
+_MATHEMATICS = _Kind(f"Solve the problem: {_BOXED}.", f"Think step by step, then {_BOXED}.", _CUSTOM)
+_SHORT = _Kind(
+    "Answer the question with the answer only.",
+    "Think step by step, then give the answer in as few words as possible.",
+    _CUSTOM,
+    'answer = (await self.format(problem=problem, solution=answer))["solution"]',
+    ("Custom", "Format"),
+)
+_PROGRAM = _Kind(
+    "Write the function, without explanation.",
+    "Think step by step about the requirements and edge cases, then write the function.",
+    _CODE,
+    operators=("CustomCodeGenerate",),
+)
+
+
+def baselines(task: TaskSpec) -> dict[str, Workflow]:
+    """Name -> workflow, from the plainest on. They may use operators that the task does not offer to a search."""
+    kind = _PROGRAM if task.entry_point else _MATHEMATICS if "Programmer" in task.operators else _SHORT
+    anything = replace(task, operators=tuple(SIGNATURES))
+    ask = kind.operators[0]
+    shorten = (Step("Format"),) if kind is _SHORT else ()
+    reasoned = Step(ask, kind.reason)
+    return {
+        "IO": to_workflow((Step(ask, kind.direct),), anything),
+        "CoT": to_workflow((reasoned, *shorten), anything),
+        f"CoT-SC x{SAMPLES}": to_workflow((reasoned, Step("ScEnsemble", samples=SAMPLES), *shorten), anything),
+        "Self-refine": _self_refine(task, kind),
+        "MultiPersona": _multi_persona(task, kind),
+    }
+
+
+def _self_refine(task: TaskSpec, kind: _Kind) -> Workflow:
+    if kind is _PROGRAM:
+        text = 'problem + "\\n\\nEarlier solution:\\n" + answer + "\\n\\nReview:\\n" + review["feedback"]'
+        rewrite = kind.call.format(text=text, prompt="prompt_custom.REWRITE")
+        operators: tuple[str, ...] = (*kind.operators, "Review")
+    else:
+        rewrite = '(await self.revise(problem=problem, solution=answer, feedback=review["feedback"]))["solution"]'
+        operators = (*kind.operators, "Review", "Revise")
+    body = f"""\
+answer = {kind.call.format(text="problem", prompt="prompt_custom.REASON")}
+for _ in range({REFINEMENTS}):
+    review = await self.review(problem=problem, solution=answer)
+    if review["review_result"]:
+        break
+    answer = {rewrite}
+{kind.last}"""
+    rules = {"REWRITE": "Rewrite the earlier solution according to the review."} if kind is _PROGRAM else {}
+    return _program(task, operators, body, {"REASON": kind.reason, **rules})
+
+
+def _multi_persona(task: TaskSpec, kind: _Kind) -> Workflow:
+    personas = ", ".join(f"prompt_custom.{name}" for name in PERSONAS)
+    gather = 'problem + "\\n\\nProposed solutions:\\n" + "\\n\\n".join(answers)'
+    body = f"""\
+personas = [{personas}]
+answers = [{kind.call.format(text="problem", prompt="persona")} for persona in personas]
+board = {gather}
+answers = [{kind.call.format(text="board", prompt="persona")} for persona in personas]
+board = {gather}
+answer = {kind.call.format(text="board", prompt="prompt_custom.JUDGE")}
+{kind.last}"""
+    judge = f"Several people proposed solutions. Weigh them and conclude. {kind.reason}"
+    prompts = {name: f"{persona} {kind.reason}" for name, persona in PERSONAS.items()}
+    return _program(task, kind.operators, body, {**prompts, "JUDGE": judge})
+
+
+def _program(task: TaskSpec, operators: tuple[str, ...], body: str, prompts: dict[str, str]) -> Workflow:
+    """AFlow's source around the statements of `__call__`."""
+    created = [f"self.{SIGNATURES[name].attribute()} = operator.{name}(self.llm)" for name in operators]
+    signature = "problem: str, entry_point: str" if task.entry_point else "problem: str"
+    indent = "\n        "
+    graph = f"""{header(task)}
+
+class Workflow:
+    def __init__(self, name: str, llm_config, dataset: DatasetType) -> None:
+        self.name = name
+        self.dataset = dataset
+        self.llm = create_llm_instance(llm_config)
+        {indent.join(created)}
+
+    async def __call__(self, {signature}):
+        {indent.join(body.strip().splitlines())}
+        return answer, self.llm.get_usage_summary()["total_cost"]
+"""
+    return Workflow(graph, "".join(f"{name} = {triple_quoted(text)}\n" for name, text in prompts.items()))
