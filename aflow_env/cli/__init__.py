@@ -1,23 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env VERB [key=value ...]`: one verb a file. Overrides are Hydra's; the keys are those of the `aflow:` node.
 
-A ConfigError is one paragraph on stderr and status 2; with `--json` stdout carries one object and nothing else.
+Exit status: 0 the work is done, 1 `doctor` found something missing, 2 the user's input is wrong (one paragraph on
+stderr says what and how to mend it), 3 the world or the budget was in the way, 130 Ctrl-C. With `--json` stdout carries
+one object and nothing else.
 """
 
 import sys
 
 import typer
 
-from aflow_env.cli import data, doctor, model, search, show
-from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.cli import (
+    baselines,
+    best,
+    data,
+    doctor,
+    evaluate,
+    export,
+    held_out,
+    importing,
+    model,
+    resume,
+    search,
+    show,
+)
+from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 
 app = typer.Typer(
-    name="aflow-env", help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    name="aflow-env",
+    help="Search for better agentic workflows. Overrides are key=value, the keys those of conf/aflow/default.yaml.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 app.command("doctor")(doctor.doctor)
 app.command("search")(search.search)
-app.command("evaluate")(search.evaluate)
+app.command("resume")(resume.resume)
 app.command("show")(show.show)
+app.command("best")(best.best)
+app.command("evaluate")(evaluate.evaluate)
+app.command("test")(held_out.held_out)
+app.command("baselines")(baselines.baselines)
 app.command("data")(data.data)
 app.add_typer(model.app, name="model")
 
@@ -27,11 +50,17 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        sys.exit(_say(str(error), 2))
+        sys.exit(_say(error, 2))
+    except BudgetExhausted as error:
+        sys.exit(_say(error, 3))
     except InfrastructureError as error:
-        sys.exit(_say(f"{error}. Nothing that was paid for is lost: run the same command again to go on", 3))
+        sys.exit(_say(error, 3, " Nothing that was paid for is lost: run the same command again to go on."))
+    except BrokenPipeError:  # `aflow-env show RUN | head`
+        sys.stderr.close()
+        sys.exit(141)
 
 
-def _say(text: str, status: int) -> int:
-    print(f"aflow-env: {text}", file=sys.stderr)
+def _say(error: Exception, status: int, hint: str = "") -> int:
+    text = " ".join(str(error).split())
+    print(f"aflow-env: {text}{'' if text.endswith(('.', '?', '!')) else '.'}{hint}", file=sys.stderr)
     return status

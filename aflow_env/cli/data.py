@@ -18,6 +18,6 @@ def data(
 
     config = load(overrides or ())
     for split in ("train", "validate"):
-        found = rows(config, split)  # type: ignore[arg-type]
+        found = rows(config, split)
         write_parquet(found, out / f"{split}.parquet")
         typer.echo(f"{out / split}.parquet: {len(found)} search problems of {config.task.name}")

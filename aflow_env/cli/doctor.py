@@ -1,37 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env doctor`: what works on this machine, one line each; status 1 when something needed is missing.
 
-A registration is proven, not assumed: verl is imported, then the module that owns each registry, and the plugin says which
-of its hooks ran. Keys are reported as present or not, never by value.
+A registration is proven, not assumed: verl is imported, then the module that owns each registry, and the plugin says
+which of its hooks ran. Keys are reported as present or not, never by value.
 """
 
+import asyncio
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from aflow_env.cli.options import AsJson
+from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory
-from aflow_env.errors import ConfigError
+from aflow_env.errors import ConfigError, InfrastructureError
 
-NEEDED = (
-    "verl",
-    "torch",
-    "transformers",
-    "ray",
-    "vllm",
-    "TransferQueue",
-    "hydra-core",
-    "omegaconf",
-    "pydantic",
-    "wandb",
-)
+CORE = ("hydra-core", "omegaconf", "pydantic", "numpy", "openai", "anthropic")
+TRAINING = ("verl", "torch", "transformers", "ray", "vllm", "TransferQueue", "wandb")
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "WANDB_API_KEY", "HF_TOKEN")
 FREE_GIB = 5.0
 
@@ -45,32 +42,52 @@ class Finding:
     said: str
 
 
-def doctor() -> None:
+def doctor(
+    search: Annotated[bool, typer.Option("--search", help="Check only what a search needs.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check versions, registrations, sandbox, GPU, disk and keys; exit 1 if something needed is missing."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    findings = [finding for check in CHECKS for finding in check()]
-    marks = {True: "[green]ok[/]", False: "[red]MISSING[/]", None: "-"}
-    for finding in findings:
-        table.add_row(marks[finding.ok], finding.what, finding.said)
-    Console(width=None if os.isatty(1) else 120).print(table)
-    if any(finding.ok is False for finding in findings):
+    checks = (core, configuration, sandbox, keys) if search else (core, versions, registrations, *MACHINE)
+    findings = [finding for check in checks for finding in check()]
+    missing = any(finding.ok is False for finding in findings)
+    if as_json:
+        print_json({"ok": not missing, "findings": [asdict(finding) for finding in findings]})
+    else:
+        table = Table(show_header=False, box=None, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        marks = {True: "[green]ok[/]", False: "[red]MISSING[/]", None: "-"}
+        for finding in findings:
+            table.add_row(marks[finding.ok], finding.what, escape(finding.said))
+        Console().print(table)
+    if missing:
         raise typer.Exit(1)
 
 
+def core() -> Iterator[Finding]:
+    """What everything needs."""
+    yield from _installed(CORE, "reinstall aflow-env")
+
+
 def versions() -> Iterator[Finding]:
-    """Installed distributions."""
-    for name in NEEDED:
+    """What training needs."""
+    yield from _installed(TRAINING, "make setup, or pip install aflow-env[cpu] / [gpu] (a search needs it not)")
+
+
+def _installed(names: Iterable[str], fix: str) -> Iterator[Finding]:
+    for name in names:
         try:
             yield Finding(name, True, version(name))
         except PackageNotFoundError:
-            yield Finding(name, False, "not installed: make setup, or pip install aflow-env[cpu] / [gpu]")
+            yield Finding(name, False, f"not installed: {fix}")
 
 
 def registrations() -> Iterator[Finding]:
     """What verl got from us, in this process."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.simplefilter("ignore")  # of backends of verl that nobody here uses
     try:
         import_module("verl")
         plugin = import_module("aflow_env.plugin")
@@ -100,13 +117,24 @@ def configuration() -> Iterator[Finding]:
 
 
 def sandbox() -> Iterator[Finding]:
-    """The layers that stand between generated code and this machine."""
-    from aflow_env.sandbox.pool import available_layers
+    """The layers that stand between generated code and this machine, read off a child that was confined by them."""
+    from aflow_env.sandbox.confine import LAYERS
+    from aflow_env.sandbox.pool import Sandbox
 
-    layers, missing = available_layers()
-    yield Finding("sandbox", True, ", ".join(layers))
-    for layer in missing:
-        yield Finding(f"sandbox: {layer}", None, "not offered by this kernel: weaker; sandbox.mode=strict would refuse")
+    async def layers() -> tuple[str, ...]:
+        async with Sandbox(mode="auto", workers=1) as opened:
+            return opened.layers
+
+    logging.getLogger("aflow_env.sandbox").setLevel(logging.ERROR)  # what it would warn of is a line here
+    try:
+        found = asyncio.run(layers())
+    except (InfrastructureError, OSError) as error:
+        yield Finding("sandbox", False, f"no child can be started: {error}")
+        return
+    yield Finding("sandbox", True, ", ".join(found))
+    for layer in LAYERS:
+        if not any(name.startswith(layer) for name in found):
+            yield Finding(f"sandbox: {layer}", None, "not offered by this kernel: weaker; sandbox.mode=strict refuses")
 
 
 def machine() -> Iterator[Finding]:
@@ -123,11 +151,4 @@ def keys() -> Iterator[Finding]:
         yield Finding(name, None, "present" if os.environ.get(name) else "not set")
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    versions,
-    registrations,
-    configuration,
-    sandbox,
-    machine,
-    keys,
-)
+MACHINE: tuple[Callable[[], Iterator[Finding]], ...] = (configuration, sandbox, machine, keys)

@@ -1,51 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env show RUN`: a run explained from its store alone."""
+"""`aflow-env show RUN`: a run explained from its store."""
 
-import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from aflow_env.errors import ConfigError
-from aflow_env.search.findings import all_nodes, spent_usd
+from aflow_env.cli.options import AsJson, Run, open_run
+from aflow_env.cli.output import print_json, score_text
+from aflow_env.search.findings import last_report, overview, rejections, stopped
+from aflow_env.search.settings import stored_config
 from aflow_env.search.store import Store
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="Run folder, or its run.sqlite.")],
+    run: Run,
     as_json: AsJson = False,
-    top: Annotated[int, typer.Option(help="How many workflows to list.")] = 20,
+    top: Annotated[int, typer.Option(help="How many workflows to list, the best first.")] = 20,
 ) -> None:
-    """The nodes of a run, best first, and what they cost."""
-    path = run if run.is_file() else run / "run.sqlite"
-    if not path.is_file():
-        raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
-    store = Store(path)
-    try:
-        nodes = all_nodes(store)
-        cost = spent_usd(store)
-    finally:
-        store.close()
-    if as_json:
-        best = max(nodes, key=lambda node: node["score"], default=None)
-        print(json.dumps({"best": best, "nodes": nodes, "cost_usd": cost}))
-        return
-    Console().print(_table(sorted(nodes, key=lambda node: -node["score"])[:top], len(nodes), cost))
+    """The nodes of a run, best first, why it stopped and what it cost."""
+    with open_run(run) as store:
+        found = overview(store)
+        if as_json:
+            print_json(found)
+            return
+        console = Console()
+        for line in _facts(store, found):
+            console.print(line, highlight=False, markup=False)
+        console.print(_table(sorted(found["nodes"], key=lambda node: -node["score"])[:top]))
 
 
-def _table(nodes: list[dict[str, Any]], total: int, cost: float) -> Table:
-    table = Table(title=f"{total} nodes, {cost:.4f} USD", expand=False)
-    for name in ("session", "round", "parent", "score", "n", "modification"):
-        table.add_column(name, overflow="fold")
+def _facts(store: Store, found: dict[str, Any]) -> list[str]:
+    """What stands above the table."""
+    config, ends, said = stored_config(store), stopped(store), last_report(store)
+    lines = []
+    if config:
+        guide = f", policy {config.policy.model}" if config.policy.base_url else ""
+        executor = "SIMULATED executor" if config.executor.kind == "simulated" else f"executor {config.executor.model}"
+        lines.append(f"{config.task.name}, {executor}, rl_weight={config.rl_weight}{guide}, seed={config.seed}")
+    sessions = len(store.sessions())
+    lines.append(
+        f"{len(found['nodes'])} nodes and {rejections(store)} rejected proposals in {sessions} "
+        f"session{'' if sessions == 1 else 's'}, {found['cost_usd']:.4f} USD"
+    )
+    lines.extend(f"{session} stopped by: {why}" for session, why in list(ends.items())[:3])
+    if best := found["best"]:
+        lines.append(f"best: round {best['round']}, {score_text(best['score'], best['ci95'])}, {best['digest']}")
+    if said and said["test"]:
+        lines.append(f"test: {score_text(said['test']['score'], said['test']['ci95'])}, n={said['test']['n']}")
+    return lines
+
+
+def _table(nodes: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    several = len({node["session"] for node in nodes}) > 1
+    for name in ("session",) * several + ("round", "from", "score", "n"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("modification", overflow="fold")
     for node in nodes:
         low, high = node["ci95"]
         table.add_row(
-            node["session"],
+            *(node["session"],) * several,
             str(node["round"]),
             str(node["parent"] or "-"),
             f"{node['score']:.3f} [{low:.2f}, {high:.2f}]",

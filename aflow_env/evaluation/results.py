@@ -127,6 +127,18 @@ def interval95(scores: Sequence[float]) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def problem_interval95(results: Sequence[ProblemResult]) -> tuple[float, float]:
+    """95 % interval of the mean score on problems at large: a problem is one draw, its repeats are averaged first.
+
+    With one result a problem it is `interval95` of the results that count. Raises ValueError when none does.
+    """
+    by_problem: dict[str, list[float]] = {}
+    for result in results:
+        if result.outcome in COUNTED:
+            by_problem.setdefault(result.problem_digest or result.problem_id, []).append(result.score)
+    return interval95([math.fsum(scores) / len(scores) for scores in by_problem.values()])
+
+
 def lost(results: Sequence[ProblemResult]) -> str:
     """The commonest reason for which results do not count, with how often; for messages."""
     reasons = Counter(result.error or str(result.outcome) for result in results if result.outcome not in COUNTED)

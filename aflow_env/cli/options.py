@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several verbs take: overrides of the config, a run, `--json`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aflow_env.cli.compose import change
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError
+from aflow_env.search.settings import stored_config
+from aflow_env.search.store import Store
+
+Overrides = Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node, Hydra's grammar")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
+Run = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a search), or its run.sqlite.")]
+
+
+def is_run(path: Path) -> bool:
+    """Whether the path names a run."""
+    return (path / "run.sqlite").is_file() or (path.suffix == ".sqlite" and path.is_file())
+
+
+@contextmanager
+def open_run(run: Path) -> Iterator[Store]:
+    """The store of an existing run. Raises ConfigError where there is none."""
+    if not is_run(run):
+        raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
+    store = Store(run if run.is_file() else run / "run.sqlite")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
+    """The config that a run was made with, in the folder where it is now, with the user's overrides.
+
+    Raises ConfigError for a run that keeps none.
+    """
+    with open_run(run) as store:
+        config, folder = stored_config(store), store.path.parent
+    if config is None:
+        raise ConfigError(
+            f"{run} keeps no config (it was made by `evaluate`, or by a training run): name a run of `aflow-env "
+            "search` or `import`, or a workflow folder and the config's keys"
+        )
+    return change(config, [f"run_dir={folder}", *(overrides or ())])
