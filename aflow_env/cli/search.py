@@ -54,13 +54,14 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
     try:
         hold(assembly.store, config)
         policy = assembly.served()
+        believer = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
         problem = SearchProblem(
             key=SessionKey(config.task.name, config.seed),
             seed=session_seed(config.seed),
             start=assembly.start(),
         )
         with SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress:
-            session = await assembly.search(policy, policy, "validate").play(problem, progress)
+            session = await assembly.search(policy, believer, "validate").play(problem, progress)
         closing = await report(assembly)
         said = last_report(assembly.store) or {}
         found = {**overview(assembly.store), "stopped": session.stopped, "test": said.get("test")}
