@@ -17,7 +17,8 @@ class Limits:
     wall_seconds: per problem; the clock stands still while the parent is at work on one of the problem's calls.
     cpu_seconds: processor time of one step of a problem (between two awaits), and of a code or test run as a whole.
     memory_mb: address space beyond the interpreter's own. disk_mb: size of its private directory. threads: how many.
-    output_bytes: size of one message from the child (an operator call, an answer). calls: operator calls per problem.
+    output_bytes: size of one message from the child (an operator call, an answer); ten times that for all operator
+    calls of a problem. calls: operator calls per problem.
     """
 
     wall_seconds: float = 60.0

@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.sandbox.limits import Limits, Outcome, Run
@@ -24,6 +25,9 @@ Handler = Callable[[int, str, dict[str, JSON]], Awaitable[dict[str, JSON]]]
 
 Launch = Callable[[Callable[[bytes | None], None]], Awaitable[Child]]
 """Starts a child whose lines go to the given function."""
+
+MESSAGES = 10
+"""All operator calls of one problem together may be this many times as large as one message."""
 
 GRACE_SECONDS = 1.0
 """How long a child may take to give up a problem that is out of time, before it is killed."""
@@ -51,10 +55,11 @@ class Problem:
     began: float = 0.0
     alone: bool = False
     asked: int = 0
+    asked_bytes: int = 0
     pending: int = 0
     expired: bool = False
-    replies: dict[str, list[asyncio.Task[dict[str, JSON]]]] = field(default_factory=dict)
-    seen: Counter[str] = field(default_factory=Counter)
+    replies: dict[bytes, list[asyncio.Task[dict[str, JSON]]]] = field(default_factory=dict)
+    seen: Counter[bytes] = field(default_factory=Counter)
     timer: asyncio.TimerHandle | None = None
     since: float = 0.0
 
@@ -70,6 +75,7 @@ class Session:
         self._child: Child
         self._ready = False
         self._number = 0
+        self._stray = 0
         self._blame: tuple[Problem | None, Outcome, str] | None = None
         self._bug: BaseException | None = None
         self._over = False
@@ -103,13 +109,13 @@ class Session:
         try:
             if line is None:
                 raise FrameError(f"a message of more than {self._work.limits.output_bytes} bytes")
-            self._frame(unpack(line))
+            self._frame(unpack(line), len(line))
         except FrameError as error:
             self._abort(None, "violation", f"broker: {error}")
         except Exception as error:
             self._give_in(error)
 
-    def _frame(self, frame: dict[str, JSON]) -> None:
+    def _frame(self, frame: dict[str, JSON], size: int) -> None:
         match frame:
             case {"ready": bool(ready)} if not self._ready:
                 self._ready = True
@@ -125,7 +131,11 @@ class Session:
                     raise FrameError(f"call id {number} where {self._number} was due")
                 problem = self._running.get(index)
                 if problem is not None and not problem.expired and problem.result is None:
-                    self._asked(problem, number, operator[:64], arguments)
+                    self._asked(problem, number, operator[:64], arguments, size)
+                else:
+                    self._stray += 1  # a task that outlived its problem may have one under way
+                    if self._stray > self._work.limits.calls:
+                        raise FrameError("calls for problems that are not running")
             case {"end": int(index), "outcome": str(outcome)}:
                 problem = self._running.pop(index, None)
                 if not self._ready or problem is None:
@@ -134,12 +144,15 @@ class Session:
             case _:
                 raise FrameError("a message of unknown form")
 
-    def _asked(self, problem: Problem, number: int, operator: str, arguments: dict[str, JSON]) -> None:
+    def _asked(self, problem: Problem, number: int, operator: str, arguments: dict[str, JSON], size: int) -> None:
+        limits = self._work.limits
         problem.asked += 1
-        if problem.asked > self._work.limits.calls:
-            self._abort(problem, "violation", f"broker: more than {self._work.limits.calls} operator calls")
+        problem.asked_bytes += size
+        if problem.asked > limits.calls or problem.asked_bytes > MESSAGES * limits.output_bytes:
+            most = f"{limits.calls} operator calls or {MESSAGES * limits.output_bytes} bytes of them"
+            self._abort(problem, "violation", f"broker: more than {most}")
             return
-        key = json.dumps([operator, arguments], sort_keys=True)
+        key = sha256(json.dumps([operator, arguments], sort_keys=True).encode()).digest()
         replies = problem.replies.setdefault(key, [])
         if problem.seen[key] == len(replies):
             replies.append(asyncio.ensure_future(self._work.handle(problem.index, operator, arguments)))
@@ -207,7 +220,7 @@ class Session:
     def _start(self, problem: Problem) -> None:
         problem.began = time.monotonic()
         problem.left = self._work.limits.wall_seconds
-        problem.asked = problem.pending = 0
+        problem.asked = problem.asked_bytes = problem.pending = 0
         problem.expired = False
         problem.seen.clear()
         self._running[problem.index] = problem

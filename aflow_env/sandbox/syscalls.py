@@ -66,7 +66,6 @@ ALLOWED: dict[str, Numbers] = {
     "mprotect": (10, 226),
     "madvise": (28, 233),
     "msync": (26, 227),
-    "mincore": (27, 232),
     # the process itself
     "exit": (60, 93),
     "exit_group": (231, 94),

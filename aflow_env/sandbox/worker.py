@@ -133,7 +133,7 @@ class Worker:
             )
         worker = cls(process, ours)
         loop = asyncio.get_running_loop()
-        worker._control, lines = await loop.create_connection(lambda: Lines(worker._take, 1 << 16), sock=ours)
+        worker._control, lines = await loop.create_unix_connection(lambda: Lines(worker._take, 1 << 16), sock=ours)
         lines.lost.add_done_callback(worker._gone)
         try:
             await asyncio.wait_for(asyncio.shield(worker.ready), START_SECONDS)
@@ -149,7 +149,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)
-            transport, lines = await loop.create_connection(lambda: Lines(on_line, cap), sock=ours)
+            transport, lines = await loop.create_unix_connection(lambda: Lines(on_line, cap), sock=ours)
             try:
                 socket.send_fds(self._socket, [pack({"start": job})], [theirs.fileno()])
             except OSError as error:

@@ -67,6 +67,8 @@ ATTACKS = {
     "ready-again": "raw('{\"ready\": false}\\n')",
     "line-without-end": "raw('x' * 5_000_000)",
     "huge-message": "raw(call(1, arguments={'input': 'x' * 500_000}))",
+    "calls-for-nobody": "for i in range(1, 200): raw(call(i, call=41))",
+    "many-large-calls": "for i in range(20): await self.custom('x' * 90_000, str(i))",
     "huge-operator-call": "await self.custom('x' * 500_000, '')",
     "huge-answer": "return 'x' * 500_000, 0",
 }

@@ -211,3 +211,15 @@ def test_directories_are_made_while_others_sweep(tmp_path: Path) -> None:
         sweeper.wait()
     for _, lock in made:
         os.close(lock)
+
+
+def test_a_servers_event_loop_will_do() -> None:
+    """verl's and vLLM's processes run uvloop, which is stricter about sockets than asyncio's own loop."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def once() -> str:
+        async with Sandbox() as sandbox:
+            return str((await sandbox.run_code("def solve(): return 42", "solve", [], 20)).value)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(once()) == "42"
