@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands around a workflow that was exported as one module; `standalone.py` copies this file's source.
+
+Only the standard library, and one function of our own that is copied along. Code that a model wrote runs in a
+subprocess with an empty environment and a time limit; that is no jail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from aflow_env.workflow.signatures import as_text
+
+__all__ = ["Counter", "Random", "json", "re"]  # what the copied operators use
+
+# What an operator returns: a plain dict with AFlow's keys.
+s = SimpleNamespace(
+    Response=dict, Solution=dict, ThoughtAnswer=dict, Program=dict, TestReply=dict, Verdict=dict, as_text=as_text
+)
+AskOptions = SimpleNamespace
+CodeResult = SimpleNamespace
+
+_CALL = """
+import json, sys
+job, out = json.load(sys.stdin), sys.stdout
+sys.stdout = sys.stderr
+names = {"__name__": "solution"}
+exec(compile(job[0], "solution", "exec"), names)
+print(names[job[1]](*job[2]), file=out)
+"""
+
+
+async def run_in_subprocess(code: str, function: str, arguments: list[Any], seconds: float) -> Any:
+    """Call function(*arguments) of the code in another Python; no jail."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipe = subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-c", _CALL, cwd=folder, env={}, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        job = json.dumps([code, function, arguments]).encode()
+        try:
+            out, err = await asyncio.wait_for(process.communicate(job), seconds)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return CodeResult(outcome="timeout", value=None, error=f"no result within {seconds:g} s")
+    if process.returncode:
+        last = (err.decode("utf-8", "replace").strip() or "no message").splitlines()[-1]
+        return CodeResult(outcome="crash", value=None, error=last[:500])
+    return CodeResult(outcome="ok", value=out.decode("utf-8", "replace").removesuffix("\n"), error="")
+
+
+class LLM:
+    """Who answers prompts, and what else the operators may reach; a workflow knows it as `self.llm`."""
+
+    def __init__(self, ask: Callable[[str], Any], run_code: Any, public_tests: Any, entry_point: str | None) -> None:
+        self._ask, self.run_code = ask, run_code
+        self.public_tests, self.entry_point = tuple(public_tests), entry_point
+
+    async def ask(self, prompt: str, options: object = None) -> str:
+        if inspect.iscoroutinefunction(self._ask):
+            return str(await self._ask(prompt))
+        reply = await asyncio.to_thread(self._ask, prompt)
+        return str(await reply if inspect.isawaitable(reply) else reply)
+
+    def get_usage_summary(self) -> dict[str, float]:
+        return {"total_cost": 0.0}
+
+
+def create_llm_instance(config: LLM) -> LLM:
+    return config
+
+
+def make_operator(behaviour: Callable[..., Awaitable[Any]], *required: str, **defaults: Any) -> type:
+    """AFlow's operator class of a behaviour and its arguments."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in required]
+    parameters += [inspect.Parameter(name, kind, default=value) for name, value in defaults.items()]
+    signature = inspect.Signature(parameters)
+
+    class Operator:
+        def __init__(self, llm: LLM) -> None:
+            self.llm = llm
+
+        async def __call__(self, *arguments: Any, **named: Any) -> Any:
+            call = signature.bind(*arguments, **named)
+            call.apply_defaults()
+            return await behaviour(SimpleNamespace(**{n: _argument(n, v) for n, v in call.arguments.items()}), self.llm)
+
+    return Operator
+
+
+def _argument(name: str, value: Any) -> Any:
+    if name == "solutions":
+        return [as_text(each) for each in value]
+    return value if name == "test_loop" else as_text(value)
+
+
+async def run_workflow(
+    workflow: Callable[..., Any],
+    problem: str,
+    ask: Callable[[str], Any],
+    entry_point: str | None = None,
+    run_code: Any = run_in_subprocess,
+    public_tests: Any = (),
+) -> Any:
+    """The workflow's answer to a problem. Code tasks need the entry point, and Test the public tests if there are."""
+    llm = LLM(ask, run_code, public_tests, entry_point)
+    given = (problem,) if entry_point is None else (problem, entry_point)
+    answer, _ = await workflow("workflow", llm, "")(*given)
+    return answer
+
+
+def openai_ask(model: str, temperature: float = 0.0, **client: Any) -> Callable[[str], Awaitable[str]]:
+    """An `ask` by the openai package; `client` goes to its AsyncOpenAI (base_url, api_key, ...)."""
+    from openai import AsyncOpenAI
+
+    asked = AsyncOpenAI(**client)
+
+    async def ask(prompt: str) -> str:
+        reply = await asked.chat.completions.create(
+            model=model, temperature=temperature, messages=[{"role": "user", "content": prompt}]
+        )
+        return reply.choices[0].message.content or ""
+
+    return ask
