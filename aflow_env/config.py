@@ -257,7 +257,7 @@ def explain(error: ValidationError, where: str) -> str:
         elif item["type"] == "missing":
             sentences.append(f"{key} is missing: set it")
         elif item["type"] == "value_error":
-            sentences.append(f"{key}: {item['ctx']['error']}")
+            sentences.append(f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"]))
         else:
             sentences.append(f"{key}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
     return ". ".join(sentences) + "."

@@ -19,6 +19,7 @@ JSON = Any
 
 _NODE = "session, round, parent, digest, score, low, high, n, modification, outcomes, cost_usd, input_tokens"
 _NODE_COLUMNS = f"{_NODE}, output_tokens, calls"
+_VALIDATED = "sessions.problem NOT LIKE 'train/%'"
 _EVALUATED = "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE score IS NOT NULL"
 
 
@@ -39,6 +40,12 @@ def workflow_of(store: Store, digest: str) -> Workflow:
     return Workflow(str(rows[0][0]), str(rows[0][1]))
 
 
+def start_of(store: Store, task: str) -> Workflow | None:
+    """Where the searches on validate problems started, which an imported run alone knows; None before the first."""
+    found = store.read(f"SELECT digest {_EVALUATED} AND parent IS NULL AND {_VALIDATED} AND nodes.task = ?", (task,))
+    return workflow_of(store, str(found[0][0])) if found else None
+
+
 def best_node(store: Store) -> dict[str, JSON] | None:
     """The node of the best workflow, as in `all_nodes`; None for a run without a node."""
     closing_words = last_report(store)
@@ -46,7 +53,7 @@ def best_node(store: Store) -> dict[str, JSON] | None:
         wanted = [closing_words["digest"]]
     else:
         wanted = _leading(store, None, 1)
-    order = "sessions.problem LIKE 'train/%', score DESC, sessions.step, nodes.session, round"
+    order = f"{_VALIDATED} DESC, score DESC, sessions.step, nodes.session, round"
     sql = f"SELECT {_prefixed(_NODE_COLUMNS)} {_EVALUATED} AND digest = ? ORDER BY {order} LIMIT 1"
     return next((_node(row) for digest in wanted for row in store.read(sql, (digest,))), None)
 
@@ -97,7 +104,7 @@ def spent_usd(store: Store) -> float:
 
 def _leading(store: Store, task: str | None, count: int) -> list[str]:
     rows = store.read(
-        "SELECT digest, max(sessions.problem NOT LIKE 'train/%') AS validated, avg(score) AS mean, count(*) AS often "
+        f"SELECT digest, max({_VALIDATED}) AS validated, avg(score) AS mean, count(*) AS often "
         f"{_EVALUATED} AND (? IS NULL OR nodes.task = ?) "
         "GROUP BY digest ORDER BY validated DESC, mean DESC, often DESC, min(round), digest LIMIT ?",
         (task, task, count),

@@ -18,7 +18,7 @@ from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.ledger import Spend
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.findings import keep_report, leaders
+from aflow_env.search.findings import keep_report, leaders, start_of
 from aflow_env.workflow.aflow_folder import write_workflow
 from aflow_env.workflow.program import Workflow
 
@@ -40,12 +40,12 @@ async def report(assembly: Assembly) -> Report:
     """
     config = assembly.config
     validate = assembly.pool("validate")
-    start_workflow = assembly.start()
+    start_workflow = start_of(assembly.store, assembly.task.spec.name) or assembly.start()
     start = await assembly.evaluator.evaluate(start_workflow, validate, repeats=config.repeats)
     best_workflow, best = start_workflow, start
     test, untested = None, "final_test=false or no test problems"
     try:
-        for workflow in leaders(assembly.store, config.task.name, CANDIDATES):
+        for workflow in leaders(assembly.store, assembly.task.spec.name, CANDIDATES):
             evaluation = await assembly.evaluator.evaluate(workflow, validate, repeats=config.repeats)
             if evaluation.score > best.score:
                 best_workflow, best = workflow, evaluation

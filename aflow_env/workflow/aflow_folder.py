@@ -30,7 +30,7 @@ def write_workflow(workflow: Workflow, folder: Path) -> None:
     if number := re.fullmatch(r"round_(\w+)", folder.name):
         graph = _ROUND_IMPORT.sub(rf"\g<1>{number[1]}", graph)
     for name, text in (("__init__.py", ""), ("prompt.py", workflow.prompts), ("graph.py", graph)):
-        _write(folder / name, text)
+        write_text(folder / name, text)
 
 
 def _read(path: Path) -> str:
@@ -40,7 +40,8 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, over an earlier one."""
     with NamedTemporaryFile(
         "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
