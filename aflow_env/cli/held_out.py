@@ -10,9 +10,8 @@ import typer
 
 from aflow_env.cli.compose import load, values
 from aflow_env.cli.evaluate import scored
-from aflow_env.cli.options import AsJson, Overrides, is_run, open_run, run_config
+from aflow_env.cli.options import UNGUIDED, AsJson, Overrides, is_run, open_run, run_config
 from aflow_env.cli.output import evaluation_object, evaluation_text, print_json
-from aflow_env.cli.search import UNGUIDED
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import problem_interval95

@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
-from aflow_env.cli.compose import change
+from aflow_env.cli.compose import change, load, values
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.search.settings import stored_config
 from aflow_env.search.store import Store
+from aflow_env.tasks import TASKS
 
+UNGUIDED = ("rl_weight=0", "proposer=random")
+"""A search alone has no trained policy: unless the user names one, it is AFlow with uniform edits."""
+AFLOW_ROUNDS = 20
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node, Hydra's grammar")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
 Run = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a search), or its run.sqlite.")]
@@ -39,13 +43,13 @@ def open_run(run: Path) -> Iterator[Store]:
 def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
     """The config that a run was made with, in the folder where it is now, with the user's overrides.
 
-    Raises ConfigError for a run that keeps none.
+    A run that keeps none (an imported one, or a training run's) takes all but its task from the overrides.
     """
+    given = list(overrides or ())
     with open_run(run) as store:
-        config, folder = stored_config(store), store.path.parent
-    if config is None:
-        raise ConfigError(
-            f"{run} keeps no config (it was made by `evaluate`, or by a training run): name a run of `aflow-env "
-            "search` or `import`, or a workflow folder and the config's keys"
-        )
-    return change(config, [f"run_dir={folder}", *(overrides or ())])
+        config, folder, tasks = stored_config(store), store.path.parent, set(store.sessions().values())
+    if config is not None:
+        return change(config, [f"run_dir={folder}", *given])
+    if "task" not in values(given) and tasks & TASKS.keys():
+        given.append(f"task={min(tasks & TASKS.keys())}")
+    return load([*given, f"run_dir={folder}"], defaults=(*UNGUIDED, f"rounds={AFLOW_ROUNDS}"))

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from aflow_env.cli.compose import load, values
-from aflow_env.cli.options import AsJson, Overrides
+from aflow_env.cli.options import UNGUIDED, AsJson, Overrides
 from aflow_env.cli.output import print_json
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig
@@ -19,9 +19,6 @@ from aflow_env.search.report import report
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.settings import hold
 from aflow_env.search.store import SessionKey
-
-# A search alone has no trained policy: unless the user names one, it is AFlow with uniform edits.
-UNGUIDED = ("rl_weight=0", "proposer=random")
 
 
 def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -56,7 +53,7 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
         policy = assembly.served()
         believer = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
         problem = SearchProblem(
-            key=SessionKey(config.task.name, config.seed),
+            key=SessionKey(assembly.task.spec.name, config.seed),
             seed=session_seed(config.seed),
             start=assembly.start(),
         )

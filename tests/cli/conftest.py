@@ -53,7 +53,8 @@ def aflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three rounds that has ended; tests that change it must not use it."""
     from aflow_env.cli.compose import load
-    from aflow_env.cli.search import UNGUIDED, run
+    from aflow_env.cli.options import UNGUIDED
+    from aflow_env.cli.search import run
 
     folder = tmp_path_factory.mktemp("cli") / "run"
     run(load([f"run_dir={folder}", "rounds=3", *SMALL], UNGUIDED), as_json=True)
