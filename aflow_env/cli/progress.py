@@ -33,7 +33,7 @@ class SearchProgress:
         if self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[facts]}"))
             self._live = Progress(*columns, console=self._console, transient=True)
-            self._task = self._live.add_task("start workflow", total=self._rounds, facts="")
+            self._task = self._live.add_task("searching", total=self._rounds, facts="")
             self._live.start()
         return self
 
@@ -56,7 +56,9 @@ class SearchProgress:
             result = "rejected"
         line = f"round {played}/{self._rounds}: {ended.round} from {ended.parent}  {result}"
         if self._live and self._task is not None:
-            self._live.update(self._task, description=f"round {played}/{self._rounds}", completed=played, facts=facts)
+            self._live.update(
+                self._task, description=f"round {played}/{self._rounds}", completed=played, facts=facts, refresh=True
+            )
         else:
             line = f"{line}  {facts}"
         self._say(line)
