@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tiny policy: a small Qwen2-architecture model that the package builds itself, for machines without a GPU or a download.
+"""The tiny policy: a small Qwen2 that the package builds itself, for machines without a GPU or a download.
 
 An ordinary Hugging Face folder: two layers, its own byte-level BPE tokenizer (digits are single tokens, the vocabulary
 is exactly the tokenizer's), ChatML, and a warm start on uniformly drawn edits (`rl/warm_start.py`). It is no language
@@ -37,7 +37,8 @@ VERSION = 1
 HIDDEN, LAYERS, HEADS, KEY_VALUE_HEADS, POSITIONS = 128, 2, 4, 2, 4096
 VOCABULARY = 1000
 INITIAL_DEVIATION = 0.08
-STEPS = 800
+FAST_ROTATIONS, LOOK_BACK = 10, 8.0
+STEPS = 550
 SAMPLED = 320
 RECURS = 8
 """A phrase that occurs this often in the texts of 500 states becomes a token."""
@@ -120,8 +121,8 @@ def embedded_config() -> AflowConfig:
 def build_tokenizer(config: AflowConfig, task: TaskSpec) -> PreTrainedTokenizerBase:
     """Byte-level BPE cut as Qwen2's, on what a search's prompts and edits say; any text round-trips.
 
-    Whole phrases that recur are tokens of their own, so that a state is some fifty tokens. They are added tokens, not merges:
-    transformers loads every qwen2 folder with Qwen2Tokenizer, whose cut keeps merges inside words.
+    Whole phrases that recur are tokens of their own, so that a state is some fifty tokens. They are added tokens, not
+    merges: transformers loads every qwen2 folder with Qwen2Tokenizer, whose cut keeps merges inside words.
     """
     random = Random(0)
     states = [draw_state(random, task, config) for _ in range(500)]
@@ -178,10 +179,32 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausal
         pad_token_id=tokenizer.pad_token_id,
     )
     model = Qwen2ForCausalLM(config)
+    look_back(model)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True
     )
     return model
+
+
+@torch.no_grad()
+def look_back(model: Qwen2ForCausalLM) -> None:
+    """Let the first two heads of the first layer begin by looking one and two tokens back.
+
+    Finding "the step after the one that says ..." takes such heads, and a model this small spends most of its warm
+    start on growing them. A bias on keys and the same bias, turned by the rotary angle of d tokens, on queries makes
+    one.
+    """
+    attention = model.model.layers[0].self_attn
+    size = HIDDEN // HEADS
+    half = size // 2
+    angle = 1.0 / 10_000 ** (torch.arange(0, size, 2) / size)
+    strength = (torch.arange(half) < FAST_ROTATIONS).float() * LOOK_BACK
+    attention.k_proj.bias[:size] = torch.cat([strength, 0 * strength])  # the key that the first two heads share
+    attention.k_proj.weight[:size] *= 0.1
+    for head, distance in enumerate((1, 2)):
+        turned = torch.cat([strength * torch.cos(distance * angle), -strength * torch.sin(distance * angle)])
+        attention.q_proj.bias[head * size : (head + 1) * size] = turned
+        attention.q_proj.weight[head * size : (head + 1) * size] *= 0.1
 
 
 def _recipe(seed: int) -> str:

@@ -32,8 +32,9 @@ STATES = 16
 EDITS = 8
 READING_WEIGHT = 0.5
 VALUE_SHARE = 0.1
-LEARNING_RATE = 2e-3
-MUON_RATE = 0.03
+EMBEDDING_RATE = 4e-3
+VECTOR_RATE = 2e-2
+MUON_RATE = 0.012
 RISE = 20
 
 
@@ -132,9 +133,11 @@ def train(model: Qwen2ForCausalLM, teacher: Teacher, steps: int, seed: int) -> l
     random = Random(seed)
     prefix = teacher.prefix()
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    embeddings = [p for name, p in model.named_parameters() if "embed" in name]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
     optimisers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(others, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01),
+        torch.optim.AdamW(embeddings, lr=EMBEDDING_RATE, betas=(0.9, 0.98), weight_decay=0.01),
+        torch.optim.AdamW(vectors, lr=VECTOR_RATE, betas=(0.9, 0.98), weight_decay=0.01),
         torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.0, momentum=0.9, adjust_lr_fn="original"),
     ]
     rate = lambda step: min((step + 1) / RISE, 0.01 + 0.5 * (1 + math.cos(math.pi * step / steps)))  # noqa: E731
