@@ -64,12 +64,13 @@ def cached_policy(seed: int = 0) -> Path:
     return folder
 
 
-def build_tiny(out: Path, seed: int = 0, steps: int = STEPS) -> None:
+def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int | None = None) -> None:
     """Build, warm-start and save the policy at `out` (atomically;
 
     whatever is there is replaced). Prints what it does.
     """
     began = time.monotonic()
+    steps, sampled = steps or STEPS, sampled or SAMPLED
     config = embedded_config()
     task = load_task(config.task).spec
     print(f"building the tiny policy at {out}: {steps} steps on uniformly drawn edits", flush=True)
@@ -79,16 +80,16 @@ def build_tiny(out: Path, seed: int = 0, steps: int = STEPS) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # matrices this small are slower on two, and much slower where other work goes on
     losses = train(model, teacher, steps, seed)
-    valid = valid_share(model, teacher, SAMPLED, seed + 1)
+    valid = valid_share(model, teacher, sampled, seed + 1)
     torch.set_num_threads(threads)
     seconds = time.monotonic() - began
-    print(f"tiny policy: {valid:.1%} of {SAMPLED} sampled edits are valid, {seconds:.0f} s", flush=True)
+    print(f"tiny policy: {valid:.1%} of {sampled} sampled edits are valid, {seconds:.0f} s", flush=True)
     facts: dict[str, float | str] = {
         "seed": seed,
         "steps": steps,
         "seconds": round(seconds, 1),
         "valid_share": valid,
-        "sampled": SAMPLED,
+        "sampled": sampled,
     }
     facts |= {"loss": losses[-1], "torch": str(torch.__version__), "version": VERSION}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def build_tiny(out: Path, seed: int = 0, steps: int = STEPS) -> None:
 
 
 def embedded_config() -> AflowConfig:
-    """What the policy's prompts depend on, as in conf/aflow_gigpo_cpu.yaml, with the phrases of conf/aflow/default.yaml."""
+    """What the policy's prompts depend on, as in conf/aflow_gigpo_cpu.yaml and conf/aflow/default.yaml."""
     phrases = yaml.safe_load((config_directory() / "aflow" / "default.yaml").read_text())["instructions"]
     return AflowConfig(
         task=TaskConfig(name="arithmetic"),

@@ -174,8 +174,9 @@ def edit_grammar(task: TaskSpec) -> str:
     sampled = [name for name in allowed if takes_samples(name)]
     firsts = ", ".join(filter(starts, allowed))
     lines = [
-        "Reply with one JSON object:",
+        "An edit is one JSON object:",
         '{"operation": ..., "operator": ..., "position": N, "parameters": {...}, "reason": ...}',
+        f"For example: {format_edit(Edit(operation='remove', position=2, reason='it adds nothing'))}",
         operations,
         f"Operators: {', '.join(allowed)}. Steps count from 1; a workflow has 1 to {MAX_STEPS}; the first is {firsts}.",
         f"instruction (at most {MAX_INSTRUCTION} characters): only for {prompted}.",
