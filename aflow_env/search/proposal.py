@@ -27,6 +27,7 @@ VALUE_QUESTION = (
     "How well will the best workflow one edit away from this one score? "
     "Answer with one digit from 0 (none right) to 9 (all right)."
 )
+EDIT_QUESTION = "Reply with one edit."
 CODE_QUESTION = (
     "Change the workflow so that it scores better: one idea, few lines. Reply with three fields: <modification>what "
     "you change and why"
@@ -125,10 +126,11 @@ def system_text(task: TaskSpec, action: str) -> str:
     """What never changes within a task: the role and the operators; who writes code also reads how they are called."""
     names = usable_operators(task)
     if action == "code":
-        operators = describe_operators(names)
+        rules = describe_operators(names)
     else:
         operators = "\n".join(f"- {name}: {SIGNATURES[name].description()}" for name in names)
-    return f"You improve a workflow of LLM operators, one change at a time.\nOperators:\n{operators}"
+        rules = f"{operators}\n{edit_grammar(task)}"
+    return f"You improve a workflow of LLM operators, one change at a time.\nOperators:\n{rules}"
 
 
 def question_messages(state: State, question: str, config: AflowConfig) -> Messages:
@@ -141,7 +143,7 @@ def question_messages(state: State, question: str, config: AflowConfig) -> Messa
 
 def action_messages(state: State, config: AflowConfig) -> Messages:
     """The prompt of an expansion, for `aflow.action=edit` or `code`."""
-    question = edit_grammar(state.task) if config.action == "edit" else code_question(state)
+    question = EDIT_QUESTION if config.action == "edit" else code_question(state)
     return question_messages(state, question, config)
 
 

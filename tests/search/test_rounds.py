@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop, with real parts: the simulated executor, the sandbox, the store. Only who proposes and believes is scripted."""
+"""The loop, with real parts: simulated executor, sandbox, store. Only who proposes and believes is scripted."""
 
 import asyncio
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ def test_a_rejected_action_is_told_and_costs_a_round_but_no_evaluation(tmp_path:
     assert "JSON" in first.ended.reason
     assert second.node is not None
     assert session.tree.played == 2
-    assert "nonsense" in [entry.modification for entry in script.seen[1].experience][0]
+    assert "nonsense" in script.seen[1].experience[0].modification
 
 
 def test_the_same_change_twice_is_a_duplicate(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_target_of_a_node_is_its_best_child(tmp_path: Path) -> None:
 
 def test_weight_without_a_believer_is_an_error_before_anything_is_spent(tmp_path: Path) -> None:
     """A silent Q = 0 is the failure that this project exists to end."""
-    with pytest.raises(ConfigError, match="rl_weight=0.5 needs a policy"):
+    with pytest.raises(ConfigError, match=r"rl_weight=0\.5 needs a policy"):
         play(config(tmp_path, "rl_weight=0.5", "q.kind=digits"), Script([ADD_FORMAT]))
 
 
