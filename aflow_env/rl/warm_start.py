@@ -149,7 +149,7 @@ def train(model: Qwen2ForCausalLM, teacher: Teacher, steps: int, seed: int) -> l
         answering, reading = loss(model, prefix, lessons)
         for optimiser in optimisers:
             optimiser.zero_grad()
-        (answering + READING_WEIGHT * reading).backward()
+        torch.autograd.backward(answering + READING_WEIGHT * reading)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser, schedule in zip(optimisers, schedules, strict=True):
             optimiser.step()
@@ -195,13 +195,14 @@ def _hidden(
     everything = torch.ones(count, length, len(prefix), dtype=torch.bool)
     cache = model.model(input_ids=torch.tensor([prefix]), use_cache=True).past_key_values
     cache.batch_repeat_interleave(count)
-    return model.model(
+    hidden_BLH: Tensor = model.model(
         input_ids=ids_BL,
         position_ids=position_BL + len(prefix),
         attention_mask=torch.cat([everything, seen_BLL], dim=-1)[:, None],
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
+    return hidden_BLH
 
 
 @torch.no_grad()
