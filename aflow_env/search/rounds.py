@@ -25,7 +25,7 @@ from aflow_env.search.store import SessionKey, Store
 from aflow_env.search.tree import Node, Rejection, Tree
 from aflow_env.search.value import shrink
 from aflow_env.tasks.base import Problem, Task
-from aflow_env.workflow.edits import Edit, parse_edit
+from aflow_env.workflow.edits import Edit, NoChange, parse_edit
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.implement import Modification, parse_modification, to_program
 from aflow_env.workflow.program import TaskSpec, Workflow
@@ -158,7 +158,7 @@ class Search:
             workflow, modification = await self._change(tree, parent, text)
         except WorkflowError as error:
             said = " ".join(text.split())[:120]
-            return Rejection(round_, parent.round, said, text, str(error)), isinstance(error, Duplicate)
+            return Rejection(round_, parent.round, said, text, str(error)), isinstance(error, (Duplicate, NoChange))
         return Node(round_, parent.round, workflow, await self._evaluate(workflow), modification, text), False
 
     async def _change(self, tree: Tree, parent: Node, text: str) -> tuple[Workflow, str]:

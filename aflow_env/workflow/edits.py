@@ -56,6 +56,10 @@ class InvalidEdit(WorkflowError):
     """The text is no edit, or the edit does not fit the workflow; the text says why in one sentence."""
 
 
+class NoChange(InvalidEdit):
+    """The edit is well-formed and fits, and leaves the workflow as it is."""
+
+
 def _encodable(text: str) -> str:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("half a surrogate pair is not text")
@@ -144,7 +148,7 @@ def apply_edit(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> tuple[Step,
                 raise InvalidEdit("set_prompt needs parameters.instruction")
             changed.insert(index, Step(step.operator, edit.parameters.instruction, step.samples))
     if changed == list(steps):
-        raise InvalidEdit("the edit changes nothing")
+        raise NoChange("the edit changes nothing")
     try:
         check_steps(changed, task)
     except StepError as error:
