@@ -79,15 +79,10 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
         raise ConfigError(
             f"algorithm.adv_estimator={estimator}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
         )
-    if aflow.rl_weight > 0 and aflow.proposer != "policy" and not aflow.q.train:
-        raise ConfigError(
-            "aflow.q.train=false with a proposer that is not trained: nothing would learn; set aflow.q.train=true"
-        )
     if aflow.proposer != "policy":
         raise ConfigError(
-            f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote (their tokens are what "
-            "is trained); "
-            "set aflow.proposer=policy, or run the search alone: aflow-env search"
+            f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "
+            "what is trained; set aflow.proposer=policy, or run the search alone: aflow-env search"
         )
 
 
@@ -100,8 +95,7 @@ def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
             return  # a name on the Hugging Face hub: its download tells
         raise ConfigError(
             f"actor_rollout_ref.model.path={path}: there is no such folder; give a Hugging Face folder or hub name, "
-            "or make a "
-            "small policy by `aflow-env model tiny --out DIR`"
+            "or make a small policy by `aflow-env model tiny --out DIR`"
         )
     from transformers import AutoConfig, AutoTokenizer
 
@@ -112,8 +106,7 @@ def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
     if len(tokenizer) > model.vocab_size:
         raise ConfigError(
             f"actor_rollout_ref.model.path={path}: the tokenizer has {len(tokenizer)} tokens and the model "
-            f"{model.vocab_size}: "
-            "they do not belong together"
+            f"{model.vocab_size}: they do not belong together"
         )
     if not tokenizer.chat_template:
         raise ConfigError(
