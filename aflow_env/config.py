@@ -76,8 +76,7 @@ class LLMConfig(Section):
         if self.api_key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_variable):
             raise ValueError(
                 "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into "
-                "a "
-                "config; put it into the environment and write the variable's name here, e.g. ANTHROPIC_API_KEY"
+                "a config; put it into the environment and write the variable's name here, e.g. ANTHROPIC_API_KEY"
             )
         if self.base_url and ("@" in self.base_url or "?" in self.base_url):
             raise ValueError("base_url carries a password or a query: leave them out; keys come from the environment")
@@ -216,8 +215,7 @@ class AflowConfig(Section):
         if self.rl_weight > 0 and self.q.kind == "none":
             raise ValueError(
                 f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not "
-                "exist. "
-                "Set q.kind=digits, or rl_weight=0 for stock AFlow selection"
+                "exist. Set q.kind=digits, or rl_weight=0 for stock AFlow selection"
             )
         return self
 
@@ -226,8 +224,7 @@ class AflowConfig(Section):
         if self.executor.kind == "simulated" and self.task.name != "arithmetic":
             raise ValueError(
                 f"executor=simulated with task.name={self.task.name}: the simulation only knows the generated "
-                "arithmetic "
-                "problems and would answer everything else wrong. Set a real executor, or task=arithmetic"
+                "arithmetic problems and would answer everything else wrong. Set a real executor, or task=arithmetic"
             )
         return self
 

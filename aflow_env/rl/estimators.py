@@ -93,8 +93,7 @@ def _estimator(name: str, compute: Callable[[GigpoRows, Any], GigpoResult]) -> E
         if online is None:
             raise RuntimeError(
                 f"algorithm.adv_estimator={name} needs each row's anchor and step reward, which only aflow_env's "
-                "trainer "
-                "fetches: set trainer.v1.trainer_mode=aflow_sync"
+                "trainer fetches: set trainer.v1.trainer_mode=aflow_sync"
             )
         rows = to_rows(online, token_level_rewards, response_mask, index.tolist())
         result = compute(rows, settings(config, name))

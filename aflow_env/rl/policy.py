@@ -55,10 +55,8 @@ def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     if split:
         raise ConfigError(
             f"actor_rollout_ref.model.path: the tokenizer has no single token for the digits {split}, and "
-            "q.kind=digits reads "
-            "the policy's belief off those; use a tokenizer that splits digits (Qwen2.5, Llama 3), or "
-            "aflow.q.kind=none with "
-            "aflow.rl_weight=0"
+            "q.kind=digits reads the policy's belief off those; use a tokenizer that splits digits (Qwen2.5, Llama "
+            "3), or aflow.q.kind=none with aflow.rl_weight=0"
         )
     return tuple(tokens[0] for tokens in ids)
 

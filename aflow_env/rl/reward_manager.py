@@ -27,8 +27,7 @@ class AflowRewardManager(RewardManagerBase):
         if not summary:
             raise ValueError(
                 "reward.reward_manager.name=aflow scores sessions of the agent loop aflow_search, and these rows "
-                "come from "
-                "another: set actor_rollout_ref.rollout.agent.default_agent_loop=aflow_search"
+                "come from another: set actor_rollout_ref.rollout.agent.default_agent_loop=aflow_search"
             )
         info = {name: summary.get(name, 0.0) for name in REPORTED}
         info |= {name: value for name, value in summary.items() if name.startswith("outcome_")}

@@ -30,8 +30,8 @@ VALUE_QUESTION = (
 EDIT_QUESTION = "Reply with one edit."
 CODE_QUESTION = (
     "Change the workflow so that it scores better: one idea, few lines. Reply with three fields: <modification>what "
-    "you change and why"
-    "</modification> <graph>the whole new class Workflow, as Python</graph> <prompt>the whole new prompt.py</prompt>."
+    "you change and why</modification> <graph>the whole new class Workflow, as Python</graph> <prompt>the whole new "
+    "prompt.py</prompt>."
 )
 
 
