@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from aflow_env.config import AflowConfig, LLMConfig, TaskConfig, config_directory
-from aflow_env.rl.warm_start import Teacher, draw_state, train, valid_share
+from aflow_env.rl.warm_start import Teacher, draw_state, one_thread, train, valid_share
 from aflow_env.search.proposal import action_messages, value_messages
 from aflow_env.tasks import load_task
 from aflow_env.workflow.edits import format_edit, uniform_edit
@@ -77,11 +77,9 @@ def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int 
     tokenizer = build_tokenizer(config, task)
     model = build_model(tokenizer, seed)
     teacher = Teacher(config, task, tokenizer)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # matrices this small are slower on two, and much slower where other work goes on
-    losses = train(model, teacher, steps, seed)
-    valid = valid_share(model, teacher, sampled, seed + 1)
-    torch.set_num_threads(threads)
+    with one_thread():
+        losses = train(model, teacher, steps, seed)
+        valid = valid_share(model, teacher, sampled, seed + 1)
     seconds = time.monotonic() - began
     print(f"tiny policy: {valid:.1%} of {sampled} sampled edits are valid, {seconds:.0f} s", flush=True)
     facts: dict[str, float | str] = {

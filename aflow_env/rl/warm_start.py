@@ -12,7 +12,8 @@ weight: a model that can read its input learns the rules of the grammar sooner.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 
@@ -128,8 +129,19 @@ def draw_entry(random: Random, steps: tuple[Step, ...], score: float, task: Task
     return Entry(describe(edit), score, random.randint(0, 24) / 24)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Matrices this small are slower on two threads, much slower where other work goes on, and not repeatable."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def train(model: Qwen2ForCausalLM, teacher: Teacher, steps: int, seed: int) -> list[float]:
-    """Train in place; the loss of the answers at each step, in nats a token. Deterministic on one machine."""
+    """Train in place; the loss of the answers at each step, in nats a token. Deterministic on one thread."""
     random = Random(seed)
     prefix = teacher.prefix()
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
