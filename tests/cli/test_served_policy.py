@@ -90,7 +90,7 @@ def test_a_policy_without_a_belief_is_an_error_at_once(
 
 
 def test_a_state_that_does_not_fit_the_model_is_cut(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
-    policy.context = 1800
+    policy.context = 2600
     long = "problems.start=" + str(tmp_path / "long")
     assert aflow("search", f"run_dir={tmp_path / 'a'}", "rounds=1", *SMALL).status == 0
     start = tmp_path / "a" / "best"

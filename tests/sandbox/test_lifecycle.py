@@ -97,6 +97,7 @@ def test_a_child_outlives_nobody_and_the_next_start_sweeps(family: Any, tmp_path
 
 
 async def test_a_killed_zygote_is_an_infrastructure_error_and_is_replaced() -> None:
+    others = set(children(os.getpid()))
     async with Sandbox() as sandbox:
         task = asyncio.create_task(sandbox.run_code(SLEEP, "solve", [], 60))
         await asyncio.sleep(0.3)
@@ -113,7 +114,7 @@ async def test_a_killed_zygote_is_an_infrastructure_error_and_is_replaced() -> N
         worker.process.kill()  # while idle: nobody notices
         await asyncio.sleep(0.2)
         assert (await sandbox.run_code("def solve(): return 1", "solve", [], 10)).outcome == "ok"
-    assert not children(os.getpid())
+    assert set(children(os.getpid())) <= others
 
 
 async def test_a_cancelled_run_ends_its_child() -> None:
@@ -131,6 +132,7 @@ async def test_a_cancelled_run_ends_its_child() -> None:
 
 async def test_fifty_runs_leave_nothing() -> None:
     before = len(os.listdir("/proc/self/fd"))
+    others = set(children(os.getpid()))
     async with Sandbox() as sandbox:
         code = "def solve(n):\n    open('f', 'w').write('x' * n)\n    import os; return sorted(os.listdir())"
         runs = await asyncio.gather(*(sandbox.run_code(code, "solve", [n], 30) for n in range(50)))
@@ -138,7 +140,7 @@ async def test_fifty_runs_leave_nothing() -> None:
         homes = [worker.home for worker in sandbox._all]
         assert not any(list(home.iterdir()) for home in homes)
     assert not any(home.exists() for home in homes)
-    assert not children(os.getpid())
+    assert set(children(os.getpid())) <= others
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
