@@ -143,8 +143,16 @@ def question_messages(state: State, question: str, config: AflowConfig) -> Messa
 
 def action_messages(state: State, config: AflowConfig) -> Messages:
     """The prompt of an expansion, for `aflow.action=edit` or `code`."""
-    question = EDIT_QUESTION if config.action == "edit" else code_question(state)
+    question = edit_question(state) if config.action == "edit" else code_question(state)
     return question_messages(state, question, config)
+
+
+def edit_question(state: State) -> str:
+    """The `edit` question, with the positions that there are."""
+    steps = state.steps
+    if steps is None:
+        return EDIT_QUESTION
+    return f"{EDIT_QUESTION} The last step is {len(steps)}."
 
 
 def code_question(state: State) -> str:

@@ -180,7 +180,7 @@ def edit_grammar(task: TaskSpec) -> str:
     lines = [
         "An edit is one JSON object:",
         '{"operation": ..., "operator": ..., "position": N, "parameters": {...}, "reason": ...}',
-        f"For example: {format_edit(Edit(operation='remove', position=2, reason='it adds nothing'))}",
+        f"For example: {format_edit(_example(allowed))}",
         operations,
         f"Operators: {', '.join(allowed)}. Steps count from 1; a workflow has 1 to {MAX_STEPS}; the first is {firsts}.",
         f"instruction (at most {MAX_INSTRUCTION} characters): only for {prompted}.",
@@ -191,6 +191,12 @@ def edit_grammar(task: TaskSpec) -> str:
         rule = f"samples ({SAMPLES[0]} to {SAMPLES[-1]}): only for {', '.join(sampled)}, which must follow {sources}."
         lines.insert(-1, rule)
     return "\n".join(lines)
+
+
+def _example(allowed: Sequence[str]) -> Edit:
+    """An edit that fits most workflows and helps few: it shows the form, and is no hint."""
+    later = (name for name in allowed if not starts(name) and not takes_samples(name))
+    return Edit(operation="add", operator=next(later, allowed[0]), position=2, reason="why it should help")
 
 
 def _reads(parameters: tuple[str, ...]) -> str:
