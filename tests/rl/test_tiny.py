@@ -193,9 +193,9 @@ def test_the_policy_writes_valid_edits_of_every_kind() -> None:
     """The whole warm start, into the cache that the end-to-end test uses, then states that nobody has seen."""
     folder = tiny.cached_policy()
     facts = json.loads((folder / "training.json").read_text())
-    assert facts["valid_share"] >= 0.955  # of 512 samples: 0.97 less two standard errors
+    assert facts["valid_share"] >= 0.97
     teacher = Teacher(CONFIG, TASK, AutoTokenizer.from_pretrained(folder))
     with one_thread():
         skill = measure(Qwen2ForCausalLM.from_pretrained(folder, dtype="float32"), teacher, 512, seed=99)
-    assert skill.valid >= 0.955
+    assert skill.valid >= 0.96  # 0.97 less two standard errors
     assert skill.operation_tv < 0.08
