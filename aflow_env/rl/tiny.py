@@ -11,10 +11,12 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -26,20 +28,22 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from aflow_env.config import AflowConfig, LLMConfig, TaskConfig, config_directory
-from aflow_env.rl.warm_start import Teacher, draw_state, one_thread, train, valid_share
+from aflow_env.errors import ConfigError
+from aflow_env.rl.lessons import Teacher, draw_state, edit_odds
+from aflow_env.rl.warm_start import measure, one_thread, train
 from aflow_env.search.proposal import action_messages, value_messages
 from aflow_env.tasks import load_task
 from aflow_env.workflow.edits import format_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec
 
-VERSION = 1
+VERSION = 2
 """Raised when the recipe changes in a way that the cache's key does not see."""
 HIDDEN, LAYERS, HEADS, KEY_VALUE_HEADS, POSITIONS = 128, 2, 4, 2, 4096
 VOCABULARY = 1000
 INITIAL_DEVIATION = 0.08
 FAST_ROTATIONS, LOOK_BACK = 10, 8.0
-STEPS = 550
-SAMPLED = 320
+STEPS = 560
+SAMPLED = 512
 RECURS = 8
 """A phrase that occurs this often in the texts of 500 states becomes a token."""
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -60,36 +64,47 @@ def cached_policy(seed: int = 0) -> Path:
     folder = cache / f"tiny-{_recipe(seed)}"
     with FileLock(cache / f"{folder.name}.lock"):
         if not folder.is_dir():
+            for left in cache.glob(
+                f".{folder.name}-*"
+            ):  # by builds that were killed: under the lock nobody writes there
+                shutil.rmtree(left, ignore_errors=True)
             build_tiny(folder, seed=seed)
     return folder
 
 
 def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int | None = None) -> None:
-    """Build, warm-start and save the policy at `out` (atomically;
+    """Build, warm-start and save the policy at `out`, whole or not at all; a tiny policy that is there is replaced.
 
-    whatever is there is replaced). Prints what it does.
+    Says on stderr how far it is. Raises ConfigError when `out` holds anything else.
     """
+    if out.exists() and not (out / "training.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"out={out} exists and is no tiny policy: name a folder that is new or empty")
     began = time.monotonic()
     steps, sampled = steps or STEPS, sampled or SAMPLED
     config = embedded_config()
     task = load_task(config.task).spec
-    print(f"building the tiny policy at {out}: {steps} steps on uniformly drawn edits", flush=True)
+    _say(f"building the tiny policy at {out}: {steps} steps on uniformly drawn edits")
     tokenizer = build_tokenizer(config, task)
-    model = build_model(tokenizer, seed)
-    teacher = Teacher(config, task, tokenizer)
-    with one_thread():
-        losses = train(model, teacher, steps, seed)
-        valid = valid_share(model, teacher, sampled, seed + 1)
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        model = build_model(tokenizer, seed)
+        teacher = Teacher(config, task, tokenizer)
+        distances = train(model, teacher, steps, seed)
+        skill = measure(model, teacher, sampled, seed + 1)
     seconds = time.monotonic() - began
-    print(f"tiny policy: {valid:.1%} of {sampled} sampled edits are valid, {seconds:.0f} s", flush=True)
-    facts: dict[str, float | str] = {
+    facts = {
         "seed": seed,
         "steps": steps,
         "seconds": round(seconds, 1),
-        "valid_share": valid,
         "sampled": sampled,
+        "valid_share": skill.valid,
+        "operation_tv": round(skill.operation_tv, 4),
+        "nats_from_uniform": round(sum(distances[-50:]) / len(distances[-50:]), 4),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")} | {"recipe": VERSION},
     }
-    facts |= {"loss": losses[-1], "torch": str(torch.__version__), "version": VERSION}
+    _say(
+        f"tiny policy: {skill.valid:.1%} of {sampled} sampled edits are valid, their operations "
+        f"{skill.operation_tv:.3f} from uniform (total variation), {seconds:.0f} s"
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     half_done = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -97,6 +112,7 @@ def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int 
         tokenizer.save_pretrained(half_done)
         (half_done / "training.json").write_text(json.dumps(facts, indent=1))
         half_done.chmod(0o755)
+        (half_done / "model.safetensors").chmod(0o644)  # readable by whoever shares the cache, as the rest is
         shutil.rmtree(out, ignore_errors=True)
         half_done.rename(out)
     finally:
@@ -216,7 +232,11 @@ def _recipe(seed: int) -> str:
         for state in states
         for message in (*action_messages(state, config), *value_messages(state, config))
     ]
-    edits = [format_edit(uniform_edit(state.steps, task, config.instructions, Random(7))) for state in states]
-    code = [Path(module).read_text() for module in (__file__, Path(__file__).with_name("warm_start.py"))]
-    everything = json.dumps([VERSION, seed, torch.__version__, said, edits, code])
+    odds = [edit_odds(state.steps, task, config.instructions) for state in states]
+    code = [Path(__file__).with_name(name).read_text() for name in ("tiny.py", "lessons.py", "warm_start.py")]
+    everything = json.dumps([VERSION, seed, torch.__version__, said, odds, code])
     return hashlib.sha256(everything.encode()).hexdigest()[:12]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

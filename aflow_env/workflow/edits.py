@@ -170,6 +170,18 @@ def uniform_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[s
     raise ValueError(f"no edit of {len(steps)} steps is possible with operators {task.operators}")
 
 
+def every_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[str]) -> Iterator[Edit]:
+    """Each edit that `uniform_edit` may draw, once, in a fixed order."""
+    for drawn in _shuffled_edits(len(steps), usable_operators(task), instructions, Random(0)):
+        for samples in [None] if drawn.parameters.samples is None else SAMPLES:
+            edit = drawn.model_copy(update={"parameters": drawn.parameters.model_copy(update={"samples": samples})})
+            try:
+                apply_edit(steps, edit, task)
+            except InvalidEdit:
+                continue
+            yield edit
+
+
 def edit_grammar(task: TaskSpec) -> str:
     """How to write an Edit, for a language model: made from the definitions above."""
     allowed = usable_operators(task)

@@ -2,6 +2,11 @@
 """The tiny policy: an ordinary Hugging Face folder, its tokenizer, its warm start, and its place in the cache."""
 
 import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -13,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2ForCausalLM
 
+from aflow_env.errors import ConfigError
 from aflow_env.rl import tiny
+from aflow_env.rl.lessons import Lesson, Teacher, draw_state, draw_steps, edit_odds, next_tokens
 from aflow_env.rl.policy import digit_token_ids
-from aflow_env.rl.warm_start import Teacher, draw_state, loss, one_thread, train
+from aflow_env.rl.warm_start import loss, measure, one_thread, train
 from aflow_env.search.proposal import action_messages, value_messages
 from aflow_env.tasks import load_task
 from aflow_env.workflow.edits import apply_edit, format_edit, parse_edit, uniform_edit
@@ -79,21 +86,41 @@ def test_both_questions_share_the_system_text(tokenizer: PreTrainedTokenizerBase
         assert teacher.tokens(messages)[: len(prefix)] == prefix
 
 
-def test_lessons_teach_valid_edits_and_all_digits_alike(tokenizer: PreTrainedTokenizerBase) -> None:
-    """A value question is answered by every digit once: nothing about which workflows are good gets in."""
+def test_lessons_teach_all_valid_edits_and_all_digits_alike(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Nothing about which edits help, or which workflows are good, gets in."""
     teacher, random = Teacher(CONFIG, TASK, tokenizer), Random(2)
+    digits = {token: pytest.approx(0.1) for token in digit_token_ids(tokenizer)}
     questions = 0
     for _ in range(60):
         twin = Random()
         twin.setstate(random.getstate())
         state = draw_state(twin, TASK, CONFIG)
-        texts = [tokenizer.decode(answer[:-1]) for answer in teacher.lesson(random, 0).answers]
-        if texts == list("0123456789"):
+        lesson = teacher.lesson(random, 0)
+        if lesson.following[()] == digits:
             questions += 1
-        else:
-            for text in texts:
-                apply_edit(state.steps, parse_edit(text), TASK)
+            continue
+        for answer in lesson.answers:
+            apply_edit(state.steps, parse_edit(tokenizer.decode(answer[:-1])), TASK)
+        for following in lesson.following.values():
+            assert sum(following.values()) == pytest.approx(1)
     assert 0 < questions < 30
+
+
+def test_the_odds_are_those_of_uniform_edit() -> None:
+    random, drawn, draws = Random(5), Counter[str](), 4000
+    steps = draw_steps(random, TASK, CONFIG.instructions)
+    odds = edit_odds(steps, TASK, CONFIG.instructions)
+    for _ in range(draws):
+        drawn[format_edit(uniform_edit(steps, TASK, CONFIG.instructions, random))] += 1
+    assert set(drawn) <= set(odds)
+    assert sum(odds.values()) == pytest.approx(1)
+    for text, share in odds.items():
+        assert drawn[text] / draws == pytest.approx(share, abs=5 * (share / draws) ** 0.5 + 1e-3)
+
+
+def test_what_may_follow_a_beginning_is_what_the_answers_say() -> None:
+    following = next_tokens({(1, 2): 0.5, (1, 3): 0.25, (4, 2): 0.25}, [(1, 2)])
+    assert following == {(): {1: 0.75, 4: 0.25}, (1,): {2: pytest.approx(2 / 3), 3: pytest.approx(1 / 3)}}
 
 
 def test_training_lowers_the_loss_and_is_deterministic(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -111,7 +138,8 @@ def test_branches_do_not_see_each_other(tokenizer: PreTrainedTokenizerBase) -> N
     prefix = teacher.prefix()
     lesson = teacher.lesson(Random(4), len(prefix))
     together, _ = loss(model, prefix, [lesson])
-    alone = [(loss(model, prefix, [type(lesson)(lesson.prompt, [each])])[0], len(each)) for each in lesson.answers]
+    single = [Lesson(lesson.prompt, [answer], lesson.following) for answer in lesson.answers]
+    alone = [(loss(model, prefix, [each])[0], len(each.answers[0])) for each in single]
     mean = sum(float(value.detach()) * size for value, size in alone) / sum(size for _, size in alone)
     assert float(together.detach()) == pytest.approx(mean, rel=1e-4)
 
@@ -120,6 +148,15 @@ def test_the_folder_says_how_it_was_made(folder: Path) -> None:
     facts = json.loads((folder / "training.json").read_text())
     assert facts["steps"] == 2
     assert 0 <= facts["valid_share"] <= 1
+    assert 0 <= facts["operation_tv"] <= 1
+    assert facts["versions"]["torch"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="no tiny policy"):
+        tiny.build_tiny(tmp_path, steps=1, sampled=1)
+    assert (tmp_path / "thesis.txt").exists()
 
 
 def test_the_cache_builds_once_and_ignores_what_a_killed_build_left(
@@ -128,9 +165,37 @@ def test_the_cache_builds_once_and_ignores_what_a_killed_build_left(
     monkeypatch.setenv("AFLOW_CACHE", str(tmp_path))
     monkeypatch.setattr(tiny, "STEPS", 1)
     monkeypatch.setattr(tiny, "SAMPLED", 1)
-    (tmp_path / ".tiny-000-left").mkdir()
+    left = tmp_path / f".tiny-{tiny._recipe(0)}-left"
+    left.mkdir()
     first = tiny.cached_policy()
+    assert not left.exists()
     made = (first / "model.safetensors").stat().st_mtime_ns
     assert tiny.cached_policy() == first
     assert (first / "model.safetensors").stat().st_mtime_ns == made
     assert tiny.cached_policy(seed=1) != first
+
+
+def test_processes_that_come_at_once_build_once(tmp_path: Path) -> None:
+    """Both get the same whole folder, and only one says that it builds."""
+    code = "from aflow_env.rl import tiny; tiny.STEPS = tiny.SAMPLED = 1; print(tiny.cached_policy())"
+    start = partial(
+        subprocess.Popen, [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    both = [start(env=os.environ | {"AFLOW_CACHE": str(tmp_path)}) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    assert sum("building the tiny policy" in errors for _, errors in said) == 1
+
+
+@pytest.mark.real
+def test_the_policy_writes_valid_edits_of_every_kind() -> None:
+    """The whole warm start, into the cache that the end-to-end test uses, then states that nobody has seen."""
+    folder = tiny.cached_policy()
+    facts = json.loads((folder / "training.json").read_text())
+    assert facts["valid_share"] >= 0.955  # of 512 samples: 0.97 less two standard errors
+    teacher = Teacher(CONFIG, TASK, AutoTokenizer.from_pretrained(folder))
+    with one_thread():
+        skill = measure(Qwen2ForCausalLM.from_pretrained(folder, dtype="float32"), teacher, 512, seed=99)
+    assert skill.valid >= 0.955
+    assert skill.operation_tv < 0.08
