@@ -5,6 +5,7 @@
 """
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,6 +18,8 @@ from aflow_env.errors import ConfigError
 from aflow_env.rl.estimators import ESTIMATORS
 from aflow_env.rl.policy import digit_token_ids
 from aflow_env.search.assemble import check_parts
+from aflow_env.search.settings import hold
+from aflow_env.search.store import Store
 
 TRAINERS = ("aflow_sync",)
 
@@ -26,10 +29,19 @@ def before_ray(config: DictConfig) -> None:
     if OmegaConf.select(config, "aflow") is None:
         return
     try:
-        check(config)
+        keep(check(config))
     except ConfigError as error:
         _stop(error)
     prepare_environment()
+
+
+def keep(aflow: AflowConfig) -> None:
+    """Put the config into the run's store, where `aflow-env test RUN` finds it.
+
+    Raises ConfigError when the store has results of another config.
+    """
+    with closing(Store(Path(aflow.run_dir) / "run.sqlite")) as store:
+        hold(store, aflow)
 
 
 def _stop(error: ConfigError) -> None:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, St
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow.program import TaskSpec
+from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import (
     GENERATING,
     MAX_STEPS,
@@ -111,8 +112,8 @@ def format_edit(edit: Edit) -> str:
 
 
 def describe(edit: Edit) -> str:
-    """The edit as AFlow's `modification` sentence."""
-    given = edit.parameters
+    """The edit as AFlow's `modification` sentence; says nothing of parameters that are not read."""
+    given = _read_parameters(edit)
     what = {
         "add": f"Add {edit.operator} as step {edit.position}",
         "remove": f"Remove step {edit.position}",
@@ -128,25 +129,26 @@ def describe(edit: Edit) -> str:
 
 
 def apply_edit(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> tuple[Step, ...]:
-    """The steps after the edit; raises InvalidEdit when it does not fit, changes nothing, or breaks the workflow."""
-    unused = set(edit.parameters.model_dump(exclude_none=True)) - set(READS[edit.operation])
-    if unused:
-        raise InvalidEdit(f"{edit.operation} does not use {', '.join(sorted(unused))}")
+    """The steps after the edit; raises InvalidEdit when it does not fit, changes nothing, or breaks the workflow.
+
+    A parameter that the operation or the operator does not read is ignored: the edit has still said what it wants.
+    """
+    given = _read_parameters(edit)
     changed = list(steps)
     last = len(steps) + (edit.operation == "add")
     index = _index("position", edit.position, last)
     if edit.operation in ("add", "replace"):
-        changed[index : index + (edit.operation == "replace")] = [_new_step(edit, task)]
+        changed[index : index + (edit.operation == "replace")] = [_new_step(edit, given, task)]
     else:
         step = changed.pop(index)
         if edit.operator not in (None, step.operator):
             raise InvalidEdit(f"step {edit.position} is {step.operator}, not {edit.operator!a:.60}")
         if edit.operation == "reorder":
-            changed.insert(_index("parameters.to", edit.parameters.to, last), step)
+            changed.insert(_index("parameters.to", given.to, last), step)
         elif edit.operation == "set_prompt":
-            if edit.parameters.instruction is None:
+            if given.instruction is None:
                 raise InvalidEdit("set_prompt needs parameters.instruction")
-            changed.insert(index, Step(step.operator, edit.parameters.instruction, step.samples))
+            changed.insert(index, Step(step.operator, given.instruction, step.samples))
     if changed == list(steps):
         raise NoChange("the edit changes nothing")
     try:
@@ -239,12 +241,23 @@ def _index(name: str, position: int | None, last: int) -> int:
     return position - 1
 
 
-def _new_step(edit: Edit, task: TaskSpec) -> Step:
+def _read_parameters(edit: Edit) -> EditParameters:
+    """The parameters that the operation reads and, where it makes a step, that its operator takes."""
+    read = set(READS[edit.operation])
+    if edit.operation in ("add", "replace") and edit.operator in SIGNATURES:
+        if not takes_instruction(edit.operator):
+            read.discard("instruction")
+        if not takes_samples(edit.operator):
+            read.discard("samples")
+    return EditParameters.model_validate(edit.parameters.model_dump(include=read))
+
+
+def _new_step(edit: Edit, given: EditParameters, task: TaskSpec) -> Step:
     if edit.operator is None or edit.operator not in usable_operators(task):
         wanted = "is missing" if edit.operator is None else f"{edit.operator[:40]!a} is not allowed"
         raise InvalidEdit(f"the operator {wanted}: use one of {', '.join(usable_operators(task))}")
-    samples = edit.parameters.samples or (DEFAULT_SAMPLES if takes_samples(edit.operator) else 0)
-    return Step(edit.operator, edit.parameters.instruction or "", samples)
+    samples = given.samples or (DEFAULT_SAMPLES if takes_samples(edit.operator) else 0)
+    return Step(edit.operator, given.instruction or "", samples)
 
 
 def _shuffled_edits(count: int, operators: Sequence[str], instructions: Sequence[str], rng: Random) -> Iterator[Edit]:

@@ -101,3 +101,20 @@ def test_a_run_without_our_node_is_left_alone() -> None:
     from aflow_env.rl.preflight import before_ray
 
     before_ray(OmegaConf.create({"algorithm": {"adv_estimator": "grpo"}}))
+
+
+def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path) -> None:
+    """`aflow-env test RUN` reads it from the store; a folder with results of another config is not gone on with."""
+    from aflow_env.rl.preflight import keep
+    from aflow_env.search.settings import stored_config
+    from aflow_env.search.store import Store
+
+    where = f"aflow.run_dir={tmp_path / 'run'}"
+    aflow = check(composed(policy, where, "aflow.rl_weight=0.25"))
+    keep(aflow)
+    keep(check(composed(policy, where, "aflow.rl_weight=0.25", "aflow.rounds=9")))
+    kept = stored_config(Store(tmp_path / "run" / "run.sqlite"))
+    assert kept is not None
+    assert (kept.rl_weight, kept.rounds) == (0.25, 9)
+    with pytest.raises(ConfigError, match=r"rl_weight=0.5, the run has 0.25.*another run_dir"):
+        keep(check(composed(policy, where, "aflow.rl_weight=0.5")))

@@ -161,13 +161,33 @@ def test_parameters_reach_the_step() -> None:
         ('"operation": "set_prompt", "position": 1', "needs parameters.instruction"),
         ('"operation": "set_prompt", "position": 2, "parameters": {"instruction": "x"}', "takes no instruction"),
         ('"operation": "set_prompt", "position": 1, "parameters": {"instruction": "Solve it."}', "changes nothing"),
-        ('"operation": "remove", "position": 2, "parameters": {"samples": 3}', "remove does not use samples"),
-        ('"operation": "add", "operator": "Custom", "position": 1, "parameters": {"samples": 3}', "takes no samples"),
     ],
 )
 def test_an_edit_that_does_not_fit_is_refused_with_its_reason(text: str, reason: str) -> None:
     with pytest.raises(InvalidEdit, match=reason):
         apply_edit(START, edit(text), MATH_TASK)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        (
+            '"operation": "remove", "position": 3, "parameters": {"samples": 3, "to": 1}',
+            '"operation": "remove", "position": 3',
+        ),
+        (
+            '"operation": "add", "operator": "Review", "position": 2, "parameters": {"samples": 3, "instruction": "x"}',
+            '"operation": "add", "operator": "Review", "position": 2',
+        ),
+        (
+            '"operation": "add", "operator": "Custom", "position": 2, "parameters": {"samples": 2, "instruction": "x"}',
+            '"operation": "add", "operator": "Custom", "position": 2, "parameters": {"instruction": "x"}',
+        ),
+    ],
+)
+def test_a_parameter_that_nothing_reads_is_ignored(text: str, plain: str) -> None:
+    assert apply_edit(START, edit(text), MATH_TASK) == apply_edit(START, edit(plain), MATH_TASK)
+    assert describe(edit(text)) == describe(edit(plain))
 
 
 @examples
