@@ -8,10 +8,12 @@ prompt alone; whether and how an attempt fails, on the prompt and the attempt's 
 import asyncio
 import hashlib
 import json
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from queue import Queue
 from typing import Any
 
 TURNED_AWAY = ("429", "429_wait", "500", "529")  # nothing billed
@@ -23,6 +25,7 @@ TOLD_BILL = ("empty", "null")  # a whole reply with usage, and no text
 FAULTS = TURNED_AWAY + UNKNOWN_BILL + TOLD_BILL
 
 Plan = Callable[[str, int], str]
+Model = Callable[[str], str]
 
 
 def answer(prompt: str) -> str:
@@ -33,6 +36,11 @@ def answer(prompt: str) -> str:
 def usage(prompt: str) -> tuple[int, int]:
     """(prompt tokens, reply tokens) that the server bills."""
     return 3 + len(prompt) // 4, 5 + len(prompt) % 7
+
+
+def no_fault(prompt: str, attempt: int) -> str:
+    """A plan: nothing fails."""
+    return ""
 
 
 def thirty_percent(prompt: str, attempt: int) -> str:
@@ -55,9 +63,9 @@ class Books:
 
 @asynccontextmanager
 async def serve(
-    plan: Plan = lambda prompt, attempt: "", drip_seconds: float = 30.0
+    plan: Plan = no_fault, drip_seconds: float = 30.0, model: Model = answer
 ) -> AsyncIterator[tuple[str, Books]]:
-    """Run the server on a free port; yields its address (without /v1) and its books."""
+    """Run the server on a free port; yields its address (without /v1) and its books. `model` answers a prompt."""
     books = Books()
     handlers: set[asyncio.Task[None]] = set()
 
@@ -66,7 +74,7 @@ async def serve(
         assert task
         handlers.add(task)
         try:
-            while await _exchange(reader, writer, plan, books, drip_seconds):
+            while await _exchange(reader, writer, plan, books, drip_seconds, model):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client is gone, or the test is over
@@ -84,9 +92,31 @@ async def serve(
         await asyncio.gather(*handlers, return_exceptions=True)
 
 
+@contextmanager
+def serve_beside(plan: Plan = no_fault, model: Model = answer) -> Iterator[tuple[str, Books]]:
+    """The same server in a thread of its own, for code that runs its own event loop."""
+    ready: Queue[tuple[str, Books]] = Queue()
+    loop, over = asyncio.new_event_loop(), asyncio.Event()
+
+    async def run() -> None:
+        async with serve(plan, model=model) as served:
+            ready.put(served)
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    try:
+        yield ready.get(timeout=10)
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
+
+
 async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plan: Plan, books: Books, drip_seconds: float
-) -> bool:
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plan: Plan, books: Books, drip_seconds: float,
+    model: Model,
+) -> bool:  # fmt: skip
     """Answer one request; False when the connection is over."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     line, *rest = head.split("\r\n")
@@ -104,14 +134,15 @@ async def _exchange(
         books.unknown.append(prompt)
     elif fault not in TURNED_AWAY and not fault.startswith("status:"):
         books.billed.append(usage(prompt))
-    return await _reply(reader, writer, path.endswith("/messages"), body, prompt, fault, headers, books, drip_seconds)
+    text = {"empty": "", "null": None}.get(fault, model(prompt))
+    good = json.dumps((_anthropic if path.endswith("/messages") else _openai)(body, prompt, text, fault)).encode()
+    return await _reply(reader, writer, good, fault, headers, books, drip_seconds)
 
 
 async def _reply(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, claude: bool, body: dict[str, Any], prompt: str,
-    fault: str, headers: dict[str, str], books: Books, drip_seconds: float,
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, good: bytes, fault: str, headers: dict[str, str],
+    books: Books, drip_seconds: float,
 ) -> bool:  # fmt: skip
-    good = json.dumps((_anthropic if claude else _openai)(body, prompt, fault)).encode()
     if fault == "reset":
         writer.transport.abort()
         return False
@@ -167,9 +198,8 @@ def _counts(prompt: str, fault: str) -> tuple[int, int]:
     return prompt_tokens, reply_tokens
 
 
-def _openai(body: dict[str, Any], prompt: str, fault: str) -> dict[str, Any]:
+def _openai(body: dict[str, Any], prompt: str, text: str | None, fault: str) -> dict[str, Any]:
     prompt_tokens, reply_tokens = _counts(prompt, fault)
-    text = {"empty": "", "null": None}.get(fault, answer(prompt))
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
     counts = {"prompt_tokens": prompt_tokens, "completion_tokens": reply_tokens}
     return {
@@ -178,10 +208,9 @@ def _openai(body: dict[str, Any], prompt: str, fault: str) -> dict[str, Any]:
     } | ({} if fault == "no_usage" else {"usage": counts})  # fmt: skip
 
 
-def _anthropic(body: dict[str, Any], prompt: str, fault: str) -> dict[str, Any]:
+def _anthropic(body: dict[str, Any], prompt: str, text: str | None, fault: str) -> dict[str, Any]:
     prompt_tokens, reply_tokens = _counts(prompt, fault)
-    text = "" if fault == "empty" else answer(prompt)
-    content = [] if fault == "null" else [{"type": "text", "text": text}]
+    content = [] if text is None else [{"type": "text", "text": text}]
     counts = {"input_tokens": prompt_tokens, "output_tokens": reply_tokens}
     reply = {
         "id": "msg_1", "type": "message", "role": "assistant", "model": body["model"], "content": content,
