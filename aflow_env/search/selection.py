@@ -31,7 +31,8 @@ AFLOW_PAPER = SelectionConfig(sample=4, alpha=0.4, lambda_=0.2, c_ucb=0.0)
 class Selection:
     """The node drawn and why: `rounds`, `probabilities`, `c`, `ucb`, `q` are parallel, candidates best first.
 
-    `q` is None when w = 0: nobody asked for it.
+    `q` is None when w = 0: nobody asked for it. `stock` is the round that the same draw would have picked with w = 0,
+    so `stock != round` says that Q decided.
     """
 
     round: int
@@ -40,6 +41,7 @@ class Selection:
     c: tuple[float, ...]
     ucb: tuple[float, ...]
     q: tuple[float, ...] | None
+    stock: int
 
 
 def ucb(mean: Floats, visits: Ints, total: int, c: float) -> Floats:
@@ -125,13 +127,21 @@ def select(
     names = np.asarray(rounds, dtype=np.int64)
     bounds = ucb(means, visits, int(visits.sum()), config.c_ucb)
     c = fuse(bounds, q, w)
-    chosen = candidates(c, config.sample, names)
-    probabilities = mixed_probabilities(c[chosen], config.alpha, config.lambda_)
+    uniform = float(rng.random())
+    chosen, probabilities = _mix(c, names, config)
+    stock, without_q = (chosen, probabilities) if w == 0.0 else _mix(bounds, names, config)
     return Selection(
-        round=int(names[chosen[draw(probabilities, float(rng.random()))]]),
+        round=int(names[chosen[draw(probabilities, uniform)]]),
         rounds=tuple(names[chosen].tolist()),
         probabilities=tuple(probabilities.tolist()),
         c=tuple(c[chosen].tolist()),
         ucb=tuple(bounds[chosen].tolist()),
         q=None if q is None or w == 0.0 else tuple(q[chosen].tolist()),
+        stock=int(names[stock[draw(without_q, uniform)]]),
     )
+
+
+def _mix(c: Floats, names: Ints, config: SelectionConfig) -> tuple[Ints, Floats]:
+    """The candidates' positions, and their probabilities."""
+    chosen = candidates(c, config.sample, names)
+    return chosen, mixed_probabilities(c[chosen], config.alpha, config.lambda_)

@@ -58,7 +58,7 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
     state = State(workflow, Arithmetic.spec, 1.0, 1)
     with SearchProgress(4, lambda: 1.25, console) as progress:
         tree.tell(node)
-        turn = Turn(state, Selection(1, (1,), (1.0,), (1.0,), (1.0,), None), Reply(""), node)
+        turn = Turn(state, Selection(1, (1,), (1.0,), (1.0,), (1.0,), None, 1), Reply(""), node)
         progress(Session(tree), turn)
     text = written.getvalue()
     for part in ("round 1/4", "best 1.000", "1.2500 USD", "left", "a change"):
@@ -67,7 +67,7 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
 
 def test_show_has_the_names_that_others_script_against(aflow: Command, finished: Path) -> None:
     shown = aflow("show", finished, "--json").json
-    assert set(shown) == {"best", "nodes", "cost_usd"}
+    assert set(shown) == {"best", "nodes", "cost_usd", "store"}
     assert all(set(node) == NODE for node in shown["nodes"])
     assert shown["best"] in shown["nodes"]
     assert shown["nodes"][0]["round"] == 1

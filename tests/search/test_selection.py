@@ -130,6 +130,39 @@ def test_the_fusion_lies_between_ucb_and_q(scores: np.ndarray, data: st.DataObje
     assert (c <= np.maximum(scores, q) + 1e-12).all()
 
 
+@examples
+@given(some_scores, st.data(), st.sampled_from([0.1, 0.25, 0.5, 0.9]))
+def test_a_weight_in_between_changes_probabilities_as_the_formula_says(
+    scores: np.ndarray, data: st.DataObject, w: float
+) -> None:
+    """P(i) = lambda/n + (1 - lambda) softmax(100 alpha c), c = (1 - w) UCB + w Q, written down without our helpers."""
+    q = data.draw(arrays(np.float64, len(scores), elements=shares))
+    config = SelectionConfig(sample=max(2, len(scores)), alpha=0.2, lambda_=0.3, c_ucb=0.0)
+    drawn = draw_ours(scores, np.random.default_rng(0), config, q=q, w=w)
+    at = np.array(drawn.rounds) - 1
+    c = (1 - w) * scores + w * q
+    soft = np.exp(20 * (c - c.max()))
+    assert drawn.probabilities == pytest.approx(0.3 / len(c) + 0.7 * (soft / soft.sum())[at])
+
+
+@examples
+@given(some_scores, st.data(), shares, st.integers(0, 99))
+def test_stock_is_what_the_same_draw_picks_without_q(
+    scores: np.ndarray, data: st.DataObject, w: float, seed: int
+) -> None:
+    q = data.draw(arrays(np.float64, len(scores), elements=shares))
+    led = draw_ours(scores, np.random.default_rng(seed), rules(), q=q, w=w)
+    assert led.stock == draw_ours(scores, np.random.default_rng(seed), rules()).round
+    agreeing = draw_ours(scores, np.random.default_rng(seed), rules(), q=scores, w=w)
+    assert agreeing.stock == agreeing.round, "a Q that says what UCB says decides nothing"
+
+
+def test_a_q_that_disagrees_decides() -> None:
+    config = SelectionConfig(sample=4, alpha=10.0, lambda_=0.0, c_ucb=0.0)
+    led = draw_ours([0.9, 0.1], np.random.default_rng(0), config, q=np.array([0.1, 0.9]), w=1.0)
+    assert (led.stock, led.round) == (1, 2)
+
+
 @pytest.mark.parametrize("q", [None, np.array([0.5, np.nan])])
 def test_a_missing_q_is_an_error_that_names_the_key_and_never_a_zero(q: np.ndarray | None) -> None:
     with pytest.raises(ValueError, match=r"aflow.rl_weight=0.5"):
