@@ -136,6 +136,8 @@ class StopConfig(Section):
 
     score: Share | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
+    usd: NonNegative | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
 
 
 class SandboxConfig(Section):
@@ -148,6 +150,8 @@ class SandboxConfig(Section):
     memory_mb: Annotated[int, Field(ge=64)] = 512
     output_bytes: Annotated[int, Field(ge=1024)] = 262_144
     calls: Count = 64
+    disk_mb: Count = 64
+    threads: Count = 64
 
 
 class BudgetConfig(Section):
@@ -195,7 +199,10 @@ class AflowConfig(Section):
     repeats: Count = 1
     infrastructure_limit: Share = 0.2
     tree: Literal["session"] = "session"
+    in_flight: Count = 1
+    duplicates: Literal["parent", "tree"] = "parent"
     run_dir: str
+    recording: str | None = None
     state_characters: Annotated[int, Field(ge=200)] = 6000
     failed_cases: Annotated[int, Field(ge=0)] = 2
     experience_entries: Annotated[int, Field(ge=0)] = 6
@@ -216,6 +223,15 @@ class AflowConfig(Section):
             raise ValueError(
                 f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not "
                 "exist. Set q.kind=digits, or rl_weight=0 for stock AFlow selection"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recording_is_read(self) -> "AflowConfig":
+        if self.recording and self.executor.mode != "replay":
+            raise ValueError(
+                f"recording={self.recording} with executor.mode={self.executor.mode}: a recording is only read in a "
+                "replay. Set executor.mode=replay, or leave recording out"
             )
         return self
 

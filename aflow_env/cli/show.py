@@ -23,7 +23,7 @@ def show(
     with open_run(run) as store:
         found = overview(store)
         if as_json:
-            print_json(found)
+            print_json({**found, "store": store.digest()})
             return
         console = Console()
         for line in _facts(store, found):

@@ -14,6 +14,7 @@ from typing import Literal
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError, WorkflowError
 from aflow_env.evaluation.evaluator import Evaluator
+from aflow_env.llm import Limits as ProviderLimits
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient, Message, Request
@@ -50,6 +51,7 @@ class Assembly:
     evaluator: Evaluator
     implementer: LLMClient | None
     budget: Budget
+    recording: Store | None = None
     _served: ServedPolicy | None = None
     _pools: dict[Split, list[Problem]] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ class Assembly:
         `generate` is the trained policy as executor; without it executor.kind=policy is an error.
         """
         task = load_task(config.task)
+        recording = open_recording(config)
         store, budget = open_files(config)
         limits = config.sandbox
         sandbox = Sandbox(
@@ -70,14 +73,22 @@ class Assembly:
                 memory_mb=limits.memory_mb,
                 output_bytes=limits.output_bytes,
                 calls=limits.calls,
+                disk_mb=limits.disk_mb,
+                threads=limits.threads,
             ),
             workers=limits.workers,
             concurrency=config.executor.concurrency,
         )
         await sandbox.__aenter__()
 
+        providers: dict[tuple[str, str | None], ProviderLimits] = {}
+
         def client(node: LLMConfig, role: str) -> LLMClient:
-            return build_client(node, budget=budget, log=store, seed=config.seed, generate=generate, role=role)
+            limits = providers.setdefault((node.kind, node.base_url), ProviderLimits.of(node, role))
+            log = recording if recording and node.mode == "replay" else store
+            return build_client(
+                node, budget=budget, log=log, seed=config.seed, generate=generate, limits=limits, role=role
+            )
 
         executor = client(config.executor, "executor")
         implementer = client(config.implementer.llm, "implementer.llm") if config.implementer.llm else None
@@ -92,7 +103,7 @@ class Assembly:
             settings=settings,
             infrastructure_limit=config.infrastructure_limit,
         )
-        return cls(config, task, store, sandbox, executor, evaluator, implementer, budget)
+        return cls(config, task, store, sandbox, executor, evaluator, implementer, budget, recording)
 
     async def aclose(self) -> None:
         """Close everything that was opened."""
@@ -103,6 +114,8 @@ class Assembly:
             await self.implementer.aclose()
         await self.sandbox.__aexit__(None, None, None)
         self.store.close()
+        if self.recording:
+            self.recording.close()
 
     def pool(self, split: Split) -> Sequence[Problem]:
         """All problems of a split; a task without a training split trains on its validate problems."""
@@ -128,7 +141,7 @@ class Assembly:
     def served(self) -> ServedPolicy | None:
         """The policy behind `policy.base_url`, asked through the run's budget and log; None where none is named."""
         if self.config.policy.base_url and self._served is None:
-            self._served = serve_policy(self.config, self.budget, self.store)
+            self._served = serve_policy(self.config, self.budget, self.recording or self.store)
         return self._served
 
     def proposer(self) -> Proposer:
@@ -189,6 +202,17 @@ def open_files(config: AflowConfig) -> tuple[Store, Budget]:
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     return Store(folder / "run.sqlite"), Budget(config.budget, Ledger(folder / "ledger.sqlite"))
+
+
+def open_recording(config: AflowConfig) -> Store | None:
+    """The store of the run that a replay answers from; None: the run's own. Raises ConfigError where there is none."""
+    if config.recording is None:
+        return None
+    path = Path(config.recording)
+    file = path if path.is_file() else path / "run.sqlite"
+    if not file.is_file():
+        raise ConfigError(f"recording={config.recording}: there is no run.sqlite; name the run_dir of a recorded run")
+    return Store(file)
 
 
 def start_workflow(where: str, spec: TaskSpec) -> Workflow:

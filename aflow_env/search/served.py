@@ -36,6 +36,7 @@ from aflow_env.search.value import digit_expectation
 
 TOP_LOGPROBS = 20
 ROLE = "policy"
+ACTION, FIRST_TOKEN = "action", "first token"
 
 
 class _Token(Lenient):
@@ -162,7 +163,10 @@ def digit_log_probs(top: Sequence[tuple[str, float]]) -> tuple[float, ...]:
 
 
 def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None) -> ServedPolicy:
-    """The policy that `policy.*` names. Raises ConfigError when its model, key or price is missing."""
+    """The policy that `policy.*` names, or in a replay (executor.mode) what it answered, from `log`.
+
+    Raises ConfigError when its model, key or price is missing.
+    """
     policy = config.policy
     try:
         node = LLMConfig(
@@ -174,20 +178,27 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
     except ValidationError as error:
         problem = error.errors()[0]["ctx"]["error"]
         raise ConfigError(f"policy: {problem}".replace("executor.", "policy.")) from None
+    scope = json.dumps([ROLE, policy.model, config.seed])
+
+    def scoped(what: str) -> Callable[[], str]:
+        return lambda: scope + what
+
+    if config.executor.mode == "replay":
+        action, first_token = (RecordingClient(None, log, "replay", scoped(what)) for what in (ACTION, FIRST_TOKEN))
+        return ServedPolicy(config, action, first_token)
     key = load_key(node, ROLE)
     price = find_price(node, needed=budget.ceiling.picos is not None, role=ROLE)
     limits = Limits.of(node, ROLE)
-    scope = json.dumps([ROLE, policy.model, config.seed])
 
     def layered(provider: LLMClient, what: str) -> LLMClient:
         client: LLMClient = BudgetClient(provider, budget, price, seconds=2 * node.timeout_seconds + 60)
         client = RetryingClient(
             LimitedClient(client, limits), node.max_attempts, node.retry_seconds, node.retry_max_seconds
         )
-        return RecordingClient(client, log, "record" if log else "live", lambda: scope + what)
+        return RecordingClient(client, log, "record" if log else "live", scoped(what))
 
     return ServedPolicy(
         config,
-        layered(OpenAIClient(node, price, key, config.seed), "action"),
-        layered(FirstTokenClient(node, price, key, config.seed), "first token"),
+        layered(OpenAIClient(node, price, key, config.seed), ACTION),
+        layered(FirstTokenClient(node, price, key, config.seed), FIRST_TOKEN),
     )

@@ -11,11 +11,12 @@ from typing import Any
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
+from aflow_env.search.reading import Reads
 from aflow_env.search.store import Store
 
 JSON = Any
 
-FREE = frozenset(("run_dir", "rounds", "final_test", "stop", "budget", "convergence"))
+FREE = frozenset(("run_dir", "recording", "rounds", "final_test", "stop", "budget", "convergence"))
 """Keys at the root, with all below them, that a run may change on the way."""
 FREE_LEAVES = frozenset(
     (
@@ -33,7 +34,7 @@ def as_plain(config: AflowConfig) -> dict[str, JSON]:
     return plain
 
 
-def stored_config(store: Store) -> AflowConfig | None:
+def stored_config(store: Reads) -> AflowConfig | None:
     """The config that the run was last told to follow; None where none was kept."""
     rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
     text = str(rows[0][0]) if rows else store.meta("config")
