@@ -11,12 +11,21 @@ def register_engines(transformer_impl: ModuleType) -> None:
     """Serve device "cpu" with verl's own FSDP2 engines, which are registered for cuda and npu alone.
 
     Strategy "fsdp" (FSDP1) stays unregistered: it refuses CPU modules (`sync_module_states`).
+
+    Also mends the reference policy: verl builds forward-only engines with `CPUOffloadPolicy(pin_memory=True)`, and
+    pinning memory needs an accelerator. On a CPU there is nothing to offload from, so the policy becomes none.
     """
+    require_known("verl")
+    transformer_impl.CPUOffloadPolicy = no_offload  # type: ignore[attr-defined]
     for model_type, engine in (
         ("language_model", transformer_impl.FSDPEngineWithLMHead),
         ("value_model", transformer_impl.FSDPEngineWithValueHead),
     ):
         transformer_impl.EngineRegistry.register(model_type=model_type, backend="fsdp2", device="cpu")(engine)
+
+
+def no_offload(*, pin_memory: bool = True) -> None:
+    """What FSDP2 gets as offload policy: None, parameters stay where they are."""
 
 
 def use_gloo_alone(distributed: ModuleType) -> None:

@@ -49,6 +49,22 @@ def test_verl_loads_the_plugin_and_takes_the_cpu_platform() -> None:
     assert run.stdout.split() == ["cpu"], run.stderr
 
 
+def test_a_reference_policy_is_sharded_without_an_accelerator() -> None:
+    """verl shards forward-only engines with an offload policy that pins memory, which a CPU build of torch refuses."""
+    run = python(
+        "import torch, torch.distributed as dist\n"
+        "from torch.distributed.fsdp import fully_shard\n"
+        "from verl.workers.engine.fsdp import transformer_impl\n"
+        "dist.init_process_group('gloo', init_method='tcp://127.0.0.1:0', rank=0, world_size=1)\n"
+        "mesh = dist.init_device_mesh('cpu', (1,))\n"
+        "layer = torch.nn.Linear(3, 2)\n"
+        "fully_shard(layer, mesh=mesh, offload_policy=transformer_impl.CPUOffloadPolicy(pin_memory=True))\n"
+        "print(tuple(layer(torch.ones(1, 3)).shape))",
+        AFLOW_DEVICE="cpu",
+    )
+    assert run.stdout.splitlines()[-1:] == ["(1, 2)"], run.stderr[-2000:]
+
+
 def test_cpu_parts_are_not_even_imported_where_a_gpu_is() -> None:
     run = python(
         "import sys, verl; assert 'aflow_env.plugin' in sys.modules; "
