@@ -27,6 +27,7 @@ from aflow_env.search.tree import Node
 
 _TOLD = ", ".join((*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS))
 _RESULTS_OF = ("digest", "executor_key", "problem_set", "uncounted")
+_NEVER = 2**62  # a round that no session comes to
 _SCAN = 100  # rows looked at for the experience of one workflow, in either order; more than a prompt can show
 
 
@@ -136,13 +137,14 @@ class Store(Paid):
         with self._database.write() as writer:
             writer.run("UPDATE sessions SET state = ? WHERE id = ?", (json.dumps(state), key.id))
 
-    def experience(self, task: str, digest: str, key: SessionKey, limit: int) -> list[Entry]:
+    def experience(self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None) -> list[Entry]:
         """What was tried on this workflow before: at most `limit` entries, chosen as `experience.choose` says.
 
-        A session sees its own rounds and those of earlier steps, whatever the session or search problem; never those of
-        sessions that run beside it, whose order of arrival is chance. Only the largest gains and the latest rounds are
-        looked at.
+        A session sees its own rounds (those below `unseen`) and those of earlier steps, whatever the session or search
+        problem; never those of sessions that run beside it, whose order of arrival is chance. Only the largest gains
+        and the latest rounds are looked at.
         """
+        end = _NEVER if unseen is None else unseen
         rows: set[Row] = set()
         for some, order in (
             ("score > before", "score - before DESC, step DESC, session DESC, round DESC"),
@@ -150,10 +152,10 @@ class Store(Paid):
         ):
             sql = (
                 "SELECT step, session, round, modification, before, score, coalesce(reason, '') FROM nodes "
-                f"WHERE task = ? AND parent_digest = ? AND {some} AND (step < ? OR session = ?) ORDER BY {order} "
-                f"LIMIT {_SCAN}"
+                f"WHERE task = ? AND parent_digest = ? AND {some} AND (step < ? OR (session = ? AND round < ?)) "
+                f"ORDER BY {order} LIMIT {_SCAN}"
             )
-            rows.update(self._database.read(sql, (task, digest, key.step, key.id)))
+            rows.update(self._database.read(sql, (task, digest, key.step, key.id, end)))
         tried: list[JSON] = sorted(rows, key=lambda row: row[:3])
         return choose([Entry(*row[3:]) for row in tried], limit)
 

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a proposer's text to a program that is worth evaluating, or the reason why it is none.
+
+A duplicate is a program that its parent already has as a child, or the parent itself (`duplicates=parent`), or one that
+any earlier round of the tree came to (`duplicates=tree`). Earlier means a lower round, told or in flight, so of two
+expansions in flight that come to one program the first is evaluated and the second is the duplicate, always.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from aflow_env.errors import WorkflowError
+from aflow_env.search.flight import Flight, first_to
+from aflow_env.search.tree import Node, Tree
+from aflow_env.workflow.edits import Edit, parse_edit
+from aflow_env.workflow.gate import check
+from aflow_env.workflow.implement import Modification, parse_modification, to_program
+from aflow_env.workflow.program import TaskSpec, Workflow
+
+Implement = Callable[[Workflow, Edit, TaskSpec], Awaitable[Modification]]
+"""Who turns an edit of a workflow into a program."""
+
+
+class Duplicate(WorkflowError):
+    """The change leads to a program that this tree, or this parent, already has."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an expansion starts from: its round and parent, the tree, and the expansions begun before it.
+
+    `digest` is set as soon as it is known which program the expansion comes to, so that later ones can tell. `best` is
+    the best node that was known then.
+    """
+
+    round: int
+    parent: Node
+    best: Node
+    tree: Tree
+    earlier: tuple[Flight, ...]
+    digest: asyncio.Future[str | None]
+
+
+@dataclass(frozen=True)
+class Changer:
+    """Implements and gates what was proposed."""
+
+    spec: TaskSpec
+    action: Literal["edit", "code"]
+    duplicates: Literal["parent", "tree"]
+    implement: Implement
+
+    async def __call__(self, place: Place, text: str) -> tuple[Workflow, str]:
+        """The changed program and AFlow's one-sentence "modification". Raises WorkflowError with the reason."""
+        if self.action == "code":
+            change = parse_modification(text)
+        else:
+            change = await self.implement(place.parent.workflow, parse_edit(text), self.spec)
+        workflow = to_program(change, self.spec)
+        check(workflow, self.spec)
+        place.digest.set_result(workflow.digest)
+        if workflow.digest == place.parent.digest:
+            raise Duplicate("the change leaves the workflow as it is")
+        if self.duplicates == "parent":
+            await self._new_here(place, workflow.digest)
+        else:
+            await self._new_anywhere(place, workflow.digest)
+        return workflow, change.modification
+
+    async def _new_here(self, place: Place, digest: str) -> None:
+        siblings = [flight for flight in place.earlier if flight.parent == place.parent.round]
+        if place.tree.seen(digest, place.parent.round) or await first_to(digest, siblings):
+            raise Duplicate("the same change was tried from here before")
+
+    async def _new_anywhere(self, place: Place, digest: str) -> None:
+        first = place.tree.find(digest) or await first_to(digest, place.earlier)
+        if first:
+            raise Duplicate(f"round {first.round} came to the same workflow before")
