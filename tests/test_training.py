@@ -4,46 +4,23 @@
 Real verl, FSDP2, vLLM, sandbox and store; only the executor is simulated. One run, one SIGKILL, one resumed run.
 """
 
-import os
 import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.main_job import start
 
 pytest.importorskip("verl", reason="needs verl: make setup")
 pytest.importorskip("vllm", reason="needs vllm: make setup")
 pytestmark = pytest.mark.real
 
 STEPS = 5
-OVERRIDES = (
-    "aflow.rounds=3",
-    "aflow.executor.mode=record",
-    "aflow.limit=6",
-    "aflow.task.train_size=12",
-    "aflow.task.validate_size=8",
-    "aflow.task.test_size=8",
-    "aflow.problems.validate=1",
-    "data.train_batch_size=2",
-    "actor_rollout_ref.actor.ppo_mini_batch_size=2",
-    "trainer.val_before_train=false",
-    f"trainer.total_training_steps={STEPS}",
-    f"trainer.test_freq={STEPS}",
-    "trainer.save_freq=2",
-    "trainer.experiment_name=test",
-)
-
-
-def start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "aflow_gigpo_cpu", *OVERRIDES]
-    with log.open("wb") as out:
-        return subprocess.Popen(
-            command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "80"}
-        )
+OVERRIDES = (f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=2")
 
 
 def wait_for(text: str, log: Path, driver: subprocess.Popen[bytes], seconds: float) -> None:
@@ -79,14 +56,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | int]:
     """A run that is killed in its third step, and the same command again."""
     folder = tmp_path_factory.mktemp("training")
     search = folder / "runs" / "test" / "search"
-    first = start(folder, folder / "first.log")
+    first = start(folder, folder / "first.log", *OVERRIDES)
     wait_for("step:2 - ", folder / "first.log", first, 400)
     time.sleep(1.0)
     first.send_signal(signal.SIGKILL)
     first.wait()
     time.sleep(15)  # the janitor of the killed run ends what it left
     wasted = wasted_calls(search)
-    second = start(folder, folder / "second.log")
+    second = start(folder, folder / "second.log", *OVERRIDES)
     wait_for("best, test", folder / "second.log", second, 400)
     assert second.wait(timeout=120) == 0
     return {

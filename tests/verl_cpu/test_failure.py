@@ -3,8 +3,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,56 +11,20 @@ from pathlib import Path
 import pytest
 
 from aflow_env.rl.processes import Process, alive, descendants, holdings, title
-from tests.verl_cpu import toy
+from tests.main_job import start
 
 pytestmark = pytest.mark.real
 
 START = 300.0
 """Seconds for a start on a busy machine with two cores; 50 on an idle one."""
-OVERRIDES = """
-data.train_batch_size=4 data.max_prompt_length=64 data.max_response_length=32 data.dataloader_num_workers=0
-algorithm.adv_estimator=grpo +actor_rollout_ref.model.override_config.attn_implementation=sdpa
-actor_rollout_ref.actor.strategy=fsdp2 actor_rollout_ref.actor.use_torch_compile=False
-actor_rollout_ref.actor.ppo_mini_batch_size=4 actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4
-actor_rollout_ref.rollout.name=vllm actor_rollout_ref.rollout.n=4
-actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4 actor_rollout_ref.rollout.calculate_log_probs=True
-actor_rollout_ref.rollout.tensor_model_parallel_size=1 actor_rollout_ref.rollout.enforce_eager=True
-actor_rollout_ref.rollout.free_cache_engine=False +actor_rollout_ref.rollout.enable_sleep_mode=False
-actor_rollout_ref.rollout.agent.num_workers=1 reward.num_workers=1 reward.custom_reward_function.name=score
-transfer_queue.backend.SimpleStorage.num_data_storage_units=1 ray_kwargs.ray_init.num_cpus=16
-+ray_kwargs.ray_init.num_gpus=1 +ray_kwargs.ray_init.include_dashboard=False trainer.device=cpu
-trainer.n_gpus_per_node=1 trainer.nnodes=1 trainer.logger=[console] trainer.total_training_steps=1000
-trainer.val_before_train=False trainer.test_freq=-1 trainer.save_freq=-1
-+trainer.v1.watched={} trainer.v1.trainer_mode=watched
-"""
 
 
 class Run:
-    """verl's own entry point on the toy model, with stock parts and the watchdog."""
+    """The main job, without end."""
 
     def __init__(self, folder: Path) -> None:
-        toy.write(folder)
         self.log = folder / "log"
-        root = Path(__file__).resolve().parents[2]
-        paths = {
-            "data.train_files": folder / "train.jsonl",
-            "data.val_files": folder / "train.jsonl",
-            "actor_rollout_ref.model.path": folder / "model",
-            "reward.custom_reward_function.path": root / "tests/verl_cpu/toy.py",
-            "trainer.default_local_dir": folder / "checkpoints",
-            "hydra.run.dir": folder / "hydra",
-        }
-        with self.log.open("w") as log:
-            self.driver = subprocess.Popen(
-                [sys.executable, "-m", "verl.trainer.main_ppo"]
-                + OVERRIDES.split()
-                + [f"{key}={path}" for key, path in paths.items()],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=root,
-                env={**os.environ, "VERL_USE_EXTERNAL_MODULES": "tests.verl_cpu.watched", "AFLOW_DEVICE": "cpu"},
-            )
+        self.driver = start(folder, self.log, "trainer.total_training_steps=1000", "trainer.save_freq=-1")
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
@@ -80,7 +42,7 @@ class Run:
 
 
 @contextmanager
-def toy_run(folder: Path) -> Iterator[Run]:
+def main_job(folder: Path) -> Iterator[Run]:
     run = Run(folder)
     try:
         yield run
@@ -96,8 +58,8 @@ def assert_nothing_left(processes: set[Process], paths: set[str]) -> None:
 
 
 def test_a_killed_engine_ends_the_run_with_its_name(tmp_path: Path) -> None:
-    with toy_run(tmp_path) as run:
-        run.wait_for(lambda: "training/global_step:1 " in run.text())
+    with main_job(tmp_path) as run:
+        run.wait_for(lambda: "step:1 - " in run.text())
         engine = run.part("VLLM::EngineCore")
         assert engine is not None
         processes = descendants(run.driver.pid)
@@ -112,7 +74,7 @@ def test_a_killed_engine_ends_the_run_with_its_name(tmp_path: Path) -> None:
 
 
 def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
-    with toy_run(tmp_path) as run:
+    with main_job(tmp_path) as run:
         run.wait_for(lambda: run.part("VLLM::Worker") is not None)
         processes = descendants(run.driver.pid)
         paths = holdings(processes)
