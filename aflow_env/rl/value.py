@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q_theta, the policy's belief about a workflow's best child: reading it, scoring it, sharpening it, judging it. Pure.
+"""Q_theta, the policy's belief about a workflow's best child: scoring it, calibrating it, judging it. Pure.
 
 The policy is asked for one digit. Its belief is the expectation over the ten digit tokens, not the digit it says:
 
     Q_theta = sum_d p(d) * d / 9,   p = softmax(log-probabilities of the ten digits / temperature)
 
-What a search needs of this, one state at a time, is search/value.py (`digit_expectation`, `shrink`); here is what
-training needs, in batches. Against realised scores y in [0, 1] the training rows of the question are rewarded by a
-quadratic scoring rule, of which there are two:
+What a search needs of this is search/value.py (`expected_value`, `shrink`); here is what training needs, in batches.
+Against realised scores y in [0, 1] the training rows of the question are rewarded by a quadratic scoring rule, of which
+there are two:
 
     answer       1 - (d/9 - y)^2                 rewards the digit said. On average 1 - (Q - y)^2 - variance of p: its
                                                  optimum is to say always the digit nearest to E[y], off by <= 1/18
@@ -23,26 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aflow_env.search.value import HIGHEST, digit_value
+from aflow_env.search.value import digit_value, expected_value
 
 Array = npt.NDArray[np.float64]
-DIGITS = np.arange(10) / HIGHEST
-"""What the ten answers mean, in [0, 1]."""
 TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(20.0), 121))
-
-
-def expected_value(log_probs: npt.ArrayLike, temperature: float = 1.0) -> Array:
-    """(...,) Q_theta in [0, 1] from (..., 10) log-probabilities of the digits, which need not be normalised."""
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; it must be positive")
-    logits = np.asarray(log_probs, dtype=np.float64)
-    if logits.shape[-1:] != (10,):
-        raise ValueError(f"log_probs has shape {logits.shape}; the last axis must be the ten digits")
-    highest = logits.max(axis=-1, keepdims=True)
-    if not np.isfinite(highest).all():
-        raise ValueError("log_probs has a row without a finite maximum; every row needs at least one possible digit")
-    weights = np.exp((logits - highest) / temperature)
-    return np.asarray((weights * DIGITS).sum(axis=-1) / weights.sum(axis=-1), dtype=np.float64)
 
 
 def answer_reward(digit: int, realised: float) -> float:

@@ -8,7 +8,12 @@ that under its own distribution, so it moves smoothly with the weights, unlike t
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 HIGHEST = 9
+DIGITS = np.arange(10) / HIGHEST
+"""What the ten answers mean, in [0, 1]."""
 
 
 def digit_value(digit: int) -> float:
@@ -16,18 +21,33 @@ def digit_value(digit: int) -> float:
     return digit / HIGHEST
 
 
-def digit_expectation(log_probs: Sequence[float]) -> tuple[float, float]:
-    """(expectation in [0, 1], mass) from the ten digits' log-probs (-inf where unknown), renormalised over the digits.
+def expected_value(log_probs: npt.ArrayLike, temperature: float = 1.0) -> npt.NDArray[np.float64]:
+    """(...,) Q_theta in [0, 1] from (..., 10) log-probabilities of the digits, which need not be normalised.
 
-    `mass` is the probability of answering with a digit at all. Without any it is 0 and the expectation 1/2: the policy
-    said nothing, and the mean of ignorance is the middle.
+    -inf is a digit that is impossible or unknown. Raises ValueError where all ten are, and for a temperature <= 0.
     """
-    weights = [math.exp(value) for value in log_probs]
-    mass = math.fsum(weights)
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; it must be positive")
+    logits = np.asarray(log_probs, dtype=np.float64)
+    if logits.shape[-1:] != (10,):
+        raise ValueError(f"log_probs has shape {logits.shape}; the last axis must be the ten digits")
+    highest = logits.max(axis=-1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise ValueError("log_probs has a row without a finite maximum; every row needs at least one possible digit")
+    weights = np.exp((logits - highest) / temperature)
+    return np.asarray((weights * DIGITS).sum(axis=-1) / weights.sum(axis=-1), dtype=np.float64)
+
+
+def digit_expectation(log_probs: Sequence[float], temperature: float = 1.0) -> tuple[float, float]:
+    """(expectation in [0, 1], mass) of one state; `mass` is the probability of answering with a digit at all.
+
+    Without any digit mass is 0 and the expectation 1/2: the policy said nothing, and the mean of ignorance is the
+    middle.
+    """
+    mass = math.fsum(math.exp(value) for value in log_probs)
     if mass <= 0.0:
         return 0.5, 0.0
-    expectation = math.fsum(weight * digit_value(digit) for digit, weight in enumerate(weights)) / mass
-    return expectation, min(mass, 1.0)
+    return float(expected_value(log_probs, temperature)), min(mass, 1.0)
 
 
 def quadratic_score(said: float, came: float) -> float:

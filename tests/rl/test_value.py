@@ -9,16 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.rl.value import (
-    DIGITS,
     answer_reward,
     calibration,
     calibration_error,
     expectation_reward,
-    expected_value,
     fit_temperature,
     spearman,
 )
-from aflow_env.search.value import shrink
+from aflow_env.search.value import DIGITS, digit_expectation, expected_value, shrink
 
 logits10 = st.lists(st.floats(-8, 8), min_size=10, max_size=10).map(np.array)
 unit = st.integers(0, 100).map(lambda percent: percent / 100)
@@ -54,6 +52,13 @@ def test_no_digit_is_an_error_not_a_belief_of_zero() -> None:
         expected_value(np.full(10, np.nan))
     with pytest.raises(ValueError, match="ten digits"):
         expected_value(np.zeros(9))
+
+
+def test_one_state_is_the_batch_of_one_and_silence_is_ignorance() -> None:
+    log_probs = [math.log(0.3) if digit in (2, 7) else -math.inf for digit in range(10)]
+    assert digit_expectation(log_probs) == pytest.approx((0.5, 0.6))
+    assert digit_expectation(log_probs, 3.0)[0] == pytest.approx(float(expected_value(log_probs, 3.0)))
+    assert digit_expectation([-math.inf] * 10) == (0.5, 0.0)
 
 
 @given(unit, unit)
