@@ -23,6 +23,7 @@ from aflow_env.cli import (
     resume,
     search,
     show,
+    sweep,
 )
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 
@@ -43,6 +44,7 @@ app.command("test")(held_out.held_out)
 app.command("baselines")(baselines.baselines)
 app.command("import")(importing.import_workspace)
 app.command("export")(export.export)
+app.command("sweep")(sweep.sweep)
 app.command("data")(data.data)
 app.add_typer(model.app, name="model")
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Any
 
 from aflow_env.llm.prices import PICO
+from aflow_env.search.reading import Reads
 from aflow_env.search.store import Store
 from aflow_env.workflow.program import Workflow
 
@@ -23,7 +24,7 @@ _VALIDATED = "sessions.problem NOT LIKE 'train/%'"
 _EVALUATED = "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE score IS NOT NULL"
 
 
-def leaders(store: Store, task: str, count: int) -> list[Workflow]:
+def leaders(store: Reads, task: str, count: int) -> list[Workflow]:
     """The `count` leading workflows of a task.
 
     A workflow that several sessions scored counts with the mean over its nodes. Sessions of validation and of a
@@ -32,7 +33,7 @@ def leaders(store: Store, task: str, count: int) -> list[Workflow]:
     return [workflow_of(store, digest) for digest in _leading(store, task, count)]
 
 
-def workflow_of(store: Store, digest: str) -> Workflow:
+def workflow_of(store: Reads, digest: str) -> Workflow:
     """The text of a stored workflow. Raises ValueError for a digest that is not in the store."""
     rows = store.read("SELECT graph, prompts FROM programs WHERE digest = ? ORDER BY rowid LIMIT 1", (digest,))
     if not rows:
@@ -40,13 +41,13 @@ def workflow_of(store: Store, digest: str) -> Workflow:
     return Workflow(str(rows[0][0]), str(rows[0][1]))
 
 
-def start_of(store: Store, task: str) -> Workflow | None:
+def start_of(store: Reads, task: str) -> Workflow | None:
     """Where the searches on validate problems started, which an imported run alone knows; None before the first."""
     found = store.read(f"SELECT digest {_EVALUATED} AND parent IS NULL AND {_VALIDATED} AND nodes.task = ?", (task,))
     return workflow_of(store, str(found[0][0])) if found else None
 
 
-def best_node(store: Store) -> dict[str, JSON] | None:
+def best_node(store: Reads) -> dict[str, JSON] | None:
     """The node of the best workflow, as in `all_nodes`; None for a run without a node."""
     closing_words = last_report(store)
     if closing_words and closing_words["nodes"] == _count(store):
@@ -58,30 +59,30 @@ def best_node(store: Store) -> dict[str, JSON] | None:
     return next((_node(row) for digest in wanted for row in store.read(sql, (digest,))), None)
 
 
-def all_nodes(store: Store) -> list[dict[str, JSON]]:
+def all_nodes(store: Reads) -> list[dict[str, JSON]]:
     """Every evaluated node, by session and round; the names are what `aflow-env show --json` prints."""
     sql = f"SELECT {_NODE_COLUMNS} FROM nodes WHERE score IS NOT NULL ORDER BY session, round"
     return [_node(row) for row in store.read(sql)]
 
 
-def overview(store: Store) -> dict[str, JSON]:
+def overview(store: Reads) -> dict[str, JSON]:
     """What `show` and `search` print with `--json`: the best node, all nodes, and the cost in USD."""
     return {"best": best_node(store), "nodes": all_nodes(store), "cost_usd": spent_usd(store)}
 
 
-def rejections(store: Store) -> int:
+def rejections(store: Reads) -> int:
     """How many rounds ended with an action that was not run."""
     return int(str(store.read("SELECT count(*) FROM nodes WHERE score IS NULL")[0][0]))
 
 
-def stopped(store: Store) -> dict[str, str]:
+def stopped(store: Reads) -> dict[str, str]:
     """Session -> why it stopped; sessions that still go on, or were cut off, are absent."""
     rows = store.read("SELECT id, state FROM sessions ORDER BY id")
     states = {str(session): json.loads(str(state)) for session, state in rows}
     return {session: str(state["stopped"]) for session, state in states.items() if state and "stopped" in state}
 
 
-def last_report(store: Store) -> dict[str, JSON] | None:
+def last_report(store: Reads) -> dict[str, JSON] | None:
     """What the last closing report said: `digest`, `nodes` (how many there were), `start`, `best`, `test` figures."""
     rows = store.read("SELECT data FROM events WHERE kind = 'report' ORDER BY id DESC LIMIT 1")
     found: dict[str, JSON] | None = json.loads(str(rows[0][0])) if rows else None
@@ -93,7 +94,7 @@ def keep_report(store: Store, digest: str, figures: dict[str, JSON]) -> None:
     store.event("report", {"digest": digest, "nodes": _count(store), **figures})
 
 
-def spent_usd(store: Store) -> float:
+def spent_usd(store: Reads) -> float:
     """What the run cost in USD: its ledger's account of every call, or without one what its evaluations cost."""
     ledger = store.path.with_name("ledger.sqlite")
     if ledger.is_file():
@@ -102,7 +103,7 @@ def spent_usd(store: Store) -> float:
     return float(str(store.read("SELECT TOTAL(cost_usd) FROM evaluations")[0][0]))
 
 
-def _leading(store: Store, task: str | None, count: int) -> list[str]:
+def _leading(store: Reads, task: str | None, count: int) -> list[str]:
     rows = store.read(
         f"SELECT digest, max({_VALIDATED}) AS validated, avg(score) AS mean, count(*) AS often "
         f"{_EVALUATED} AND (? IS NULL OR nodes.task = ?) "
@@ -112,7 +113,7 @@ def _leading(store: Store, task: str | None, count: int) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def _count(store: Store) -> int:
+def _count(store: Reads) -> int:
     return int(str(store.read("SELECT count(*) FROM nodes WHERE score IS NOT NULL")[0][0]))
 
 

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs of a sweep: each a process of its own, some at a time; a failure stops no other, what is done is skipped.
+
+A job's folder keeps `job.json` (what makes it this job, and how it ended), `job.log` (all that it printed) and a lock,
+so that two sweeps never run one job at once. "Done" is written after the process ended with status 0: a sweep that is
+killed at any instant, and given again, runs only what is missing. A job that was cut off starts again in its folder and
+resumes there as its own program does. The jobs of a sweep that is killed are told to end (SIGTERM).
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+Status = Literal["done", "skipped", "failed"]
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 60.0
+"""How long jobs get to end by themselves after a Ctrl-C."""
+TAIL_LINES = 12
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+@dataclass(frozen=True)
+class Job:
+    """`identity` says what makes it this job (its overrides); `run_dir` is where its search keeps its store.
+
+    A key of `identity` that is in `free` may differ from what the folder holds: the job is then not done yet.
+    """
+
+    name: str
+    folder: Path
+    run_dir: Path
+    command: tuple[str, ...]
+    identity: Mapping[str, str]
+    free: Callable[[str], bool] = lambda key: False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: `reason` says why it failed, "" otherwise."""
+
+    job: Job
+    status: Status
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    lock: IO[str]
+    began: float
+
+
+def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[Ended]:
+    """Run what is missing, at most `at_once` at a time, and tell of each start and end; results in the jobs' order.
+
+    On Ctrl-C, or any other exception, the running jobs are told to end and are waited for.
+    """
+    ended: dict[str, Ended] = {}
+    running: list[_Running] = []
+    waiting = list(jobs)
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                begun = _begin(waiting.pop(0))
+                if isinstance(begun, Ended):
+                    ended[begun.job.name] = begun
+                    say(_line(begun, len(ended), len(jobs)))
+                else:
+                    running.append(begun)
+                    say(f"{begun.job.name}: started, log {begun.job.folder / 'job.log'}")
+            time.sleep(POLL_SECONDS if running else 0)
+            for each in [each for each in running if each.process.poll() is not None]:
+                running.remove(each)
+                ended[each.job.name] = _end(each)
+                say(_line(ended[each.job.name], len(ended), len(jobs)))
+    finally:
+        _stop(running)
+    return [ended[job.name] for job in jobs]
+
+
+def _begin(job: Job) -> _Running | Ended:
+    """Start a job, or say why there is nothing to start."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    lock = (job.folder / "job.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return Ended(job, "failed", reason="another sweep is running this job now")
+    kept = _kept(job.folder)
+    if differing := _differing(job, kept.get("identity", {})):
+        lock.close()
+        said = f"{job.folder} holds another job ({differing}): move it away, or name another folder"
+        return Ended(job, "failed", reason=said)
+    if kept.get("status") == "done" and kept.get("identity") == dict(job.identity):
+        lock.close()
+        return Ended(job, "skipped", float(kept.get("seconds", 0.0)))
+    _keep(job, "running", 0.0)
+    with (job.folder / "job.log").open("ab") as log:
+        process = subprocess.Popen(
+            job.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | dict(job.environment),
+            preexec_fn=_end_with_parent if sys.platform.startswith("linux") else None,
+        )
+    return _Running(job, process, lock, time.monotonic())
+
+
+def _end(running: _Running) -> Ended:
+    seconds, status = time.monotonic() - running.began, running.process.returncode
+    try:
+        if status == 0:
+            _keep(running.job, "done", seconds)
+            return Ended(running.job, "done", seconds)
+        how = f"exit status {status}" if status > 0 else f"killed by {signal.Signals(-status).name}"
+        _keep(running.job, "failed", seconds)
+        return Ended(running.job, "failed", seconds, f"{how}; its log ends:\n{tail(running.job.folder / 'job.log')}")
+    finally:
+        running.lock.close()
+
+
+def _stop(running: Sequence[_Running]) -> None:
+    """End what still runs: it gets time, because a search puts its last round on disk and training ends its servers."""
+    for each in running:
+        with suppress(ProcessLookupError):
+            each.process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for each in running:
+        try:
+            each.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            each.process.kill()
+            each.process.wait()
+        each.lock.close()
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """The last lines of a log, indented."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 20_000))
+        text = file.read().decode(errors="replace").rstrip()
+    return "\n".join(f"    {line[:300]}" for line in text.splitlines()[-lines:])
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    path = folder / "job.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def _keep(job: Job, status: str, seconds: float) -> None:
+    """Replace job.json in one step: a reader sees the old or the new one, whole."""
+    text = json.dumps(
+        {"name": job.name, "status": status, "seconds": seconds, "identity": dict(job.identity)}, indent=1
+    )
+    draft = job.folder / "job.json.new"
+    draft.write_text(f"{text}\n")
+    draft.replace(job.folder / "job.json")
+
+
+def _differing(job: Job, kept: object) -> str:
+    """Keys in which the folder's job differs and may not, with both values."""
+    before = dict(kept) if isinstance(kept, dict) else {}
+    if not before:
+        return ""
+    keys = sorted(key for key in before.keys() | job.identity.keys() if before.get(key) != job.identity.get(key))
+    return ", ".join(
+        f"{key}={before.get(key, '(unset)')} there, {job.identity.get(key, '(unset)')} here"
+        for key in keys
+        if not job.free(key)
+    )
+
+
+def _line(ended: Ended, place: int, total: int) -> str:
+    took = f" in {ended.seconds:.0f} s" if ended.status == "done" else ""
+    why = f": {ended.reason}" if ended.reason else ""
+    return f"[{place}/{total}] {ended.job.name}: {ended.status}{took}{why}"
+
+
+def _end_with_parent() -> None:
+    """In the new process: ask the kernel for SIGTERM when the sweep's process is gone, however it ended."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

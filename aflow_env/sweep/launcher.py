@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--multirun` over verl's entry point: Hydra's side of a sweep, each job a fresh `python -m verl.trainer.main_ppo`.
+
+Stock verl fails at the second job, because Ray stays up in the driver with the first job's placement groups. A process
+a job ends that, and memory, environment variables and a crash of one job do not reach the next. Jobs run one after the
+other by default: a training job wants the whole machine.
+
+A job's experiment name is the config's own, with `-key=value` for every swept key that is not part of it; run folder,
+checkpoints and outputs follow from the name, as does the job's `job.json` (jobs.py). Its runs carry the sweep as wandb
+group. What a job returns to the sweeper (Optuna's objective) is the validate score of the best workflow it found.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.errors import CompactHydraException
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from aflow_env.errors import ConfigError
+from aflow_env.search.settings import may_change
+from aflow_env.sweep import names
+from aflow_env.sweep.closing import closing_table, found
+from aflow_env.sweep.jobs import Ended, Job, run
+
+PARENTS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode")
+"""Overrides of Hydra that are the sweep's own; the others go on to the jobs."""
+GROUP_CHARACTERS = 120
+
+
+class JobFailed(CompactHydraException):
+    """What a sweeper gets instead of a job's value; Hydra prints it without a traceback, and ends with status 1."""
+
+
+class ProcessLauncher:
+    """The launcher `aflow_process`; `hydra_plugins.aflow_process_launcher` makes it a plugin of Hydra's."""
+
+    def __init__(self, jobs: int = 1, group: str | None = None) -> None:
+        self.at_once = jobs
+        self.group = group
+        self.config: DictConfig | None = None
+        self.context: HydraContext | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra before `launch`."""
+        self.config, self.context = config, hydra_context
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run a batch of jobs, print how each ended, and return one JobReturn a job."""
+        setup_globals()
+        assert self.config is not None
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        jobs = [self.job(list(overrides)) for overrides in job_overrides]
+        if clashing := sorted({job.name for job in jobs if [each.name for each in jobs].count(job.name) > 1}):
+            raise ConfigError(f"several jobs of this sweep would be called {clashing[0]}: sweep each value once")
+        ended = run(jobs, self.at_once, lambda text: print(text, flush=True))
+        print(closing_table(ended), flush=True)
+        return [_returned(each, list(overrides)) for each, overrides in zip(ended, job_overrides, strict=True)]
+
+    def job(self, overrides: list[str]) -> Job:
+        """The process, folder and name of one job."""
+        assert self.config is not None
+        assert self.context is not None
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        given = list(self.config.hydra.overrides.task)
+        what = names.identity(overrides)
+        chosen = names.swept(what, given)
+        raw = str(OmegaConf.to_container(config.trainer, resolve=False)["experiment_name"])  # type: ignore[index, call-overload]
+        name = names.shorten(
+            f"{config.trainer.experiment_name}{names.suffix({key: chosen[key] for key in chosen if not _in(raw, key)})}"
+        )
+        with_name = self.context.config_loader.load_sweep_config(
+            self.config, [*overrides, f"trainer.experiment_name={_quoted(name)}"]
+        )
+        folder, more = Path(with_name.trainer.default_local_dir), [f"trainer.experiment_name={_quoted(name)}"]
+        if "trainer.default_local_dir" in what:
+            folder = folder / name
+            more.append(f"trainer.default_local_dir={_quoted(str(folder))}")
+            run_dir = folder / Path(with_name.aflow.run_dir).name
+        else:
+            run_dir = Path(with_name.aflow.run_dir)
+        if "aflow.run_dir" in what:
+            raise ConfigError(
+                "aflow.run_dir: jobs of a sweep must not share one; leave it out, it follows the job's name"
+            )
+        hydras = [each for each in self.config.hydra.overrides.hydra if not each.startswith(PARENTS)]
+        command = (*_program(), *overrides, *more, *hydras, f"hydra.run.dir={_quoted(str(folder / 'hydra'))}")
+        environment = {"WANDB_RUN_GROUP": self.group or group(given)}
+        return Job(name, folder, run_dir, command, what, _free, environment)
+
+
+def group(given: Sequence[str]) -> str:
+    """The name under which wandb shows the runs of a sweep together: what is swept, the same when it is repeated."""
+    many = [text.removeprefix("aflow.") for text in given if "," in text or "(" in text]
+    return names.shorten(" ".join(many) or "sweep")[:GROUP_CHARACTERS]
+
+
+def _free(key: str) -> bool:
+    """Keys that a job may change on the way: how long, how often, how much; and the search's own such keys."""
+    if key.startswith("aflow."):
+        return may_change(key.removeprefix("aflow."))
+    return key.startswith(("trainer.", "ray_kwargs.", "transfer_queue.", "hydra."))
+
+
+def _in(raw_name: str, key: str) -> bool:
+    """Whether the unresolved experiment name already holds this key's value."""
+    dotted = key.lstrip("+").replace("/", ".")
+    return f"${{{dotted}}}" in raw_name or f"${{{dotted}.name}}" in raw_name
+
+
+def _program() -> list[str]:
+    """This very command without its overrides: the interpreter, the program, where its configs are."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    program = ["-m", spec.name] if spec is not None else [sys.argv[0]]
+    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for short, long in (("-cp", "--config-path"), ("-cn", "--config-name"), ("-cd", "--config-dir")):
+        flags.add_argument(short, long)
+    known, _ = flags.parse_known_args(sys.argv[1:])
+    where = [f"--{name.replace('_', '-')}={value}" for name, value in vars(known).items() if value is not None]
+    return [sys.executable, *program, *where]
+
+
+def _quoted(text: str) -> str:
+    """A value for Hydra's grammar, where `=` and spaces mean something."""
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def _returned(ended: Ended, overrides: list[str]) -> JobReturn:
+    if ended.status == "failed":
+        again = f"job {ended.job.name} failed, see {ended.job.folder / 'job.log'}"
+        return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=JobFailed(again))
+    said: dict[str, Any] = found(ended.job.run_dir) or {}
+    best = said["best"]["score"] if said.get("best") else None
+    return JobReturn(
+        overrides=overrides, working_dir=str(ended.job.folder), status=JobStatus.COMPLETED, _return_value=best
+    )

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of a sweep's jobs: what differs between them is in the name, always spelled the same. Pure."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+NAME_CHARACTERS = 120
+"""A longer name is cut and ends in a hash of the whole, so that it fits a file system."""
+
+
+def split(override: str) -> tuple[str, str]:
+    """(key, value) of a plain override; `~key` and `+key=value` keep their marks in the key."""
+    key, _, value = override.partition("=")
+    return key, value
+
+
+def identity(overrides: Iterable[str]) -> dict[str, str]:
+    """What makes a job this job: its overrides, the last of each key."""
+    return dict(map(split, overrides))
+
+
+def swept(job: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:
+    """The job's values that the command did not fix: those that a sweeper chose."""
+    parsed = OverridesParser.create().parse_overrides(list(given))
+    fixed = {
+        override.get_key_element(): override.get_value_element_as_str()
+        for override in parsed
+        if not override.is_sweep_override()
+    }
+    return {key: value for key, value in job.items() if fixed.get(key) != value}
+
+
+def suffix(chosen: Mapping[str, str]) -> str:
+    """`-key=value` for each, by the last part of the key where that is clear, safe for a folder's name."""
+    leaves = [_leaf(key) for key in chosen]
+    named = {
+        key: _leaf(key) if leaves.count(_leaf(key)) == 1 else key.lstrip("+").replace("/", ".")
+        for key in sorted(chosen)
+    }
+    return "".join(f"-{_safe(name)}={_safe(chosen[key])}" for key, name in named.items())
+
+
+def shorten(name: str) -> str:
+    """The name itself, or its beginning and a hash."""
+    if len(name) <= NAME_CHARACTERS:
+        return name
+    return f"{name[: NAME_CHARACTERS - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _leaf(key: str) -> str:
+    return re.split(r"[./]", key.lstrip("+"))[-1]
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_") or "_"
