@@ -105,6 +105,14 @@ class SelectionConfig(Section):
     c_ucb: NonNegative = 0.0
 
 
+class WideningConfig(Section):
+    """Progressive widening: a node may get another child while it has fewer than c * N^alpha."""
+
+    enabled: bool = False
+    c: Annotated[float, Field(gt=0)] = 1.0
+    alpha: Share = 0.5
+
+
 class ValueConfig(Section):
     """Q_theta: how the policy's belief about a workflow's best child is asked for, trained and shrunk."""
 
@@ -208,6 +216,7 @@ class AflowConfig(Section):
     experience_entries: Annotated[int, Field(ge=0)] = 6
     instructions: tuple[str, ...] = ()
     selection: SelectionConfig = SelectionConfig()
+    widening: WideningConfig = WideningConfig()
     q: ValueConfig = ValueConfig()
     reward: RewardConfig = RewardConfig()
     convergence: ConvergenceConfig = ConvergenceConfig()

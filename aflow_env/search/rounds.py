@@ -22,7 +22,7 @@ from aflow_env.evaluation.results import Evaluation, Outcome
 from aflow_env.search.expansion import Changer, Duplicate, Implement, Place
 from aflow_env.search.flight import Flight, ground, refly
 from aflow_env.search.proposal import Belief, Believer, Failure, Proposer, State
-from aflow_env.search.selection import Selection, select
+from aflow_env.search.selection import Selection, may_widen, select
 from aflow_env.search.session import Listener, SearchProblem, Session, Turn, session_seed
 from aflow_env.search.stopping import Stopper
 from aflow_env.search.store import SessionKey, Store
@@ -162,8 +162,9 @@ class Search:
             states = [self.state(tree.node(int(round_)), key, unseen) for round_ in rounds]
             beliefs = dict(zip(rounds.tolist(), await self.believer.believe(states), strict=True))
             q = np.array([self._q(tree, round_, belief) for round_, belief in beliefs.items()])
-        w, rule = self.config.rl_weight, self.config.selection
-        return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng), beliefs
+        w, rule, widening = self.config.rl_weight, self.config.selection, self.config.widening
+        open_ = may_widen(*tree.widths(), widening) if widening.enabled else None
+        return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng, open_=open_), beliefs
 
     def _q(self, tree: Tree, round_: int, belief: Belief) -> float:
         realised = [child.score for child in tree.children(round_)]

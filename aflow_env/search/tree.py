@@ -7,7 +7,8 @@ so that several expansions in flight spread out. Tellings may come in any order,
 what was told. A rejected round stays a visit and has no node, as in AFlow, where a failed round is absent; a
 cancelled one (the world's fault) leaves no trace and its number is free.
 
-`begin` and `tell` are O(log n); `arrays` is O(1): growing numpy buffers that selection reads in place.
+`begin` and `tell` are O(log n + depth of the parent); `arrays` and `widths` are O(1): growing numpy buffers that
+selection reads in place.
 """
 
 from collections.abc import Iterator
@@ -63,6 +64,9 @@ class Tree:
         self._rounds: NDArray[np.int64] = np.zeros(16, dtype=np.int64)
         self._means: NDArray[np.float64] = np.zeros(16, dtype=np.float64)
         self._visits: NDArray[np.int64] = np.zeros(16, dtype=np.int64)
+        self._width: NDArray[np.int64] = np.zeros(16, dtype=np.int64)  # children, those in flight too
+        self._below: NDArray[np.int64] = np.zeros(16, dtype=np.int64)  # 1 + expansions of the node and all below it
+        self._up: list[int] = []  # position -> the parent's, -1 for the start
         self._children: dict[int, list[Node]] = {}
         self._digests: dict[str, int] = {}  # digest -> a round that has it
         self._under: set[tuple[int, str]] = set()  # (parent, digest)
@@ -73,10 +77,9 @@ class Tree:
 
     def begin(self, parent: int) -> int:
         """Start an expansion of `parent`; returns its round number. Raises KeyError for a parent that has no node."""
-        place = self._place[parent]
+        self._visit(parent, 1)
         round_ = self._lowest_free()
         self._flying[round_] = parent
-        self._visits[place] += 1
         return round_
 
     def tell(self, ended: Node | Rejection) -> None:
@@ -93,18 +96,25 @@ class Tree:
         self._ended[ended.round] = ended
         if isinstance(ended, Node):
             self._append(ended)
+        else:
+            self._width[self._place[ended.parent]] -= 1
 
     def cancel(self, round_: int) -> None:
         """Forget an expansion in flight: its visit is taken back, its number is free. Unknown rounds are ignored."""
         parent = self._flying.pop(round_, None)
         if parent is not None:
-            self._visits[self._place[parent]] -= 1
+            self._visit(parent, -1)
             heappush(self._free, round_)
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         """Parallel views (rounds, mean scores, visits) of all nodes, in the order told; valid until the next call."""
         size = len(self._place)
         return self._rounds[:size], self._means[:size], self._visits[:size]
+
+    def widths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Parallel to `arrays`: each node's children, those in flight too, and 1 + the expansions in its subtree."""
+        size = len(self._place)
+        return self._width[:size], self._below[:size]
 
     def node(self, round_: int) -> Node:
         """The node of a round. Raises KeyError where there is none (rejected, in flight, or not begun)."""
@@ -175,19 +185,31 @@ class Tree:
             raise ValueError(f"round {round_} expands round {parent}, which has no node: tell parents first")
         begun = self._flying.get(round_)
         if begun is None:
-            self._visits[self._place[parent]] += 1
+            self._visit(parent, 1)
         elif begun == parent:
             del self._flying[round_]
         else:
             raise ValueError(f"round {round_} was begun from round {begun}, not {parent}")
 
+    def _visit(self, parent: int, count: int) -> None:
+        """Add `count` expansions to a node, and so to the subtrees that it is in."""
+        place = self._place[parent]
+        self._visits[place] += count
+        self._width[place] += count
+        while place >= 0:
+            self._below[place] += count
+            place = self._up[place]
+
     def _append(self, node: Node) -> None:
         place = len(self._place)
         if place == len(self._rounds):
             self._rounds, self._means = np.resize(self._rounds, 2 * place), np.resize(self._means, 2 * place)
-            self._visits = np.resize(self._visits, 2 * place)
+            self._visits, self._width = np.resize(self._visits, 2 * place), np.resize(self._width, 2 * place)
+            self._below = np.resize(self._below, 2 * place)
         self._place[node.round] = place
+        self._up.append(-1 if node.parent is None else self._place[node.parent])
         self._rounds[place], self._means[place], self._visits[place] = node.round, node.score, 1
+        self._width[place], self._below[place] = 0, 1
         self._digests.setdefault(node.digest, node.round)
         if node.parent is not None:
             self._children.setdefault(node.parent, []).append(node)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aflow_env.cli.compose import load
@@ -16,6 +17,7 @@ from aflow_env.search.proposal import Belief, Proposer, Reply, State
 from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
 from aflow_env.search.store import SessionKey
 from aflow_env.search.tree import Rejection
+from tests.search import quick
 
 ADD_FORMAT = '{"operation": "add", "operator": "Format", "position": 2}'
 ADD_REVIEW = '{"operation": "add", "operator": "Review", "position": 2}'
@@ -151,3 +153,17 @@ def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
             await assembly.aclose()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+async def test_a_widened_search_grows_no_node_wider_than_its_visits_allow(tmp_path: Path, alpha: float) -> None:
+    """Without widening a uniform draw over four candidates gives the start more children than that."""
+    wide = ("rounds=40", "selection.lambda_=1")
+    free, _ = await quick.play(quick.config(tmp_path / "free", *wide), quick.Quick())
+    bound = ("widening.enabled=true", "widening.c=1.0", f"widening.alpha={alpha}")
+    session, _ = await quick.play(quick.config(tmp_path / "bound", *wide, *bound), quick.Quick())
+    allowed = []
+    for tree in (free.tree, session.tree):
+        width, subtree = tree.widths()
+        allowed.append(bool((width <= np.ceil(subtree**alpha)).all()))
+    assert allowed == [False, True]

@@ -161,3 +161,40 @@ def test_asking_and_telling_take_under_2_ms_at_100000_nodes() -> None:
     # other processes on the machine can only add time, so the quickest quarter is the code's own
     assert quantiles(asks)[0] < 2e-3
     assert quantiles(tells)[0] < 2e-3
+
+
+@examples
+@given(st.data())
+def test_widths_count_children_and_expansions_below_whatever_ends_how(data: st.DataObject) -> None:
+    """Against a recount of the whole tree, after any mixture of beginnings, tellings and cancellations."""
+    tree = tree_of(node(1, None))
+    flying: dict[int, int] = {}
+    ended: dict[int, tuple[int, bool]] = {}
+    for _ in range(data.draw(st.integers(1, 30))):
+        ends: bool = data.draw(st.booleans())
+        if ends and flying:
+            round_ = data.draw(st.sampled_from(sorted(flying)))
+            parent, how = flying.pop(round_), data.draw(st.sampled_from(["node", "rejection", "cancel"]))
+            if how == "cancel":
+                tree.cancel(round_)
+            else:
+                tree.tell(node(round_, parent) if how == "node" else rejection(round_, parent))
+                ended[round_] = parent, how == "node"
+        else:
+            parent = data.draw(st.sampled_from(tree.rounds()))
+            flying[tree.begin(parent)] = parent
+    began = {**flying, **{round_: parent for round_, (parent, _) in ended.items()}}
+
+    def below(round_: int) -> int:
+        own = [child for child, parent in began.items() if parent == round_]
+        return len(own) + sum(below(child) for child in own if child in ended and ended[child][1])
+
+    children = {
+        round_: sum(began[child] == round_ and (child in flying or ended[child][1]) for child in began)
+        for round_ in tree.rounds()
+    }
+    rounds, _, visits = tree.arrays()
+    width, subtree = tree.widths()
+    assert dict(zip(rounds.tolist(), width.tolist(), strict=True)) == children
+    assert dict(zip(rounds.tolist(), subtree.tolist(), strict=True)) == {r: 1 + below(r) for r in tree.rounds()}
+    assert (visits <= subtree).all()
