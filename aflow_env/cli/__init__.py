@@ -20,6 +20,7 @@ from aflow_env.cli import (
     held_out,
     importing,
     model,
+    report,
     resume,
     search,
     show,
@@ -44,6 +45,7 @@ app.command("test")(held_out.held_out)
 app.command("baselines")(baselines.baselines)
 app.command("import")(importing.import_workspace)
 app.command("export")(export.export)
+app.command("report")(report.report)
 app.command("sweep")(sweep.sweep)
 app.command("data")(data.data)
 app.add_typer(model.app, name="model")

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -53,3 +54,10 @@ def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
     if "task" not in values(given) and tasks & TASKS.keys():
         given.append(f"task={min(tasks & TASKS.keys())}")
     return load([*given, f"run_dir={folder}"], defaults=(*UNGUIDED, f"rounds={AFLOW_ROUNDS}"))
+
+
+def needs(extra: str, *modules: str) -> None:
+    """Raises ConfigError naming the extra when one of its modules is not installed."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise ConfigError(f"{module} is not installed: pip install 'aflow-env[{extra}]'")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env report RUNS...`: compare runs, as a table, an HTML page, CSV or JSON."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from aflow_env.cli.options import AsJson, needs
+from aflow_env.cli.output import print_json
+from aflow_env.report.runs import read_runs
+
+Runs = Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some (searches and trainings).")]
+
+
+def report(
+    runs: Runs,
+    by: Annotated[list[str] | None, typer.Option(help="Config key to group by, dotted; may be repeated.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The group that the others are compared with, as KEY=VALUE.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page there.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row a run there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs: mean, interval, n and cost of each group, and what the comparison shows."""
+    needs("report", "matplotlib", "jinja2", "scipy")
+    from aflow_env.report.page import page
+    from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise, verdict
+
+    summary: Summary = summarise(read_runs(runs), by or ["rl_weight"], baseline)
+    for path, text in ((html, page), (csv, as_csv)):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text(summary))
+    if as_json:
+        print_json(as_object(summary))
+        return
+    console = Console(width=80)
+    if summary.simulated:
+        console.print(f"SIMULATED executor in {summary.simulated} of {len(summary.runs)} runs", highlight=False)
+    grid = Table(box=None, pad_edge=False)
+    grid.add_column("group", overflow="fold")
+    for name in ("n", "test", "best, validate", "USD"):
+        grid.add_column(name, no_wrap=True)
+    for each in summary.groups:
+        scores = (mean_text(each.test, 2), mean_text(each.best, 2))
+        grid.add_row(each.label, str(each.runs), *scores, f"{each.cost_usd.value:.4f}")
+    console.print(grid, highlight=False)
+    for effect in summary.effects:
+        interval = "" if effect.low is None else f" [{effect.low:+.3f}, {effect.high:+.3f}]"
+        console.print(
+            f"{effect.group} against {summary.baseline}: {effect.difference:+.3f}{interval}, n={effect.n} pairs",
+            highlight=False,
+            markup=False,
+        )
+    console.print(verdict(summary), highlight=False, markup=False)
+    for path in (html, csv):
+        if path is not None:
+            console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)

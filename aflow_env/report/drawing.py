@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""matplotlib to SVG that follows the page: text in the page's font, colours by the page's variables, light or dark.
+
+Drawings use stand-in colours, which become `var(--...)` in the SVG. The same data gives the same bytes.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from html import escape
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+SERIES = 6
+INK, FAINT = "#020202", "#030303"
+_VARIABLES = {INK: "currentColor", FAINT: "var(--faint)"} | {
+    f"#0101{place:02x}": f"var(--s{place})" for place in range(SERIES)
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "axes.axisbelow": True,
+}
+
+
+def series(place: int) -> str:
+    """The stand-in colour of a series."""
+    return f"#0101{place % SERIES:02x}"
+
+
+def svg(name: str, label: str, draw: Callable[[Axes], None], height: float = 3.2) -> str:
+    """One plot as an `<svg>` element with an accessible name, to put into a page as it is."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        canvas = Canvas(figsize=(5.2, height), layout="constrained")
+        axes = canvas.subplots()
+        axes.locator_params(nbins=5)
+        draw(axes)
+        out = io.StringIO()
+        canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'(<svg [^>]*?)width="[^"]*"', r"\1", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'font: [^;"]*?px[^;"]*', lambda found: _page_font(found[0]), text)
+    text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(label, quote=True)}" ', 1)
+    text = re.sub(
+        r'id="((?:axes|figure|patch|line2d|matplotlib|xtick|ytick|text|legend|Poly|Fill|Line)[^"]*)"',
+        f'id="{name}-\\1"',
+        text,
+    )
+    for stand_in, variable in _VARIABLES.items():
+        text = text.replace(stand_in, variable)
+    return text.strip()
+
+
+def _page_font(found: str) -> str:
+    size = re.search(r"[\d.]+px", found)
+    return f"font: {size[0] if size else '11px'} system-ui, sans-serif"

@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of a report: each a plot, the numbers in it as a table, and a caption that says n and what to read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from aflow_env.report import numbers
+from aflow_env.report.drawing import INK, series, svg
+from aflow_env.report.numbers import SCORES, Effect, Mean
+from aflow_env.report.runs import Run
+from aflow_env.report.usage import operator_usage
+
+Groups = Mapping[str, Sequence[Run]]
+MARKERS = "osD^vP"
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+MEASURES = {"test": "test score of the best workflow", "best": "validate score of the best workflow"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`svg` is an element of the page; `rows` are the plotted numbers under `columns`, as text."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def figures(groups: Groups, effects: Sequence[Effect], baseline: str, measure: str) -> list[Figure]:
+    """Every figure that the runs have data for."""
+    makers = (
+        scores(groups, measure),
+        effect_sizes(effects, baseline, measure),
+        search_curves(groups),
+        training_curves(groups),
+        calibration(groups),
+        operators(groups),
+        outcomes(groups),
+        costs(groups),
+    )
+    return [figure for figure in makers if figure is not None]
+
+
+def scores(groups: Groups, measure: str) -> Figure | None:
+    """A mean and its interval for each group, each run beside it."""
+    values = {label: _results(runs, measure) for label, runs in groups.items()}
+    values = {label: found for label, found in values.items() if found}
+    if not values:
+        return None
+    means = {label: numbers.mean(found, SCORES) for label, found in values.items()}
+
+    def draw(axes: Axes) -> None:
+        for place, (label, centre) in enumerate(means.items()):
+            axes.plot(values[label], [place + 0.18] * len(values[label]), ".", color=series(place), alpha=0.5)
+            _interval(axes, centre, place, series(place))
+        _names(axes, list(means))
+        axes.set_xlabel(MEASURES[measure])
+
+    return Figure(
+        "scores",
+        "Which group ends best",
+        f"Mean over runs with its 95 % interval (Student's t; none for a single run); dots are runs. {_counts(groups)}",
+        svg("scores", "Scores by group; the table below holds the numbers", draw, _height(len(means))),
+        ("group", MEASURES[measure], "95 % interval", "runs"),
+        tuple((label, _number(each.value), _range(each.low, each.high), str(each.n)) for label, each in means.items()),
+    )
+
+
+def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str) -> Figure | None:
+    """Differences to the baseline."""
+    if not effects:
+        return None
+
+    def draw(axes: Axes) -> None:
+        axes.axvline(0, color=INK, linewidth=1)
+        for place, each in enumerate(effects):
+            _interval(axes, Mean(each.difference, each.n, each.low, each.high), place, series(place + 1))
+        _names(axes, [each.group for each in effects])
+        axes.set_xlabel(f"difference to {baseline}")
+
+    return Figure(
+        "effects",
+        f"How much better than {baseline}",
+        f"Difference in the {MEASURES[measure]}, over pairs of runs with the same task and seed; 95 % interval by a "
+        "paired bootstrap. An interval that holds 0 shows no difference. "
+        f"Pairs: {', '.join(f'{each.group}: n={each.n}' for each in effects)}.",
+        svg("effects", f"Differences to {baseline}; the table below holds the numbers", draw, _height(len(effects))),
+        ("group", "difference", "95 % interval", "relative", "pairs"),
+        tuple(
+            (
+                each.group,
+                f"{each.difference:+.3f}",
+                _range(each.low, each.high),
+                "-" if each.relative is None else f"{100 * each.relative:+.1f} %",
+                str(each.n),
+            )
+            for each in effects
+        ),
+    )
+
+
+def search_curves(groups: Groups) -> Figure | None:
+    """Best validate score so far against rounds, for searches without training."""
+    curves = {label: [curve for run in runs if (curve := numbers.best_so_far(run))] for label, runs in groups.items()}
+    bands = {label: numbers.band(found) for label, found in curves.items() if found}
+    if not bands:
+        return None
+    points = {label: [(place, each) for place, each in enumerate(found)] for label, found in bands.items()}
+    return Figure(
+        "curves",
+        "Best so far against the evaluation budget",
+        "Best validate score after each round (a round evaluates one workflow, or rejects a proposal), mean over runs "
+        f"with its 95 % interval. {_counts({label: curves[label] for label in bands})}",
+        svg("curves", "Best score against rounds; the table below holds the numbers", _lines(points, "rounds played")),
+        ("group", "rounds", "best so far", "95 % interval", "runs"),
+        _curve_rows(points),
+    )
+
+
+def training_curves(groups: Groups) -> Figure | None:
+    """Mean best score of a session against training steps."""
+    points: dict[str, list[tuple[int, Mean]]] = {}
+    for label, runs in groups.items():
+        by_step: dict[int, list[float]] = {}
+        for run in runs:
+            for step, score in numbers.best_by_step(run) if run.trained else []:
+                by_step.setdefault(step, []).append(score)
+        if by_step:
+            points[label] = [(step, numbers.mean(found, SCORES)) for step, found in sorted(by_step.items())]
+    if not points:
+        return None
+    return Figure(
+        "training",
+        "What sessions reach as training goes on",
+        "Best score of a session, mean over the sessions of a step (validation sessions where there are any), then "
+        f"over runs with its 95 % interval. {_counts({label: groups[label] for label in points})}",
+        svg("training", "Best score against training steps; the table below holds the numbers", _lines(points, "step")),
+        ("group", "step", "best of a session", "95 % interval", "runs"),
+        _curve_rows(points),
+    )
+
+
+def calibration(groups: Groups) -> Figure | None:
+    """Beliefs against what came."""
+    bins = {label: found for label, runs in groups.items() if (found := numbers.calibration(runs))}
+    if not bins:
+        return None
+
+    counts = {label: sum(each.came.n for each in found) for label, found in bins.items()}
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="right on average")
+        for place, (label, found) in enumerate(bins.items()):
+            beliefs = [each.belief for each in found]
+            came = [each.came.value for each in found]
+            axes.plot(beliefs, came, marker=MARKERS[place % 6], color=series(place), label=label)
+        axes.set_xlabel("Q: believed score of the best child")
+        axes.set_ylabel("its score")
+        _legend(axes)
+
+    return Figure(
+        "calibration",
+        "Is Q right about what a workflow's best child will score?",
+        "Expansions by tenths of belief: mean belief against the mean score of the best child that came. On the "
+        f"dotted line beliefs are right on average. n: {_sums(counts)}.",
+        svg("calibration", "Belief against realised score; the table below holds the numbers", draw),
+        ("group", "belief", "came", "95 % interval", "expansions"),
+        tuple(
+            (
+                label,
+                _number(each.belief),
+                _number(each.came.value),
+                _range(each.came.low, each.came.high),
+                str(each.came.n),
+            )
+            for label, found in bins.items()
+            for each in found
+        ),
+    )
+
+
+def operators(groups: Groups) -> Figure | None:
+    """Which operators the evaluated workflows use."""
+    usage = {label: operator_usage(runs) for label, runs in groups.items()}
+    names = sorted({name for found in usage.values() for name in found.share})
+    if not names:
+        return None
+    return Figure(
+        "operators",
+        "Which operators workflows use",
+        "Share of the distinct evaluated workflows that call the operator. "
+        f"n: {_sums({label: found.n for label, found in usage.items()})} workflows.",
+        svg(
+            "operators",
+            "Operator usage by group; the table below holds the numbers",
+            _bars({label: [found.share.get(name, 0.0) for name in names] for label, found in usage.items()}, names),
+            _height(len(names) * max(1, len(usage)) / 2),
+        ),
+        ("group", "operator", "share", "mean score with it", "workflows with it"),
+        tuple(
+            (label, name, f"{found.share[name]:.2f}", _number(found.score[name]), str(found.count[name]))
+            for label, found in usage.items()
+            for name in names
+            if name in found.share
+        ),
+    )
+
+
+def outcomes(groups: Groups) -> Figure | None:
+    """Shares of outcomes."""
+    shares = {label: numbers.outcome_shares(runs) for label, runs in groups.items()}
+    shares = {label: found for label, found in shares.items() if found}
+    names = sorted({name for found in shares.values() for name in found} - {"n"})
+    if not names:
+        return None
+    return Figure(
+        "outcomes",
+        "How runs of workflows on problems end",
+        "llm_error and budget are the world's doing and in no score. "
+        f"n: {_sums({label: int(found['n']) for label, found in shares.items()})} runs on problems.",
+        svg(
+            "outcomes",
+            "Outcome shares by group; the table below holds the numbers",
+            _bars({label: [found.get(name, 0.0) for name in names] for label, found in shares.items()}, names),
+            _height(len(names) * max(1, len(shares)) / 2),
+        ),
+        ("group", *names, "n"),
+        tuple(
+            (label, *(f"{found.get(name, 0.0):.3f}" for name in names), f"{found['n']:.0f}")
+            for label, found in shares.items()
+        ),
+    )
+
+
+def costs(groups: Groups) -> Figure | None:
+    """Money: evaluations of the search, and everything else."""
+    searching = {
+        label: numbers.mean([sum(each.cost_usd for each in run.rounds) for run in runs])
+        for label, runs in groups.items()
+    }
+    whole = {label: numbers.mean([run.cost_usd for run in runs]) for label, runs in groups.items()}
+    tokens = {label: numbers.mean([run.tokens for run in runs]) for label, runs in groups.items()}
+    if not any(each.value for each in whole.values()):
+        return None
+
+    def draw(axes: Axes) -> None:
+        labels = list(groups)
+        axes.barh(
+            labels,
+            [whole[label].value for label in labels],
+            height=0.3,
+            align="edge",
+            color=series(1),
+            label="whole run",
+        )
+        axes.barh(
+            labels,
+            [searching[label].value for label in labels],
+            height=-0.3,
+            align="edge",
+            color=series(0),
+            label="evaluations in the search",
+        )
+        axes.invert_yaxis()
+        axes.set_xlabel("USD a run")
+        _legend(axes)
+
+    return Figure(
+        "costs",
+        "What a run costs",
+        "Mean over runs. The whole run is what its ledger paid for: what the cache answered costs nothing there, while "
+        "the evaluations count what each would cost alone; proposals and the closing test are in the whole run. "
+        f"{_counts(groups)}",
+        svg("costs", "Cost by group; the table below holds the numbers", draw, _height(len(groups) + 1)),
+        ("group", "whole run, USD", "95 % interval", "evaluations, USD", "tokens of evaluations", "runs"),
+        tuple(
+            (
+                label,
+                f"{whole[label].value:.4f}",
+                _range(whole[label].low, whole[label].high, 4),
+                f"{searching[label].value:.4f}",
+                f"{tokens[label].value:,.0f}",
+                str(whole[label].n),
+            )
+            for label in groups
+        ),
+    )
+
+
+def _lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        for place, (label, found) in enumerate(points.items()):
+            x, y = [at for at, _ in found], [each.value for _, each in found]
+            marker = MARKERS[place % 6] if len(x) < 25 else ""
+            axes.plot(x, y, color=series(place), linestyle=DASHES[place % 6], label=label, marker=marker)
+            low = [each.value if each.low is None else each.low for _, each in found]
+            high = [each.value if each.high is None else each.high for _, each in found]
+            axes.fill_between(x, low, high, color=series(place), alpha=0.15, linewidth=0)
+        axes.set_xlabel(along)
+        axes.set_ylabel("score")
+        axes.set_ylim(-0.02, 1.02)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        _legend(axes)
+
+    return draw
+
+
+def _bars(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        width = 0.8 / max(1, len(values))
+        for place, (label, shares) in enumerate(values.items()):
+            at = [row - 0.4 + width * (place + 0.5) for row in range(len(names))]
+            axes.barh(at, shares, height=width, color=series(place), label=label)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("share")
+        _legend(axes)
+
+    return draw
+
+
+def _legend(axes: Axes) -> None:
+    """Above the plot, where it hides nothing."""
+    figure = axes.get_figure()
+    assert figure is not None
+    figure.legend(loc="outside upper left", ncols=2)
+
+
+def _interval(axes: Axes, centre: Mean, place: int, colour: str) -> None:
+    if centre.low is not None and centre.high is not None:
+        axes.plot([centre.low, centre.high], [place, place], color=colour, linewidth=2)
+    axes.plot([centre.value], [place], MARKERS[place % 6], color=colour, markersize=8)
+
+
+def _names(axes: Axes, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def _height(rows: float) -> float:
+    return min(9.0, 1.3 + 0.42 * rows)
+
+
+def _results(runs: Sequence[Run], measure: str) -> list[float]:
+    return [score for run in runs if (score := numbers.result(run, measure)) is not None]
+
+
+def _curve_rows(points: Mapping[str, Sequence[tuple[int, Mean]]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (label, str(at), _number(each.value), _range(each.low, each.high), str(each.n))
+        for label, found in points.items()
+        for at, each in found
+    )
+
+
+def _counts(groups: Mapping[str, Sequence[object]]) -> str:
+    return f"Runs: {_sums({label: len(runs) for label, runs in groups.items()})}."
+
+
+def _sums(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{label}: n={count}" for label, count in counts.items())
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _range(low: float | None, high: float | None, digits: int = 3) -> str:
+    return "-" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTML report: one file with everything in it, no network, light or dark as the reader's system is."""
+
+from importlib.metadata import version
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from aflow_env.report.figures import figures
+from aflow_env.report.numbers import result
+from aflow_env.report.summary import Summary, mean_text, played, verdict
+
+
+def environment() -> Environment:
+    """Templates of this room; whatever is put into a page is escaped unless it is marked as markup."""
+    loader = PackageLoader("aflow_env.report", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def page(summary: Summary) -> str:
+    """The report as HTML."""
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            summary=summary,
+            verdict=verdict(summary),
+            figures=figures(summary.members, summary.effects, summary.baseline, summary.measure),
+            mean_text=mean_text,
+            result=result,
+            played=played,
+            tasks=", ".join(sorted({str(run.config.get("task.name", "unknown")) for run in summary.runs})),
+            version=version("aflow-env"),
+        )
+    )

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs as reports see them: what a store holds, as plain data, and which runs lie below a folder.
+
+A run's config is that of its search (`rl_weight`, `selection.c_ucb`, ...), and for a job of a sweep also the overrides
+that made it (`algorithm.adv_estimator`, ...), so that reports group by any of them. Nothing is written.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aflow_env.errors import ConfigError
+from aflow_env.search.findings import last_report, spent_usd
+from aflow_env.search.reading import ReadOnlyStore, Reads
+from aflow_env.search.settings import as_plain, flat, stored_config
+
+JSON = Any
+
+_COLUMNS = (
+    *("session", "step", "round", "parent", "digest", "score", "low", "high", "n", "modification", "edit", "reason"),
+    *("outcomes", "cost_usd", "input_tokens", "output_tokens", "calls", "payload"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round that ended; one that was rejected has no digest and no score.
+
+    `q` is what the policy believed the best child of `parent` would score, where it was asked.
+    """
+
+    session: str
+    step: int
+    round: int
+    parent: int | None
+    digest: str | None
+    score: float | None
+    low: float | None
+    high: float | None
+    n: int
+    modification: str
+    edit: str
+    reason: str
+    outcomes: Mapping[str, int]
+    cost_usd: float
+    tokens: int
+    calls: int
+    q: float | None = None
+
+    @property
+    def validated(self) -> bool:
+        """Whether it was scored on validate problems; training sessions score on training problems."""
+        return not self.session.startswith("train/")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: `rounds` by step, session and round; `closing` what its closing report said, None before there is one.
+
+    `programs` holds the source of each workflow, `config` dotted keys. `cost_usd` is all that the run spent.
+    """
+
+    name: str
+    path: Path
+    config: Mapping[str, JSON]
+    rounds: tuple[Round, ...]
+    closing: Mapping[str, JSON] | None
+    cost_usd: float
+    programs: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether no language model ran the workflows."""
+        return self.config.get("executor.kind") == "simulated"
+
+    @property
+    def trained(self) -> bool:
+        """Whether a policy was trained in it."""
+        return any(each.step > 0 for each in self.rounds)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all its evaluations."""
+        return sum(each.tokens for each in self.rounds)
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Every run that the paths name or hold, each once, in order. Raises ConfigError for a path without a run."""
+    stores: dict[Path, None] = {}
+    for path in paths:
+        found = list(_stores(path))
+        if not found:
+            raise ConfigError(
+                f"{path}: there is no run.sqlite in or below it; name run folders of searches or trainings"
+            )
+        stores.update(dict.fromkeys(store.resolve() for store in found))
+    return [read_run(store) for store in stores]
+
+
+def read_run(path: Path) -> Run:
+    """The run of a store. Raises ConfigError for a file that is none."""
+    with closing(ReadOnlyStore(path)) as store:
+        programs = store.read("SELECT digest, graph FROM programs")
+        return Run(
+            name=_name(path.parent),
+            path=path.parent,
+            config=_config(store),
+            rounds=tuple(_rounds(store)),
+            closing=last_report(store),
+            cost_usd=spent_usd(store),
+            programs={str(digest): str(graph) for digest, graph in programs},
+        )
+
+
+def _stores(path: Path) -> Iterator[Path]:
+    if path.is_file() and path.suffix == ".sqlite":
+        yield path
+    elif (path / "run.sqlite").is_file():
+        yield path / "run.sqlite"
+    else:
+        yield from sorted(path.glob("**/run.sqlite"))
+
+
+def _name(folder: Path) -> str:
+    """A training run's store lies in `NAME/search`."""
+    return folder.parent.name if folder.name == "search" and folder.parent.name != "runs" else folder.name
+
+
+def _config(store: Reads) -> dict[str, JSON]:
+    """The search's config as dotted keys, and the overrides that a sweep made the job of."""
+    config = stored_config(store)
+    found = flat(as_plain(config)) if config else {}
+    for folder in (store.path.parent, store.path.parent.parent):
+        job = folder / "job.json"
+        if job.is_file():
+            identity = json.loads(job.read_text())["identity"]
+            return {key: value for key, value in identity.items() if not key.startswith("aflow.")} | found
+    return found
+
+
+def _rounds(store: Reads) -> Iterator[Round]:
+    sql = f"SELECT {', '.join(_COLUMNS)} FROM nodes ORDER BY step, session, round"
+    for row in store.read(sql):
+        found: dict[str, JSON] = dict(zip(_COLUMNS, row, strict=True))
+        payload = json.loads(found.pop("payload") or "{}") or {}
+        tokens = (found.pop("input_tokens") or 0) + (found.pop("output_tokens") or 0)
+        found["outcomes"] = json.loads(found["outcomes"] or "{}")
+        found |= {name: found[name] or 0 for name in ("n", "cost_usd", "calls")}
+        found["reason"] = found["reason"] or ""
+        yield Round(**found, tokens=tokens, q=payload.get("q"))

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`report`: a table in 80 columns, and the files that were asked for, from the stores alone."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SMALL, Command
+
+pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
+
+
+def test_the_report_of_a_run(aflow: Command, finished: Path, tmp_path: Path) -> None:
+    page, table = tmp_path / "page.html", tmp_path / "deep" / "table.csv"
+    said = aflow("report", finished, "--html", page, "--csv", table)
+    assert said.status == 0, said.err
+    assert all(len(line) <= 80 for line in said.out.splitlines() if not line.startswith("written"))
+    assert "SIMULATED" in said.out
+    assert "n=1 runs" in " ".join(said.out.split())
+    text = page.read_text()
+    assert "SIMULATED" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+    assert len(table.read_text().splitlines()) == 2
+
+
+def test_the_same_runs_give_the_same_page(aflow: Command, finished: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        aflow("report", finished, "--html", tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_it_only_reads(aflow: Command, finished: Path) -> None:
+    before = (finished / "run.sqlite").read_bytes()
+    aflow("report", finished.parent, "--json")
+    assert (finished / "run.sqlite").read_bytes() == before
+
+
+def test_groups_of_a_sweep(aflow: Command, tmp_path: Path) -> None:
+    aflow("sweep", "seed=1", "selection.c_ucb=0,0.3", "rounds=1", "final_test=false", *SMALL, "--out", tmp_path, "--jobs", 2)
+    found = aflow("report", tmp_path, "--by", "selection.c_ucb", "--json").json
+    assert [group["group"] for group in found["groups"]] == ["selection.c_ucb=0", "selection.c_ucb=0.3"]
+    assert found["effects"][0]["n"] == 1
+
+
+@pytest.mark.parametrize("path", ["missing", "."])
+def test_a_folder_without_runs_is_the_users_error(aflow: Command, tmp_path: Path, path: str) -> None:
+    said = aflow("report", tmp_path / path)
+    assert said.status == 2
+    assert "run.sqlite" in said.err
