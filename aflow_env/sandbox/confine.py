@@ -32,15 +32,16 @@ if LINUX:
 
 
 class Confinement:
-    """Ready to be put on: the layers of `wanted` that this machine has. `home` is the one writable directory."""
+    """Ready to be put on: the layers of `wanted` that this machine has. `home` is the one writable directory, if any."""
 
-    def __init__(self, wanted: Iterable[str], home: Path, library: Iterable[str]) -> None:
+    def __init__(self, wanted: Iterable[str], home: Path | None, library: Iterable[str]) -> None:
         self._wanted = frozenset(wanted)
         self._rules: landlock.Ruleset | None = None
         self.landlock_fd = -1
         if LINUX and "landlock" in self._wanted and landlock.version():
             self._rules = landlock.Ruleset()
-            self._rules.allow(home, landlock.HOME)
+            if home is not None:
+                self._rules.allow(home, landlock.HOME)
             landlock.allow_interpreter(self._rules, library)
             self.landlock_fd = self._rules.fd
         self._seccomp = LINUX and "seccomp" in self._wanted and seccomp.available()

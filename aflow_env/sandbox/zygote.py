@@ -79,7 +79,10 @@ class Zygote:
             self._control.sendall(json.dumps(message).encode() + b"\n")
 
     def _read(self) -> bool:
-        data, pipes, _, _ = socket.recv_fds(self._control, 1 << 16, 1)
+        try:
+            data, pipes, _, _ = socket.recv_fds(self._control, 1 << 16, 1)
+        except ConnectionResetError:  # the parent closed with a line of ours unread
+            return False
         for line in data.splitlines():
             command = json.loads(line)
             if "start" in command:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs in a process of its own, started by math_judge.py: compares two answers of mathematics. Never imports aflow_env.
+"""Runs in a process of its own, sandbox/math_jail.py: compares two answers of mathematics. Imports nothing of aflow_env.
 
 Parsers of formulas can run for ever and evaluate what they read (sympy's `parse_expr` calls `eval`). So a model's words
-get near them only here, with no keys in the environment, limited memory and a parent that kills what is late; and near
-`eval` only when they are a plain formula.
+get near them only here, in a jail and with a parent that kills what is late; and near `eval` only when they are a plain
+formula.
 
 One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. Scorers: `verify` is the library
 math-verify (plus equality of the boxed texts); `aflow` is AFlow's rule: equal texts, else numbers within 1e-3, else
@@ -12,15 +12,11 @@ is parsed in any case.
 """
 
 import json
-import logging
 import re
-import resource
-import sys
 from math import isclose
 from typing import Any
 
 TOLERANCE = 1e-3
-MEMORY = 2 << 30
 _BOXED = re.compile(r"\\boxed{((?:[^{}]|{[^{}]*})*)}", re.DOTALL)
 _ARITHMETIC = re.compile(r"(?:[A-Za-z0-9+\-*/^(),=<>\s]|(?<=\d)\.|\.(?=\d))*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
@@ -132,20 +128,11 @@ def judge(scorer: str, gold: str, output: str) -> tuple[bool, str]:
     return verified(gold, output)
 
 
-def main() -> None:
-    """Serve questions until standard input ends."""
-    logging.disable(logging.CRITICAL)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    answers, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        question = json.loads(line)
-        try:
-            correct, extracted = judge(question["scorer"], question["gold"], question["output"])
-        except (RecursionError, MemoryError, ArithmeticError, ValueError, TypeError, AttributeError):
-            correct, extracted = False, extract(question["output"])
-        answers.write(json.dumps({"correct": correct, "extracted": extracted}) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    main()
+def answer(line: str) -> str:
+    """One question, one reply; what the libraries cannot digest is a wrong answer."""
+    question = json.loads(line)
+    try:
+        correct, extracted = judge(question["scorer"], question["gold"], question["output"])
+    except (RecursionError, MemoryError, ArithmeticError, ValueError, TypeError, AttributeError):
+        correct, extracted = False, extract(question["output"])
+    return json.dumps({"correct": correct, "extracted": extracted}) + "\n"

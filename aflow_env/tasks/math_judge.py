@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the child process of math_child.py whether two answers of mathematics agree; kills it when it is late."""
+"""Asks a jailed process whether two answers of mathematics agree (math_child.py says how); kills it when it is late.
+
+The process is the script sandbox/math_jail.py: that room is above this one, so it is started by its path.
+"""
 
 import asyncio
 import json
@@ -16,7 +19,7 @@ MathScorer = Literal["verify", "aflow"]
 SECONDS = 10.0
 STARTUP_SECONDS = 60.0
 LONGEST = 20_000
-_CHILD = Path(__file__).with_name("math_child.py")
+_CHILD = Path(__file__).parents[1] / "sandbox" / "math_jail.py"
 
 
 class MathJudge:

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process in which answers of mathematics are compared: tasks/math_child.py behind every layer that the machine has.
+
+A script, started by tasks/math_judge.py in an isolated interpreter with an empty environment. The first question is the
+parent's own and makes the libraries load; then the jail closes for ever, and the words of models follow. The jail is
+that of generated code (confine.py), but that installed packages may be read and nothing may be written.
+
+One JSON line a question, one a reply, over standard input and output, until the input ends.
+"""
+
+import logging
+import sys
+import sysconfig
+import types
+from pathlib import Path
+
+if "aflow_env" not in sys.modules:  # a script: give the files their package names, and run no package's __init__
+    _root = Path(__file__).resolve().parents[1]
+    for _name, _path in (("aflow_env", _root), *((f"aflow_env.{room}", _root / room) for room in ("sandbox", "tasks"))):
+        sys.modules[_name] = types.ModuleType(_name)
+        sys.modules[_name].__path__ = [str(_path)]
+
+from aflow_env.sandbox.confine import LAYERS, Confinement
+from aflow_env.tasks.math_child import answer
+
+LIMITS = {"RLIMIT_AS": 1 << 30, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64, "RLIMIT_CORE": 0, "RLIMIT_MEMLOCK": 0}
+
+
+def main() -> None:
+    """Answer the parent's own question, close the jail, serve."""
+    logging.disable(logging.CRITICAL)
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for number, line in enumerate(sys.stdin):
+        if number == 1:
+            jail()
+        answers.write(answer(line))
+        answers.flush()
+
+
+def jail() -> None:
+    """Put on every layer that this machine has."""
+    library = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    Confinement(LAYERS, None, sorted(library)).apply(LIMITS)
+
+
+if __name__ == "__main__":
+    main()
