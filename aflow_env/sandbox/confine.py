@@ -32,7 +32,7 @@ if LINUX:
 
 
 class Confinement:
-    """Ready to be put on: the layers of `wanted` that this machine has. `home` is the one writable directory, if any."""
+    """Ready to be put on: the layers of `wanted` that this machine has. `home` is the one writable directory."""
 
     def __init__(self, wanted: Iterable[str], home: Path | None, library: Iterable[str]) -> None:
         self._wanted = frozenset(wanted)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process in which answers of mathematics are compared: tasks/math_child.py behind every layer that the machine has.
+"""The process in which answers of mathematics are compared: tasks/math_child.py behind the layers of this machine.
 
 A script, started by tasks/math_judge.py in an isolated interpreter with an empty environment. The first question is the
 parent's own and makes the libraries load; then the jail closes for ever, and the words of models follow. The jail is

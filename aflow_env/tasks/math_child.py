@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs in a process of its own, sandbox/math_jail.py: compares two answers of mathematics. Imports nothing of aflow_env.
+"""Runs in a process of its own, sandbox/math_jail.py: compares two answers of mathematics. Imports no aflow_env.
 
 Parsers of formulas can run for ever and evaluate what they read (sympy's `parse_expr` calls `eval`). So a model's words
 get near them only here, in a jail and with a parent that kills what is late; and near `eval` only when they are a plain
