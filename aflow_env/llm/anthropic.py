@@ -54,7 +54,7 @@ class AnthropicClient(Provider):
         await self._client.close()
 
     async def _create(self, request: Request) -> Any:
-        return await self._client.messages.with_raw_response.create(**self._parameters(request))
+        return (await self._client.messages.with_raw_response.create(**self._parameters(request))).http_response
 
     def _parameters(self, request: Request) -> dict[str, Any]:
         config = self._config

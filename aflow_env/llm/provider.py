@@ -76,7 +76,7 @@ class Provider:
         """Send once; return what came, or the error that it means."""
         sdk = self._sdk
         try:
-            response = (await self._create(request)).http_response
+            response = await self._create(request)
             return Raw(response.content, request_id(response.headers))
         except sdk.APIStatusError as error:
             codes = f"{getattr(error, 'code', '')} {getattr(error, 'type', '')}"
@@ -89,7 +89,7 @@ class Provider:
             return LLMError("malformed", shorten(str(error), self._key), bill="unknown")
 
     async def _create(self, request: Request) -> Any:
-        """Let the SDK send `request`; return its raw response."""
+        """Let the SDK send `request`; return the whole HTTP response."""
         raise NotImplementedError
 
     def _read(self, body: bytes) -> Reply:
