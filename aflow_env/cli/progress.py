@@ -64,6 +64,10 @@ class SearchProgress:
         self._say(line)
         self._say(f"    {_detail(turn)}")
 
+    def note(self, text: str) -> None:
+        """Print a line between the rounds'."""
+        self._say(text)
+
     def _say(self, text: str) -> None:
         text = " ".join(text.split("\n"))
         cut = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"

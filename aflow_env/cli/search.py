@@ -8,8 +8,9 @@ from typing import Any
 import typer
 
 from aflow_env.cli.compose import load, values
+from aflow_env.cli.interrupt import finishing
 from aflow_env.cli.options import UNGUIDED, AsJson, Overrides
-from aflow_env.cli.output import print_json
+from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
@@ -18,6 +19,7 @@ from aflow_env.search.findings import last_report, overview
 from aflow_env.search.report import report
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.settings import hold
+from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.search.store import SessionKey
 
 
@@ -29,7 +31,11 @@ def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
 
 def run(config: AflowConfig, as_json: bool) -> None:
-    """Search, and say how it went; a Ctrl-C leaves everything on disk and ends with status 130."""
+    """Search, and say how it went. Status 130 after a Ctrl-C.
+
+    The first Ctrl-C finishes the rounds in flight and says what is best so far, without a closing report; the second
+    ends at once. Either leaves everything that was paid for on disk.
+    """
     if config.rl_weight > 0 and config.policy.base_url is None:
         raise ConfigError(
             f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint "
@@ -37,13 +43,25 @@ def run(config: AflowConfig, as_json: bool) -> None:
         )
     try:
         text, found = asyncio.run(_search(config))
-    except KeyboardInterrupt:
-        print(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", file=sys.stderr)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _say_stopped(config)
         raise typer.Exit(130) from None
     if as_json:
         print_json(found)
     else:
         print(text)
+    if found["stopped"] == INTERRUPTED:
+        _say_stopped(config)
+        raise typer.Exit(130)
+
+
+def _say_stopped(config: AflowConfig) -> None:
+    print(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", file=sys.stderr)
+
+
+def _best_so_far(node: dict[str, Any]) -> str:
+    text = score_text(node["score"], node["ci95"])
+    return f"best so far: round {node['round']}, {text}, n={node['n']}, {node['digest']}"
 
 
 async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
@@ -57,8 +75,15 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
             seed=session_seed(config.seed),
             start=assembly.start(),
         )
-        with SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress:
-            session = await assembly.search(policy, believer, "validate").play(problem, progress)
+        search = assembly.search(policy, believer, "validate")
+        with (
+            SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress,
+            finishing(progress.note) as interrupt,
+        ):
+            session = await search.play(problem, progress, interrupt)
+        if interrupt.is_set():
+            found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
+            return _best_so_far(found["best"]), found
         closing = await report(assembly)
         said = last_report(assembly.store) or {}
         found = {**overview(assembly.store), "stopped": session.stopped, "test": said.get("test")}

@@ -13,6 +13,8 @@ from aflow_env.config import AflowConfig
 from aflow_env.search.convergence import Convergence
 from aflow_env.search.tree import Node, Rejection, Tree
 
+INTERRUPTED = "interrupted"
+
 
 @dataclass
 class Stopper:

@@ -167,27 +167,65 @@ def test_an_exhausted_budget_is_a_stop_and_can_be_raised(aflow: Command, tmp_pat
     assert said.json["stopped"] == "rounds"
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(aflow: Command, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
+def begin(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    """A long search in a process of its own, past its first round."""
     command = [sys.executable, "-c", "from aflow_env.cli import main; main()", "search"]
     process = subprocess.Popen(
-        [*command, f"run_dir={folder}", "rounds=5000", *SMALL],
+        [*command, f"run_dir={folder}", "rounds=5000", *SMALL, *overrides],
         stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     assert process.stderr is not None
-    said = process.stderr.readline()
+    process.stderr.readline()
+    return process
+
+
+def nothing_left_of(process: subprocess.Popen[str]) -> bool:
+    """Whether no process of its group is there, five seconds later at most."""
+    deadline = time.monotonic() + 5
+    while left := subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True).stdout:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return not left
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_ctrl_c_finishes_what_is_in_flight_and_leaves_a_run_that_goes_on(
+    aflow: Command, tmp_path: Path, in_flight: int
+) -> None:
+    folder = tmp_path / "run"
+    process = begin(folder, f"in_flight={in_flight}")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
-    said += process.communicate(timeout=30)[1]
+    out, said = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "finishing the rounds under way" in said
     assert f"aflow-env resume {folder}" in said
     assert "Traceback" not in said
-    deadline = time.monotonic() + 5
-    while subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True).stdout and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True).stdout
-    before = len(aflow("show", folder, "--json").json["nodes"])
-    assert before >= 1
-    assert aflow("resume", folder, f"rounds={before + 1}").status == 0
+    assert out.startswith("best so far: round ")
+    assert nothing_left_of(process)
+    shown = aflow("show", folder)
+    assert "stopped by: interrupted" in shown.out
+    nodes = len(aflow("show", folder, "--json").json["nodes"])
+    assert aflow("resume", folder, f"rounds={nodes + 1}").status == 0
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_a_run_that_goes_on(aflow: Command, tmp_path: Path) -> None:
+    """A round of 800 problems takes seconds, so the one in flight is not through when the second comes."""
+    folder = tmp_path / "run"
+    process = begin(folder, "task.validate_size=800", "limit=800")
+    assert process.stderr is not None
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.stderr.readline()
+    while "finishing" not in said:
+        said = process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    out, said = process.communicate(timeout=30)
+    assert "best so far" not in out
+    assert process.returncode == 130
+    assert f"aflow-env resume {folder}" in said
+    assert "Traceback" not in said + out
+    assert nothing_left_of(process)
+    assert aflow("resume", folder, "rounds=1", "final_test=false").status == 0
