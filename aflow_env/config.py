@@ -116,10 +116,22 @@ class WideningConfig(Section):
 class ValueConfig(Section):
     """Q_theta: how the policy's belief about a workflow's best child is asked for, trained and shrunk."""
 
-    kind: Literal["none", "digits"] = "digits"
+    kind: Literal["none", "digits", "prior", "critic"] = "digits"
     prior_strength: NonNegative = 4.0
     samples: Annotated[int, Field(ge=0)] = 1
     train: bool = True
+    calibrate: bool = False
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> "ValueConfig":
+        if self.kind == "critic":
+            raise ValueError(
+                "kind=critic: verl 0.9.1 keeps its critic inside the trainer, where it values the finished rows of a "
+                "batch; a search that is still going on has no way to ask it. Set kind=digits or kind=prior"
+            )
+        if self.calibrate and self.kind != "digits":
+            raise ValueError(f"calibrate=true with kind={self.kind}: a temperature belongs to digits; set kind=digits")
+        return self
 
 
 class RewardConfig(Section):
@@ -146,6 +158,14 @@ class StopConfig(Section):
     seconds: Annotated[float, Field(gt=0)] | None = None
     usd: NonNegative | None = None
     tokens: Annotated[int, Field(ge=0)] | None = None
+
+
+class RacingConfig(Section):
+    """Give a workflow up on the way when it is surely worse than the best one."""
+
+    enabled: bool = False
+    block: Count = 8
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
 
 class SandboxConfig(Section):
@@ -198,7 +218,7 @@ class AflowConfig(Section):
     executor: LLMConfig
     implementer: ImplementerConfig = ImplementerConfig()
     policy: PolicyServerConfig = PolicyServerConfig()
-    proposer: Literal["policy", "random", "llm"] = "policy"
+    proposer: Literal["policy", "guided", "random", "llm"] = "policy"
     action: Literal["edit", "code"] = "edit"
     rounds: Count = 4
     rl_weight: Share = 0.5
@@ -221,10 +241,27 @@ class AflowConfig(Section):
     reward: RewardConfig = RewardConfig()
     convergence: ConvergenceConfig = ConvergenceConfig()
     stop: StopConfig = StopConfig()
+    racing: RacingConfig = RacingConfig()
     sandbox: SandboxConfig = SandboxConfig()
     budget: BudgetConfig = BudgetConfig()
     problems: ProblemsConfig = ProblemsConfig()
     final_test: bool = True
+
+    @property
+    def form(self) -> Literal["edit", "code", "suggestion"]:
+        """What a proposal is: an edit, whole code, or a suggestion that the implementer's LLM turns into code."""
+        return "suggestion" if self.proposer == "guided" else self.action
+
+    @model_validator(mode="after")
+    def _somebody_writes_the_code(self) -> "AflowConfig":
+        if self.proposer == "guided" and self.implementer.kind != "llm":
+            raise ValueError(
+                f"proposer=guided with implementer.kind={self.implementer.kind}: the policy only suggests, and an LLM "
+                "has to write the code. Set implementer=llm and implementer.llm.model=..., or proposer=policy"
+            )
+        if self.proposer == "guided" and self.action != "edit":
+            raise ValueError(f"proposer=guided with action={self.action}: a suggestion is no code; leave action out")
+        return self
 
     @model_validator(mode="after")
     def _policy_is_there(self) -> "AflowConfig":

@@ -109,13 +109,31 @@ class Evaluator:
         """
         if not problems or repeats < 1:
             raise ValueError(f"an evaluation needs problems and repeats, not {len(problems)} and {repeats}")
+        runs = [(problem, repeat) for repeat in range(repeats) for problem in problems]
+        return self.summary(workflow, await self.run(workflow, runs, version), version, partial)
+
+    async def run(
+        self, workflow: Workflow, runs: Sequence[tuple[Problem, int]], version: str = ""
+    ) -> tuple[ProblemResult, ...]:
+        """One result for each (problem, repeat), in order: what is stored, else what was run, which is then stored.
+
+        Raises InfrastructureError when the executor refuses every call.
+        """
         executor_key = self.executor_key(version)
-        attempts = [Attempt(problem, problem.digest, repeat) for repeat in range(repeats) for problem in problems]
+        attempts = [Attempt(problem, problem.digest, repeat) for problem, repeat in runs]
         turn = self._turns.setdefault((workflow.digest, executor_key), asyncio.Lock())
         async with turn:
             results = await self._results(workflow, executor_key, attempts)
-        self._judge(results, partial, fatal=any(attempt.fatal for attempt in attempts))
-        return summarise(workflow.digest, executor_key, results)
+        if any(attempt.fatal for attempt in attempts):
+            raise self._lost(results, len(results))
+        return results
+
+    def summary(
+        self, workflow: Workflow, results: Sequence[ProblemResult], version: str = "", partial: bool = False
+    ) -> Evaluation:
+        """The evaluation that these results make, if they may make one; raises as `evaluate` does."""
+        self.judge(results, partial)
+        return summarise(workflow.digest, self.executor_key(version), results)
 
     async def _results(
         self, workflow: Workflow, executor_key: str, attempts: Sequence[Attempt]
@@ -172,18 +190,21 @@ class Evaluator:
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
         return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output))
 
-    def _judge(self, results: Sequence[ProblemResult], partial: bool, fatal: bool) -> None:
-        """Raise unless these results may become a score."""
-        failed = [result for result in results if result.outcome == Outcome.LLM_ERROR]
-        share = len(failed) / len(results)
-        if share > self._infrastructure_limit or fatal:
-            raise InfrastructureError(
-                f"{len(failed)} of {len(results)} runs were lost to failures of the executor or the machine (at most "
-                f"{self._infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
-            )
+    def judge(self, results: Sequence[ProblemResult], partial: bool = False, of: int | None = None) -> None:
+        """Raise unless these results may become a score, or a part of the score of `of` runs."""
+        of = of or len(results)
+        if sum(result.outcome == Outcome.LLM_ERROR for result in results) / of > self._infrastructure_limit:
+            raise self._lost(results, of)
         cut_off = [result for result in results if result.outcome == Outcome.BUDGET]
         if cut_off and (not partial or all(result.outcome not in COUNTED for result in results)):
             raise BudgetExhausted(f"{len(cut_off)} of {len(results)} runs did not fit: {lost(cut_off)}")
+
+    def _lost(self, results: Sequence[ProblemResult], of: int) -> InfrastructureError:
+        failed = [result for result in results if result.outcome == Outcome.LLM_ERROR]
+        return InfrastructureError(
+            f"{len(failed)} of {of} runs were lost to failures of the executor or the machine (at most "
+            f"{self._infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
+        )
 
 
 def _stored(result: ProblemResult, stored: Mapping[Key, ProblemResult]) -> ProblemResult:

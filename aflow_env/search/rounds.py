@@ -10,7 +10,7 @@ an LLM, or a uniform draw.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -18,13 +18,14 @@ from numpy.random import Generator
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, WorkflowError
 from aflow_env.evaluation.evaluator import Evaluator
+from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation, Outcome
 from aflow_env.search.expansion import Changer, Duplicate, Implement, Place
 from aflow_env.search.flight import Flight, ground, refly
-from aflow_env.search.proposal import Belief, Believer, Failure, Proposer, State
+from aflow_env.search.proposal import Belief, Believer, Failure, Origin, Proposer, State
 from aflow_env.search.selection import Selection, may_widen, select
 from aflow_env.search.session import Listener, SearchProblem, Session, Turn, session_seed
-from aflow_env.search.stopping import Stopper
+from aflow_env.search.stopping import INTERRUPTED, Stopper
 from aflow_env.search.store import SessionKey, Store
 from aflow_env.search.tree import Node, Rejection, Tree
 from aflow_env.search.value import shrink
@@ -81,7 +82,7 @@ class Search:
             while tree.played + len(flights) < rounds:
                 if len(flights) == places:
                     stopper.tell(await self._land(session, problem, flights, told))
-                if reason := "interrupted" if interrupt and interrupt.is_set() else stopper.why(tree):
+                if reason := INTERRUPTED if interrupt and interrupt.is_set() else stopper.why(tree):
                     session.stopped = reason
                     break
                 flights.append(await self._begin(tree, problem, flights))
@@ -143,13 +144,13 @@ class Search:
     async def _end(self, place: Place, text: str) -> tuple[Node | Rejection, bool]:
         """A node, or the rejection that tells the policy why not, and whether that was a duplicate."""
         round_, parent, config = place.round, place.parent.round, self.config
-        change = Changer(self.task.spec, config.action, config.duplicates, self.implement)
+        change = Changer(self.task.spec, config.form, config.duplicates, self.implement)
         try:
             workflow, modification = await change(place, text)
         except WorkflowError as error:
             said = " ".join(text.split())[:120]
             return Rejection(round_, parent, said, text, str(error)), isinstance(error, (Duplicate, NoChange))
-        return Node(round_, parent, workflow, await self._evaluate(workflow), modification, text), False
+        return Node(round_, parent, workflow, await self._evaluate(workflow, place.best), modification, text), False
 
     async def _select(
         self, tree: Tree, key: SessionKey, unseen: int | None, rng: Generator
@@ -159,19 +160,34 @@ class Search:
         beliefs: dict[int, Belief] = {}
         q = None
         if self.believer is not None:
-            states = [self.state(tree.node(int(round_)), key, unseen) for round_ in rounds]
+            states = [self._questioned(tree, int(round_), key, unseen) for round_ in rounds]
             beliefs = dict(zip(rounds.tolist(), await self.believer.believe(states), strict=True))
             q = np.array([self._q(tree, round_, belief) for round_, belief in beliefs.items()])
         w, rule, widening = self.config.rl_weight, self.config.selection, self.config.widening
         open_ = may_widen(*tree.widths(), widening) if widening.enabled else None
         return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng, open_=open_), beliefs
 
+    def _questioned(self, tree: Tree, round_: int, key: SessionKey, unseen: int | None) -> State:
+        """The state of a node with where it came from, as a believer reads it."""
+        node = tree.node(round_)
+        state = self.state(node, key, unseen)
+        if node.parent is None:
+            return state
+        parent = tree.node(node.parent)
+        bare = State(parent.workflow, self.task.spec, parent.score, parent.evaluation.n)
+        return replace(state, origin=Origin(bare, node.edit))
+
     def _q(self, tree: Tree, round_: int, belief: Belief) -> float:
         realised = [child.score for child in tree.children(round_)]
         return shrink(belief.expectation, realised, self.config.q.prior_strength)
 
-    async def _evaluate(self, workflow: Workflow) -> Evaluation:
-        return await self.evaluator.evaluate(workflow, self.problems, self.config.repeats, self.version)
+    async def _evaluate(self, workflow: Workflow, best: Node | None = None) -> Evaluation:
+        """On all problems; with `racing` only until it is surely worse than the best."""
+        config, problems, version = self.config, self.problems, self.version
+        if best is None or not config.racing.enabled:
+            return await self.evaluator.evaluate(workflow, problems, config.repeats, version)
+        incumbent, rule = best.evaluation, config.racing
+        return await race(self.evaluator, workflow, problems, config.repeats, incumbent, rule, config.seed, version)
 
     def state(self, node: Node, key: SessionKey, unseen: int | None = None) -> State:
         """What a proposer may know of this node: its own past, and that of the same workflow in earlier steps.

@@ -84,7 +84,8 @@ def candidates(c: Floats, sample: int, rounds: Ints | None = None, widened: bool
     """Positions of round 1 and of the best others by c, max(sample, 2) in all, best first, ties by the lower round.
 
     `rounds`: the round of each position, 1, 2, ... when left out. Round 1 must be among them, unless they are those
-    that progressive widening left (`widened`). Linear in the number of nodes: a partition finds the cut, only the survivors are sorted.
+    that progressive widening left (`widened`). Linear in the number of nodes: a partition finds the cut, only the
+    survivors are sorted.
     """
     rounds = np.arange(1, len(c) + 1) if rounds is None else rounds
     first = np.flatnonzero(rounds == 1)

@@ -18,6 +18,7 @@ from aflow_env.search.tree import Node, Rejection
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
 few = settings(deadline=None, max_examples=12)
+RACING = ("racing.enabled=true", "racing.block=2", "racing.delta=0.4")
 ADD_FORMAT = '{"operation": "add", "operator": "Format", "position": 2}'
 
 
@@ -47,23 +48,23 @@ def search(seed: int, k: int, jitter: int, *overrides: str) -> Any:
 
 
 @few
-@given(st.integers(0, 99), st.integers(1, 5), st.integers(0, 999), st.sampled_from(["parent", "tree"]))
+@given(st.integers(0, 99), st.integers(1, 5), st.integers(0, 999), st.sampled_from([(), ("duplicates=tree",), RACING]))
 def test_the_tree_does_not_depend_on_which_expansion_is_through_first(
-    seed: int, k: int, jitter: int, duplicates: str
+    seed: int, k: int, jitter: int, more: tuple[str, ...]
 ) -> None:
-    one, other = (search(seed, k, draw, f"duplicates={duplicates}") for draw in (jitter, jitter + 1))
+    one, other = (search(seed, k, draw, *more) for draw in (jitter, jitter + 1))
     assert one[1] == other[1]
     assert one[0].turns == other[0].turns
 
 
 @few
-@given(st.integers(0, 99), st.integers(2, 5), st.integers(0, 999), st.integers(2, 11))
+@given(st.integers(0, 99), st.integers(1, 5), st.integers(0, 999), st.integers(2, 30), st.sampled_from([(), RACING]))
 def test_a_search_that_was_killed_goes_on_to_the_very_tree_of_one_that_was_not(
-    seed: int, k: int, jitter: int, place: int
+    seed: int, k: int, jitter: int, place: int, more: tuple[str, ...]
 ) -> None:
-    _, whole = search(seed, k, 0)
+    _, whole = search(seed, k, 0, *more)
     with tempfile.TemporaryDirectory() as folder:
-        settings = config(Path(folder), f"seed={seed}", f"in_flight={k}")
+        settings = config(Path(folder), f"seed={seed}", f"in_flight={k}", *more)
         dying = Quick(failing_at(place, Killed(), shuffled(jitter)))
         with suppress(Killed):  # it may have ended before
             asyncio.run(play(settings, dying))

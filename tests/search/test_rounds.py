@@ -13,7 +13,9 @@ from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import Assembly
+from aflow_env.search.findings import last_report
 from aflow_env.search.proposal import Belief, Proposer, Reply, State
+from aflow_env.search.report import report
 from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
 from aflow_env.search.store import SessionKey
 from aflow_env.search.tree import Rejection
@@ -167,3 +169,28 @@ async def test_a_widened_search_grows_no_node_wider_than_its_visits_allow(tmp_pa
         width, subtree = tree.widths()
         allowed.append(bool((width <= np.ceil(subtree**alpha)).all()))
     assert allowed == [False, True]
+
+
+def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Path) -> None:
+    """And nobody who was given up is ever the best of its tree."""
+    raced = config(
+        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0.5",
+        "racing.enabled=true", "racing.block=2", "racing.delta=0.3", "final_test=false",
+    )  # fmt: skip
+
+    async def run() -> None:
+        assembly = await Assembly.open(raced)
+        try:
+            problem = SearchProblem(SessionKey("test", raced.seed), session_seed(raced.seed), assembly.start())
+            session = await assembly.search(None, None, "validate").play(problem)
+            sizes = [node.evaluation.n for node in session.tree]
+            assert session.tree.best().evaluation.n == max(sizes) == 16
+            assert min(sizes) < 16
+            await report(assembly)
+            said = last_report(assembly.store)
+            assert said is not None
+            assert said["best"]["n"] == said["start"]["n"] == 16
+        finally:
+            await assembly.aclose()
+
+    asyncio.run(run())

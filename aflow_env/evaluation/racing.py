@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Racing: a candidate that is surely worse than the incumbent is not run on the rest of the problems.
+
+The candidate's N runs (problem, repeat) are made in blocks, in an order drawn from its digest. Write x_i for its scores
+and X_i for the incumbent's, which are known. The hypothesis that it would do at least as well on all N is tested by
+betting against it (Waudby-Smith and Ramdas 2023, sampling without replacement). For a share a of pairing in [0, 1],
+
+    z_i = 1 - x_i + a X_i >= 0,    under the hypothesis sum z_i <= Z = N - (1 - a) sum X_i,
+    b_t = (Z - sum of z_i, i < t) / (N - t + 1)      is then at least the mean of z_t given the past,
+    K_t = K_{t-1} (1 - s + s z_t / b_t),             stake s in (0, 1), K_0 = 1.
+
+K is a non-negative supermartingale, and so is its mean over stakes and shares, so by Ville's inequality it ever reaches
+1/delta with probability delta at most: looking after every block costs nothing, and no bound on the number of looks is
+needed. a = 0 compares with the incumbent's mean; a = 1 compares problem by problem, which is stronger where the two
+solve the same problems. The probability is over the order alone, whatever the scores are.
+
+A run that was lost to the world counts as solved by the candidate and, for the incumbent, as not solved. A candidate is
+only given up while its mean is below the incumbent's, so the best of a search is never one that was given up.
+
+The score of a candidate that was given up is a mean over fewer runs (its n), and biased: an unlucky start ends the
+race, a lucky one is corrected by what follows. It is right for "not the best", and pessimistic as an estimate.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aflow_env.config import RacingConfig
+from aflow_env.evaluation.evaluator import Evaluator
+from aflow_env.evaluation.results import COUNTED, Evaluation, ProblemResult
+from aflow_env.tasks.base import Problem
+from aflow_env.workflow.program import Workflow
+
+SHARES = np.array([0.0, 0.5, 1.0])  # a
+STAKES = np.arange(1, 10) / 10  # s
+TINY = 1e-9  # sums of scores are exact to this
+
+
+@dataclass
+class Race:
+    """The bets against one candidate. `incumbent`: the scores X_i of all N runs, in the order of running."""
+
+    incumbent: Sequence[float]
+    delta: float
+    _capital: NDArray[np.float64] = field(init=False)  # by share and stake
+    _left: NDArray[np.float64] = field(init=False)  # Z - sum of z so far, by share
+    _told: int = 0
+
+    def __post_init__(self) -> None:
+        self._capital = np.ones((len(SHARES), len(STAKES)))
+        self._left = len(self.incumbent) - (1 - SHARES) * float(np.sum(self.incumbent))
+
+    def tell(self, score: float) -> None:
+        """The candidate's next score, in [0, 1]."""
+        z = 1 - score + SHARES * self.incumbent[self._told]
+        bound = self._left / (len(self.incumbent) - self._told)
+        for place in range(len(SHARES)):
+            if bound[place] > TINY:
+                self._capital[place] *= 1 - STAKES + STAKES * z[place] / bound[place]
+            elif z[place] > TINY:  # impossible under the hypothesis
+                self._capital[place] = np.inf
+        self._left -= z
+        self._told += 1
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the hypothesis that the candidate does at least as well as the incumbent is rejected."""
+        return bool(np.mean(self._capital) >= 1 / self.delta)
+
+
+async def race(
+    evaluator: Evaluator,
+    workflow: Workflow,
+    problems: Sequence[Problem],
+    repeats: int,
+    incumbent: Evaluation,
+    rule: RacingConfig,
+    seed: int = 0,
+    version: str = "",
+) -> Evaluation:
+    """As `evaluator.evaluate`, but given up as soon as the workflow is surely worse than the incumbent.
+
+    What is stored is found, block by block, and decides as it did when it was run.
+    """
+    runs = [(problem, repeat) for repeat in range(repeats) for problem in problems]
+    order = np.random.default_rng([seed, int(workflow.digest, 16)]).permutation(len(runs)).tolist()
+    known = {(each.problem_digest, each.repeat): _worth(each, 0.0) for each in incumbent.results}
+    test = Race([known.get((runs[i][0].digest, runs[i][1]), 0.0) for i in order], rule.delta)
+    done: dict[int, ProblemResult] = {}
+    for begin in range(0, len(order), rule.block):
+        block = order[begin : begin + rule.block]
+        results = await evaluator.run(workflow, [runs[i] for i in block], version)
+        done.update(zip(block, results, strict=True))
+        evaluator.judge(list(done.values()), of=len(runs))
+        for result in results:
+            test.tell(_worth(result, 1.0))
+        scores = [result.score for result in done.values() if result.outcome in COUNTED]
+        if test.hopeless and scores and np.mean(scores) < incumbent.score:
+            break
+    return evaluator.summary(workflow, [done[i] for i in sorted(done)], version)
+
+
+def _worth(result: ProblemResult, otherwise: float) -> float:
+    """A run's score, or `otherwise` where it does not count."""
+    return result.score if result.outcome in COUNTED else otherwise
