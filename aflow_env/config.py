@@ -60,6 +60,7 @@ class LLMConfig(Section):
     effort: str | None = None
     prompt_cache: bool = True
     accept_empty: bool = False
+    structured: Literal["off", "auto"] = "off"
     landscape: str | None = None
     prices: str | None = None
     mode: Literal["live", "record", "replay"] = "record"
@@ -73,6 +74,8 @@ class LLMConfig(Section):
             )
         if self.kind in ("openai", "anthropic") and not self.model:
             raise ValueError(f"model is missing: name the model that the {self.kind} server should run")
+        if self.structured == "auto" and self.kind not in ("openai", "anthropic"):
+            raise ValueError(f"structured=auto: kind={self.kind} has no structured outputs; set structured=off")
         if self.api_key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_variable):
             raise ValueError(
                 "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into "
@@ -226,7 +229,7 @@ class AflowConfig(Section):
     limit: Count | None = None
     repeats: Count = 1
     infrastructure_limit: Share = 0.2
-    tree: Literal["session"] = "session"
+    tree: Literal["session", "group"] = "session"
     in_flight: Count = 1
     duplicates: Literal["parent", "tree"] = "parent"
     run_dir: str

@@ -139,7 +139,7 @@ class Search:
         finally:
             if not place.digest.done():
                 place.digest.set_result(None)
-        return Turn(state, selection, reply, ended, belief, duplicate)
+        return Turn(state, selection, reply, ended, belief, duplicate, place.best.score)
 
     async def _end(self, place: Place, text: str) -> tuple[Node | Rejection, bool]:
         """A node, or the rejection that tells the policy why not, and whether that was a duplicate."""

@@ -26,7 +26,8 @@ class Turn:
     """One round as it was played: what was chosen, said, and what came of it.
 
     `ended` is a Rejection where the action was not run; `duplicate` marks the rejection of a well-formed edit.
-    `belief` is what the policy believed of the parent when it was chosen; None when nobody was asked.
+    `belief` is what the policy believed of the parent when it was chosen; None when nobody was asked. `best` is the
+    best score that was known then.
     """
 
     state: State
@@ -35,6 +36,7 @@ class Turn:
     ended: Node | Rejection
     belief: Belief | None = None
     duplicate: bool = False
+    best: float = 0.0
 
     @property
     def node(self) -> Node | None:
@@ -44,11 +46,21 @@ class Turn:
 
 @dataclass
 class Session:
-    """A search as far as it went: the tree, the turns played by this process, and why it stopped."""
+    """A search as far as it went: the tree, the turns played by this process, and why it stopped.
+
+    `part` is (number, size) where several sessions grew the tree together: these are every size-th round's turns.
+    """
 
     tree: Tree = field(default_factory=Tree)
     turns: list[Turn] = field(default_factory=list)
     stopped: str = "rounds"
+    part: tuple[int, int] | None = None
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes that this session evaluated; of a tree grown together the start is the first session's."""
+        number, size = self.part or (0, 1)
+        return [node for node in self.tree if max(0, node.round - 2) % size == number]
 
     def target(self, round_: int) -> float | None:
         """What Q of this node should have said: the score of its best evaluated child, or None without one."""
