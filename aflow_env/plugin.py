@@ -38,7 +38,11 @@ EVERYWHERE: tuple[Registration, ...] = (
     Registration("config path", "hydra.core.plugins", "aflow_env.rl.driver:register_search_path"),
     Registration("resolver aflow_tiny_policy", "omegaconf", "aflow_env.rl.driver:register_resolver"),
     Registration("checks before Ray", "verl.utils.config", "aflow_env.rl.driver:register_checks"),
-    Registration("estimators gigpo, hgpo", "verl.trainer.ppo.core_algos", "aflow_env.rl.estimators:register"),
+    Registration(
+        "estimators gigpo, hgpo, grpo, rloo, reinforce_plus_plus",
+        "verl.trainer.ppo.core_algos",
+        "aflow_env.rl.estimators:register",
+    ),
     Registration("trainer aflow_sync", "verl.trainer.ppo.v1", "aflow_env.rl.trainer:register"),
     Registration("agent loop aflow_search", "verl.experimental.agent_loop", "aflow_env.rl.agent_loop:register"),
     Registration(

@@ -6,6 +6,7 @@ What sessions of a worker share (store, sandbox, clients, problems) is opened on
 """
 
 import asyncio
+from dataclasses import asdict
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
@@ -15,9 +16,12 @@ from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
 
 from aflow_env.config import AflowConfig, parse
+from aflow_env.rl.calibration import beliefs_held, keep, temperature_before
 from aflow_env.rl.policy import RolloutPolicy
+from aflow_env.rl.prior import PriorBeliever
 from aflow_env.rl.rollout_rows import TrainingRow, edit_rows, session_summary, value_rows
 from aflow_env.search.assemble import Assembly
+from aflow_env.search.proposal import Believer
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.store import SessionKey
 
@@ -30,6 +34,14 @@ class Shared:
     attempt = uuid4().hex
     """Names this start of the run: weights trained again after a kill are other weights, whatever their step."""
     lock = asyncio.Lock()
+    fitted: tuple[int, float] = (-1, 1.0)
+
+    @classmethod
+    def temperature(cls, assembly: Assembly, step: int) -> float:
+        """The digits' temperature for the sessions of this step, fitted once a step."""
+        if cls.fitted[0] != step:
+            cls.fitted = (step, temperature_before(assembly.store, step))
+        return cls.fitted[1]
 
     @classmethod
     async def open(cls, config: AflowConfig, policy: RolloutPolicy) -> Assembly:
@@ -64,15 +76,15 @@ class AflowSearchLoop(AgentLoopBase):
             http=Shared.http,
         )
         assembly = await Shared.open(config, policy)
-        believer = policy if config.q.kind == "digits" else None
-        split = problem["split"]
+        split, step = problem["split"], int(row["global_steps"])
+        fitted = Shared.temperature(assembly, step)
+        if config.q.calibrate:
+            policy.calibration = fitted
         weights = f"{Shared.attempt}/{row['global_steps']}" if config.executor.kind == "policy" else ""
-        search = assembly.search(policy, believer, split, problem["seed"], version=weights)
-        draws = session_seed(
-            config.seed, split, problem["seed"], row["session_id"], row["global_steps"] if training else 0
-        )
+        search = assembly.search(policy, self._believer(policy), split, problem["seed"], version=weights)
+        draws = session_seed(config.seed, split, problem["seed"], row["session_id"], step if training else 0)
         started = SearchProblem(
-            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], str(row["session_id"]), int(row["global_steps"])),
+            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], str(row["session_id"]), step),
             seed=draws,
             start=assembly.start(problem["start"]),
         )
@@ -83,9 +95,21 @@ class AflowSearchLoop(AgentLoopBase):
         for output in outputs:
             output.extra_fields["session"] = {}
         if outputs:
-            summary = session_summary(session, config)
-            outputs[-1].extra_fields["session"] = summary | {"return": sum(each.step_reward for each in edits)}
+            held = beliefs_held(session)
+            if training:
+                keep(assembly.store, step, held)
+            outputs[-1].extra_fields["session"] = session_summary(session, config) | {
+                "return": sum(each.step_reward for each in edits),
+                "beliefs": [asdict(each) for each in held],
+                "temperature": fitted,
+            }
         return outputs
+
+    def _believer(self, policy: RolloutPolicy) -> Believer | None:
+        kind = parse(self.config.aflow).q.kind
+        if kind == "prior":
+            return PriorBeliever(policy, self.rollout_config.response_length - 1)
+        return policy if kind == "digits" else None
 
     def _output(self, row: TrainingRow, turns: int) -> AgentLoopOutput:
         limit = self.rollout_config.response_length

@@ -8,17 +8,27 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.rl.value import calibration
+from aflow_env.rl.value import brier_score, calibration
+from aflow_env.search.value import expected_value
 
 Fields = dict[str, Any]
 
 
-def step_metrics(fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig) -> dict[str, float]:
-    """Means over the sessions of the step; `aflow/q_*` over the beliefs that turned out to have a target."""
+def step_metrics(
+    fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig, sessions: int
+) -> dict[str, float]:
+    """Means over the sessions of the step; `aflow/q_*` over the beliefs that turned out to have a target.
+
+    `sessions` is how many were to be played: the others failed and were left out.
+    """
     rows = [row for row, pad in zip(fields, padding, strict=True) if not pad]
-    sessions = [row["session"] for row in rows if row.get("session")]
-    metrics = {"aflow/rl_weight": config.rl_weight, "aflow/sessions": float(len(sessions))}
-    return metrics | session_metrics(sessions) | belief_metrics([row for row in rows if row["kind"] == "value"])
+    played = [row["session"] for row in rows if row.get("session")]
+    metrics = {
+        "aflow/rl_weight": config.rl_weight,
+        "aflow/sessions": float(len(played)),
+        "aflow/failed_sessions": float(sessions - len(played)),
+    }
+    return metrics | session_metrics(played) | belief_metrics(played)
 
 
 def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
@@ -47,13 +57,18 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     }
 
 
-def belief_metrics(values: Sequence[Fields]) -> dict[str, float]:
-    """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0."""
-    if not values:
+def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
+    """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0.
+
+    `q_error_calibrated` is what the digits would have done at the temperature that fitted *earlier* steps best.
+    """
+    held = [each for session in sessions for each in session["beliefs"]]
+    if not held:
         return {}
-    belief = np.array([row["belief"] for row in values], dtype=float)
-    target = np.array([row["target"] for row in values], dtype=float)
+    belief = np.array([each["belief"] for each in held], dtype=float)
+    target = np.array([each["target"] for each in held], dtype=float)
     judged = calibration(belief, target)
+    turns = sum(session["turns"] for session in sessions)
     metrics = {
         "aflow/q_error": judged.brier,
         "aflow/q_error_constant": judged.brier_constant,
@@ -61,9 +76,17 @@ def belief_metrics(values: Sequence[Fields]) -> dict[str, float]:
         "aflow/q_calibration_error": judged.calibration_error,
         "aflow/q_corr": judged.rank_correlation,
         "aflow/q_mean": float(belief.mean()),
-        "aflow/q_mass": float(np.mean([row["mass"] for row in values])),
+        "aflow/q_mass": float(np.mean([each["mass"] for each in held])),
         "aflow/q_target_mean": float(target.mean()),
+        "aflow/q_decision_share": sum(session["steered"] for session in sessions) / max(turns, 1.0),
     }
+    if all(each["digits"] for each in held):
+        temperature = float(sessions[0]["temperature"])
+        calibrated = expected_value([each["digits"] for each in held], temperature)
+        metrics |= {
+            "aflow/q_temperature": temperature,
+            "aflow/q_error_calibrated": brier_score(calibrated, target),
+        }
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 

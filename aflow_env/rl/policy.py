@@ -40,8 +40,8 @@ class Tokens:
 
 @dataclass(frozen=True)
 class DigitTokens:
-    """The value question's prompt, and the log-prob of each digit's token (-inf: not among the server's top "
-    "tokens)."""
+    """The value question's prompt, and each digit's log-prob (-inf: not among the server's top tokens), uncalibrated:
+    what a digit is drawn from."""
 
     prompt_ids: tuple[int, ...]
     digit_ids: tuple[int, ...]
@@ -76,7 +76,10 @@ class RolloutPolicy:
     prompt_length: int
     temperature: float
     http: httpx.AsyncClient
+    calibration: float = 1.0
+    """The temperature at which beliefs are read off the digits (q.calibrate); drawing and training stay at 1."""
     _beliefs: dict[tuple[int, ...], Belief] = field(default_factory=dict)
+    _log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = field(default_factory=dict)
     _model: str = ""
 
     async def propose(self, state: State, seed: int) -> Reply:
@@ -99,6 +102,16 @@ class RolloutPolicy:
         if new:
             self._beliefs.update(zip(new, await self._ask(new), strict=True))
         return [self._beliefs[prompt] for prompt in prompts]
+
+    async def log_probs(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:
+        """The log-probability of each token of an answer after its prompt, for (prompt, answer) pairs of token ids.
+
+        A pair is asked about once: within a session the weights stand still.
+        """
+        new = [pair for pair in dict.fromkeys(texts) if pair not in self._log_probs and pair[1]]
+        if new:
+            self._log_probs.update(zip(new, await self._score(new), strict=True))
+        return [self._log_probs.get(pair, ()) for pair in texts]
 
     def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:
         """Token ids of the messages, the state cut until they fit `rollout.prompt_length`.
@@ -140,28 +153,41 @@ class RolloutPolicy:
 
     async def _ask(self, prompts: list[tuple[int, ...]]) -> list[Belief]:
         digit_ids = digit_token_ids(self.tokenizer)
+        wanted = {"temperature": self.temperature, "logprobs": TOP_LOGPROBS, "return_tokens_as_token_ids": True}
+        beliefs = []
+        for prompt, choice in zip(prompts, await self._complete_ids(prompts, wanted), strict=True):
+            top = choice["logprobs"]["top_logprobs"][0]
+            log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
+            expectation, mass = digit_expectation(log_probs, self.calibration)
+            if mass <= 0.0:
+                raise ConfigError(NO_DIGIT)
+            beliefs.append(Belief(expectation, mass, DigitTokens(prompt, digit_ids, log_probs)))
+        return beliefs
+
+    async def _score(self, pairs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:
+        choices = await self._complete_ids([prompt + answer for prompt, answer in pairs], {"prompt_logprobs": 0})
+        found = []
+        for (prompt, answer), choice in zip(pairs, choices, strict=True):
+            at = choice["prompt_logprobs"][len(prompt) :]
+            found.append(
+                tuple(float(here[str(token)]["logprob"]) for here, token in zip(at, answer, strict=False) if here)
+            )
+        return found
+
+    async def _complete_ids(self, prompts: Sequence[tuple[int, ...]], wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        """One token after each prompt, in one request; the choices in the prompts' order."""
         address, _ = await self.server._acquire_server(self.request_id)
         try:
             body = {
                 "model": await self._model_name(address),
                 "prompt": [list(prompt) for prompt in prompts],
                 "max_tokens": 1,
-                "temperature": self.temperature,
-                "logprobs": TOP_LOGPROBS,
-                "return_tokens_as_token_ids": True,
+                **wanted,
             }
             answer = await self._http_json("POST", f"http://{address}/v1/completions", body)
         finally:
             self.server._release_server(address, request_id=self.request_id)
-        beliefs = []
-        for prompt, choice in zip(prompts, sorted(answer["choices"], key=lambda choice: choice["index"]), strict=True):
-            top = choice["logprobs"]["top_logprobs"][0]
-            log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
-            expectation, mass = digit_expectation(log_probs)
-            if mass <= 0.0:
-                raise ConfigError(NO_DIGIT)
-            beliefs.append(Belief(expectation, mass, DigitTokens(prompt, digit_ids, log_probs)))
-        return beliefs
+        return sorted(answer["choices"], key=lambda choice: int(choice["index"]))
 
     async def _model_name(self, address: str) -> str:
         if not self._model:

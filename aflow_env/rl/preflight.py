@@ -22,6 +22,17 @@ from aflow_env.search.settings import hold
 from aflow_env.search.store import Store
 
 TRAINERS = ("aflow_sync",)
+_ABORTED = (
+    "verl 0.9.1 aborts whatever the rollout server is at when a step's batch is full, and resumes generations alone: "
+    "the policy's beliefs, which come from the server's log-probabilities, would be lost, and one search would mix "
+    "versions of the weights, so that Q and the anchors of a group mean different policies"
+)
+ASYNCHRONOUS = {
+    "colocate_async": _ABORTED,
+    "separate_async": f"{_ABORTED}; it also needs accelerators of its own for the rollout, and a checkpoint engine "
+    "other than naive",
+}
+"""Modes of verl that are not supported, and why."""
 
 
 def before_ray(config: DictConfig) -> None:
@@ -82,6 +93,10 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
     for key, (value, needed) in wanted.items():
         if value != needed:
             raise ConfigError(f"{key}={value}: a run with an aflow: node needs {key}={needed}")
+    if mode in ASYNCHRONOUS:
+        raise ConfigError(
+            f"trainer.v1.trainer_mode={mode}: {ASYNCHRONOUS[mode]}. Set trainer.v1.trainer_mode=aflow_sync"
+        )
     if mode not in TRAINERS:
         raise ConfigError(
             f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose "
@@ -91,10 +106,15 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
         raise ConfigError(
             f"algorithm.adv_estimator={estimator}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
         )
-    if aflow.proposer != "policy":
+    if aflow.proposer not in ("policy", "guided"):
         raise ConfigError(
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "
-            "what is trained; set aflow.proposer=policy, or run the search alone: aflow-env search"
+            "what is trained; set aflow.proposer=policy or guided, or run the search alone: aflow-env search"
+        )
+    if config.critic.enable:
+        raise ConfigError(
+            "critic.enable=true: no estimator of aflow_env reads a critic's values, and the search cannot ask it; "
+            "leave critic.enable out"
         )
 
 

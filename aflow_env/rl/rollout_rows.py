@@ -2,9 +2,9 @@
 """From a played session to training rows: what the agent loop tells the trainer, as plain data.
 
 Each round is one edit row, its step reward by `rl/reward.py`. Each belief that was held about an expanded node is
-`q.samples` value rows: a digit drawn from the policy's own distribution, rewarded by the quadratic score against the
-best child that the node turned out to have. Both kinds carry (kind, anchor, step index, step reward, valid); the
-trainer needs nothing else, and verl's TransferQueue carries it untouched.
+`q.samples` value rows: a digit drawn from the policy's own distribution (never the calibrated one), rewarded by the
+quadratic score against the best child that the node turned out to have. Both kinds carry (kind, anchor, step index,
+step reward, valid); the trainer needs nothing else, and verl's TransferQueue carries it untouched.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from aflow_env.rl import reward
 from aflow_env.rl.policy import DIGITS, DigitTokens, Tokens
 from aflow_env.rl.value import expectation_reward
 from aflow_env.search.rounds import Session, Turn, session_seed
-from aflow_env.search.value import quadratic_score
+from aflow_env.search.value import digit_expectation, quadratic_score
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def value_rows(session: Session, config: AflowConfig, seed: int) -> list[Trainin
         probabilities = np.exp(np.array(asked.log_probs))
         for digit in rng.choice(len(DIGITS), size=config.q.samples, p=probabilities / probabilities.sum()):
             tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (asked.log_probs[digit],), version)
-            belief, mass, anchor = turn.belief.expectation, turn.belief.mass, turn.state.workflow.digest
+            belief, mass = digit_expectation(asked.log_probs)
+            anchor = turn.state.workflow.digest
             came = expectation_reward(int(digit), belief, target)
             found.append(TrainingRow("value", anchor, len(found), came, True, tokens, belief, mass, target))
     return found
@@ -109,6 +110,7 @@ def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
         "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
         "ucb": float(np.mean([np.mean(turn.selection.ucb) for turn in turns])) if turns else 0.0,
         "nodes": float(len(nodes)),
+        "steered": float(sum(turn.selection.round != turn.selection.stock for turn in turns)),
     }
     return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
 

@@ -68,7 +68,8 @@ class AflowTrainer:
         with rows_of_step(rows), self._our_estimator():
             batch = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
         metrics.update(rows.metrics)
-        metrics.update(step_metrics(self._step_fields, padding, self.aflow))
+        sessions = self.config.data.train_batch_size * self.config.actor_rollout_ref.rollout.n
+        metrics.update(step_metrics(self._step_fields, padding, self.aflow, sessions))
         return batch
 
     def fit(self, agent_loop_manager: Any) -> None:

@@ -35,6 +35,7 @@ from aflow_env.workflow.gate import check
 from aflow_env.workflow.implement import Modification, implement_rule, implementer_prompt, parse_modification
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import to_workflow
+from aflow_env.workflow.suggestion import Suggestion
 
 Split = Literal["train", "validate", "test"]
 
@@ -167,7 +168,7 @@ class Assembly:
     ) -> Search:
         """A search over the problems of a split. `proposer` is the trained policy; the config may name another."""
         config = self.config
-        chosen = proposer if config.proposer == "policy" and proposer else self.proposer()
+        chosen = proposer if config.proposer in ("policy", "guided") and proposer else self.proposer()
         problems = self.problems(split, seed)
         implement = self.implement()
         return Search(config, self.task, problems, self.evaluator, self.store, chosen, implement, believer, version)
@@ -178,21 +179,24 @@ class Assembly:
         client, llm = self.implementer, self.config.implementer.llm
         if self.config.implementer.kind == "rule" or client is None or llm is None:
 
-            async def by_rule(workflow: Workflow, edit: Edit, spec: TaskSpec) -> Modification:
+            async def by_rule(workflow: Workflow, edit: Edit | Suggestion, spec: TaskSpec) -> Modification:
+                if isinstance(edit, Suggestion):
+                    raise ConfigError("proposer=guided with implementer=rule: a suggestion says too little for a rule")
                 changed = implement_rule(workflow, edit, spec)
                 return Modification(describe(edit), changed.graph, changed.prompts)
 
             return by_rule
 
-        async def by_llm(workflow: Workflow, edit: Edit, spec: TaskSpec) -> Modification:
+        async def by_llm(workflow: Workflow, edit: Edit | Suggestion, spec: TaskSpec) -> Modification:
+            sentence = edit.sentence() if isinstance(edit, Suggestion) else describe(edit)
             request = Request(
-                messages=(Message(role="user", content=implementer_prompt(workflow, describe(edit), spec)),),
+                messages=(Message(role="user", content=implementer_prompt(workflow, sentence, spec)),),
                 model=llm.model,
                 temperature=llm.temperature,
                 max_tokens=llm.max_tokens,
             )
             change = parse_modification((await client.complete(request)).text)
-            return change if change.modification else replace(change, modification=describe(edit))
+            return change if change.modification else replace(change, modification=sentence)
 
         return by_llm
 

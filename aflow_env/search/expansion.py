@@ -18,9 +18,10 @@ from aflow_env.workflow.edits import Edit, parse_edit
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.implement import Modification, parse_modification, to_program
 from aflow_env.workflow.program import TaskSpec, Workflow
+from aflow_env.workflow.suggestion import Suggestion, parse_suggestion
 
-Implement = Callable[[Workflow, Edit, TaskSpec], Awaitable[Modification]]
-"""Who turns an edit of a workflow into a program."""
+Implement = Callable[[Workflow, Edit | Suggestion, TaskSpec], Awaitable[Modification]]
+"""Who turns an edit of a workflow, or a suggestion, into a program."""
 
 
 class Duplicate(WorkflowError):
@@ -48,7 +49,7 @@ class Changer:
     """Implements and gates what was proposed."""
 
     spec: TaskSpec
-    action: Literal["edit", "code"]
+    action: Literal["edit", "code", "suggestion"]
     duplicates: Literal["parent", "tree"]
     implement: Implement
 
@@ -57,7 +58,8 @@ class Changer:
         if self.action == "code":
             change = parse_modification(text)
         else:
-            change = await self.implement(place.parent.workflow, parse_edit(text), self.spec)
+            said = parse_suggestion(text, self.spec) if self.action == "suggestion" else parse_edit(text)
+            change = await self.implement(place.parent.workflow, said, self.spec)
         workflow = to_program(change, self.spec)
         check(workflow, self.spec)
         place.digest.set_result(workflow.digest)

@@ -8,7 +8,7 @@ is too long is cut in a fixed order: failed cases first, then experience, then t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from aflow_env.workflow.edits import edit_grammar, format_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.signatures import SIGNATURES, describe_operators
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps, usable_operators
+from aflow_env.workflow.suggestion import suggestion_grammar
 
 Messages = tuple[Message, ...]
 
@@ -28,6 +29,7 @@ VALUE_QUESTION = (
     "Answer with one digit from 0 (none right) to 9 (all right)."
 )
 EDIT_QUESTION = "Reply with one edit."
+SUGGESTION_QUESTION = "Reply with one suggestion."
 CODE_QUESTION = (
     "Change the workflow so that it scores better: one idea, few lines. Reply with three fields: <modification>what "
     "you change and why</modification> <graph>the whole new class Workflow, as Python</graph> <prompt>the whole new "
@@ -45,8 +47,16 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a node came from: the proposal's text, and its parent as it was before anything was tried from there."""
+
+    parent: "State"
+    edit: str
+
+
+@dataclass(frozen=True)
 class State:
-    """Everything that a proposal or a belief about a node may depend on."""
+    """Everything that a proposal or a belief about a node may depend on; `origin` is None for a start workflow."""
 
     workflow: Workflow
     task: TaskSpec
@@ -54,6 +64,7 @@ class State:
     n: int
     experience: tuple[Entry, ...] = ()
     failures: tuple[Failure, ...] = ()
+    origin: Origin | None = field(default=None, kw_only=True)
 
     @property
     def steps(self) -> tuple[Step, ...] | None:
@@ -74,8 +85,8 @@ class Reply:
 
 @dataclass(frozen=True)
 class Belief:
-    """Q_theta of one state: `expectation` in [0, 1]; `mass` is the probability that the policy put on digits at "
-    "all."""
+    """Q_theta of one state: `expectation` in [0, 1]; `mass` is the probability that the policy put on digits at all,
+    or 1 where Q is not read off digits."""
 
     expectation: float
     mass: float
@@ -128,22 +139,24 @@ def system_text(task: TaskSpec, action: str) -> str:
     if action == "code":
         rules = describe_operators(names)
     else:
+        grammar = suggestion_grammar(task) if action == "suggestion" else edit_grammar(task)
         operators = "\n".join(f"- {name}: {SIGNATURES[name].description()}" for name in names)
-        rules = f"{operators}\n{edit_grammar(task)}"
+        rules = f"{operators}\n{grammar}"
     return f"You improve a workflow of LLM operators, one change at a time.\nOperators:\n{rules}"
 
 
 def question_messages(state: State, question: str, config: AflowConfig) -> Messages:
     """System text, then the state followed by a question."""
     return (
-        Message(role="system", content=system_text(state.task, config.action)),
+        Message(role="system", content=system_text(state.task, config.form)),
         Message(role="user", content=f"{render_state(state, config.state_characters)}\n{question}"),
     )
 
 
 def action_messages(state: State, config: AflowConfig) -> Messages:
-    """The prompt of an expansion, for `aflow.action=edit` or `code`."""
-    question = edit_question(state) if config.action == "edit" else code_question(state)
+    """The prompt of an expansion: for an edit, for code, or (proposer=guided) for a suggestion."""
+    questions = {"edit": edit_question, "code": code_question}
+    question = questions[config.form](state) if config.form in questions else SUGGESTION_QUESTION
     return question_messages(state, question, config)
 
 

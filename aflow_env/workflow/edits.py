@@ -51,6 +51,7 @@ READS: dict[Operation, tuple[str, ...]] = {
 }
 _DECODER = json.JSONDecoder(strict=False)  # models write raw line breaks inside strings
 _Item = TypeVar("_Item")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class InvalidEdit(WorkflowError):
@@ -92,13 +93,18 @@ class Edit(BaseModel):
 
 def parse_edit(text: str) -> Edit:
     """The first JSON object with an "operation" in free or fenced text; raises InvalidEdit, and nothing else."""
+    return parse_action(text, Edit)
+
+
+def parse_action(text: str, model: type[_Model]) -> _Model:
+    """The first JSON object with an "operation" as this model; raises InvalidEdit, and nothing else."""
     if len(text) > MAX_TEXT:
         raise InvalidEdit(f"the reply is longer than {MAX_TEXT} characters")
     found = next((item for item in _json_objects(text) if "operation" in item), None)
     if found is None:
         raise InvalidEdit('no JSON object with an "operation" in the reply')
     try:
-        return Edit.model_validate(_without_nulls(found))
+        return model.model_validate(_without_nulls(found))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The temperature at which the policy's digits are best read, fitted on what earlier training steps said and saw.
+
+Each training session leaves its beliefs with what came of them in the store (event `beliefs`); a session of step s
+reads those of steps before s, so all sessions of a step agree, and a resumed run starts from what the killed one knew.
+The temperature never enters a gradient: value rows are drawn from the policy's own distribution at temperature 1.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from aflow_env.rl.value import fit_temperature
+from aflow_env.search.session import Session, Turn
+from aflow_env.search.store import Store
+
+WINDOW = 64
+"""Sessions that the fit looks back on."""
+FEWEST = 32
+"""Beliefs; fewer say nothing about a temperature."""
+LEAST = -100.0
+"""Stands for the log-probability of a digit that is not among the server's top tokens."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A belief and what came of it: the workflow, its own score, Q_theta, its mass, the best child's score, the digits.
+
+    `digits` are the ten log-probabilities at temperature 1; empty where Q is not read off digits.
+    """
+
+    digest: str
+    score: float
+    belief: float
+    mass: float
+    target: float
+    digits: tuple[float, ...]
+
+
+def beliefs_held(session: Session) -> list[Held]:
+    """One for each expansion of a node whose belief was asked for and whose best child is known."""
+    held = [_held(session, turn) for turn in session.turns]
+    return [each for each in held if each]
+
+
+def _held(session: Session, turn: Turn) -> Held | None:
+    target = session.target(turn.ended.parent) if turn.ended.parent else None
+    if turn.belief is None or target is None:
+        return None
+    digits = tuple(max(float(value), LEAST) for value in getattr(turn.belief.payload, "log_probs", ()))
+    state, belief = turn.state, turn.belief
+    return Held(state.workflow.digest, state.score, belief.expectation, belief.mass, target, digits)
+
+
+def keep(store: Store, step: int, held: Sequence[Held]) -> None:
+    """Note a training session's beliefs; `step` is the training step that it belongs to."""
+    store.event("beliefs", {"step": step, "held": [asdict(each) for each in held]})
+
+
+def recall(store: Store, before: int, sessions: int = WINDOW) -> list[Held]:
+    """The beliefs of the latest `sessions` sessions of steps before `before`, oldest first."""
+    sql = "SELECT data FROM events WHERE kind = 'beliefs' AND json_extract(data, '$.step') < ? ORDER BY id DESC LIMIT ?"
+    found = [json.loads(str(row[0])) for row in store.read(sql, (before, sessions))]
+    return [Held(**each | {"digits": tuple(each["digits"])}) for data in reversed(found) for each in data["held"]]
+
+
+def temperature_before(store: Store, step: int) -> float:
+    """The temperature that makes the beliefs of steps before this one best by squared error; 1 while there are few."""
+    held = [each for each in recall(store, step) if each.digits]
+    if len(held) < FEWEST:
+        return 1.0
+    return fit_temperature([each.digits for each in held], [each.target for each in held])

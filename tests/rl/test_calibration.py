@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The digits' temperature: fitted on earlier steps alone, kept in the store, and never part of what is trained."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aflow_env.rl.calibration import FEWEST, Held, keep, recall, temperature_before
+from aflow_env.search.store import Store
+from aflow_env.search.value import expected_value
+
+
+def held(seed: int, count: int, temperature: float) -> list[Held]:
+    """Beliefs whose targets are what the digits say at this temperature."""
+    logits = np.random.default_rng(seed).normal(size=(count, 10)) * 3
+    targets = expected_value(logits, temperature)
+    return [
+        Held("digest", 0.5, float(expected_value(digits)), 1.0, float(target), tuple(digits))
+        for digits, target in zip(logits, targets, strict=True)
+    ]
+
+
+def test_a_step_reads_the_steps_before_it_and_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run.sqlite")
+    keep(store, 1, held(0, 40, 2.5))
+    keep(store, 2, held(1, 40, 0.3))
+    assert temperature_before(store, 1) == 1.0
+    assert temperature_before(store, 2) == pytest.approx(2.5, rel=1e-3)
+    assert recall(store, 2) == held(0, 40, 2.5)
+    assert recall(store, 3, sessions=1) == held(1, 40, 0.3), "the latest"
+    store.close()
+    assert temperature_before(Store(tmp_path / "run.sqlite"), 2) == pytest.approx(2.5, rel=1e-3), "after a restart"
+
+
+def test_few_beliefs_and_beliefs_without_digits_leave_the_temperature_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run.sqlite")
+    keep(store, 1, held(0, FEWEST - 1, 2.5))
+    keep(store, 1, [Held("digest", 0.5, 0.5, 1.0, math.sqrt(0.5), ())] * FEWEST)
+    assert temperature_before(store, 2) == 1.0
