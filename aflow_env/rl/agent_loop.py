@@ -7,6 +7,7 @@ What sessions of a worker share (store, sandbox, clients, problems) is opened on
 
 import asyncio
 from dataclasses import asdict
+from functools import partial
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.rl.calibration import beliefs_held, keep, temperature_before
+from aflow_env.rl.group import Groups, play_together
 from aflow_env.rl.policy import RolloutPolicy
 from aflow_env.rl.prior import PriorBeliever
 from aflow_env.rl.rollout_rows import TrainingRow, edit_rows, session_summary, value_rows
@@ -34,6 +36,7 @@ class Shared:
     attempt = uuid4().hex
     """Names this start of the run: weights trained again after a kill are other weights, whatever their step."""
     lock = asyncio.Lock()
+    groups = Groups()
     fitted: tuple[int, float] = (-1, 1.0)
 
     @classmethod
@@ -82,13 +85,20 @@ class AflowSearchLoop(AgentLoopBase):
             policy.calibration = fitted
         weights = f"{Shared.attempt}/{row['global_steps']}" if config.executor.kind == "policy" else ""
         search = assembly.search(policy, self._believer(policy), split, problem["seed"], version=weights)
-        draws = session_seed(config.seed, split, problem["seed"], row["session_id"], step if training else 0)
+        number, together = int(row["session_id"]), config.tree == "group"
+        name = "group" if together else str(number)
+        draws = session_seed(config.seed, split, problem["seed"], name, step if training else 0)
         started = SearchProblem(
-            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], str(row["session_id"]), step),
+            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], name, step),
             seed=draws,
             start=assembly.start(problem["start"]),
         )
-        session = await search.play(started)
+        if together:
+            size = int(self.rollout_config.n if training else self.rollout_config.val_kwargs.n)
+            play = partial(play_together, search, size, started)
+            session = await Shared.groups.part(started.key.id, number, size, play)
+        else:
+            session = await search.play(started)
         edits = edit_rows(session, config)
         beliefs = value_rows(session, config, draws) if training else []
         outputs = [self._output(each, len(session.turns)) for each in [*beliefs, *edits]]

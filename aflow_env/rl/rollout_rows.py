@@ -56,9 +56,16 @@ class TrainingRow:
 
 
 def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
-    """One row a round, in order."""
-    played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
-    rewards = reward.step_rewards(played, config.reward)
+    """One row a round, in order.
+
+    Where sessions grew the tree together, a gain is one over the best that was known when the round was selected.
+    """
+    if session.part is None:
+        played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
+        rewards = reward.step_rewards(played, config.reward)
+    else:
+        alone = [reward.Session(turn.best, [_step(turn)]) for turn in session.turns]
+        rewards = [worth for each in alone for worth in reward.step_rewards(each, config.reward)]
     return [
         TrainingRow("edit", turn.state.workflow.digest, index, worth, turn.node is not None, _tokens(turn))
         for index, (turn, worth) in enumerate(zip(session.turns, rewards, strict=True))
@@ -89,8 +96,8 @@ def value_rows(session: Session, config: AflowConfig, seed: int) -> list[Trainin
 
 def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
     """Numbers of one session, for the reward manager's extra info and the trainer's metrics."""
-    nodes = [session.tree.node(round_) for round_ in session.tree.rounds()]
-    start, best = nodes[0].evaluation.score, max(node.evaluation.score for node in nodes)
+    nodes = session.nodes
+    start, best = session.tree.node(1).score, session.tree.best().score
     evaluations = [node.evaluation for node in nodes]
     outcomes: Counter[str] = Counter()
     for evaluation in evaluations:

@@ -26,6 +26,7 @@ from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.implement import Modification, implement_rule
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import Step, to_workflow
+from aflow_env.workflow.suggestion import Suggestion
 
 PROBLEMS = [Problem(id=f"p{i}", prompt=f"question {i}", answer=f"answer {i}") for i in range(8)]
 KEY = SessionKey("quick")
@@ -88,8 +89,9 @@ class Quick(Evaluator):
         return attempt.result(Outcome.CORRECT if score else Outcome.WRONG, score=score, answer="a")
 
 
-async def by_rule(workflow: Workflow, edit: Edit, spec: TaskSpec) -> Modification:
+async def by_rule(workflow: Workflow, edit: Edit | Suggestion, spec: TaskSpec) -> Modification:
     """As `implementer=rule`."""
+    assert isinstance(edit, Edit)
     changed = implement_rule(workflow, edit, spec)
     return Modification(describe(edit), changed.graph, changed.prompts)
 
