@@ -25,6 +25,7 @@ from aflow_env.cli import (
     search,
     show,
     sweep,
+    tree,
 )
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 
@@ -46,6 +47,7 @@ app.command("baselines")(baselines.baselines)
 app.command("import")(importing.import_workspace)
 app.command("export")(export.export)
 app.command("report")(report.report)
+app.command("tree")(tree.tree)
 app.command("sweep")(sweep.sweep)
 app.command("data")(data.data)
 app.add_typer(model.app, name="model")

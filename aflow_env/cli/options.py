@@ -12,6 +12,7 @@ import typer
 from aflow_env.cli.compose import change, load, values
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.search.reading import ReadOnlyStore
 from aflow_env.search.settings import stored_config
 from aflow_env.search.store import Store
 from aflow_env.tasks import TASKS
@@ -35,6 +36,18 @@ def open_run(run: Path) -> Iterator[Store]:
     if not is_run(run):
         raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
     store = Store(run if run.is_file() else run / "run.sqlite")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_reading(run: Path) -> Iterator[ReadOnlyStore]:
+    """The store of an existing run, to be read while a search may write it. Raises ConfigError where there is none."""
+    if not is_run(run):
+        raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
+    store = ReadOnlyStore(run if run.is_file() else run / "run.sqlite")
     try:
         yield store
     finally:

@@ -14,6 +14,8 @@ from aflow_env.report.runs import Run
 from aflow_env.report.usage import operator_usage
 
 Groups = Mapping[str, Sequence[Run]]
+Places = Mapping[str, int]
+"""A group's place, which decides its colour and marker in every figure."""
 MARKERS = "osD^vP"
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 MEASURES = {"test": "test score of the best workflow", "best": "validate score of the best workflow"}
@@ -35,7 +37,7 @@ def figures(groups: Groups, effects: Sequence[Effect], baseline: str, measure: s
     """Every figure that the runs have data for."""
     makers = (
         scores(groups, measure),
-        effect_sizes(effects, baseline, measure),
+        effect_sizes(effects, baseline, measure, _places(groups)),
         search_curves(groups),
         training_curves(groups),
         calibration(groups),
@@ -56,8 +58,9 @@ def scores(groups: Groups, measure: str) -> Figure | None:
 
     def draw(axes: Axes) -> None:
         for place, (label, centre) in enumerate(means.items()):
-            axes.plot(values[label], [place + 0.18] * len(values[label]), ".", color=series(place), alpha=0.5)
-            _interval(axes, centre, place, series(place))
+            at = _places(groups)[label]
+            axes.plot(values[label], [place + 0.18] * len(values[label]), ".", color=series(at), alpha=0.5)
+            _interval(axes, centre, place, at)
         _names(axes, list(means))
         axes.set_xlabel(MEASURES[measure])
 
@@ -71,7 +74,7 @@ def scores(groups: Groups, measure: str) -> Figure | None:
     )
 
 
-def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str) -> Figure | None:
+def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str, places: Places) -> Figure | None:
     """Differences to the baseline."""
     if not effects:
         return None
@@ -79,7 +82,7 @@ def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str) -> Figu
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=INK, linewidth=1)
         for place, each in enumerate(effects):
-            _interval(axes, Mean(each.difference, each.n, each.low, each.high), place, series(place + 1))
+            _interval(axes, Mean(each.difference, each.n, each.low, each.high), place, places[each.group])
         _names(axes, [each.group for each in effects])
         axes.set_xlabel(f"difference to {baseline}")
 
@@ -116,7 +119,11 @@ def search_curves(groups: Groups) -> Figure | None:
         "Best so far against the evaluation budget",
         "Best validate score after each round (a round evaluates one workflow, or rejects a proposal), mean over runs "
         f"with its 95 % interval. {_counts({label: curves[label] for label in bands})}",
-        svg("curves", "Best score against rounds; the table below holds the numbers", _lines(points, "rounds played")),
+        svg(
+            "curves",
+            "Best score against rounds; the table below holds the numbers",
+            _lines(points, "rounds played", _places(groups)),
+        ),
         ("group", "rounds", "best so far", "95 % interval", "runs"),
         _curve_rows(points),
     )
@@ -139,7 +146,11 @@ def training_curves(groups: Groups) -> Figure | None:
         "What sessions reach as training goes on",
         "Best score of a session, mean over the sessions of a step (validation sessions where there are any), then "
         f"over runs with its 95 % interval. {_counts({label: groups[label] for label in points})}",
-        svg("training", "Best score against training steps; the table below holds the numbers", _lines(points, "step")),
+        svg(
+            "training",
+            "Best score against training steps; the table below holds the numbers",
+            _lines(points, "step", _places(groups)),
+        ),
         ("group", "step", "best of a session", "95 % interval", "runs"),
         _curve_rows(points),
     )
@@ -155,7 +166,8 @@ def calibration(groups: Groups) -> Figure | None:
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="right on average")
-        for place, (label, found) in enumerate(bins.items()):
+        for label, found in bins.items():
+            place = _places(groups)[label]
             beliefs = [each.belief for each in found]
             came = [each.came.value for each in found]
             axes.plot(beliefs, came, marker=MARKERS[place % 6], color=series(place), label=label)
@@ -292,9 +304,10 @@ def costs(groups: Groups) -> Figure | None:
     )
 
 
-def _lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str) -> Callable[[Axes], None]:
+def _lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str, places: Places) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        for place, (label, found) in enumerate(points.items()):
+        for label, found in points.items():
+            place = places[label]
             x, y = [at for at, _ in found], [each.value for _, each in found]
             marker = MARKERS[place % 6] if len(x) < 25 else ""
             axes.plot(x, y, color=series(place), linestyle=DASHES[place % 6], label=label, marker=marker)
@@ -332,10 +345,15 @@ def _legend(axes: Axes) -> None:
     figure.legend(loc="outside upper left", ncols=2)
 
 
-def _interval(axes: Axes, centre: Mean, place: int, colour: str) -> None:
+def _places(groups: Groups) -> Places:
+    return {label: place for place, label in enumerate(groups)}
+
+
+def _interval(axes: Axes, centre: Mean, row: int, place: int) -> None:
+    colour = series(place)
     if centre.low is not None and centre.high is not None:
-        axes.plot([centre.low, centre.high], [place, place], color=colour, linewidth=2)
-    axes.plot([centre.value], [place], MARKERS[place % 6], color=colour, markersize=8)
+        axes.plot([centre.low, centre.high], [row, row], color=colour, linewidth=2)
+    axes.plot([centre.value], [row], MARKERS[place % 6], color=colour, markersize=8)
 
 
 def _names(axes: Axes, labels: Sequence[str]) -> None:

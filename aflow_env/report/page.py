@@ -3,17 +3,10 @@
 
 from importlib.metadata import version
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from aflow_env.report.figures import figures
 from aflow_env.report.numbers import result
 from aflow_env.report.summary import Summary, mean_text, played, verdict
-
-
-def environment() -> Environment:
-    """Templates of this room; whatever is put into a page is escaped unless it is marked as markup."""
-    loader = PackageLoader("aflow_env.report", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+from aflow_env.report.templating import environment
 
 
 def page(summary: Summary) -> str:
