@@ -1,23 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of a report: each a plot, the numbers in it as a table, and a caption that says n and what to read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from aflow_env.report import numbers
 from aflow_env.report.drawing import INK, series, svg
+from aflow_env.report.marks import (
+    MARKERS,
+    Places,
+    bars,
+    height_of,
+    interval,
+    legend,
+    lines,
+    name_rows,
+    number_text,
+    range_text,
+)
 from aflow_env.report.numbers import SCORES, Effect, Mean
 from aflow_env.report.runs import Run
 from aflow_env.report.usage import operator_usage
 
 Groups = Mapping[str, Sequence[Run]]
-Places = Mapping[str, int]
-"""A group's place, which decides its colour and marker in every figure."""
-MARKERS = "osD^vP"
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 MEASURES = {"test": "test score of the best workflow", "best": "validate score of the best workflow"}
 
 
@@ -60,17 +67,20 @@ def scores(groups: Groups, measure: str) -> Figure | None:
         for place, (label, centre) in enumerate(means.items()):
             at = _places(groups)[label]
             axes.plot(values[label], [place + 0.18] * len(values[label]), ".", color=series(at), alpha=0.5)
-            _interval(axes, centre, place, at)
-        _names(axes, list(means))
+            interval(axes, centre, place, at)
+        name_rows(axes, list(means))
         axes.set_xlabel(MEASURES[measure])
 
     return Figure(
         "scores",
         "Which group ends best",
         f"Mean over runs with its 95 % interval (Student's t; none for a single run); dots are runs. {_counts(groups)}",
-        svg("scores", "Scores by group; the table below holds the numbers", draw, _height(len(means))),
+        svg("scores", "Scores by group; the table below holds the numbers", draw, height_of(len(means))),
         ("group", MEASURES[measure], "95 % interval", "runs"),
-        tuple((label, _number(each.value), _range(each.low, each.high), str(each.n)) for label, each in means.items()),
+        tuple(
+            (label, number_text(each.value), range_text(each.low, each.high), str(each.n))
+            for label, each in means.items()
+        ),
     )
 
 
@@ -82,8 +92,8 @@ def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str, places:
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=INK, linewidth=1)
         for place, each in enumerate(effects):
-            _interval(axes, Mean(each.difference, each.n, each.low, each.high), place, places[each.group])
-        _names(axes, [each.group for each in effects])
+            interval(axes, Mean(each.difference, each.n, each.low, each.high), place, places[each.group])
+        name_rows(axes, [each.group for each in effects])
         axes.set_xlabel(f"difference to {baseline}")
 
     return Figure(
@@ -92,13 +102,13 @@ def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str, places:
         f"Difference in the {MEASURES[measure]}, over pairs of runs with the same task and seed; 95 % interval by a "
         "paired bootstrap. An interval that holds 0 shows no difference. "
         f"Pairs: {', '.join(f'{each.group}: n={each.n}' for each in effects)}.",
-        svg("effects", f"Differences to {baseline}; the table below holds the numbers", draw, _height(len(effects))),
+        svg("effects", f"Differences to {baseline}; the table below holds the numbers", draw, height_of(len(effects))),
         ("group", "difference", "95 % interval", "relative", "pairs"),
         tuple(
             (
                 each.group,
                 f"{each.difference:+.3f}",
-                _range(each.low, each.high),
+                range_text(each.low, each.high),
                 "-" if each.relative is None else f"{100 * each.relative:+.1f} %",
                 str(each.n),
             )
@@ -122,7 +132,7 @@ def search_curves(groups: Groups) -> Figure | None:
         svg(
             "curves",
             "Best score against rounds; the table below holds the numbers",
-            _lines(points, "rounds played", _places(groups)),
+            lines(points, "rounds played", _places(groups)),
         ),
         ("group", "rounds", "best so far", "95 % interval", "runs"),
         _curve_rows(points),
@@ -149,7 +159,7 @@ def training_curves(groups: Groups) -> Figure | None:
         svg(
             "training",
             "Best score against training steps; the table below holds the numbers",
-            _lines(points, "step", _places(groups)),
+            lines(points, "step", _places(groups)),
         ),
         ("group", "step", "best of a session", "95 % interval", "runs"),
         _curve_rows(points),
@@ -173,7 +183,7 @@ def calibration(groups: Groups) -> Figure | None:
             axes.plot(beliefs, came, marker=MARKERS[place % 6], color=series(place), label=label)
         axes.set_xlabel("Q: believed score of the best child")
         axes.set_ylabel("its score")
-        _legend(axes)
+        legend(axes)
 
     return Figure(
         "calibration",
@@ -185,9 +195,9 @@ def calibration(groups: Groups) -> Figure | None:
         tuple(
             (
                 label,
-                _number(each.belief),
-                _number(each.came.value),
-                _range(each.came.low, each.came.high),
+                number_text(each.belief),
+                number_text(each.came.value),
+                range_text(each.came.low, each.came.high),
                 str(each.came.n),
             )
             for label, found in bins.items()
@@ -210,12 +220,12 @@ def operators(groups: Groups) -> Figure | None:
         svg(
             "operators",
             "Operator usage by group; the table below holds the numbers",
-            _bars({label: [found.share.get(name, 0.0) for name in names] for label, found in usage.items()}, names),
-            _height(len(names) * max(1, len(usage)) / 2),
+            bars({label: [found.share.get(name, 0.0) for name in names] for label, found in usage.items()}, names),
+            height_of(len(names) * max(1, len(usage)) / 2),
         ),
         ("group", "operator", "share", "mean score with it", "workflows with it"),
         tuple(
-            (label, name, f"{found.share[name]:.2f}", _number(found.score[name]), str(found.count[name]))
+            (label, name, f"{found.share[name]:.2f}", number_text(found.score[name]), str(found.count[name]))
             for label, found in usage.items()
             for name in names
             if name in found.share
@@ -238,8 +248,8 @@ def outcomes(groups: Groups) -> Figure | None:
         svg(
             "outcomes",
             "Outcome shares by group; the table below holds the numbers",
-            _bars({label: [found.get(name, 0.0) for name in names] for label, found in shares.items()}, names),
-            _height(len(names) * max(1, len(shares)) / 2),
+            bars({label: [found.get(name, 0.0) for name in names] for label, found in shares.items()}, names),
+            height_of(len(names) * max(1, len(shares)) / 2),
         ),
         ("group", *names, "n"),
         tuple(
@@ -280,7 +290,7 @@ def costs(groups: Groups) -> Figure | None:
         )
         axes.invert_yaxis()
         axes.set_xlabel("USD a run")
-        _legend(axes)
+        legend(axes)
 
     return Figure(
         "costs",
@@ -288,13 +298,13 @@ def costs(groups: Groups) -> Figure | None:
         "Mean over runs. The whole run is what its ledger paid for: what the cache answered costs nothing there, while "
         "the evaluations count what each would cost alone; proposals and the closing test are in the whole run. "
         f"{_counts(groups)}",
-        svg("costs", "Cost by group; the table below holds the numbers", draw, _height(len(groups) + 1)),
+        svg("costs", "Cost by group; the table below holds the numbers", draw, height_of(len(groups) + 1)),
         ("group", "whole run, USD", "95 % interval", "evaluations, USD", "tokens of evaluations", "runs"),
         tuple(
             (
                 label,
                 f"{whole[label].value:.4f}",
-                _range(whole[label].low, whole[label].high, 4),
+                range_text(whole[label].low, whole[label].high, 4),
                 f"{searching[label].value:.4f}",
                 f"{tokens[label].value:,.0f}",
                 str(whole[label].n),
@@ -304,65 +314,8 @@ def costs(groups: Groups) -> Figure | None:
     )
 
 
-def _lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str, places: Places) -> Callable[[Axes], None]:
-    def draw(axes: Axes) -> None:
-        for label, found in points.items():
-            place = places[label]
-            x, y = [at for at, _ in found], [each.value for _, each in found]
-            marker = MARKERS[place % 6] if len(x) < 25 else ""
-            axes.plot(x, y, color=series(place), linestyle=DASHES[place % 6], label=label, marker=marker)
-            low = [each.value if each.low is None else each.low for _, each in found]
-            high = [each.value if each.high is None else each.high for _, each in found]
-            axes.fill_between(x, low, high, color=series(place), alpha=0.15, linewidth=0)
-        axes.set_xlabel(along)
-        axes.set_ylabel("score")
-        axes.set_ylim(-0.02, 1.02)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _legend(axes)
-
-    return draw
-
-
-def _bars(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> Callable[[Axes], None]:
-    def draw(axes: Axes) -> None:
-        width = 0.8 / max(1, len(values))
-        for place, (label, shares) in enumerate(values.items()):
-            at = [row - 0.4 + width * (place + 0.5) for row in range(len(names))]
-            axes.barh(at, shares, height=width, color=series(place), label=label)
-        axes.set_yticks(range(len(names)), names)
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("share")
-        _legend(axes)
-
-    return draw
-
-
-def _legend(axes: Axes) -> None:
-    """Above the plot, where it hides nothing."""
-    figure = axes.get_figure()
-    assert figure is not None
-    figure.legend(loc="outside upper left", ncols=2)
-
-
 def _places(groups: Groups) -> Places:
     return {label: place for place, label in enumerate(groups)}
-
-
-def _interval(axes: Axes, centre: Mean, row: int, place: int) -> None:
-    colour = series(place)
-    if centre.low is not None and centre.high is not None:
-        axes.plot([centre.low, centre.high], [row, row], color=colour, linewidth=2)
-    axes.plot([centre.value], [row], MARKERS[place % 6], color=colour, markersize=8)
-
-
-def _names(axes: Axes, labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-
-
-def _height(rows: float) -> float:
-    return min(9.0, 1.3 + 0.42 * rows)
 
 
 def _results(runs: Sequence[Run], measure: str) -> list[float]:
@@ -371,7 +324,7 @@ def _results(runs: Sequence[Run], measure: str) -> list[float]:
 
 def _curve_rows(points: Mapping[str, Sequence[tuple[int, Mean]]]) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        (label, str(at), _number(each.value), _range(each.low, each.high), str(each.n))
+        (label, str(at), number_text(each.value), range_text(each.low, each.high), str(each.n))
         for label, found in points.items()
         for at, each in found
     )
@@ -383,11 +336,3 @@ def _counts(groups: Mapping[str, Sequence[object]]) -> str:
 
 def _sums(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{label}: n={count}" for label, count in counts.items())
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _range(low: float | None, high: float | None, digits: int = 3) -> str:
-    return "-" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"

@@ -63,7 +63,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
         "session": [index[str(row["session"])] for row in rows],
         "round": [row["round"] for row in rows],
         "parent": [-1 if row["parent"] is None else place[row["session"], row["parent"]] for row in rows],
-        "program": [programs.get(row["program"], -1) for row in rows],
+        "program": [programs.get(str(row["program"]), -1) for row in rows],
         "digest": [row["digest"] for row in rows],
         "score": [_short(row["score"]) for row in rows],
         "low": [_short(row["low"]) for row in rows],

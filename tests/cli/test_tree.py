@@ -11,7 +11,7 @@ from tests.cli.conftest import Command
 pytest.importorskip("jinja2", reason="needs aflow-env[report]")
 
 
-def test_the_tree_of_a_run_is_one_file_that_names_the_simulation(aflow: Command, finished: Path, tmp_path: Path) -> None:
+def test_the_tree_of_a_run_is_one_file_that_says_simulated(aflow: Command, finished: Path, tmp_path: Path) -> None:
     said = aflow("tree", finished, "--out", tmp_path / "deep" / "tree.html")
     assert said.status == 0, said.err
     text = (tmp_path / "deep" / "tree.html").read_text()
