@@ -20,12 +20,8 @@ import asyncio
 import resource
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig

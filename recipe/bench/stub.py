@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A SIMULATED chat-completions server in a process of its own: every request is answered after the same latency.
 
-No model is behind it: each reply is a short text that says SIMULATED and ends with a number drawn from the request. It does as little as a
-server can, so that a benchmark on one machine measures the client. `serving(0.2)` starts one and yields its base_url.
+No model is behind it: each reply is a short text that says SIMULATED and ends with a number drawn from the request. It
+does as little as a server can, so that a benchmark on one machine measures the client. `serving(0.2)` starts one and
+yields its base_url.
 """
 
 import asyncio
