@@ -26,6 +26,7 @@ from aflow_env.cli import (
     show,
     sweep,
     tree,
+    watch,
 )
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 
@@ -48,6 +49,7 @@ app.command("import")(importing.import_workspace)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("tree")(tree.tree)
+app.command("watch")(watch.watch)
 app.command("sweep")(sweep.sweep)
 app.command("data")(data.data)
 app.add_typer(model.app, name="model")
