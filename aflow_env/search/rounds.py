@@ -108,7 +108,7 @@ class Search:
         unseen = flights[0].round if flights else None
         selection, beliefs = await self._select(tree, problem.key, unseen, rng)
         parent = tree.node(selection.round)
-        state = self.state(parent, problem.key, unseen)
+        state = self.state(tree, parent, problem.key, unseen)
         digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         place = Place(tree.begin(parent.round), parent, tree.best(), tree, tuple(flights), digest)
         seed = int(rng.integers(2**31))
@@ -170,7 +170,7 @@ class Search:
     def _questioned(self, tree: Tree, round_: int, key: SessionKey, unseen: int | None) -> State:
         """The state of a node with where it came from, as a believer reads it."""
         node = tree.node(round_)
-        state = self.state(node, key, unseen)
+        state = self.state(tree, node, key, unseen)
         if node.parent is None:
             return state
         parent = tree.node(node.parent)
@@ -189,19 +189,26 @@ class Search:
         incumbent, rule = best.evaluation, config.racing
         return await race(self.evaluator, workflow, problems, config.repeats, incumbent, rule, config.seed, version)
 
-    def state(self, node: Node, key: SessionKey, unseen: int | None = None) -> State:
+    def state(self, tree: Tree, node: Node, key: SessionKey, unseen: int | None = None) -> State:
         """What a proposer may know of this node: its own past, and that of the same workflow in earlier steps.
 
         Rounds of this session from `unseen` on are in flight: nothing of them is known.
         """
-        config, evaluation = self.config, node.evaluation
-        experience = self.store.experience(self.task.spec.name, node.digest, key, config.experience_entries, unseen)
-        failures: list[Failure] = []
-        if config.failed_cases:
-            by_id = {problem.id: problem for problem in self.problems}
-            wrong = [result for result in evaluation.results if result.outcome == Outcome.WRONG][: config.failed_cases]
-            failures = [
-                Failure(by_id[each.problem_id].prompt, by_id[each.problem_id].answer, each.answer) for each in wrong
-            ]
-        spec = self.task.spec
-        return State(node.workflow, spec, node.score, evaluation.n, tuple(experience), tuple(failures))
+        config, evaluation, spec = self.config, node.evaluation, self.task.spec
+        experience = self.store.experience(spec.name, node.digest, key, config.experience_entries, unseen)
+        failures = self._failures(node, tree.visits(node.round))
+        return State(node.workflow, spec, node.score, evaluation.n, tuple(experience), failures)
+
+    def _failures(self, node: Node, visits: int) -> tuple[Failure, ...]:
+        """Some of the problems that it got wrong, drawn by workflow and visits: others each time it is expanded."""
+        if not self.config.failed_cases:
+            return ()
+        found = {each.problem_id: each for each in node.evaluation.results if each.outcome == Outcome.WRONG}
+        rng = np.random.default_rng([int(node.digest, 16), visits])
+        wrong, count = list(found), min(self.config.failed_cases, len(found))
+        chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)} if wrong else set()
+        return tuple(
+            Failure(problem.prompt, problem.answer, found[problem.id].answer)
+            for problem in self.problems
+            if problem.id in chosen
+        )

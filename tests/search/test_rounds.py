@@ -141,6 +141,17 @@ def test_state_shows_failures_but_never_more_than_asked(tmp_path: Path) -> None:
     assert script.seen[0].failures[0].expected
 
 
+async def test_failed_cases_are_drawn_anew_for_each_expansion_and_the_same_for_the_same_visit(tmp_path: Path) -> None:
+    shown = []
+    for folder in ("a", "b"):
+        script = Script(["nonsense"])
+        await quick.play(quick.config(tmp_path / folder, "failed_cases=2"), quick.Quick(), script)
+        shown.append([tuple(failure.problem for failure in state.failures) for state in script.seen])
+    assert shown[0] == shown[1]
+    assert all(len(set(each)) == 2 for each in shown[0])
+    assert len(set(shown[0])) > 3, "twelve visits of the start, which has eight problems"
+
+
 def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
     """`replace` on a Search checks again, so no copy of it can lose its believer."""
 
