@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ask language models, whatever may happen on the way: `build_client` puts the layers of this room together.
 
-    provider -> budget -> limits -> retry -> record
+    provider -> keep -> budget -> limits -> retry -> record
 
 The provider makes one attempt. Each attempt is reserved and settled in the budget and passes the provider's limits, so
-retries are paid for and queued like any other; the log in front of all is asked first, and keeps what was paid for.
+retries are paid for and queued like any other. The log in front of all is asked first; what is answered is in it before
+its cost is settled.
 """
 
 import json
@@ -20,7 +21,7 @@ from aflow_env.llm.keys import load_key
 from aflow_env.llm.limits import LimitedClient, Limits
 from aflow_env.llm.policy import Generate, PolicyClient
 from aflow_env.llm.prices import FREE, Price, find_price
-from aflow_env.llm.record import CompletionLog, Mode, RecordingClient
+from aflow_env.llm.record import CompletionLog, KeepingClient, Mode, RecordingClient
 from aflow_env.llm.retry import RetryingClient
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ def build_client(
         return RecordingClient(None, log, mode, scope)
     client: LLMClient
     client, price = _provider(config, budget, seed, generate, role)
+    if mode == "record" and log is not None:
+        client = KeepingClient(client, log, scope)
     client = BudgetClient(client, budget, price, seconds=2 * config.timeout_seconds + 60)
     client = LimitedClient(client, limits or Limits.of(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record and replay: every completion is kept before it is used, asked for once, and found again by its full request.
 
+`KeepingClient` puts it into the log before the budget settles the call, `RecordingClient` finds it there: a process
+killed between the two leaves a call that is kept and counted at its worst case, never one that is paid for and lost.
+
 live: ask, keep nothing. record: look in the log, else ask and keep. replay: look in the log; nobody is asked.
 Identical requests in flight at the same time are one call. A completion from the log keeps the cost that was paid once.
 """
@@ -40,8 +43,31 @@ class _Flight:
     waiting: int = 0
 
 
+class KeepingClient:
+    """Puts each completion of `inner` into a log before anybody else hears of it. `scope` as for RecordingClient."""
+
+    def __init__(self, inner: LLMClient, log: CompletionLog, scope: Callable[[], str] = lambda: "") -> None:
+        self._inner = inner
+        self._log = log
+        self._scope = scope
+
+    async def complete(self, request: Request) -> Completion:
+        """As LLMClient."""
+        key = key_of(request, self._scope())  # of the weights that are asked, not of those that are there afterwards
+        completion = await self._inner.complete(request)
+        self._log.put(key, request, completion)
+        return completion
+
+    async def aclose(self) -> None:
+        """As LLMClient."""
+        await self._inner.aclose()
+
+
 class RecordingClient:
-    """Puts a log in front of `inner` (None in replay). `scope` says what decides a completion beside the request."""
+    """Looks into a log before it asks `inner` (None in replay), which keeps what it answers there (KeepingClient).
+
+    `scope` says what decides a completion beside the request.
+    """
 
     def __init__(
         self,
@@ -58,7 +84,7 @@ class RecordingClient:
 
     def key(self, request: Request) -> str:
         """64 hex digits: the log's key of a request."""
-        return hashlib.sha256(f"{self._scope()}\n{request.key}".encode()).hexdigest()
+        return key_of(request, self._scope())
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient; raises ReplayMiss, naming the key, when a replayed run asks for what was not recorded."""
@@ -81,7 +107,7 @@ class RecordingClient:
             await self._inner.aclose()
 
     def _start(self, key: str, request: Request, inner: LLMClient) -> _Flight:
-        flight = _Flight(key, asyncio.create_task(self._ask(key, request, inner)))
+        flight = _Flight(key, asyncio.create_task(inner.complete(request)))
         self._flights[key] = flight
         flight.task.add_done_callback(lambda task: self._landed(flight, task))
         return flight
@@ -98,12 +124,6 @@ class RecordingClient:
                 flight.task.cancel()
                 await asyncio.wait([flight.task])
 
-    async def _ask(self, key: str, request: Request, inner: LLMClient) -> Completion:
-        completion = await inner.complete(request)
-        if self._log is not None:
-            self._log.put(key, request, completion)
-        return completion
-
     def _landed(self, flight: _Flight, task: asyncio.Task[Completion]) -> None:
         self._forget(flight)
         if not task.cancelled():
@@ -112,3 +132,8 @@ class RecordingClient:
     def _forget(self, flight: _Flight) -> None:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
+
+
+def key_of(request: Request, scope: str) -> str:
+    """64 hex digits: the log's key of a request in a scope."""
+    return hashlib.sha256(f"{scope}\n{request.key}".encode()).hexdigest()

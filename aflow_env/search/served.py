@@ -29,7 +29,7 @@ from aflow_env.llm.openai import OpenAIClient
 from aflow_env.llm.prices import find_price
 from aflow_env.llm.provider import Lenient
 from aflow_env.llm.provider import Reply as Raw
-from aflow_env.llm.record import CompletionLog, RecordingClient
+from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient
 from aflow_env.llm.retry import RetryingClient
 from aflow_env.search.proposal import Belief, Messages, Reply, State, action_messages, value_messages
 from aflow_env.search.value import digit_expectation
@@ -191,7 +191,8 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
     limits = Limits.of(node, ROLE)
 
     def layered(provider: LLMClient, what: str) -> LLMClient:
-        client: LLMClient = BudgetClient(provider, budget, price, seconds=2 * node.timeout_seconds + 60)
+        client: LLMClient = KeepingClient(provider, log, scoped(what)) if log else provider
+        client = BudgetClient(client, budget, price, seconds=2 * node.timeout_seconds + 60)
         client = RetryingClient(
             LimitedClient(client, limits), node.max_attempts, node.retry_seconds, node.retry_max_seconds
         )

@@ -7,8 +7,8 @@ import pytest
 
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.llm import build_client
-from aflow_env.llm.client import Completion, LLMError, Request
-from aflow_env.llm.record import RecordingClient
+from aflow_env.llm.client import Completion, LLMClient, LLMError, Request
+from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient
 from tests.llm.helpers import KINDS, MemoryLog, ask, budget, config
 from tests.llm.server import answer, serve, thirty_percent
 
@@ -41,6 +41,11 @@ class Slow:
     async def aclose(self) -> None: ...
 
 
+def recording(inner: LLMClient, log: CompletionLog) -> RecordingClient:
+    """Asks once, keeps what it was answered."""
+    return RecordingClient(KeepingClient(inner, log), log, "record")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_recorded_run_replays_byte_for_byte_with_no_server_no_key_and_no_cost(kind, monkeypatch):
     kept = MemoryLog()
@@ -68,7 +73,7 @@ async def test_what_was_not_recorded_is_an_infrastructure_error_that_names_the_k
 
 async def test_record_asks_once_and_keeps_before_it_answers():
     inner, kept = Slow(), MemoryLog()
-    client = RecordingClient(inner, kept, "record")
+    client = recording(inner, kept)
     first = await client.complete(ask("x"))
     assert list(kept.kept.values()) == [first]
     assert await client.complete(ask("x")) == first
@@ -89,22 +94,22 @@ async def test_a_log_that_cannot_keep_stops_the_call():
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        await RecordingClient(Slow(), Full(), "record").complete(ask("x"))
+        await recording(Slow(), Full()).complete(ask("x"))
 
 
 async def test_identical_requests_in_flight_are_one_call():
     inner = Slow()
-    client = RecordingClient(inner, MemoryLog(), "record")
+    client = recording(inner, MemoryLog())
     answers = await asyncio.gather(*(client.complete(ask("x")) for _ in range(10)))
     assert {completion.text for completion in answers} == {"call 1"}
-    failing = RecordingClient(Slow(error=LLMError("refused", "no")), MemoryLog(), "record")
+    failing = recording(Slow(error=LLMError("refused", "no")), MemoryLog())
     results = await asyncio.gather(*(failing.complete(ask("x")) for _ in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [LLMError] * 3
 
 
 async def test_one_who_gives_up_does_not_take_the_call_from_the_others_and_the_last_one_ends_it():
     inner = Slow(seconds=0.2)
-    client = RecordingClient(inner, MemoryLog(), "record")
+    client = recording(inner, MemoryLog())
     one, two = (asyncio.create_task(client.complete(ask("x"))) for _ in range(2))
     await asyncio.sleep(0.02)
     one.cancel()
@@ -123,7 +128,7 @@ async def test_one_who_gives_up_does_not_take_the_call_from_the_others_and_the_l
 
 async def test_who_asks_while_a_cancelled_call_still_hangs_up_gets_a_call_of_its_own():
     inner = Slow(seconds=0.05, hang_up_seconds=0.1)
-    client = RecordingClient(inner, MemoryLog(), "record")
+    client = recording(inner, MemoryLog())
     one = asyncio.create_task(client.complete(ask("x")))
     await asyncio.sleep(0.01)
     one.cancel()
@@ -150,3 +155,18 @@ async def test_other_models_seeds_and_weights_have_other_keys():
 def test_replay_without_a_log_is_a_config_error():
     with pytest.raises(ConfigError, match=r"executor\.mode=replay needs a run"):
         build_client(config("openai", mode="replay"), budget=budget(), log=None, seed=0)
+
+
+async def test_a_completion_is_kept_before_its_cost_is_settled():
+    """So a process killed in between has it, and counts it at its worst case."""
+    account, seen = budget(), []
+
+    class Watching(MemoryLog):
+        def put(self, key: str, request: Request, completion: Completion) -> None:
+            seen.append(account.totals)
+            super().put(key, request, completion)
+
+    client = build_client(config("simulated"), budget=account, log=Watching(), seed=0)
+    await client.complete(ask("Tom has 3 apples and buys 4. How many apples has Tom?"))
+    assert [(totals.certain.calls, totals.reserved.calls) for totals in seen] == [(0, 1)]
+    assert (account.totals.certain.calls, account.totals.reserved.calls) == (1, 0)
