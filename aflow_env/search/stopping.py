@@ -35,12 +35,13 @@ class Stopper:
         if isinstance(ended, Node):
             self._usd += ended.evaluation.cost_usd
             self._tokens += ended.evaluation.input_tokens + ended.evaluation.output_tokens
-            self._rule.tell([ended.score])
+            if self.config.convergence.enabled:
+                self._rule.tell([ended.score])
 
     def why(self, tree: Tree) -> str:
         """Why to begin no more rounds; "" to go on."""
         stop = self.config.stop
-        if self.config.convergence.enabled and self._rule.verdict.converged:
+        if self._rule.verdict.converged:
             return "converged"
         if stop.score is not None and tree.best().score >= stop.score:
             return f"score: stop.score={stop.score} is reached"

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError
+from aflow_env.search.convergence import converged
 from aflow_env.search.proposal import RandomProposer, Reply, State
 from aflow_env.search.tree import Node, Rejection
 from tests.search.quick import Pause, Quick, config, play, shuffled
@@ -199,3 +200,17 @@ async def test_cost_and_tokens_stop_where_the_evaluations_reach_them(
     assert len(session.tree) == nodes
     again, same = await play(config(tmp_path, "seed=3", override), Quick())
     assert (again.stopped, same) == (session.stopped, digest)
+
+
+async def test_a_search_that_converged_says_so_and_stays_so(tmp_path: Path) -> None:
+    """After five rounds that did not enter the top three; a resumed search sees the same."""
+    never = config(tmp_path / "never", "seed=3", "rounds=30")
+    early = config(tmp_path / "early", "seed=3", "rounds=30", "convergence.enabled=true")
+    whole, _ = await play(never, Quick())
+    session, digest = await play(early, Quick())
+    assert (whole.stopped, session.stopped) == ("rounds", "converged")
+    rounds = session.tree.rounds()
+    assert converged([[whole.tree.node(round_).score] for round_ in rounds]).converged
+    assert not converged([[whole.tree.node(round_).score] for round_ in rounds[:-1]]).converged
+    again, same = await play(early, Quick())
+    assert (again.stopped, same) == ("converged", digest)
