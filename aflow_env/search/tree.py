@@ -7,8 +7,8 @@ so that several expansions in flight spread out. Tellings may come in any order,
 what was told. A rejected round stays a visit and has no node, as in AFlow, where a failed round is absent; a
 cancelled one (the world's fault) leaves no trace and its number is free.
 
-`begin` and `tell` are O(log n + depth of the parent); `arrays` and `widths` are O(1): growing numpy buffers that
-selection reads in place.
+`begin` and `tell` are O(log n); `arrays` is O(1): growing numpy buffers that selection reads in place. Once `widths`
+has been asked for (progressive widening), `begin` and `tell` also climb to the start, and `widths` is O(1) too.
 """
 
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ class Tree:
         self._means: NDArray[np.float64] = np.zeros(16, dtype=np.float64)
         self._visits: NDArray[np.int64] = np.zeros(16, dtype=np.int64)
         self._width: NDArray[np.int64] = np.zeros(16, dtype=np.int64)  # children, those in flight too
-        self._below: NDArray[np.int64] = np.zeros(16, dtype=np.int64)  # 1 + expansions of the node and all below it
+        self._below: NDArray[np.int64] | None = None  # 1 + expansions of the node and all below it; None: nobody asked
         self._up: list[int] = []  # position -> the parent's, -1 for the start
         self._children: dict[int, list[Node]] = {}
         self._digests: dict[str, int] = {}  # digest -> a round that has it
@@ -113,6 +113,13 @@ class Tree:
 
     def widths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Parallel to `arrays`: each node's children, those in flight too, and 1 + the expansions in its subtree."""
+        if self._below is None:
+            self._below = np.ones_like(self._visits)
+            counts = (self._visits - 1).tolist()
+            for place in reversed(range(len(self._place))):  # parents lie before their children
+                self._below[place] += counts[place]
+                if place:
+                    counts[self._up[place]] += counts[place]
         size = len(self._place)
         return self._width[:size], self._below[:size]
 
@@ -196,7 +203,7 @@ class Tree:
         place = self._place[parent]
         self._visits[place] += count
         self._width[place] += count
-        while place >= 0:
+        while self._below is not None and place >= 0:
             self._below[place] += count
             place = self._up[place]
 
@@ -205,11 +212,13 @@ class Tree:
         if place == len(self._rounds):
             self._rounds, self._means = np.resize(self._rounds, 2 * place), np.resize(self._means, 2 * place)
             self._visits, self._width = np.resize(self._visits, 2 * place), np.resize(self._width, 2 * place)
-            self._below = np.resize(self._below, 2 * place)
+            self._below = None if self._below is None else np.resize(self._below, 2 * place)
         self._place[node.round] = place
         self._up.append(-1 if node.parent is None else self._place[node.parent])
         self._rounds[place], self._means[place], self._visits[place] = node.round, node.score, 1
-        self._width[place], self._below[place] = 0, 1
+        self._width[place] = 0
+        if self._below is not None:
+            self._below[place] = 1
         self._digests.setdefault(node.digest, node.round)
         if node.parent is not None:
             self._children.setdefault(node.parent, []).append(node)
