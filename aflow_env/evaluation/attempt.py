@@ -73,6 +73,9 @@ class Attempt:
         if draw == DRAWS:
             raise WorkflowError(f"the same question was asked {DRAWS} times")
         self.asked[prompt, options] += 1
+        held = options.fields if config.structured == "auto" else ()
+        if held:
+            prompt += f"\nWrite no tags: the reply is one JSON object with a text under each of {', '.join(held)}."
         system = (Message(role="system", content=options.system),) if options.system else ()
         request = Request(
             messages=(*system, Message(role="user", content=prompt)),
@@ -80,6 +83,7 @@ class Attempt:
             temperature=config.temperature if options.temperature is None else options.temperature,
             max_tokens=options.max_tokens or config.max_tokens,
             sample=self.repeat * DRAWS + draw,
+            fields=held,
         )
         completion = await client.complete(request)
         self.cost_usd += completion.cost_usd

@@ -73,8 +73,11 @@ class AnthropicClient(Provider):
             parameters["system"] = [self._block("\n\n".join(system), last_of_prefix=True)]
         if request.stop:
             parameters["stop_sequences"] = list(request.stop)
-        if config.effort:
-            parameters["output_config"] = {"effort": config.effort}
+        output: dict[str, Any] = {"effort": config.effort} if config.effort else {}
+        if request.fields:
+            output["format"] = {"type": "json_schema", "schema": request.schema}
+        if output:
+            parameters["output_config"] = output
         if config.send_temperature:
             parameters["extra_body"] = {"temperature": min(request.temperature, 1.0)}
             parameters["extra_headers"] = {"anthropic-version": VERSION_WITH_TEMPERATURE}

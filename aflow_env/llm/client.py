@@ -62,7 +62,11 @@ class Message(Frozen):
 
 
 class Request(Frozen):
-    """All that decides a completion. `sample` is the k-th independent draw of the same prompt (k from 0)."""
+    """All that decides a completion. `sample` is the k-th independent draw of the same prompt (k from 0).
+
+    `fields`: the reply is to be a JSON object with a text under each of these names, where the provider can see to that
+    (structured outputs).
+    """
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     model: str = ""
@@ -70,17 +74,31 @@ class Request(Frozen):
     max_tokens: Annotated[int, Field(ge=1)] = 1024
     sample: Annotated[int, Field(ge=0)] = 0
     stop: tuple[Text, ...] = ()
+    fields: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """64 hex digits: the same request, and no other, has this key, in every process and version of Python."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        plain = self.model_dump(mode="json", exclude=None if self.fields else {"fields"})
+        canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
     @property
     def input_bound(self) -> int:
         """No tokenizer makes more tokens of the messages: one a byte, plus a generous chat template."""
-        return sum(len(message.content.encode()) + 16 for message in self.messages) + 512
+        schema = sum(len(name.encode()) + 128 for name in self.fields)
+        return sum(len(message.content.encode()) + 16 for message in self.messages) + 512 + schema
+
+    @property
+    def schema(self) -> dict[str, object]:
+        """The JSON schema of a reply that has `fields`."""
+        properties = {name: {"type": "string"} for name in self.fields}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
 
     @property
     def output_bound(self) -> int:

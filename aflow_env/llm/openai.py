@@ -84,6 +84,9 @@ class OpenAIClient(Provider):
             parameters["seed"] = derive_seed(self._seed, request)
         if config.effort:
             parameters["reasoning_effort"] = config.effort
+        if request.fields:
+            held = {"name": "reply", "strict": True, "schema": request.schema}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": held}
         if request.stop:
             parameters["stop"] = list(request.stop)
         return parameters

@@ -6,6 +6,7 @@ included, is an LLMError. So a failure never becomes a text, and a wrong bill ne
 """
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,6 +19,8 @@ from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
 from aflow_env.llm.faults import connection_error, request_id, shorten, status_error
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import PICO, Price
+
+log = logging.getLogger(__name__)
 
 
 class Lenient(BaseModel):
@@ -53,6 +56,7 @@ class Provider:
         self._config = config
         self._price = price
         self._key = key
+        self._structured = True  # until the server refuses
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient: one attempt, cancelled for real when it exceeds `timeout_seconds`, slow drips included."""
@@ -60,7 +64,7 @@ class Provider:
         seconds = self._config.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                outcome = await self._send(request)
+                outcome = await self._held_to_fields(request)
         except TimeoutError:
             outcome = LLMError("timeout", f"no whole reply within {seconds:g} s", bill="unknown")
         if isinstance(outcome, Raw):
@@ -71,6 +75,20 @@ class Provider:
     async def aclose(self) -> None:
         """As LLMClient."""
         raise NotImplementedError
+
+    async def _held_to_fields(self, request: Request) -> Raw | LLMError | PromptTooLong:
+        """Send once; a request for fields goes out again without them when that is what the server refuses."""
+        plain = request.model_copy(update={"fields": ()})
+        if not request.fields or not self._structured:
+            return await self._send(plain)
+        outcome = await self._send(request)
+        if not isinstance(outcome, LLMError) or outcome.kind != "bad_request":
+            return outcome
+        second = await self._send(plain)
+        if isinstance(second, Raw) and self._structured:
+            self._structured = False
+            log.warning("structured=auto: the server refuses the JSON schema, replies are parsed instead (%s)", outcome)
+        return second
 
     async def _send(self, request: Request) -> Raw | LLMError | PromptTooLong:
         """Send once; return what came, or the error that it means."""

@@ -94,6 +94,8 @@ class Assembly:
         executor = client(config.executor, "executor")
         implementer = client(config.implementer.llm, "implementer.llm") if config.implementer.llm else None
         settings = {"options": config.task.options, "landscape": landscape_digest(config.executor)}
+        if config.executor.structured != "off":
+            settings["structured"] = config.executor.structured
         evaluator = Evaluator(
             task,
             executor,

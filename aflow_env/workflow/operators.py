@@ -33,11 +33,15 @@ class OperatorArgumentError(WorkflowError):
 
 @dataclass(frozen=True)
 class AskOptions:
-    """What a call may set for itself; None leaves the executor's setting."""
+    """What a call may set for itself; None leaves the executor's setting.
+
+    `fields` names the parts of the reply that are wanted, for a model that can be held to a JSON object of them.
+    """
 
     temperature: float | None = None
     max_tokens: int | None = None
     system: str | None = None
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ async def _custom(call: s.Custom, context: OperatorContext) -> s.Response:
 async def _answer_generate(call: s.AnswerGenerate, context: OperatorContext) -> s.ThoughtAnswer:
     """Without <answer> the whole reply is the answer; without <thought> the thought is empty."""
     task = "Think step by step in <thought>...</thought>, then give only the final answer in <answer>...</answer>."
-    reply = await _ask(context, _prompt(task, problem=call.input))
+    reply = await _ask(context, _prompt(task, problem=call.input), "thought", "answer")
     found = fields(reply, "thought", "answer")
     return s.ThoughtAnswer(thought=found.get("thought", ""), answer=found.get("answer", reply))
 
@@ -136,7 +140,8 @@ async def _sc_ensemble(call: s.ScEnsemble, context: OperatorContext) -> s.Respon
         "Several solutions are given. Find the answer that most of them agree on and choose a solution that states it. "
         "Reply with its letter alone in <solution_letter>...</solution_letter>."
     )
-    reply = await _ask(context, _prompt(task, problem=call.problem, solutions=_lettered(call.solutions)))
+    prompt = _prompt(task, problem=call.problem, solutions=_lettered(call.solutions))
+    reply = await _ask(context, prompt, "solution_letter")
     chosen = letter_index(reply, len(call.solutions))
     return s.Response(response=_most_frequent(call.solutions) if chosen is None else call.solutions[chosen])
 
@@ -154,7 +159,8 @@ async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Soluti
         order = list(range(len(call.solutions)))
         Random(f"{vote} {call.solutions}").shuffle(order)
         shuffled = _lettered([call.solutions[index] for index in order])
-        chosen = letter_index(await _ask(context, _prompt(task, problem=call.problem, solutions=shuffled)), len(order))
+        reply = await _ask(context, _prompt(task, problem=call.problem, solutions=shuffled), "solution_letter")
+        chosen = letter_index(reply, len(order))
         if chosen is not None:
             votes[order[chosen]] += 1
     best = min(votes, key=lambda index: (-votes[index], index), default=None)
@@ -203,7 +209,7 @@ async def _test(call: s.Test, context: OperatorContext) -> s.TestReply:
 async def _format(call: s.Format, context: OperatorContext) -> s.Solution:
     """Without <answer> the whole reply; an empty one leaves the solution as it was."""
     task = "Give only the final answer of the solution, in the form that the problem asks for, in <answer>...</answer>."
-    reply = await _ask(context, _prompt(task, problem=call.problem, solution=call.solution))
+    reply = await _ask(context, _prompt(task, problem=call.problem, solution=call.solution), "answer")
     return s.Solution(solution=fields(reply, "answer").get("answer", reply) or call.solution)
 
 
@@ -213,7 +219,8 @@ async def _review(call: s.Review, context: OperatorContext) -> s.Verdict:
         "Review the solution critically. Write <review_result>True</review_result> if it is right, else "
         "<review_result>False</review_result>, and what to improve in <feedback>...</feedback>."
     )
-    reply = await _ask(context, _prompt(task, problem=call.problem, solution=call.solution))
+    prompt = _prompt(task, problem=call.problem, solution=call.solution)
+    reply = await _ask(context, prompt, "review_result", "feedback")
     found = fields(reply, "review_result", "feedback")
     accepted = found.get("review_result", "").strip(" .*`'\"").lower() in ("true", "yes", "correct")
     return s.Verdict(review_result=accepted, feedback=found.get("feedback", reply))
@@ -223,7 +230,7 @@ async def _revise(call: s.Revise, context: OperatorContext) -> s.Solution:
     """Without <solution> the whole reply; an empty one leaves the solution as it was."""
     task = "Rewrite the solution according to the feedback. Put the whole new solution in <solution>...</solution>."
     given = {"problem": call.problem, "solution": call.solution, "feedback": call.feedback}
-    reply = await _ask(context, _prompt(task, **given))
+    reply = await _ask(context, _prompt(task, **given), "solution")
     return s.Solution(solution=fields(reply, "solution").get("solution", reply) or call.solution)
 
 
@@ -279,8 +286,8 @@ async def _failure(solution: str, entry_point: str, context: OperatorContext) ->
     return "\n\n".join(map(str, failures))[:MAX_REPORT]
 
 
-async def _ask(context: OperatorContext, prompt: str) -> str:
-    reply = await context.ask(prompt, AskOptions())
+async def _ask(context: OperatorContext, prompt: str, *wanted: str) -> str:
+    reply = await context.ask(prompt, AskOptions(fields=wanted))
     return reply.rpartition("</think>")[2].strip()
 
 

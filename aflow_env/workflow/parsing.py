@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading what a language model wrote: XML-like fields and fenced code, tolerant of what models get wrong.
+"""Reading what a language model wrote: XML-like or JSON fields and fenced code, tolerant of what models get wrong.
 
 Every function is total (any text has a defined result, never an exception) and linear in the text.
 """
 
+import json
 import re
+from collections.abc import Sequence
 
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^`\n]*)")
 
@@ -14,7 +16,10 @@ def fields(text: str, *names: str) -> dict[str, str]:
 
     Of several pairs of one name the last innermost counts (models talk about a tag before they use it). A tag that is
     never closed reaches to the next of the named tags or to the end. Tag names are matched without regard to case.
+    A reply that is one JSON object of such fields and no others (structured outputs) is read as that.
     """
+    if structured := json_fields(text, names):
+        return structured
     tags = list(re.finditer(rf"<(/?)({'|'.join(map(re.escape, names))})\s*>", text, re.IGNORECASE))
     closed: dict[str, str] = {}
     unclosed: dict[str, str] = {}
@@ -28,6 +33,20 @@ def fields(text: str, *names: str) -> dict[str, str]:
         elif name in opened:
             closed[name] = text[opened.pop(name) : tag.start()].strip()
     return unclosed | closed
+
+
+def json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
+    """The fields of a reply that is one JSON object with texts under these names alone; empty for any other reply."""
+    text = text.strip()
+    if not (text.startswith("{") and text.endswith("}")):
+        return {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not found.keys() <= set(names) or not all(isinstance(value, str) for value in found.values()):
+        return {}
+    return {name: value.strip() for name, value in found.items()}
 
 
 def fenced_blocks(text: str) -> list[str]:

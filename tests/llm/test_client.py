@@ -16,7 +16,7 @@ BASE = Request(messages=(Message(role="user", content="hi"),), model="m")
     "change",
     [
         {"messages": (Message(role="system", content="hi"),)}, {"messages": (Message(role="user", content="hi "),)},
-        {"model": "n"}, {"temperature": 0.1}, {"max_tokens": 1}, {"sample": 1}, {"stop": ("x",)},
+        {"model": "n"}, {"temperature": 0.1}, {"max_tokens": 1}, {"sample": 1}, {"stop": ("x",)}, {"fields": ("x",)},
     ],
 )  # fmt: skip
 def test_every_field_changes_the_key(change):
