@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from aflow_env.report.runs import Run
+from aflow_env.report.tracking import beliefs
 
 RESAMPLES = 10_000
 UNSET = "(unset)"
@@ -143,17 +144,7 @@ def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
 
 def calibration(runs: Sequence[Run], bins: int = 10) -> list[Bin]:
     """What the policy believed of a workflow's best child, and what the best child scored, in tenths of belief."""
-    pairs: list[tuple[float, float]] = []
-    for run in runs:
-        best_child: dict[tuple[str, int | None], float] = {}
-        for each in run.rounds:
-            if each.score is not None and each.parent is not None:
-                key = (each.session, each.parent)
-                best_child[key] = max(best_child.get(key, 0.0), each.score)
-        asked = (each for each in run.rounds if each.q is not None)
-        pairs += [
-            (each.q or 0.0, came) for each in asked if (came := best_child.get((each.session, each.parent))) is not None
-        ]
+    pairs = [pair for run in runs for pair in beliefs(run)]
     found = []
     for place in range(bins):
         inside = [pair for pair in pairs if min(int(pair[0] * bins), bins - 1) == place]

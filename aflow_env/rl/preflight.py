@@ -17,6 +17,7 @@ from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
 from aflow_env.rl.estimators import ESTIMATORS
 from aflow_env.rl.policy import digit_token_ids
+from aflow_env.rl.wandb_run import continue_run
 from aflow_env.search.assemble import check_parts
 from aflow_env.search.settings import hold
 from aflow_env.search.store import Store
@@ -44,6 +45,7 @@ def before_ray(config: DictConfig) -> None:
     except ConfigError as error:
         _stop(error)
     prepare_environment()
+    continue_run(config)
 
 
 def keep(aflow: AflowConfig) -> None:

@@ -12,6 +12,7 @@ was gained.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -25,6 +26,7 @@ from aflow_env.config import parse
 from aflow_env.rl.estimators import OnlineRows, rows_of_step, verl_name
 from aflow_env.rl.metrics import step_metrics
 from aflow_env.rl.outcome import final_report
+from aflow_env.rl.wandb_run import figures, show
 from aflow_env.rl.watchdog import Watchdog
 
 
@@ -37,6 +39,7 @@ class AflowTrainer:
         self.aflow = parse(config.aflow)
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
+        self._began = time.monotonic()
 
     def init(self) -> None:
         """verl's set-up of workers and servers, watched over: one that dies on the way ends the run."""
@@ -82,6 +85,18 @@ class AflowTrainer:
         report = asyncio.run(final_report(self.aflow, self.config, self.get_llm_client(), self.tokenizer))  # type: ignore[attr-defined]
         print(report.text, flush=True)
         self.logger.log(data=report.metrics, step=self.total_training_steps)  # type: ignore[attr-defined]
+        self._show_run(self.total_training_steps, last=True)  # type: ignore[attr-defined]
+
+    def on_validate_end(self) -> None:
+        """verl's hook, every `trainer.test_freq` steps: tell the trackers how the search stands."""
+        super().on_validate_end()  # type: ignore[misc]
+        self._show_run(self.global_steps, last=False)  # type: ignore[attr-defined]
+
+    def _show_run(self, step: int, last: bool) -> None:
+        """The run so far: its scalars to every logger, its workflows to wandb."""
+        found = figures(self.aflow.run_dir, time.monotonic() - self._began)
+        self.logger.log(data=found, step=step)  # type: ignore[attr-defined]
+        show(self.logger.logger, self.aflow.run_dir, step, last)  # type: ignore[attr-defined]
 
     @staticmethod
     def _fetch_fields(batch: Any) -> list[dict[str, Any]]:

@@ -122,7 +122,8 @@ class Search:
         turn = await flights[0].turn
         ended = turn.ended if isinstance(turn, Turn) else turn
         if isinstance(turn, Turn):
-            self.store.tell(problem.key, ended)
+            belief = None if turn.belief is None else {"q": turn.belief.expectation}
+            self.store.tell(problem.key, ended, belief)
         session.tree.tell(ended)
         flights.popleft()
         if isinstance(turn, Turn):

@@ -12,9 +12,9 @@ import torch
 
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
+from aflow_env.report.offline_run import BLOCK, NAMED, read_offline_run
 from aflow_env.rl.gigpo import compute_gigpo
 from aflow_env.rl.metrics import step_metrics
-from aflow_env.rl.offline_run import BLOCK, NAMED, read_offline_run
 from aflow_env.rl.rows import GigpoRows
 
 LOG_TWO_STEPS = """

@@ -69,6 +69,8 @@ def read_offline_run(path: Path) -> OfflineRun:
         if record.HasField("run"):
             name, group = record.run.display_name, record.run.run_group
             config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+        if record.HasField("config"):  # set after the start
+            config |= {_key(item): json.loads(item.value_json) for item in record.config.update}
         if record.HasField("history"):
             history.append({_key(item): json.loads(item.value_json) for item in record.history.item})
     return OfflineRun(name, group, config, tuple(history))
