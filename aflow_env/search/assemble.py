@@ -39,6 +39,12 @@ from aflow_env.workflow.suggestion import Suggestion
 
 Split = Literal["train", "validate", "test"]
 
+SIDE_BY_SIDE = 4
+"""Problems of a workflow that go on side by side, for each call that may: while one waits, its clock stands still.
+
+A problem asks one thing after another, so with as many problems as places the last of them would leave places idle.
+"""
+
 
 @dataclass
 class Assembly:
@@ -78,7 +84,7 @@ class Assembly:
                 threads=limits.threads,
             ),
             workers=limits.workers,
-            concurrency=config.executor.concurrency,
+            concurrency=SIDE_BY_SIDE * config.executor.concurrency,
         )
         await sandbox.__aenter__()
 
