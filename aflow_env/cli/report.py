@@ -10,9 +10,12 @@ from rich.table import Table
 
 from aflow_env.cli.options import AsJson, needs
 from aflow_env.cli.output import print_json
-from aflow_env.report.runs import read_runs
+from aflow_env.report.runs import Run, read_runs
+from aflow_env.report.wandb_runs import offline_runs, online_runs
 
-Runs = Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some (searches and trainings).")]
+Runs = Annotated[
+    list[Path], typer.Argument(help="Run folders, folders of runs, wandb folders, or a wandb ENTITY/PROJECT.")
+]
 
 
 def report(
@@ -30,7 +33,7 @@ def report(
     from aflow_env.report.page import page
     from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise, verdict
 
-    summary: Summary = summarise(read_runs(runs), by or ["rl_weight"], baseline)
+    summary: Summary = summarise(_read(runs), by or ["rl_weight"], baseline)
     for path, text in ((html, page), (csv, as_csv)):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,3 +63,16 @@ def report(
     for path in (html, csv):
         if path is not None:
             console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _read(paths: list[Path]) -> list[Run]:
+    """Stores where a path has some; else what wandb kept offline there; else a project of that name online."""
+    found: list[Run] = []
+    for path in paths:
+        if not path.exists() and len(path.parts) == 2:
+            found += online_runs(str(path))
+        elif path.suffix == ".wandb" or (not any(path.glob("**/run.sqlite")) and any(path.glob("**/*.wandb"))):
+            found += offline_runs(path)
+        else:
+            found += read_runs([path])
+    return found

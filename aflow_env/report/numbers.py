@@ -125,6 +125,8 @@ def best_by_step(run: Run) -> list[tuple[int, float]]:
 
     Validation sessions where there are any, else training sessions, whose problems change from step to step.
     """
+    if run.curve:
+        return list(run.curve)
     rounds = [each for each in run.rounds if each.score is not None]
     chosen = [each for each in rounds if each.validated] or rounds
     sessions: dict[tuple[int, str], float] = {}

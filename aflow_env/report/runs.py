@@ -70,6 +70,8 @@ class Run:
     closing: Mapping[str, JSON] | None
     cost_usd: float
     programs: Mapping[str, str] = field(default_factory=dict, repr=False)
+    curve: tuple[tuple[int, float], ...] = ()
+    """(training step, best score of a session), of a run whose rounds are elsewhere."""
 
     @property
     def simulated(self) -> bool:
@@ -79,7 +81,7 @@ class Run:
     @property
     def trained(self) -> bool:
         """Whether a policy was trained in it."""
-        return any(each.step > 0 for each in self.rounds)
+        return bool(self.curve) or any(each.step > 0 for each in self.rounds)
 
     @property
     def tokens(self) -> int:

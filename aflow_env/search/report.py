@@ -56,13 +56,9 @@ async def report(assembly: Assembly) -> Report:
     folder = Path(config.run_dir) / "best"
     write_workflow(best_workflow, folder)
     spent = assembly.budget.totals.spent
-    metrics = {
-        "aflow/final/start_score": start.score,
-        "aflow/final/best_score": best.score,
-        "aflow/final/cost_usd": spent.usd,
-    }
-    if test is not None:
-        metrics["aflow/final/test_score"] = test.score
+    metrics = {"aflow/final/cost_usd": spent.usd}
+    for name, known in (("start", start), ("best", best), ("test", test)):
+        metrics |= _metrics(name, known) if known else {}
     figures = {"start": _figures(start), "best": _figures(best), "test": _figures(test) if test else None}
     keep_report(assembly.store, best_workflow.digest, figures)
     return Report(table(config, start, best, test, best_workflow, folder, spent, untested), metrics)
@@ -92,6 +88,12 @@ def table(
     out = StringIO()
     Console(file=out, width=80).print(grid)
     return out.getvalue()
+
+
+def _metrics(name: str, evaluation: Evaluation) -> dict[str, float]:
+    low, high = evaluation.ci95
+    figures = {"score": evaluation.score, "low": low, "high": high, "n": float(evaluation.n)}
+    return {f"aflow/final/{name}_{figure}": value for figure, value in figures.items()}
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aflow_env.report.runs import read_run
 from aflow_env.search.served import digit_log_probs
 from aflow_env.search.value import digit_expectation
 from tests.cli.conftest import SMALL, Command
@@ -51,6 +52,8 @@ def test_the_search_expands_what_the_policy_believes_in(aflow: Command, policy: 
     parents = {node["round"]: node["parent"] for node in said.json["nodes"]}
     assert parents[2] == 1
     assert {parent for round_, parent in parents.items() if round_ > 2} == {2}
+    stored = read_run(tmp_path / "run.sqlite").rounds
+    assert [each.q for each in stored] == [None, 0.0, 1.0, 1.0, 1.0], "what was believed of the parent, for reports"
     question = policy.questions[0]
     assert (question["max_tokens"], question["logprobs"], question["top_logprobs"]) == (1, True, 20)
     assert question["model"] == "checkpoint"

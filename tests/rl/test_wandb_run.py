@@ -2,6 +2,7 @@
 """What a run tells wandb is really in its offline file, and a resumed run goes on under its id."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def test_an_offline_run_holds_table_tree_artifact_and_versions(
         show({"wandb": wandb, "console": None}, str(run_dir), 1, last=True)
     finally:
         run.finish()
-    found = read_offline_run(tmp_path)
+    deadline = time.monotonic() + 20  # wandb's own process writes on after finish() has returned
+    while not (found := read_offline_run(tmp_path)).column("aflow/tree/_type") and time.monotonic() < deadline:
+        time.sleep(0.05)
     logged = {key.split("/")[0] + "/" + key.split("/")[1] for row in found.history for key in row if "/" in key}
     assert {"aflow/top_workflows", "aflow/tree", "aflow/best_by", "aflow/run"} <= logged
     assert "aflow-env" in found.config["versions"]

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training runs as wandb knows them, where their stores are elsewhere: offline folders, or a project with a key.
+
+Such a run has a config, a curve and closing figures, and no rounds: what needs workflows stays empty for it. Offline
+folders of one name are parts of one run (it was resumed). Reading a project online was not tried: there was no key.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aflow_env.errors import ConfigError
+from aflow_env.report.offline_run import OfflineRun, read_offline_run
+from aflow_env.report.runs import Run
+from aflow_env.search.settings import flat
+
+SCORES = ("start", "best", "test")
+
+
+def offline_runs(folder: Path) -> list[Run]:
+    """The runs of every `.wandb` file below a folder. Raises ConfigError for a file that is none."""
+    parts: dict[str, list[OfflineRun]] = {}
+    files = [folder] if folder.is_file() else sorted(folder.glob("**/*.wandb"))
+    for file in files:
+        try:
+            part = read_offline_run(file)
+        except ValueError as error:
+            raise ConfigError(f"{file}: {error}") from error
+        if part.name:  # else the run has begun this instant
+            parts.setdefault(part.name, []).append(part)
+    return [_run(name, folder, found) for name, found in parts.items()]
+
+
+def online_runs(project: str) -> list[Run]:
+    """The runs of `entity/project`. Raises ConfigError without a key."""
+    if "WANDB_API_KEY" not in os.environ:
+        raise ConfigError(f"{project}: there is no such folder; to read it as a wandb project set WANDB_API_KEY")
+    import wandb
+
+    parts = (
+        OfflineRun(each.name, each.group or "", dict(each.config), tuple(each.scan_history()))
+        for each in wandb.Api().runs(project)
+    )
+    return [_run(part.name, Path(project), [part]) for part in parts]
+
+
+def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> Run:
+    config: dict[str, Any] = {}
+    history: dict[str, Any] = {}
+    curve: dict[int, float] = {}
+    for part in parts:
+        config |= part.config
+        for row in part.history:
+            history |= row
+            if "aflow/best_score" in row:
+                curve[int(row["_step"])] = float(row["aflow/best_score"])
+    search = config.pop("aflow", {})
+    return Run(
+        name=name,
+        path=path,
+        config=flat({key: value for key, value in config.items() if not key.startswith("_")}) | flat(search),
+        rounds=(),
+        closing={score: dict(_figures(history, score)) for score in SCORES if f"aflow/final/{score}_score" in history},
+        cost_usd=float(history.get("aflow/final/cost_usd", history.get("aflow/run/cost_usd", 0.0))),
+        curve=tuple(sorted(curve.items())),
+    )
+
+
+def _figures(history: Mapping[str, Any], score: str) -> Iterator[tuple[str, Any]]:
+    name = f"aflow/final/{score}"
+    yield "score", float(history[f"{name}_score"])
+    yield "ci95", [float(history[f"{name}_low"]), float(history[f"{name}_high"])]
+    yield "n", int(history[f"{name}_n"])
