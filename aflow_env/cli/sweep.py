@@ -33,7 +33,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Search once for every combination of values; run the same command again to go on with what is missing."""
-    planned = [_job(combination, out) for combination in grid(overrides)]
+    planned = [_job(combination, overrides, out) for combination in grid(overrides)]
     try:
         ended = run(planned, jobs, lambda text: print(text, file=sys.stderr, flush=True))
     except KeyboardInterrupt:
@@ -58,12 +58,15 @@ def grid(overrides: list[str]) -> list[list[str]]:
     return [combination for batch in batches for combination in batch]
 
 
-def _job(overrides: list[str], out: Path) -> Job:
-    """The search of one combination. Raises ConfigError before anything has started."""
+def _job(overrides: list[str], given: list[str], out: Path) -> Job:
+    """The search of one combination of those `given`, named by what is swept, if anything is.
+
+    Raises ConfigError before anything has started.
+    """
     what = names.identity(overrides)
     if "run_dir" in what:
         raise ConfigError("run_dir: the searches of a sweep must not share one; name their parent folder by --out")
-    name = names.shorten(names.suffix(what).removeprefix("-"))
+    name = names.shorten(names.suffix(names.swept(what, given) or what).removeprefix("-"))
     folder = out / name
     guided = "policy.base_url" in what
     quoted = str(folder).replace("'", "\\'")

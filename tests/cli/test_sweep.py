@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`sweep`: a grid of searches, each in a folder that its overrides name, resumable, failures told."""
+"""`sweep`: a grid of searches, each in a folder that its swept values name, resumable, failures told."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def test_a_grid_is_searched_once_and_repeated_only_where_it_is_missing(aflow: Co
     assert [job["status"] for job in jobs] == ["done", "done"]
     assert all(job["best"]["n"] == 4 for job in jobs)
     assert {Path(job["run_dir"]).parent for job in jobs} == {tmp_path}
-    assert ["seed=1" in job["name"] for job in jobs] == [True, False]
+    assert [job["name"] for job in jobs] == ["seed=1", "seed=2"], "named by what is swept, as in --multirun"
     (Path(jobs[1]["run_dir"]) / "job.json").unlink()
     again = aflow("sweep", *grid, "--out", tmp_path)
     assert again.status == 0
@@ -24,8 +24,8 @@ def test_a_grid_is_searched_once_and_repeated_only_where_it_is_missing(aflow: Co
 
 def test_a_failed_search_is_told_and_the_others_go_on(aflow: Command, tmp_path: Path) -> None:
     """A run folder that holds a file where the store should be fails that job alone."""
-    (tmp_path / "final_test=False-limit=2-rounds=1-seed=1-test_size=5-validate_size=4").mkdir()
-    broken = tmp_path / "final_test=False-limit=2-rounds=1-seed=1-test_size=5-validate_size=4" / "run.sqlite"
+    (tmp_path / "seed=1").mkdir()
+    broken = tmp_path / "seed=1" / "run.sqlite"
     broken.write_text("no database at all, and longer than a header of SQLite would be" * 4)
     sizes = ("limit=2", "task.validate_size=4", "task.test_size=5")
     said = aflow("sweep", "seed=1,2", "rounds=1", "final_test=false", *sizes, "--out", tmp_path)
