@@ -61,6 +61,9 @@ class LLMConfig(Section):
     prompt_cache: bool = True
     accept_empty: bool = False
     structured: Literal["off", "auto"] = "off"
+    batch: bool = False
+    batch_seconds: Annotated[float, Field(gt=0)] = 2.0
+    batch_poll_seconds: Annotated[float, Field(gt=0)] = 30.0
     landscape: str | None = None
     prices: str | None = None
     mode: Literal["live", "record", "replay"] = "record"
@@ -74,6 +77,8 @@ class LLMConfig(Section):
             )
         if self.kind in ("openai", "anthropic") and not self.model:
             raise ValueError(f"model is missing: name the model that the {self.kind} server should run")
+        if self.batch and self.kind != "anthropic":
+            raise ValueError(f"batch=true: kind={self.kind} has no Message Batches; set batch=false or kind=anthropic")
         if self.structured == "auto" and self.kind not in ("openai", "anthropic"):
             raise ValueError(f"structured=auto: kind={self.kind} has no structured outputs; set structured=off")
         if self.api_key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_variable):

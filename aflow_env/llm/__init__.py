@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 from aflow_env.config import LLMConfig
 from aflow_env.errors import ConfigError
@@ -20,10 +21,12 @@ from aflow_env.llm.client import LLMClient
 from aflow_env.llm.keys import load_key
 from aflow_env.llm.limits import LimitedClient, Limits
 from aflow_env.llm.policy import Generate, PolicyClient
-from aflow_env.llm.prices import FREE, Price, find_price
+from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price
 from aflow_env.llm.record import CompletionLog, KeepingClient, Mode, RecordingClient
 from aflow_env.llm.retry import RetryingClient
 
+DAY = 86_400.0
+"""Seconds that a batch may take."""
 logger = logging.getLogger(__name__)
 
 
@@ -36,13 +39,15 @@ def build_client(
     generate: Generate | None = None,
     version: Callable[[], str] | None = None,
     limits: Limits | None = None,
+    batches: Path | None = None,
     role: str = "executor",
 ) -> LLMClient:
     """The client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
 
     `budget` and, for clients of one provider, `limits` are shared by passing the same objects. `log` None: nothing is
     kept. `generate` asks the policy (kind=policy); `version` names its present weights: without it the policy's
-    completions are neither kept nor found again, because other weights would have given others.
+    completions are neither kept nor found again, because other weights would have given others. `batches` is the file
+    that keeps the ids of batches (batch=true); None: memory.
     Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
     """
     mode: Mode = config.mode if log is not None else "live"
@@ -57,17 +62,18 @@ def build_client(
     if mode == "replay":
         return RecordingClient(None, log, mode, scope)
     client: LLMClient
-    client, price = _provider(config, budget, seed, generate, role)
+    client, price = _provider(config, budget, seed, generate, batches, role)
     if mode == "record" and log is not None:
         client = KeepingClient(client, log, scope)
-    client = BudgetClient(client, budget, price, seconds=2 * config.timeout_seconds + 60)
+    longest = DAY if config.batch else config.timeout_seconds
+    client = BudgetClient(client, budget, price, seconds=2 * longest + 60)
     client = LimitedClient(client, limits or Limits.of(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
     return RecordingClient(client, log, mode, scope)
 
 
 def _provider(
-    config: LLMConfig, budget: Budget, seed: int, generate: Generate | None, role: str
+    config: LLMConfig, budget: Budget, seed: int, generate: Generate | None, batches: Path | None, role: str
 ) -> tuple[LLMClient, Price | None]:
     """The client of one attempt, and its price. What is heavy is imported only where it is used."""
     if config.kind == "simulated":
@@ -99,7 +105,12 @@ def _provider(
             "equal prompts get different answers (recorded ones are found again). "
             f"{role}.send_temperature=true sends it, for older models and other servers"
         )
-    return AnthropicClient(config, known, key), known
+    if not config.batch:
+        return AnthropicClient(config, known, key), known
+    from aflow_env.llm.batch import AnthropicBatchClient, BatchBook
+
+    halved = at_share(known, BATCH_SHARE) if known else None
+    return AnthropicBatchClient(config, halved, key, BatchBook(batches)), halved
 
 
 def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:

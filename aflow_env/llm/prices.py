@@ -69,6 +69,22 @@ class Price(Rates):
         )
 
 
+BATCH_SHARE = 0.5
+"""What a call costs in Anthropic's Message Batches, as a share of its price."""
+
+
+def at_share(price: Price, share: float) -> Price:
+    """All rates of a price times `share`."""
+
+    def cut(rates: Rates) -> dict[str, float]:
+        return {name: value * share for name in Rates.model_fields if (value := getattr(rates, name)) is not None}
+
+    plain: dict[str, object] = {**cut(price)}
+    if tier := price.long_prompt:
+        plain["long_prompt"] = {**cut(tier), "above": tier.above}
+    return Price.model_validate(plain)
+
+
 FREE = Price(input=0, output=0)
 
 

@@ -8,6 +8,7 @@ included, is an LLMError. So a failure never becomes a text, and a wrong bill ne
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -92,9 +93,13 @@ class Provider:
 
     async def _send(self, request: Request) -> Raw | LLMError | PromptTooLong:
         """Send once; return what came, or the error that it means."""
+        return await self._guarded(self._create(request), request)
+
+    async def _guarded(self, sending: Awaitable[Any], request: Request) -> Raw | LLMError | PromptTooLong:
+        """The HTTP response that an SDK gives, or the error that its exception means."""
         sdk = self._sdk
         try:
-            response = await self._create(request)
+            response = await sending
             return Raw(response.content, request_id(response.headers))
         except sdk.APIStatusError as error:
             codes = f"{getattr(error, 'code', '')} {getattr(error, 'type', '')}"

@@ -94,7 +94,14 @@ class Assembly:
             limits = providers.setdefault((node.kind, node.base_url), ProviderLimits.of(node, role))
             log = recording if recording and node.mode == "replay" else store
             return build_client(
-                node, budget=budget, log=log, seed=config.seed, generate=generate, limits=limits, role=role
+                node,
+                budget=budget,
+                log=log,
+                seed=config.seed,
+                generate=generate,
+                limits=limits,
+                batches=Path(config.run_dir) / "batches.sqlite",
+                role=role,
             )
 
         executor = client(config.executor, "executor")

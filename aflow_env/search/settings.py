@@ -22,7 +22,7 @@ FREE_LEAVES = frozenset(
     (
         *("base_url", "api_key_variable", "api_key_file", "prices", "concurrency", "tokens_per_minute", "workers"),
         *("timeout_seconds", "max_attempts", "retry_seconds", "retry_max_seconds"),
-        *("breaker_failures", "breaker_seconds"),
+        *("breaker_failures", "breaker_seconds", "batch", "batch_seconds", "batch_poll_seconds"),
     )
 )
 """Keys of any node that a run may change on the way."""
