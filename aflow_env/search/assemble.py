@@ -277,7 +277,9 @@ def check_parts(config: AflowConfig) -> None:
     async def never(messages: object, temperature: float, max_tokens: int, seed: int) -> tuple[str, int, int]:
         raise AssertionError("a check does not ask")
 
+    if recording := open_recording(config):
+        recording.close()
     for role, node in (("executor", config.executor), ("implementer.llm", config.implementer.llm)):
-        if node is not None:
+        if node is not None and node.mode != "replay":  # a replay asks nobody: it needs no key
             live = node.model_copy(update={"mode": "live"})
             build_client(live, budget=Budget(config.budget), log=None, seed=config.seed, generate=never, role=role)
