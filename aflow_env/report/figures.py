@@ -154,8 +154,8 @@ def training_curves(groups: Groups) -> Figure | None:
     return Figure(
         "training",
         "What sessions reach as training goes on",
-        "Best score of a session, mean over the sessions of a step (validation sessions where there are any), then "
-        f"over runs with its 95 % interval. {_counts({label: groups[label] for label in points})}",
+        "Best score of a session, mean over the sessions of a step (validation sessions where several steps have "
+        f"them), then over runs with its 95 % interval. {_counts({label: groups[label] for label in points})}",
         svg(
             "training",
             "Best score against training steps; the table below holds the numbers",

@@ -123,12 +123,14 @@ def best_so_far(run: Run) -> list[float]:
 def best_by_step(run: Run) -> list[tuple[int, float]]:
     """(step, mean over its sessions of the session's best score), for a training run.
 
-    Validation sessions where there are any, else training sessions, whose problems change from step to step.
+    Validation sessions where several steps have some, else training sessions, whose problems change from step to step.
     """
     if run.curve:
         return list(run.curve)
     rounds = [each for each in run.rounds if each.score is not None]
-    chosen = [each for each in rounds if each.validated] or rounds
+    validated = [each for each in rounds if each.validated]
+    several = len({each.step for each in validated}) > 1
+    chosen = validated if several else [each for each in rounds if not each.validated] or rounds
     sessions: dict[tuple[int, str], float] = {}
     for each in chosen:
         key = (each.step, each.session)

@@ -12,6 +12,9 @@ from aflow_env.report import numbers
 from aflow_env.report.numbers import Effect, Mean
 from aflow_env.report.runs import Run
 
+FEW_PAIRS = 5
+"""Below this many pairs a bootstrap interval is rough."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -90,7 +93,8 @@ def verdict(summary: Summary) -> str:
         better = [each.group for each in summary.effects if each.clear and each.difference < 0]
         if better:
             return f"{said} It is the baseline, and clearly better than {', '.join(better)}: use it."
-        return f"{said} It is the baseline, and no other group is shown to be better: keep it."
+        few = " With fewer than five pairs that says little: run more seeds." if _few(summary) else ""
+        return f"{said} It is the baseline, and no other group is shown to be better: keep it.{few}"
     if effect is None:
         return f"{said} No pair of runs shares task and seed with {summary.baseline}, so no difference can be stated."
     gain = f"Against {summary.baseline} the difference is {effect.difference:+.3f}"
@@ -200,6 +204,10 @@ def _mean(values: Sequence[float | None]) -> Mean | None:
 
 def _measured(group: Group, measure: str) -> Mean | None:
     return group.test if measure == "test" else group.best
+
+
+def _few(summary: Summary) -> bool:
+    return any(each.n < FEW_PAIRS for each in summary.effects)
 
 
 def _object(found: Mean | None) -> dict[str, Any] | None:

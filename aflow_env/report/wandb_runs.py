@@ -61,7 +61,7 @@ def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> Run:
         path=path,
         config=flat({key: value for key, value in config.items() if not key.startswith("_")}) | flat(search),
         rounds=(),
-        closing={score: dict(_figures(history, score)) for score in SCORES if f"aflow/final/{score}_score" in history},
+        closing={score: dict(_figures(history, score)) for score in SCORES if f"aflow/final/{score}_n" in history},
         cost_usd=float(history.get("aflow/final/cost_usd", history.get("aflow/run/cost_usd", 0.0))),
         curve=tuple(sorted(curve.items())),
     )
