@@ -5,6 +5,7 @@ An `Assembly` is opened once for a process and owns what has to be closed: the s
 Sessions get their `Search` from it.
 """
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -119,6 +120,8 @@ class Assembly:
             settings=settings,
             infrastructure_limit=config.infrastructure_limit,
         )
+        gc.collect()
+        gc.freeze()  # what is imported and built by now stays: the collector need not walk it for every few calls
         return cls(config, task, store, sandbox, executor, evaluator, implementer, budget, recording)
 
     async def aclose(self) -> None:
