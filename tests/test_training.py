@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aflow_env.report.offline_run import NAMED, read_offline_run
 from tests.main_job import start
 
 pytest.importorskip("verl", reason="needs verl: make setup")
@@ -115,5 +116,14 @@ def test_the_end_says_what_was_gained(runs: dict[str, Path]) -> None:
     assert (runs["search"] / "best" / "graph.py").is_file()
 
 
-def test_wandb_has_the_run_offline(runs: dict[str, Path]) -> None:
-    assert list(runs["folder"].glob("wandb/offline-run-*/*.wandb"))
+def test_wandb_has_one_run_offline_with_its_search(runs: dict[str, Path]) -> None:
+    """The resumed run goes on under the id of the killed one, and ends with the tree and the leading workflows."""
+    files = sorted(runs["folder"].glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == 2
+    assert len({file.name for file in files}) == 1, "run-ID.wandb"
+    ended = read_offline_run(files[1])
+    for name in ("aflow/run/best_score", "aflow/best_by/cost", "aflow/top_workflows/_type", "aflow/tree/_type"):
+        assert ended.column(name), name
+    assert ended.without(NAMED) == [], "every figure that docs/training.md names"
+    assert ended.config["versions"]["verl"] == "0.9.1"
+    assert "wandb sync" in runs["second"].read_text(errors="replace")

@@ -165,9 +165,15 @@ def digit_log_probs(top: Sequence[tuple[str, float]]) -> tuple[float, ...]:
 def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None) -> ServedPolicy:
     """The policy that `policy.*` names, or in a replay (executor.mode) what it answered, from `log`.
 
-    Raises ConfigError when its model, key or price is missing.
+    Raises ConfigError when its model, key or price is missing, and for a Q that only training has.
     """
     policy = config.policy
+    if config.q.kind == "prior" or config.q.calibrate:
+        asked = "q.calibrate=true" if config.q.calibrate else "q.kind=prior"
+        raise ConfigError(
+            f"{asked} works in training only, where the rollout server gives the log-probabilities of whole edits and "
+            "the run has earlier steps: set q.kind=digits q.calibrate=false"
+        )
     try:
         node = LLMConfig(
             kind="openai",

@@ -83,7 +83,6 @@ class Job:
             *(f"algorithm.adv_estimator={self.estimator}", f"aflow.executor.landscape={landscape}"),
             *(f"aflow.rounds={ROUNDS[self.environment]}", f"trainer.total_training_steps={STEPS[self.environment]}"),
             *(f"aflow.seed={self.seed}", f"data.seed={self.seed}", f"trainer.experiment_name={self.name}"),
-            "+algorithm.grpo={mode: mean_norm}",
         )
         problems = [f"aflow.{each}" for each in PROBLEMS]
         program = [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "aflow_gigpo_cpu"]

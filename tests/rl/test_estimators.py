@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from aflow_env.rl.estimators import OnlineRows, kl_penalty, rows_of_step, to_rows
+from aflow_env.rl.estimators import ESTIMATORS, OnlineRows, kl_penalty, rows_of_step, to_rows, verl_name
 from aflow_env.rl.gigpo import GigpoConfig, compute_gigpo
 
 CONFIG = OmegaConf.create({"gamma": 0.9, "gigpo": {"step_advantage_w": 0.5}, "hgpo": {}})
@@ -62,6 +62,41 @@ def test_verls_estimator_is_gigpo_on_these_rows(registered: Any) -> None:
     assert advantages[4].tolist() == pytest.approx([0.9] * 3), "a value row stands beside its own baseline alone"
     assert advantages[5].abs().sum() == 0, "padding rows get nothing"
     assert "aflow/singleton_anchor_fraction" in online.metrics
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_every_estimator_runs_through_verls_own_function(registered: Any, name: str) -> None:
+    """verl's `compute_advantage_for_multi_trajectories` on a DataProto, as its trainer calls it; a session of the group
+    is missing because it failed, and the others are still compared."""
+    from tensordict import TensorDict
+    from verl.protocol import DataProto
+    from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
+
+    online, rewards, mask, uid = batch()
+    tensors = TensorDict({"token_level_rewards": rewards, "response_mask": mask}, batch_size=len(uid))
+    data = DataProto(batch=tensors, non_tensor_batch={"uid": uid})
+    keys = [f"{session}_{index}" for index, session in enumerate(online.sessions)]
+    with rows_of_step(online):
+        config = OmegaConf.create({**CONFIG, name: {}})
+        done = compute_advantage_for_multi_trajectories(data, keys, verl_name(name), num_repeat=4, config=config)
+    advantages = done.batch["advantages"]
+    assert advantages.shape == mask.shape
+    assert advantages[:4].abs().sum() > 0
+    assert advantages[4].tolist() == pytest.approx([0.9] * 3), "value rows stand alone under every estimator"
+    assert advantages[5].abs().sum() == 0, "padding rows get nothing"
+    if name == "grpo":
+        assert advantages[:4, 0].tolist() == pytest.approx([0.125, 0.125, -0.125, -0.125])
+
+
+def test_a_failed_session_is_left_out_and_its_group_goes_on(registered: Any) -> None:
+    """verl's own replay buffer, synchronous: a group with a failed session is sampled like any other."""
+    from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+
+    buffer = ReplayBuffer("sync", OmegaConf.create({}), 1, "drop", OmegaConf.create({}))
+    buffer.finished_keys["train"], buffer.failure_keys["train"] = {"whole"}, {"lost-one"}
+    buffer.partitions["train"] = {"whole_0_0": {}, "whole_1_0": {}, "lost-one_1_0": {}}
+    reasons = buffer._terminal_eviction_reasons(1, "train")
+    assert buffer._sampleable_terminal_keys("train", reasons) == {"whole", "lost-one"}
 
 
 @pytest.mark.parametrize("name", ["gigpo", "hgpo"])
