@@ -14,10 +14,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -28,6 +31,7 @@ from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError, InfrastructureError
 
 CORE = ("hydra-core", "omegaconf", "pydantic", "numpy", "openai", "anthropic")
+REPORT = ("matplotlib", "scipy", "jinja2")
 TRAINING = ("verl", "torch", "transformers", "ray", "vllm", "TransferQueue", "wandb")
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "WANDB_API_KEY", "HF_TOKEN")
 FREE_GIB = 5.0
@@ -72,6 +76,14 @@ def core() -> Iterator[Finding]:
         yield Finding("config folder", True, str(config_directory()))
     except ConfigError as error:
         yield Finding("config folder", False, str(error))
+    launchers = {found.__name__ for found in Plugins.instance().discover(Launcher)}
+    took = "AflowProcessLauncher" in launchers
+    yield Finding(
+        "launcher aflow_process", took, "--multirun" if took else "Hydra did not find it: reinstall aflow-env"
+    )
+    absent = [name for name in REPORT if find_spec(name) is None]
+    said = f"{', '.join(absent)} not installed: pip install 'aflow-env[report]'" if absent else ", ".join(REPORT)
+    yield Finding("report, tree", None if absent else True, said)
 
 
 def versions() -> Iterator[Finding]:
