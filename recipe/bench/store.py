@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the tree and the store do at size: `python -m recipe.bench.store [NODES] [PROBLEMS]` (default 100,000 and 10).
 
-Plays a search whose evaluations are made up: select, begin, store the results of PROBLEMS problems, tell the store,
-tell the tree. Then opens the file afresh and resumes. Prints ask and tell at the median and the 99th percentile of
-the last tenth, and the resume. The file lies in the temporary directory and is removed; about 0.5 GB for the default.
-Wall-clock, so run it on an idle machine.
+Plays a search whose evaluations are made up, nodes x problems results in all. Then opens the file afresh, resumes, and
+plays on from the resumed tree, whose results are on file until somebody asks for them.
+
+    ask      select a node, read its experience and the results of its evaluation, begin
+    tell     store the results, store the node, tell the tree
+    resume   open the file, read the session, tell a fresh tree all of it
+
+Ask and tell are those of the last tenth of the rounds. The file lies in the temporary directory and is removed; about
+0.5 GB for the default. Wall-clock, so run it on an idle machine.
 """
 
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from aflow_env.config import SelectionConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
@@ -43,49 +52,68 @@ def node(round_: int, parent: int | None, rng: np.random.Generator, problems: in
     return Node(round_, parent, workflow, summarise(f"{round_:016x}", "e" * 16, results), f"change {round_}")
 
 
-def percentiles(seconds: list[float]) -> str:
-    """Median and 99th percentile in milliseconds."""
-    return f"median {np.percentile(seconds, 50) * 1e3:.2f} ms, p99 {np.percentile(seconds, 99) * 1e3:.2f} ms"
+@dataclass
+class Times:
+    """Seconds of each ask and tell."""
+
+    asks: list[float] = field(default_factory=list)
+    tells: list[float] = field(default_factory=list)
+
+
+def play(store: Store, tree: Tree, until: int, rng: np.random.Generator, problems: int) -> Times:
+    """Grow the tree until it has so many nodes."""
+    times = Times()
+    for round_ in range(len(tree) + 1, until + 1):
+        start = time.perf_counter()
+        parent = None
+        if round_ > 1:
+            rounds, means, visits = tree.arrays()
+            parent = select(rounds=rounds, means=means, visits=visits, q=None, w=0.0, config=RULE, rng=rng).round
+            chosen = tree.node(parent)
+            store.experience("bench", chosen.digest, KEY, 6)
+            assert len([result for result in chosen.evaluation.results if result.outcome is Outcome.WRONG]) <= problems
+            tree.begin(parent)
+        asked = time.perf_counter()
+        told = node(round_, parent, rng, problems)
+        made = time.perf_counter()
+        store.put_many(told.digest, told.evaluation.executor_key, told.evaluation.results)
+        store.tell(KEY, told)
+        tree.tell(told)
+        times.tells.append(time.perf_counter() - made)
+        times.asks.append(asked - start)
+    return times
 
 
 def main(nodes: int, problems: int) -> None:
     """Fill, measure, resume."""
     rng = np.random.default_rng(0)
+    grid = Table("what", "median ms", "p99 ms", "longest ms", "limit ms", title=f"{nodes:,} nodes x {problems} results")
+
+    def row(name: str, seconds: Sequence[float], limit: float) -> None:
+        shown = [f"{value * 1e3:.2f}" for value in (*np.percentile(seconds, (50, 99)), max(seconds))]
+        grid.add_row(name, *shown, f"{limit:g}")
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.sqlite"
         store, tree = Store(path), Tree()
         store.open_session(KEY, "bench")
-        asks: list[float] = []
-        tells: list[float] = []
-        began = time.perf_counter()
-        for round_ in range(1, nodes + 1):
-            start = time.perf_counter()
-            parent = None
-            if round_ > 1:
-                rounds, means, visits = tree.arrays()
-                parent = select(rounds=rounds, means=means, visits=visits, q=None, w=0.0, config=RULE, rng=rng).round
-                store.experience("bench", tree.node(parent).digest, KEY, 6)
-                tree.begin(parent)
-            asked = time.perf_counter()
-            told = node(round_, parent, rng, problems)
-            made = time.perf_counter()
-            store.put_many(told.digest, told.evaluation.executor_key, told.evaluation.results)
-            store.tell(KEY, told)
-            tree.tell(told)
-            tells.append(time.perf_counter() - made)
-            asks.append(asked - start)
-        print(f"{nodes} nodes, {nodes * problems} evaluations in {time.perf_counter() - began:.1f} s")
-        print(f"ask (select, experience):      {percentiles(asks[-nodes // 10 :])}")
-        print(f"tell (results, store, tree):   {percentiles(tells[-nodes // 10 :])}")
+        times = play(store, tree, nodes, rng, problems)
+        row("ask", times.asks[-nodes // 10 :], 2)
+        row("tell", times.tells[-nodes // 10 :], 2)
         store.close()
-        print(f"file: {path.stat().st_size / 1e6:.0f} MB")
         start = time.perf_counter()
-        again = Tree()
-        for ended in Store(path).open_session(KEY, "bench").told:
+        store, again = Store(path), Tree()
+        for ended in store.open_session(KEY, "bench").told:
             again.tell(ended)
-        print(f"resume: {time.perf_counter() - start:.2f} s for {len(again)} nodes; best {again.best().score:.2f}")
+        row("resume", [time.perf_counter() - start], 5000)
         assert again.best() == tree.best()
         assert [array.tolist() for array in again.arrays()] == [array.tolist() for array in tree.arrays()]
+        times = play(store, again, nodes + max(100, nodes // 100), rng, problems)
+        row("ask, resumed", times.asks, 2)
+        row("tell, resumed", times.tells, 2)
+        grid.caption = f"file: {path.stat().st_size / 1e6:.0f} MB"
+        store.close()
+    Console(width=80).print(grid)
 
 
 if __name__ == "__main__":
