@@ -17,6 +17,7 @@ from aflow_env.cli import (
     doctor,
     evaluate,
     export,
+    export_policy,
     held_out,
     importing,
     model,
@@ -47,6 +48,7 @@ app.command("test")(held_out.held_out)
 app.command("baselines")(baselines.baselines)
 app.command("import")(importing.import_workspace)
 app.command("export")(export.export)
+app.command("export-policy")(export_policy.export_policy)
 app.command("report")(report.report)
 app.command("tree")(tree.tree)
 app.command("watch")(watch.watch)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env export-policy`: a trained policy as a Hugging Face folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export_policy(
+    run: Annotated[Path, typer.Argument(help="Run folder of a training (trainer.default_local_dir).")],
+    out: Annotated[Path, typer.Option(help="New folder for the policy.")],
+    step: Annotated[int | None, typer.Option(help="Which checkpoint; the latest when left out.")] = None,
+) -> None:
+    """Write the policy of a verl checkpoint for transformers and vLLM, LoRA merged, with a model card."""
+    from aflow_env.rl import export
+
+    checkpoint = export.find_checkpoint(run, step)
+    export.export_policy(checkpoint, out)
+    typer.echo(
+        f"{out}: the policy after step {checkpoint.step}. Serve it (vllm serve {out} --served-model-name policy) and "
+        "guide a search by policy.base_url=http://localhost:8000/v1 policy.model=policy rl_weight=0.5"
+    )

