@@ -18,6 +18,8 @@ from pathlib import Path
 from aflow_env.errors import ConfigError, InfrastructureError
 
 BUSY_SECONDS = 60.0
+CHECKPOINT_PAGES = 8000
+"""How far (32 MB) the journal grows before a write waits for it to be moved into the file and synchronised."""
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 
@@ -109,6 +111,7 @@ class Database:
             raise ConfigError(f"{self.path} is a SQLite file, but not of aflow_env: name another run_dir")
         self._to_wal()
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         if found < version:
             self._create(schema, version, application_id)
 
