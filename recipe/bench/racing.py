@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What racing and the evaluation cache save: `python -m recipe.bench.racing [--seeds 10 --rounds 20 --problems 50]`.
+
+Whole searches with uniform edits and the SIMULATED executor, everything else real, each closed by the report that
+evaluates the leading workflows in full. For each setting, over the seeds:
+
+    runs     workflow runs (a problem, once) that were made, those of the closing report too
+    calls    executor calls that those runs made
+    cached   runs that were asked for and found
+    best     the winner's score on all problems, mean over the seeds
+    same     in how many searches the winner is that of the first line's search with the same seed
+
+"its workflows, raced" is no search: the workflows of the first line, in its order, each raced against the best before
+it. So it says what racing saves at equal candidates; in a search it also changes what comes next.
+"""
+
+import argparse
+import asyncio
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from aflow_env.cli.compose import load
+from aflow_env.config import AflowConfig
+from aflow_env.evaluation.racing import race
+from aflow_env.search.assemble import Assembly
+from aflow_env.search.findings import last_report
+from aflow_env.search.report import report
+from aflow_env.search.rounds import SearchProblem, Session, session_seed
+from aflow_env.search.store import SessionKey
+
+RACING = ("racing.enabled=true",)
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "one after another": (),
+    "racing": RACING,
+    "in_flight=4": ("in_flight=4",),
+    "in_flight=4, racing": ("in_flight=4", *RACING),
+    "duplicates=tree": ("duplicates=tree",),
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One search, counted."""
+
+    runs: int
+    calls: int
+    cached: int
+    best: float
+    winner: str
+
+
+async def raced(assembly: Assembly, session: Session) -> Figures:
+    """The nodes of a search again, in their order and from the store, raced against the best that came before."""
+    rule, seed, problems = assembly.config.racing, assembly.config.seed, assembly.problems("validate")
+    best = session.tree.node(1)
+    asked = [best.evaluation]
+    for node in list(session.tree)[1:]:
+        found = await race(assembly.evaluator, node.workflow, problems, 1, best.evaluation, rule, seed)
+        best = replace(node, evaluation=found) if found.score > best.score else best
+        asked.append(found)
+    once = {(each.digest, run.problem_id): run.calls for each in asked for run in each.results}
+    return Figures(len(once), sum(once.values()), sum(each.n for each in asked) - len(once), best.score, best.digest)
+
+
+async def search(config: AflowConfig) -> tuple[Figures, Figures]:
+    """A whole search with its closing report; and its workflows, raced."""
+    assembly = await Assembly.open(config)
+    try:
+        problem = SearchProblem(SessionKey("bench", config.seed), session_seed(config.seed), assembly.start())
+        session = await assembly.search(None, None, "validate").play(problem)
+        await report(assembly)
+        said = last_report(assembly.store)
+        assert said is not None
+        ((runs, calls),) = assembly.store.read("SELECT count(*), sum(calls) FROM evaluations")
+        cached = sum(node.evaluation.cache_hits for node in session.tree)
+        whole = Figures(int(str(runs)), int(str(calls)), cached, said["best"]["score"], said["digest"])
+        return whole, await raced(assembly, session)
+    finally:
+        await assembly.aclose()
+
+
+def main(seeds: int, rounds: int, problems: int) -> None:
+    """Search with every setting and seed, and print the table."""
+    title = f"{rounds} rounds, {problems} problems, {seeds} seeds, SIMULATED executor"
+    table = Table(title=title, width=80)
+    for name in ("", "runs", "calls", "cached", "best", "same"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    winners: list[str] = []
+    for name, overrides in SETTINGS.items():
+        both = []
+        for seed in range(seeds):
+            with tempfile.TemporaryDirectory() as folder:
+                given = ("rl_weight=0", "q.kind=none", "proposer=random", "final_test=false", f"run_dir={Path(folder)}")
+                sizes = (f"rounds={rounds}", f"task.validate_size={problems}", f"seed={seed}")
+                both.append(asyncio.run(search(load((*given, *sizes, *overrides)))))
+        add(table, name, [whole for whole, _ in both], winners)
+        if not overrides:
+            add(table, "its workflows, raced", [again for _, again in both], winners)
+    Console(width=80).print(table)
+
+
+def add(table: Table, name: str, found: list[Figures], winners: list[str]) -> None:
+    """A line of sums over the seeds; the first line's winners are those to agree with."""
+    if not winners:
+        winners.extend(each.winner for each in found)
+    runs, calls, cached = (sum(getattr(each, what) for each in found) for what in ("runs", "calls", "cached"))
+    best = float(np.mean([each.best for each in found]))
+    same = sum(each.winner == winner for each, winner in zip(found, winners, strict=True))
+    table.add_row(name, f"{runs:,}", f"{calls:,}", f"{cached:,}", f"{best:.3f}", f"{same}/{len(found)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--problems", type=int, default=50)
+    main(**vars(parser.parse_args()))
