@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bridge between verl's estimator call and GiGPO: verl's own registry, verl's own call convention."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from aflow_env.errors import InfrastructureError
 from aflow_env.rl.estimators import ESTIMATORS, OnlineRows, kl_penalty, rows_of_step, to_rows, verl_name
 from aflow_env.rl.gigpo import GigpoConfig, compute_gigpo
 
@@ -89,9 +91,23 @@ def test_every_estimator_runs_through_verls_own_function(registered: Any, name: 
 
 
 def test_a_failed_session_is_left_out_and_its_group_goes_on(registered: Any) -> None:
-    """verl's own replay buffer, synchronous: a group with a failed session is sampled like any other."""
+    """verl lets the other sessions of the group end, and its synchronous buffer samples what they brought."""
+    from verl.trainer.ppo.v1.agent_loop_tq import _settle_session_tasks
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
+    ended: list[str] = []
+
+    async def session(name: str, fails: bool) -> None:
+        await asyncio.sleep(0.0 if fails else 0.01)
+        if fails:
+            raise InfrastructureError("the executor is gone")
+        ended.append(name)
+
+    async def group() -> list[BaseException]:
+        return await _settle_session_tasks([asyncio.create_task(session(str(n), fails=n == 0)) for n in range(3)])
+
+    assert [type(error) for error in asyncio.run(group())] == [InfrastructureError]
+    assert ended == ["1", "2"]
     buffer = ReplayBuffer("sync", OmegaConf.create({}), 1, "drop", OmegaConf.create({}))
     buffer.finished_keys["train"], buffer.failure_keys["train"] = {"whole"}, {"lost-one"}
     buffer.partitions["train"] = {"whole_0_0": {}, "whole_1_0": {}, "lost-one_1_0": {}}
