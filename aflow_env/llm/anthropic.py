@@ -75,7 +75,7 @@ class AnthropicClient(Provider):
             parameters["stop_sequences"] = list(request.stop)
         output: dict[str, Any] = {"effort": config.effort} if config.effort else {}
         if request.fields:
-            output["format"] = {"type": "json_schema", "schema": request.schema}
+            output["format"] = {"type": "json_schema", "schema": request.reply_schema}
         if output:
             parameters["output_config"] = output
         if config.send_temperature:

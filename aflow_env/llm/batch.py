@@ -231,4 +231,4 @@ def _parsed(outcome: Raw | LLMError | PromptTooLong) -> _Batch | LLMError | Prom
 def _without_extras(parameters: dict[str, Any]) -> dict[str, Any]:
     """A call's parameters as the body of its part of a batch."""
     plain = {name: value for name, value in parameters.items() if not name.startswith("extra_")}
-    return plain | parameters.get("extra_body", {})
+    return {**plain, **parameters.get("extra_body", {})}

@@ -90,7 +90,7 @@ class Request(Frozen):
         return sum(len(message.content.encode()) + 16 for message in self.messages) + 512 + schema
 
     @property
-    def schema(self) -> dict[str, object]:
+    def reply_schema(self) -> dict[str, object]:
         """The JSON schema of a reply that has `fields`."""
         properties = {name: {"type": "string"} for name in self.fields}
         return {

@@ -85,7 +85,7 @@ class OpenAIClient(Provider):
         if config.effort:
             parameters["reasoning_effort"] = config.effort
         if request.fields:
-            held = {"name": "reply", "strict": True, "schema": request.schema}
+            held = {"name": "reply", "strict": True, "schema": request.reply_schema}
             parameters["response_format"] = {"type": "json_schema", "json_schema": held}
         if request.stop:
             parameters["stop"] = list(request.stop)
