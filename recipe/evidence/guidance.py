@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does guidance by a policy help a search? The embedded task, a SIMULATED executor, equal rounds, paired by seed.
 
-    python -m recipe.evidence.guidance --policy untrained=DIR --policy gigpo=DIR --seeds 20
+    python -m recipe.evidence.guidance --trained DIR --untrained DIR --seeds 12
 
 Each arm is an `aflow-env sweep` over the same seeds: seed s decides the problems, the selection's draws and the
 executor's noise, so arms are compared within a seed. Policies are Hugging Face folders, served one after the other by
@@ -15,6 +15,7 @@ whether what it learnt there carries over to new searches, not whether it would 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,17 +57,22 @@ class Arm:
     overrides: tuple[str, ...]
 
 
-def arms(policies: list[str]) -> list[Arm]:
-    """Searches without a policy, and for each policy: it proposes (at each rl_weight), or it only believes."""
+def arms() -> list[Arm]:
+    """Nobody is asked; the trained policy proposes at each rl_weight, or only believes; the untrained one likewise."""
     random = ("proposer=random",)
     found = [
         Arm("stock", None, (*random, "rl_weight=0", "selection.c_ucb=0")),
-        Arm("random w=0", None, (*random, "rl_weight=0")),
+        Arm("random edits, w=0", None, (*random, "rl_weight=0")),
     ]
-    for policy in policies:
-        found += [Arm(f"{policy} w={w}", policy, (f"rl_weight={w}",)) for w in (0, 0.25, 0.5, 0.75, 1)]
-        found += [Arm(f"{policy} w={w}, random edits", policy, (*random, f"rl_weight={w}")) for w in (0.5, 1)]
+    for policy, weights, steered in (("trained", (0, 0.25, 0.5, 0.75, 1), (0.5, 1)), ("untrained", (0, 0.5), (0.5,))):
+        found += [Arm(f"{policy}, w={w}", policy, (f"rl_weight={w}",)) for w in weights]
+        found += [Arm(f"random edits, {policy} Q, w={w}", policy, (*random, f"rl_weight={w}")) for w in steered]
     return found
+
+
+def folder_name(arm: Arm) -> str:
+    """The arm's name, fit for a folder."""
+    return re.sub(r"[^\w.=]+", "_", arm.name)
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def sweep(arm: Arm, seeds: int, out: Path, address: str | None) -> None:
     """Run the arm's searches that are missing."""
     guide = () if address is None else (f"policy.base_url={address}", "policy.model=policy")
     grid = (*COMMON, *arm.overrides, *guide, f"seed=range(1,{seeds + 1})")
-    where = ("--out", str(out / arm.name.replace(" ", "_")), "--jobs", "1")
+    where = ("--out", str(out / folder_name(arm)), "--jobs", "1")
     subprocess.run([sys.executable, "-m", "aflow_env.cli", "sweep", *where, *grid], check=True, stdout=sys.stderr)
 
 
@@ -136,27 +142,27 @@ def measured(arm: Arm, run: Path) -> dict[str, Any]:
 
 
 def main(
-    policy: Annotated[list[str], typer.Option(help="NAME=FOLDER of a policy; may be given several times.")],
-    seeds: Annotated[int, typer.Option(min=2)] = 20,
+    trained: Annotated[Path, typer.Option(help="Folder of the trained policy (aflow-env export-policy).")],
+    untrained: Annotated[Path, typer.Option(help="Folder of the policy as it was before training.")],
+    seeds: Annotated[int, typer.Option(min=2)] = 12,
     out: Annotated[Path, typer.Option(help="Run folders.")] = Path("runs/guidance"),
     results: Annotated[Path, typer.Option(help="The data.")] = Path("recipe/evidence/results/guidance.jsonl"),
 ) -> None:
     """Run every arm over every seed and write the data."""
-    folders = dict(each.split("=", 1) for each in policy)
     out.mkdir(parents=True, exist_ok=True)
-    planned = arms(list(folders))
+    planned = arms()
     for arm in planned:
         if arm.policy is None:
             sweep(arm, seeds, out, None)
-    for name, folder in folders.items():
-        with served(Path(folder), out / f"{name}.log") as address:
+    for name, folder in (("trained", trained), ("untrained", untrained)):
+        with served(folder, out / f"{name}.log") as address:
             for arm in planned:
                 if arm.policy == name:
                     sweep(arm, seeds, out, address)
     lines = [
         json.dumps(measured(arm, store.parent))
         for arm in planned
-        for store in sorted((out / arm.name.replace(" ", "_")).glob("*/run.sqlite"))
+        for store in sorted((out / folder_name(arm)).glob("*/run.sqlite"))
     ]
     results.write_text("".join(f"{line}\n" for line in lines))
     print(f"{len(lines)} searches in {results}")

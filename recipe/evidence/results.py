@@ -28,9 +28,9 @@ The executor is simulated: these figures say something about the search and the 
 of {rounds} rounds on {validate} generated arithmetic problems; the score is that of the chosen workflow on {test} test
 problems that the search never saw; {seeds} seeds an arm, paired by seed. `stock` is AFlow: uniform random edits, its
 selection, no UCB bonus. `untrained` is the tiny policy after its warm start, which draws edits uniformly and knows
-nothing of which help; `gigpo` is the same policy after one `make train` (22 GiGPO steps on other problems of the same
+nothing of which help; `trained` is the same policy after one `make train` (22 GiGPO steps on other problems of the same
 task and landscape, so what is measured is whether what it learnt carries over to new searches). `w` is `rl_weight`.
-"random edits" arms let the policy steer the selection (Q) while edits stay uniform.
+Arms with "random edits" let the policy steer the selection (Q) at most, while edits stay uniform.
 
 """
 CLOSING = """
