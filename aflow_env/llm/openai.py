@@ -3,7 +3,7 @@
 
 The SDK's own retries are off: retry.py is the one place that decides. `base_url` ends where the server's API root does,
 usually in /v1. Requests go through the SDK's `post` with a plain body and a lean transport: `chat.completions.create`
-and the default transport take three times the processor time, for type conversions and pool scans that we have no use
+and the default transport take two thirds more processor time, for type conversions and pool scans that we have no use
 for (docs/benchmarks.md).
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""aiohttp beneath the SDK's httpx client: a third of the default transport's processor time a call.
+"""aiohttp beneath the SDK's httpx client: less processor time a call than the default transport (docs/benchmarks.md).
 
 The default one looks at each of its connections for every request. This one reads whole replies (no streams), opens as
 many connections as there are calls in flight, and takes proxies and certificates from the environment as httpx does.

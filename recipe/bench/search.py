@@ -6,13 +6,13 @@ A whole search of 20 rounds x 50 problems x 3 calls (the start workflow's evalua
 chat-completions server in a process of its own that answers after 200 ms (stub.py). Each round sets one prompt of a
 workflow of three Custom steps, so no call repeats another and every round asks for all its calls.
 
-    wall    from opening the run to closing it; ideal = calls x latency / places, where places is what may be in flight
-            at a time: the least of `concurrency` and the problems, since a problem asks one thing at a time
-    cpu     user + system time of this process and its children (sandbox), not the server's, over the calls
-    client  the same requests by the OpenAI client's provider alone, and by the official SDK alone: what a search cannot
-            go below
+    wall     from opening the run to closing it; x ideal: over calls x latency / places, where places is what can be in
+             flight at a time: the least of `concurrency` and the problems, since a problem asks one thing at a time
+    cpu      user + system time of this process and its children, not the server's, over the calls; `sandbox` is the
+             children's part. Importing the official SDK comes before, and is told apart.
 
-Wall-clock figures: run it on an idle machine.
+Beside it, requests of the same kind without a search: by the SDK as it comes, by the SDK as our client uses it
+(llm/openai.py, llm/transport.py), and by aiohttp alone. Wall-clock figures: run it on an idle machine.
 """
 
 import argparse
@@ -20,8 +20,12 @@ import asyncio
 import resource
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
 
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
@@ -36,6 +40,7 @@ from recipe.bench.stub import MODEL, serving
 LATENCY = 0.2
 WALL_LIMIT = 1.3  # x ideal
 CPU_LIMIT = 1.0  # ms a call
+CALLS = 3  # of a problem
 
 
 class NewPrompts:
@@ -57,13 +62,15 @@ class Figures:
     concurrency: int
     calls: int
     wall: float
-    cpu_ms: float
     ideal: float
+    cpu_ms: float
+    sandbox_ms: float
 
 
-def processor_seconds() -> float:
-    """User and system time of this process and of its children that have ended."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+def processor_seconds(who: int) -> float:
+    """User and system time of this process, or of its children that have ended."""
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
 
 
 def configuration(url: str, folder: Path, rounds: int, problems: int, concurrency: int) -> AflowConfig:
@@ -93,26 +100,92 @@ async def search(config: AflowConfig) -> int:
 
 def measure(url: str, rounds: int, problems: int, concurrency: int) -> Figures:
     """One search from nothing to its end."""
+    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         config = configuration(url, Path(folder), rounds, problems, concurrency)
-        processor, clock = processor_seconds(), time.perf_counter()
+        before, clock = [processor_seconds(who) for who in both], time.perf_counter()
         calls = asyncio.run(search(config))
-        wall, processor = time.perf_counter() - clock, processor_seconds() - processor
-    assert calls == rounds * problems * 3, calls
+        wall = time.perf_counter() - clock
+        own, children = (processor_seconds(who) - was for who, was in zip(both, before, strict=True))
+    assert calls == rounds * problems * CALLS, calls
     ideal = calls * LATENCY / min(concurrency, problems)
-    return Figures(concurrency, calls, wall, processor / calls * 1e3, ideal)
+    return Figures(concurrency, calls, wall, ideal, (own + children) / calls * 1e3, children / calls * 1e3)
+
+
+async def client_milliseconds(ask: Callable[[], Awaitable[object]], calls: int, concurrency: int) -> float:
+    """Processor time a call of a bare client, connections made before."""
+    places = asyncio.Semaphore(concurrency)
+
+    async def one() -> None:
+        async with places:
+            await ask()
+
+    await asyncio.gather(*(one() for _ in range(concurrency)))
+    began = time.process_time()
+    await asyncio.gather(*(one() for _ in range(calls)))
+    return (time.process_time() - began) / calls * 1e3
+
+
+async def bare_clients(url: str, calls: int, concurrency: int) -> dict[str, float]:
+    """Milliseconds of processor time a call, by client."""
+    import aiohttp
+    import httpx2
+    import openai
+
+    from aflow_env.llm.transport import AiohttpTransport
+
+    message = {"role": "user", "content": "Natalia sold clips to 48 of her friends in April, how many? " * 6}
+    body = {"model": MODEL, "messages": [message], "max_tokens": 1024, "temperature": 0.0, "seed": 3}
+    key = {"api_key": "none", "base_url": url, "max_retries": 0}
+    plain = openai.AsyncOpenAI(**key)
+    lean = openai.AsyncOpenAI(**key, http_client=httpx2.AsyncClient(transport=AiohttpTransport()))
+    async with plain, lean, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def by_aiohttp() -> None:
+            async with session.post(f"{url}/chat/completions", json=body) as response:
+                await response.read()
+
+        ways: dict[str, Callable[[], Awaitable[object]]] = {
+            "official SDK, as it comes": lambda: plain.chat.completions.with_raw_response.create(**body),
+            "official SDK, as we use it": lambda: lean.post("/chat/completions", cast_to=httpx2.Response, body=body),
+            "aiohttp alone": by_aiohttp,
+        }
+        return {name: await client_milliseconds(ask, calls, concurrency) for name, ask in ways.items()}
+
+
+def table(figures: list[Figures], rounds: int, problems: int) -> Table:
+    """The searches, one a row."""
+    grid = Table(title=f"{rounds} rounds x {problems} problems x {CALLS} calls, SIMULATED server, {LATENCY * 1e3:g} ms")
+    for column in ("concurrency", "calls", "wall s", "ideal s", "x ideal", "cpu ms/call", "sandbox ms/call"):
+        grid.add_column(column, justify="right")
+    for each in figures:
+        wall, ratio = f"{each.wall:.1f}", each.wall / each.ideal
+        cpu = f"{each.cpu_ms:.2f}{'' if each.cpu_ms < CPU_LIMIT else ' OVER'}"
+        grid.add_row(
+            str(each.concurrency), f"{each.calls:,}", wall, f"{each.ideal:.1f}",
+            f"{ratio:.2f}{'' if ratio <= WALL_LIMIT else ' OVER'}", cpu, f"{each.sandbox_ms:.2f}",
+        )  # fmt: skip
+    grid.caption = f"limits: {WALL_LIMIT} x ideal, {CPU_LIMIT:g} ms of processor time a call"
+    return grid
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--problems", type=int, default=50)
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[16, 50])
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[16, 25, 50])
     chosen = parser.parse_args()
+    console = Console(width=100)
+    began = time.process_time()
+    __import__("openai")
+    console.print(f"import openai: {time.process_time() - began:.2f} s of processor time, in none of the figures below")
     with serving(LATENCY) as url:
-        for c in chosen.concurrency:
-            f = measure(url, chosen.rounds, chosen.problems, c)
-            print(f, f.wall / f.ideal)
+        figures = [measure(url, chosen.rounds, chosen.problems, places) for places in chosen.concurrency]
+        console.print(table(figures, chosen.rounds, chosen.problems))
+        grid = Table("client, 50 at a time, no search", "cpu ms/call")
+        for name, milliseconds in asyncio.run(bare_clients(url, 1000, 50)).items():
+            grid.add_row(name, f"{milliseconds:.2f}")
+        console.print(grid)
 
 
 if __name__ == "__main__":
