@@ -9,6 +9,9 @@ two edits are needed and there is no reward before both are in place. The landsc
 noise, so a workflow scores 0 or 1 and the optimum of a session is 1. The seed decides the order of data and the draws of the
 search; the policy's start is the same, and what the rollout server samples does not repeat.
 
+In the bandit every session has one step from one state, so GiGPO's two levels say the same and its advantage is GRPO's
+twice: a control, where neither should be faster by more than that scale is worth.
+
 `steps` is the first training step at which the mean best score of the sessions, over three steps, reaches 0.9; a run
 that never does counts as one step more than it had. `q_rank` is Spearman's correlation of the beliefs in the last
 third of the run with the true value of the state, found by trying every edit; the bandit asks about one state only, so
