@@ -105,8 +105,8 @@ REAL = """
 ## A real search: GSM8K by Qwen2.5-Coder-0.5B
 
 Nothing is simulated: the executor is a real Qwen2.5-Coder-0.5B behind vLLM's OpenAI server, greedy, on two CPU cores.
-Twelve rounds of uniform random edits by the rule implementer (`rl_weight=0`, nobody guides), {n} validate problems, from
-a workflow that asks for the bare answer. One run with one seed: an example, not evidence for an effect.
+Twelve rounds of uniform random edits by the rule implementer (`rl_weight=0`, nobody guides), {n} validate
+problems, from a workflow that asks for the bare answer. One run with one seed: an example, not evidence for an effect.
 
     vllm serve QWEN05B --served-model-name qwen05b --dtype bfloat16 --max-model-len 4096 --max-num-batched-tokens 32768
     aflow-env search task=gsm8k task.path=GSM8K executor=openai executor.base_url=http://127.0.0.1:8000/v1 \\
