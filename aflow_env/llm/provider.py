@@ -50,7 +50,10 @@ class Reply:
 
 
 class Provider:
-    """An LLMClient over HTTP; a subclass says how to send and how to read. One attempt a call, no retries."""
+    """An LLMClient over HTTP; a subclass says how to send and how to read. One attempt a call, no retries.
+
+    (A second one only where a server refuses the schema of `Request.fields`: nothing was answered or billed then.)
+    """
 
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey, sdk: ModuleType) -> None:
         self._sdk = sdk
