@@ -6,8 +6,8 @@
 
 SIMULATED executor, real verl, the tiny policy on a CPU. `bandit`: one round, one edit decides. `chain`: four rounds,
 two edits are needed and there is no reward before both are in place. The landscapes (learning/*.yaml) are free of
-noise, so a workflow scores 0 or 1 and the optimum of a session is 1. The seed decides the order of data and the draws of the
-search; the policy's start is the same, and what the rollout server samples does not repeat.
+noise, so a workflow scores 0 or 1 and the optimum of a session is 1. The seed decides the order of data and the draws
+of the search; the policy's start is the same, and what the rollout server samples does not repeat.
 
 In the bandit every session has one step from one state, so GiGPO's two levels say the same and its advantage is GRPO's
 twice: a control, where neither should be faster by more than that scale is worth.
