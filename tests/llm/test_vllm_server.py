@@ -21,7 +21,10 @@ import pytest
 
 from aflow_env.cli.compose import load
 from aflow_env.cli.options import UNGUIDED
+from aflow_env.config import BudgetConfig, LLMConfig
 from aflow_env.evaluation.results import COUNTED
+from aflow_env.llm import Budget, build_client
+from aflow_env.llm.client import Message, Request
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.store import SessionKey
@@ -132,3 +135,17 @@ async def test_a_whole_search_on_vllm_and_the_books_of_both_sides_agree(server: 
         assert node.evaluation.calls >= 4
     assert totals.uncertain.calls == 0
     assert (totals.certain.calls, totals.certain.tokens) == (after[0] - before[0], after[1] - before[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_vllm_holds_a_reply_to_its_fields(server: str, kind: str) -> None:
+    base = f"{server}/v1" if kind == "openai" else server
+    node = LLMConfig(kind=kind, model="tiny", base_url=base, prices="free", send_temperature=True, send_seed=False)
+    client = build_client(node, budget=Budget(BudgetConfig()), log=None, seed=0)
+    request = Request(messages=(Message(role="user", content="2 + 2?"),), max_tokens=40, fields=("answer",))
+    try:
+        reply = await client.complete(request)
+    finally:
+        await client.aclose()
+    # the grammar allows white space without end, and that is what the tiny policy may write
+    assert re.match(r'\s*\{\s*"answer"\s*:\s*("|$)', reply.text), reply.text
