@@ -21,6 +21,7 @@ from aflow_env.cli import (
     held_out,
     importing,
     model,
+    plan,
     report,
     resume,
     search,
@@ -53,6 +54,7 @@ app.command("report")(report.report)
 app.command("tree")(tree.tree)
 app.command("watch")(watch.watch)
 app.command("sweep")(sweep.sweep)
+app.command("plan")(plan.plan)
 app.command("data")(data.data)
 app.add_typer(model.app, name="model")
 
