@@ -12,7 +12,7 @@ group. What a job returns to the sweeper (Optuna's objective) is the validate sc
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from aflow_env.errors import ConfigError
 from aflow_env.search.settings import may_change
 from aflow_env.sweep import names
 from aflow_env.sweep.closing import closing_table, found
@@ -29,11 +28,13 @@ from aflow_env.sweep.jobs import Ended, Job, run
 
 PARENTS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode")
 """Overrides of Hydra that are the sweep's own; the others go on to the jobs."""
-GROUP_CHARACTERS = 120
 
 
-class JobFailed(CompactHydraException):
-    """What a sweeper gets instead of a job's value; Hydra prints it without a traceback, and ends with status 1."""
+class SweepError(CompactHydraException):
+    """A sweep that cannot be, or what a sweeper gets instead of the value of a job that failed.
+
+    Hydra prints it without a traceback, and ends with status 1.
+    """
 
 
 class ProcessLauncher:
@@ -56,7 +57,7 @@ class ProcessLauncher:
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         jobs = [self.job(list(overrides)) for overrides in job_overrides]
         if clashing := sorted({job.name for job in jobs if [each.name for each in jobs].count(job.name) > 1}):
-            raise ConfigError(f"several jobs of this sweep would be called {clashing[0]}: sweep each value once")
+            raise SweepError(f"several jobs of this sweep would be called {clashing[0]}: sweep each value once")
         ended = run(jobs, self.at_once, lambda text: print(text, flush=True))
         print(closing_table(ended), flush=True)
         return [_returned(each, list(overrides)) for each, overrides in zip(ended, job_overrides, strict=True)]
@@ -64,39 +65,45 @@ class ProcessLauncher:
     def job(self, overrides: list[str]) -> Job:
         """The process, folder and name of one job."""
         assert self.config is not None
-        assert self.context is not None
-        config = self.context.config_loader.load_sweep_config(self.config, overrides)
-        given = list(self.config.hydra.overrides.task)
         what = names.identity(overrides)
-        chosen = names.swept(what, given)
-        raw = str(OmegaConf.to_container(config.trainer, resolve=False)["experiment_name"])  # type: ignore[index, call-overload]
-        name = names.shorten(
-            f"{config.trainer.experiment_name}{names.suffix({key: chosen[key] for key in chosen if not _in(raw, key)})}"
-        )
-        with_name = self.context.config_loader.load_sweep_config(
-            self.config, [*overrides, f"trainer.experiment_name={_quoted(name)}"]
-        )
-        folder, more = Path(with_name.trainer.default_local_dir), [f"trainer.experiment_name={_quoted(name)}"]
-        if "trainer.default_local_dir" in what:
-            folder = folder / name
-            more.append(f"trainer.default_local_dir={_quoted(str(folder))}")
-            run_dir = folder / Path(with_name.aflow.run_dir).name
-        else:
-            run_dir = Path(with_name.aflow.run_dir)
         if "aflow.run_dir" in what:
-            raise ConfigError(
-                "aflow.run_dir: jobs of a sweep must not share one; leave it out, it follows the job's name"
-            )
+            raise SweepError("aflow.run_dir: jobs must not share one; leave it out, it follows the job's name")
+        name = self._name(overrides, what)
+        own = [f"trainer.experiment_name={_quoted(name)}"]
+        config = self._composed([*overrides, *own])
+        if "trainer.default_local_dir" in what:  # the same for every job, so each gets a folder in it
+            own.append(f"trainer.default_local_dir={_quoted(str(Path(config.trainer.default_local_dir) / name))}")
+            config = self._composed([*overrides, *own])
+        folder = Path(config.trainer.default_local_dir)
         hydras = [each for each in self.config.hydra.overrides.hydra if not each.startswith(PARENTS)]
-        command = (*_program(), *overrides, *more, *hydras, f"hydra.run.dir={_quoted(str(folder / 'hydra'))}")
-        environment = {"WANDB_RUN_GROUP": self.group or group(given)}
-        return Job(name, folder, run_dir, command, what, _free, environment)
+        command = (*_program(), *overrides, *own, *hydras, f"hydra.run.dir={_quoted(str(folder / 'hydra'))}")
+        return Job(
+            name=name,
+            folder=folder,
+            run_dir=Path(config.aflow.run_dir),
+            command=command,
+            identity={"config_name": str(self.config.hydra.job.config_name), **what},
+            free=_free,
+            environment={"WANDB_RUN_GROUP": self.group or group(self.config.hydra.overrides.task)},
+        )
+
+    def _name(self, overrides: list[str], what: Mapping[str, str]) -> str:
+        assert self.config is not None
+        trainer = self._composed(overrides).trainer
+        raw: Any = OmegaConf.to_container(trainer, resolve=False)
+        chosen = names.swept(what, list(self.config.hydra.overrides.task))
+        missing = {key: value for key, value in chosen.items() if not _in(str(raw["experiment_name"]), key)}
+        return names.shorten(f"{trainer.experiment_name}{names.suffix(missing)}")
+
+    def _composed(self, overrides: list[str]) -> DictConfig:
+        assert self.config is not None
+        assert self.context is not None
+        return self.context.config_loader.load_sweep_config(self.config, overrides)
 
 
 def group(given: Sequence[str]) -> str:
     """The name under which wandb shows the runs of a sweep together: what is swept, the same when it is repeated."""
-    many = [text.removeprefix("aflow.") for text in given if "," in text or "(" in text]
-    return names.shorten(" ".join(many) or "sweep")[:GROUP_CHARACTERS]
+    return names.shorten(" ".join(each.removeprefix("aflow.") for each in names.sweeps(given)) or "sweep")
 
 
 def _free(key: str) -> bool:
@@ -133,7 +140,7 @@ def _quoted(text: str) -> str:
 def _returned(ended: Ended, overrides: list[str]) -> JobReturn:
     if ended.status == "failed":
         again = f"job {ended.job.name} failed, see {ended.job.folder / 'job.log'}"
-        return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=JobFailed(again))
+        return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=SweepError(again))
     said: dict[str, Any] = found(ended.job.run_dir) or {}
     best = said["best"]["score"] if said.get("best") else None
     return JobReturn(

@@ -33,6 +33,12 @@ def swept(job: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:
     return {key: value for key, value in job.items() if fixed.get(key) != value}
 
 
+def sweeps(given: Sequence[str]) -> list[str]:
+    """Those of a command's overrides that name several values, as they were typed."""
+    parsed = OverridesParser.create().parse_overrides(list(given))
+    return [str(override.input_line) for override in parsed if override.is_sweep_override()]
+
+
 def suffix(chosen: Mapping[str, str]) -> str:
     """`-key=value` for each, by the last part of the key where that is clear, safe for a folder's name."""
     leaves = [_leaf(key) for key in chosen]
