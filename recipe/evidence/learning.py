@@ -54,7 +54,7 @@ HERE = Path(__file__).parent
 DATA = HERE / "results" / "learning.jsonl"
 ESTIMATORS = ("gigpo", "grpo")
 ROUNDS = {"bandit": 1, "chain": 4}
-STEPS = {"bandit": 20, "chain": 40}
+STEPS = {"bandit": 20, "chain": 30}
 REACHED, OVER, RESAMPLES = 0.9, 3, 10_000
 PROBLEMS = ("task.validate_size=2", "task.options.difficulty=[1,2]")
 TRAINING = (
