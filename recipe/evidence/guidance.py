@@ -164,6 +164,7 @@ def main(
         for arm in planned
         for store in sorted((out / folder_name(arm)).glob("*/run.sqlite"))
     ]
+    results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text("".join(f"{line}\n" for line in lines))
     print(f"{len(lines)} searches in {results}")
 

@@ -98,7 +98,28 @@ def guidance(rows: Sequence[dict[str, Any]]) -> str:
 
         cost = " | ".join(map(mean, ("rejected", "executor_calls", "policy_tokens")))
         lines.append(f"| {arm} | {len(runs)} | {score} | {gain} | {relative} | {chance} | {cost} |")
-    return head + "\n".join(lines) + "\n" + CLOSING
+    return head + "\n".join(lines) + "\n" + CLOSING + what_it_says(arms)
+
+
+def what_it_says(arms: dict[str, dict[int, dict[str, Any]]]) -> str:
+    """Three comparisons, paired by seed: training, the policy's edits, and its beliefs."""
+
+    def compare(arm: str, to: str) -> str:
+        differences = [row["test"] - arms[to][seed]["test"] for seed, row in sorted(arms[arm].items())]
+        return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*mean_interval(differences)) + f", p {sign_flip(differences):.4f}"
+
+    return f"""
+What it says, and what not (all differences paired by seed, n searches an arm, **one** training run):
+
+- Training helps: trained against untrained proposals, both at w=0: {compare("trained, w=0", "untrained, w=0")}.
+- The gain is in the proposals. Steering the selection by Q adds little to it or nothing that could be told from chance:
+  with trained proposals w=0.5 against w=0: {compare("trained, w=0.5", "trained, w=0")}; w=1 against w=0:
+  {compare("trained, w=1", "trained, w=0")}. With random edits and the trained policy's Q, w=0.5 against w=0:
+  {compare("random edits, trained Q, w=0.5", "random edits, w=0")}. In a tree of at most nine nodes whose best ones are
+  found early there is little to select; longer searches were not measured.
+- The untrained policy against random edits, both at w=0: {compare("untrained, w=0", "random edits, w=0")}. It was
+  taught to draw edits as the random proposer does and has more of them rejected; whether that is all is not known.
+"""
 
 
 REAL = """
