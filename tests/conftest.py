@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures that every room's tests share."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the shared folder beside the checkout ({SHARED.name}/ with golden/ and data/)")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """No test leaves variables behind: a WANDB_RUN_ID that one sets would be the run of every process started later."""
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)

@@ -18,7 +18,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.report.live import Last, Standing, standing
 
 WIDTH = 80
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 20.0
 """How long a folder that exists may take to get its store, before `watch` says that there is none."""
 
 
