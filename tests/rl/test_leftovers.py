@@ -85,9 +85,8 @@ def test_nothing_outlives_the_driver(end: str, tmp_path: Path) -> None:
 def test_descendants_are_found_through_dead_parents_and_zombies_are_not() -> None:
     shell = subprocess.Popen(["sh", "-c", "sleep 30 & wait"])
     try:
-        assert within(5, lambda: len(processes.descendants(os.getpid())) >= 2)
+        assert within(5, lambda: "sleep 30" in map(processes.title, processes.descendants(os.getpid())))
         found = processes.descendants(os.getpid())
-        assert {processes.title(process) for process in found} >= {"sleep 30"}
         shell.kill()
         sleeper = next(process for process in found if processes.title(process) == "sleep 30")
         assert within(5, lambda: not any(process.pid == shell.pid for process in processes.table()))
