@@ -167,7 +167,8 @@ def real_search(search: dict[str, Any], baselines: dict[str, Any]) -> str:
         f"| {each['name']} | {interval(each)} | {each['calls']} | {each['tokens']['output']:,} |"
         for each in baselines["baselines"]
     ]
-    return REAL.format(n=nodes[0]["n"]) + "\n".join(lines) + "\n" + said + "\n".join(table) + "\n"
+    cut = f"\nNot run, for lack of machine time: {', '.join(baselines['not_run'])}.\n" if baselines["not_run"] else ""
+    return REAL.format(n=nodes[0]["n"]) + "\n".join(lines) + "\n" + said + "\n".join(table) + "\n" + cut
 
 
 def read(name: str) -> Any:
