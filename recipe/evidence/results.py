@@ -171,6 +171,30 @@ def real_search(search: dict[str, Any], baselines: dict[str, Any]) -> str:
     return REAL.format(n=nodes[0]["n"]) + "\n".join(lines) + "\n" + said + "\n".join(table) + "\n" + cut
 
 
+ENDPOINTS = """
+## Both SDKs on one real server
+
+The same short search twice, through vLLM's two endpoints, with the same real model, greedy: two rounds of random edits on
+{n} GSM8K validate problems (`aflow-env search ... executor=anthropic executor.base_url=http://127.0.0.1:8000
+executor.send_temperature=true` and `executor=openai executor.base_url=http://127.0.0.1:8000/v1 executor.send_seed=false`).
+
+| endpoint | scores of rounds 1, 2, 3 | test | input tokens | output tokens |
+|---|---|---|---|---|
+"""
+
+
+def endpoints(found: dict[str, Any]) -> str:
+    """The section on the two wire formats."""
+    lines = []
+    for name, search in found.items():
+        nodes = search["nodes"]
+        tokens = [sum(node["tokens"][kind] for node in nodes) for kind in ("input", "output")]
+        scores = ", ".join(f"{node['score']:.3f}" for node in nodes)
+        test = f"{interval(search['test'])}, n={search['test']['n']}"
+        lines.append(f"| {name} | {scores} | {test} | {tokens[0]:,} | {tokens[1]:,} |")
+    return ENDPOINTS.format(n=next(iter(found.values()))["nodes"][0]["n"]) + "\n".join(lines) + "\n"
+
+
 def read(name: str) -> Any:
     """The data of a results file: one JSON object, or one a line."""
     lines = DATA / f"{name}.jsonl"
@@ -180,4 +204,5 @@ def read(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    print(guidance(read("guidance")) + real_search(read("gsm8k_search"), read("gsm8k_baselines")), end="")
+    real = real_search(read("gsm8k_search"), read("gsm8k_baselines"))
+    print(guidance(read("guidance")) + real + endpoints(read("endpoints")), end="")
