@@ -174,9 +174,10 @@ def real_search(search: dict[str, Any], baselines: dict[str, Any]) -> str:
 ENDPOINTS = """
 ## Both SDKs on one real server
 
-The same short search twice, through vLLM's two endpoints, with the same real model, greedy: two rounds of random edits on
-{n} GSM8K validate problems (`aflow-env search ... executor=anthropic executor.base_url=http://127.0.0.1:8000
-executor.send_temperature=true` and `executor=openai executor.base_url=http://127.0.0.1:8000/v1 executor.send_seed=false`).
+The same short search twice, through vLLM's two endpoints, with the same real model, greedy: two rounds of random
+edits on {n} GSM8K validate problems (`aflow-env search ... executor=anthropic executor.send_temperature=true
+executor.base_url=http://127.0.0.1:8000` and `executor=openai executor.send_seed=false
+executor.base_url=http://127.0.0.1:8000/v1`).
 
 | endpoint | scores of rounds 1, 2, 3 | test | input tokens | output tokens |
 |---|---|---|---|---|
