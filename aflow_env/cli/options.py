@@ -2,7 +2,7 @@
 """What several verbs take: overrides of the config, a run, `--json`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -33,31 +33,27 @@ def is_run(path: Path) -> bool:
 @contextmanager
 def open_run(run: Path) -> Iterator[Store]:
     """The store of an existing run. Raises ConfigError where there is none."""
-    if not is_run(run):
-        raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
-    store = Store(run if run.is_file() else run / "run.sqlite")
-    try:
+    with closing(Store(_store_file(run))) as store:
         yield store
-    finally:
-        store.close()
 
 
 @contextmanager
 def open_reading(run: Path) -> Iterator[ReadOnlyStore]:
     """The store of an existing run, to be read while a search may write it. Raises ConfigError where there is none."""
+    with closing(ReadOnlyStore(_store_file(run))) as store:
+        yield store
+
+
+def _store_file(run: Path) -> Path:
     if not is_run(run):
         raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
-    store = ReadOnlyStore(run if run.is_file() else run / "run.sqlite")
-    try:
-        yield store
-    finally:
-        store.close()
+    return run if run.is_file() else run / "run.sqlite"
 
 
 def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
     """The config that a run was made with, in the folder where it is now, with the user's overrides.
 
-    A run that keeps none (an imported one, or a training run's) takes all but its task from the overrides.
+    A run that keeps none takes all but its task from the overrides.
     """
     given = list(overrides or ())
     with open_run(run) as store:

@@ -23,8 +23,8 @@ VALIDATE_SEEDS_FROM = 1_000_000
 
 @dataclass(frozen=True)
 class Row:
-    """One search problem: the task, the seed of its draws, where it starts and which split its workflows are scored "
-    "on."""
+    """One search problem: the task, the seed of its draws, where it starts and which split its workflows are scored
+    on."""
 
     index: int
     task: str

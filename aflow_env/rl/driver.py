@@ -36,8 +36,7 @@ def register_resolver(omegaconf: ModuleType) -> None:
 
 
 def register_checks(config_module: ModuleType) -> None:
-    """Stand around `verl.utils.config.validate_config`, which `main_ppo` calls in the driver right before it starts "
-    "Ray."""
+    """Stand around `verl.utils.config.validate_config`, which `main_ppo` calls in the driver before Ray starts."""
 
     def checked(verls: Callable[..., None], _: object, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         from aflow_env.rl.preflight import before_ray

@@ -192,8 +192,7 @@ class Assembly:
         return Search(config, self.task, problems, self.evaluator, self.store, chosen, implement, believer, version)
 
     def implement(self) -> Implement:
-        """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a "
-        "suggestion."""
+        """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a suggestion."""
         client, llm = self.implementer, self.config.implementer.llm
         if self.config.implementer.kind == "rule" or client is None or llm is None:
 
