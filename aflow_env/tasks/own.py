@@ -2,13 +2,17 @@
 """Your own task: `task.name` is a YAML file, or `module:Class` for what a YAML cannot say (docs/tasks.md shows both).
 
 The YAML names fields of your records in braces, e.g. `prompt: "Translate {english} into French."`; `{{` and `}}` are
-plain braces. A class is called with the TaskConfig and must be a Task (aflow_env/tasks/base.py).
+plain braces. Its scorer is one of `SCORERS`, or a function of yours, `module:function`, that is called with the gold
+answer and the output and returns a share in [0, 1]. A class is called with the TaskConfig and must be a Task
+(aflow_env/tasks/base.py). Your modules are looked for on PYTHONPATH, and then beside the YAML, or for a class in the
+current folder. They run in this process: they are yours, and no model wrote them.
 """
 
 import importlib
 import re
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,7 +31,14 @@ from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 from aflow_env.workflow.signatures import SIGNATURES
 
-Scorer = Literal["number", "whole_number", "same_text", "f1", "alternatives", "math", "tests"]
+TEXT_SCORERS = {
+    "number": score_number,
+    "whole_number": score_whole_number,
+    "same_text": score_same_text,
+    "f1": score_f1,
+    "alternatives": score_alternatives,
+}
+SCORERS = (*TEXT_SCORERS, "math", "tests")
 _FIELD = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
@@ -38,7 +49,7 @@ class TaskFile(BaseModel):
     name: Annotated[str, Field(pattern=r"^\w+$")]
     prompt: str
     answer: str = ""
-    scorer: Scorer
+    scorer: str
     path: str | None = None
     dataset: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = None
     id: str = ""
@@ -86,7 +97,7 @@ def _from_yaml(config: TaskConfig) -> FileTask:
             hidden_tests=fill(task.tests, record),
         )
 
-    return FileTask(config, spec, convert, _judge(task.scorer))
+    return FileTask(config, spec, convert, _judge(task.scorer, file))
 
 
 def _read(file: Path) -> TaskFile:
@@ -98,7 +109,7 @@ def _read(file: Path) -> TaskFile:
         raise ConfigError(f"task.name={str(file)!r}: the file cannot be read: {error}") from None
 
 
-def _judge(scorer: Scorer) -> Judge:
+def _judge(scorer: str, file: Path) -> Judge:
     if scorer == "tests":
         return _by_tests
     if scorer == "math":
@@ -108,14 +119,28 @@ def _judge(scorer: Scorer) -> Judge:
             return await judge.score(problem.answer, output)
 
         return by_formula
-    texts = {
-        "number": score_number,
-        "whole_number": score_whole_number,
-        "same_text": score_same_text,
-        "f1": score_f1,
-        "alternatives": score_alternatives,
-    }
-    return by_text(texts[scorer])
+    if scorer in TEXT_SCORERS:
+        return by_text(TEXT_SCORERS[scorer])
+    if ":" not in scorer:
+        raise ConfigError(
+            f"{file}: scorer={scorer!r}: there is no such scorer; there are {', '.join(SCORERS)}, "
+            "and module:function for one of your own."
+        )
+    return _by_function(_imported(scorer, f"{file}: scorer", file.parent), f"{file}: scorer={scorer!r}")
+
+
+def _by_function(function: Any, where: str) -> Judge:
+    """A Judge that asks the user's function. Raises ConfigError when it returns anything but a share in [0, 1]."""
+
+    async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
+        share = function(problem.answer, output)
+        if not isinstance(share, bool | int | float) or not 0 <= share <= 1:
+            raise ConfigError(
+                f"{where} gave {share!r} for {problem.id}: return a number from 0 to 1, or True or False."
+            )
+        return Score(float(share), output.strip(), share == 1)
+
+    return judge
 
 
 async def _by_tests(problem: Problem, output: str, run_code: RunTests) -> Score:
@@ -124,17 +149,26 @@ async def _by_tests(problem: Problem, output: str, run_code: RunTests) -> Score:
 
 
 def _from_class(config: TaskConfig) -> Task:
-    module_name, _, class_name = config.name.partition(":")
+    found = _imported(config.name, "task.name", Path.cwd())
+    task: Task = found(config)
+    missing = [name for name in ("spec", "load", "score") if not hasattr(task, name)]
+    if missing:
+        class_name = config.name.partition(":")[2]
+        raise ConfigError(f"task.name={config.name!r}: {class_name} has no {', '.join(missing)}; see tasks/base.py.")
+    return task
+
+
+def _imported(name: str, key: str, folder: Path) -> Any:
+    """What `module:attribute` names; `folder` is searched last, so no module there hides another. ConfigError."""
+    module_name, _, attribute = name.partition(":")
+    if (place := str(folder.resolve())) not in sys.path:
+        sys.path.append(place)
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
         raise ConfigError(
-            f"task.name={config.name!r}: cannot import {module_name!r} ({error}); is its folder on PYTHONPATH?"
+            f"{key}={name!r}: cannot import {module_name!r} ({error}); it is looked for on PYTHONPATH and in {place}."
         ) from None
-    if not hasattr(module, class_name):
-        raise ConfigError(f"task.name={config.name!r}: the module {module_name} has no {class_name}.")
-    task: Task = getattr(module, class_name)(config)
-    missing = [name for name in ("spec", "load", "score") if not hasattr(task, name)]
-    if missing:
-        raise ConfigError(f"task.name={config.name!r}: {class_name} has no {', '.join(missing)}; see tasks/base.py.")
-    return task
+    if not callable(getattr(module, attribute, None)):
+        raise ConfigError(f"{key}={name!r}: the module {module_name} ({module.__file__}) has no {attribute} to call.")
+    return getattr(module, attribute)

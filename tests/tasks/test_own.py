@@ -4,6 +4,7 @@
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,9 @@ tests: "def check(candidate):\\n    assert candidate(10) == 10 * {k}"
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (("scorer: same_text", "scorer: vibes"), r"capitals\.yaml: scorer='vibes'"),
+        (("scorer: same_text", "scorer: vibes"), r"capitals\.yaml: scorer='vibes': .* module:function"),
+        (("scorer: same_text", "scorer: no_such_judge:f"), r"scorer='no_such_judge:f': cannot import"),
+        (("scorer: same_text", "scorer: json:f"), r"scorer='json:f': the module json .* has no f to call"),
         (
             ("{capital}", "{town}"),
             r"capitals\.jsonl line 1, field `town` is missing; the fields there are: capital, country",
@@ -112,10 +115,45 @@ tests: "def check(candidate):\\n    assert candidate(10) == 10 * {k}"
         (('id: "{country}"', 'id: "same"'), r"line \d+: the id 'capitals/same' is there twice"),
     ],
 )
-def test_mistakes_are_explained(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+def test_mistakes_are_explained(tmp_path: Path, same_path: None, change: tuple[str, str], complaint: str) -> None:
     name = write(tmp_path, TASK.replace(*change))
     with pytest.raises(ConfigError, match=complaint):
         load_task(config(name, validate=25)).load("validate")
+
+
+@pytest.fixture
+def same_path() -> Iterator[None]:
+    """The folders that a test makes importable are forgotten after it."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+
+
+@pytest.mark.parametrize(
+    ("body", "value", "correct"),
+    [
+        ("len(answer) / (len(answer) + len(output))", 0.5, False),
+        ("answer == output", 1.0, True),
+        ("1.5", None, None),
+        ("'good'", None, None),
+        ("float('nan')", None, None),
+    ],
+)
+async def test_a_function_beside_the_yaml_scores(
+    tmp_path: Path, same_path: None, body: str, value: float | None, correct: bool | None
+) -> None:
+    (tmp_path / "my_judge.py").write_text(f"def judge(answer, output):\n    return {body}\n", encoding="utf-8")
+    try:
+        task = load_task(config(write(tmp_path, TASK.replace("same_text", "my_judge:judge"))))
+        problem = task.load("validate")[0]
+        if value is None:
+            with pytest.raises(ConfigError, match=r"scorer='my_judge:judge' gave .* return a number from 0 to 1"):
+                await task.score(problem, problem.answer, no_code)
+        else:
+            score = await task.score(problem, problem.answer, no_code)
+            assert (score.value, score.correct, score.extracted) == (value, correct, problem.answer)
+    finally:
+        sys.modules.pop("my_judge", None)
 
 
 CLASS = """
@@ -142,15 +180,17 @@ class Half:
 """
 
 
-async def test_a_class_is_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_class_in_the_current_folder_is_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_path: None
+) -> None:
     (tmp_path / "my_echo_task.py").write_text(CLASS, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     try:
         task = load_task(config("my_echo_task:Echo", validate=3))
         problems = task.load("validate")
         assert len(problems) == 3
         assert (await task.score(problems[2], "2", no_code)).correct
-        with pytest.raises(ConfigError, match="has no Nothing"):
+        with pytest.raises(ConfigError, match="has no Nothing to call"):
             load_task(config("my_echo_task:Nothing"))
         with pytest.raises(ConfigError, match="Half has no spec, load, score"):
             load_task(config("my_echo_task:Half"))
@@ -158,7 +198,7 @@ async def test_a_class_is_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         sys.modules.pop("my_echo_task", None)
 
 
-def test_a_module_that_is_not_there_is_explained() -> None:
+def test_a_module_that_is_not_there_is_explained(same_path: None) -> None:
     with pytest.raises(ConfigError, match=r"cannot import 'no_such_module'.*PYTHONPATH"):
         load_task(config("no_such_module:Task"))
 
