@@ -1,4 +1,4 @@
-# make setup | train | test | lint. The virtual environment is .venv in the checkout.
+# make setup | train | test | lint | docs | wheel-test. The virtual environment is .venv in the checkout.
 #
 # PYTHON       the interpreter to build the environment with (3.11 or 3.12)
 # TORCH_INDEX  where pip finds torch; set it to PyTorch's CPU index where the default index serves the CUDA build
@@ -12,8 +12,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: setup train test lint
+.PHONY: setup train test lint docs wheel-test
 
 setup: $(READY)
 
@@ -38,3 +39,16 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation site in build/site. Any warning ends it.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+$(DOCS_READY): $(READY) requirements/docs.txt
+	$(PIP) install --no-deps -r requirements/docs.txt
+	touch $@
+
+# The wheel in an environment of its own, away from the checkout.
+wheel-test: setup
+	$(BIN)/python -m tests.wheel
