@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What mkdocs cannot do by itself: pages that are made, and links that lead out of docs/.
 
-The first page is README.md, so that nothing is said twice; the contributing guide and the changelog are the files at the
-top; the configuration reference is made from the schema, and the API from docstrings, one page a room. A link of a page
-to a file that the site does not hold becomes plain text.
+The first page is README.md, so that nothing is said twice; the contributing guide and the changelog are the files at
+the top; the configuration reference is made from the schema, and the API from docstrings, one page a room. A link of a
+page to a file that the site does not hold becomes plain text.
 """
 
 import posixpath
