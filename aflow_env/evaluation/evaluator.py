@@ -24,6 +24,7 @@ from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemRe
 from aflow_env.llm.client import LLMClient, LLMError
 from aflow_env.sandbox.limits import Run
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.soon import Soon, soon
 from aflow_env.tasks.base import Problem, Task
 from aflow_env.workflow.operators import CodeResult, call_operator
 from aflow_env.workflow.program import Workflow
@@ -39,11 +40,11 @@ ANSWER_CHARACTERS = 2000  # of an answer that are kept; scoring sees all of it
 class EvaluationCache(Protocol):
     """Where results are kept by workflow digest, executor key and (problem digest, repeat). `Store` is one."""
 
-    def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> dict[Key, ProblemResult]:
+    def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> Soon[dict[Key, ProblemResult]]:
         """The stored results among these, marked as cached."""
         ...
 
-    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
+    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Soon[None]:
         """Keep results that are not kept yet; those that do not count are never kept."""
         ...
 
@@ -140,13 +141,13 @@ class Evaluator:
     ) -> tuple[ProblemResult, ...]:
         """One result an attempt, in order, from the cache or else run and put there."""
         keys = [attempt.key for attempt in attempts]
-        known = self._cache.get_many(workflow.digest, executor_key, keys) if self._cache else {}
+        known = await soon(self._cache.get_many(workflow.digest, executor_key, keys)) if self._cache else {}
         missing = [attempt for attempt in attempts if attempt.key not in known]
         if missing:
             fresh = await self._run(workflow, missing)
             if self._cache:
-                self._cache.put_many(workflow.digest, executor_key, fresh)
-                stored = self._cache.get_many(workflow.digest, executor_key, keys)
+                await soon(self._cache.put_many(workflow.digest, executor_key, fresh))
+                stored = await soon(self._cache.get_many(workflow.digest, executor_key, keys))
                 fresh = [_stored(result, stored) for result in fresh]
             known |= {(result.problem_digest, result.repeat): result for result in fresh}
         return tuple(known[attempt.key]._replace(problem_id=attempt.problem.id) for attempt in attempts)

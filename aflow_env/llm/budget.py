@@ -11,17 +11,31 @@ garbled reply) stays at its worst case and is shown apart, as `uncertain`.
 
 import asyncio
 import contextlib
+from typing import Protocol
 
 from aflow_env.config import BudgetConfig
 from aflow_env.llm.client import Completion, LLMClient, LLMError, PromptTooLong, Request
 from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.prices import PICO, Price
+from aflow_env.soon import Soon, soon
+
+
+class Account(Protocol):
+    """What a budget needs of a ledger: `Ledger`, or what asks the process that owns it."""
+
+    def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float) -> Soon[int | None]:
+        """As Ledger. One that is cancelled on the way reserves nothing."""
+        ...
+
+    def settle(self, ticket: int, actual: Spend | None) -> Soon[None]:
+        """As Ledger."""
+        ...
 
 
 class Budget:
     """One ceiling for the whole run: give the same ledger file to every client and process of it."""
 
-    def __init__(self, config: BudgetConfig, ledger: Ledger | None = None) -> None:
+    def __init__(self, config: BudgetConfig, ledger: Account | None = None) -> None:
         picos = None if config.usd is None else round(config.usd * PICO)
         self.ceiling = Ceiling(picos, config.tokens, config.calls)
         self.ledger = ledger or Ledger()
@@ -29,19 +43,21 @@ class Budget:
 
     @property
     def totals(self) -> Totals:
-        """What is spent for certain, spent perhaps, and set aside for calls in flight."""
+        """What is spent for certain, spent perhaps, and set aside for calls in flight; of a ledger of this process."""
+        if not isinstance(self.ledger, Ledger):
+            raise TypeError("another process owns the ledger: ask it for its totals")
         return self.ledger.totals()
 
     async def reserve(self, worst: Spend, seconds: float) -> int:
         """Set `worst` aside, waiting for calls in flight if need be. Raises BudgetExhausted when it cannot fit."""
-        while (ticket := self.ledger.reserve(worst, self.ceiling, seconds)) is None:
+        while (ticket := await soon(self.ledger.reserve(worst, self.ceiling, seconds))) is None:
             with contextlib.suppress(TimeoutError):  # other processes settle without telling us
                 await asyncio.wait_for(self._settled.wait(), timeout=0.25)
         return ticket
 
-    def settle(self, ticket: int, actual: Spend | None) -> None:
+    async def settle(self, ticket: int, actual: Spend | None) -> None:
         """Replace a reservation by what the attempt cost (None: unknown, so the worst case) and wake who waits."""
-        self.ledger.settle(ticket, actual)
+        await soon(self.ledger.settle(ticket, actual))
         self._settled.set()
         self._settled = asyncio.Event()
 
@@ -75,7 +91,7 @@ class BudgetClient:
             actual = Spend()
             raise
         finally:
-            self._budget.settle(ticket, actual)
+            await self._budget.settle(ticket, actual)
 
     async def aclose(self) -> None:
         """As LLMClient."""

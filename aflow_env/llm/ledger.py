@@ -88,20 +88,24 @@ class Ledger:
             for statement in filter(None, map(str.strip, SCHEMA.split(";"))):
                 self._db.execute(statement)
 
-    def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float) -> int | None:
+    def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float, ticket: int | None = None) -> int | None:
         """Set `worst` aside for an attempt that settles within `seconds`, and return its ticket.
 
-        None when it only fits once attempts in flight have settled. Raises BudgetExhausted when it does not fit at all.
+        `ticket` is the caller's own (drawn from 2^62, say): asked again under one that is held, nothing more is set
+        aside. None when it only fits once attempts in flight have settled. Raises BudgetExhausted when it does not fit
+        at all.
         """
         with self._transaction():
             self._expire()
+            if ticket is not None and self._db.execute("SELECT 1 FROM reserved WHERE id = ?", (ticket,)).fetchone():
+                return ticket
             totals = self._totals()
             if key := ceiling.passed_by(totals.spent + worst):
                 raise BudgetExhausted(_explain(key, totals.spent, worst))
             if ceiling.passed_by(totals.spent + totals.reserved + worst):
                 return None
-            row = (worst.picos, worst.tokens, worst.calls, self._clock() + seconds)
-            cursor = self._db.execute("INSERT INTO reserved VALUES (NULL, ?, ?, ?, ?)", row)
+            row = (ticket, worst.picos, worst.tokens, worst.calls, self._clock() + seconds)
+            cursor = self._db.execute("INSERT INTO reserved VALUES (?, ?, ?, ?, ?)", row)
             assert cursor.lastrowid is not None
             return cursor.lastrowid
 

@@ -16,18 +16,19 @@ from typing import Literal, Protocol
 
 from aflow_env.errors import InfrastructureError
 from aflow_env.llm.client import Completion, LLMClient, Request
+from aflow_env.soon import Soon, soon
 
 Mode = Literal["live", "record", "replay"]
 
 
 class CompletionLog(Protocol):
-    """Where completions are kept (the run's store); `put` returns once the completion is on disk."""
+    """Where completions are kept (the run's store); `put` has its answer once the completion is on disk."""
 
-    def get(self, key: str) -> Completion | None:
+    def get(self, key: str) -> Soon[Completion | None]:
         """The completion kept under `key`."""
         ...
 
-    def put(self, key: str, request: Request, completion: Completion) -> None:
+    def put(self, key: str, request: Request, completion: Completion) -> Soon[None]:
         """Keep a completion. Of two under one key either may stay: they answer the same request."""
         ...
 
@@ -55,7 +56,7 @@ class KeepingClient:
         """As LLMClient."""
         key = key_of(request, self._scope())  # of the weights that are asked, not of those that are there afterwards
         completion = await self._inner.complete(request)
-        self._log.put(key, request, completion)
+        await soon(self._log.put(key, request, completion))
         return completion
 
     async def aclose(self) -> None:
@@ -89,7 +90,11 @@ class RecordingClient:
     async def complete(self, request: Request) -> Completion:
         """As LLMClient; raises ReplayMiss, naming the key, when a replayed run asks for what was not recorded."""
         key = self.key(request)
-        kept = self._log.get(key) if self._log is not None else None
+        return await self._join(self._flights.get(key) or self._start(key, request))
+
+    async def _find(self, key: str, request: Request) -> Completion:
+        """Look in the log, then ask; both within the flight, or what one found missing another might pay again."""
+        kept = await soon(self._log.get(key)) if self._log is not None else None
         if kept is not None:
             return kept
         if self._mode == "replay" or self._inner is None:
@@ -99,15 +104,15 @@ class RecordingClient:
                 f"prompt {begin!r}...). The run asks something new: was its config or the code changed? "
                 "mode=record asks the provider again"
             )
-        return await self._join(self._flights.get(key) or self._start(key, request, self._inner))
+        return await self._inner.complete(request)
 
     async def aclose(self) -> None:
         """As LLMClient."""
         if self._inner is not None:
             await self._inner.aclose()
 
-    def _start(self, key: str, request: Request, inner: LLMClient) -> _Flight:
-        flight = _Flight(key, asyncio.create_task(inner.complete(request)))
+    def _start(self, key: str, request: Request) -> _Flight:
+        flight = _Flight(key, asyncio.create_task(self._find(key, request)))
         self._flights[key] = flight
         flight.task.add_done_callback(lambda task: self._landed(flight, task))
         return flight

@@ -40,10 +40,10 @@ class Shared:
     fitted: tuple[int, float] = (-1, 1.0)
 
     @classmethod
-    def temperature(cls, assembly: Assembly, step: int) -> float:
+    async def temperature(cls, assembly: Assembly, step: int) -> float:
         """The digits' temperature for the sessions of this step, fitted once a step."""
         if cls.fitted[0] != step:
-            cls.fitted = (step, temperature_before(assembly.store, step))
+            cls.fitted = (step, await temperature_before(assembly.parts.store, step))
         return cls.fitted[1]
 
     @classmethod
@@ -77,10 +77,11 @@ class AflowSearchLoop(AgentLoopBase):
             prompt_length=self.rollout_config.prompt_length,
             temperature=self.rollout_config.temperature,
             http=Shared.http,
+            template=self.apply_chat_template_kwargs,
         )
         assembly = await Shared.open(config, policy)
         split, step = problem["split"], int(row["global_steps"])
-        fitted = Shared.temperature(assembly, step)
+        fitted = await Shared.temperature(assembly, step)
         if config.q.calibrate:
             policy.calibration = fitted
         weights = f"{Shared.attempt}/{row['global_steps']}" if config.executor.kind == "policy" else ""
@@ -107,7 +108,7 @@ class AflowSearchLoop(AgentLoopBase):
         if outputs:
             held = beliefs_held(session)
             if training:
-                keep(assembly.store, step, held)
+                await keep(assembly.parts.store, step, held)
             outputs[-1].extra_fields["session"] = session_summary(session, config) | {
                 "return": sum(each.step_reward for each in edits),
                 "beliefs": [asdict(each) for each in held],

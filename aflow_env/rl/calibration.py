@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 
 from aflow_env.rl.value import fit_temperature
 from aflow_env.search.session import Session, Turn
-from aflow_env.search.store import Store
+from aflow_env.search.shared import RunStore
+from aflow_env.soon import soon
 
 WINDOW = 64
 """Sessions that the fit looks back on."""
@@ -52,21 +53,21 @@ def _held(session: Session, turn: Turn) -> Held | None:
     return Held(state.workflow.digest, state.score, belief.expectation, belief.mass, target, digits)
 
 
-def keep(store: Store, step: int, held: Sequence[Held]) -> None:
+async def keep(store: RunStore, step: int, held: Sequence[Held]) -> None:
     """Note a training session's beliefs; `step` is the training step that it belongs to."""
-    store.event("beliefs", {"step": step, "held": [asdict(each) for each in held]})
+    await soon(store.event("beliefs", {"step": step, "held": [asdict(each) for each in held]}))
 
 
-def recall(store: Store, before: int, sessions: int = WINDOW) -> list[Held]:
+async def recall(store: RunStore, before: int, sessions: int = WINDOW) -> list[Held]:
     """The beliefs of the latest `sessions` sessions of steps before `before`, oldest first."""
     sql = "SELECT data FROM events WHERE kind = 'beliefs' AND json_extract(data, '$.step') < ? ORDER BY id DESC LIMIT ?"
-    found = [json.loads(str(row[0])) for row in store.read(sql, (before, sessions))]
+    found = [json.loads(str(row[0])) for row in await soon(store.read(sql, (before, sessions)))]
     return [Held(**each | {"digits": tuple(each["digits"])}) for data in reversed(found) for each in data["held"]]
 
 
-def temperature_before(store: Store, step: int) -> float:
+async def temperature_before(store: RunStore, step: int) -> float:
     """The temperature that makes the beliefs of steps before this one best by squared error; 1 while there are few."""
-    held = [each for each in recall(store, step) if each.digits]
+    held = [each for each in await recall(store, step) if each.digits]
     if len(held) < FEWEST:
         return 1.0
     return fit_temperature([each.digits for each in held], [each.target for each in held])

@@ -15,17 +15,17 @@ from typing import Literal
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError, WorkflowError
 from aflow_env.evaluation.evaluator import Evaluator
-from aflow_env.llm import Limits as ProviderLimits
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient, Message, Request
-from aflow_env.llm.ledger import Ledger
+from aflow_env.llm.limits import Limits as ProviderLimits
 from aflow_env.llm.policy import Generate
 from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.search.proposal import Believer, LLMProposer, Proposer, RandomProposer
 from aflow_env.search.rounds import Implement, Search
 from aflow_env.search.served import ServedPolicy, serve_policy
+from aflow_env.search.shared import Parts, open_recording
 from aflow_env.search.store import Store
 from aflow_env.tasks import load_task
 from aflow_env.tasks.base import Problem, Task, content_digest
@@ -53,25 +53,27 @@ class Assembly:
 
     config: AflowConfig
     task: Task
-    store: Store
+    parts: Parts
     sandbox: Sandbox
     executor: LLMClient
     evaluator: Evaluator
     implementer: LLMClient | None
     budget: Budget
-    recording: Store | None = None
     _served: ServedPolicy | None = None
     _pools: dict[Split, list[Problem]] = field(default_factory=dict)
 
     @classmethod
-    async def open(cls, config: AflowConfig, generate: Generate | None = None) -> "Assembly":
+    async def open(
+        cls, config: AflowConfig, generate: Generate | None = None, parts: Parts | None = None
+    ) -> "Assembly":
         """Load the task, open the store and start the sandbox. Raises ConfigError for whatever is missing.
 
-        `generate` is the trained policy as executor; without it executor.kind=policy is an error.
+        `generate` is the trained policy as executor; without it executor.kind=policy is an error. `parts`: what this
+        process shares with others; None: the run's files, opened here.
         """
         task = load_task(config.task)
-        recording = open_recording(config)
-        store, budget = open_files(config)
+        parts = parts or Parts.local(config)
+        store, recording, budget = parts.store, parts.recording, Budget(config.budget, parts.ledger)
         limits = config.sandbox
         sandbox = Sandbox(
             mode=limits.mode,
@@ -92,7 +94,8 @@ class Assembly:
         providers: dict[tuple[str, str | None], ProviderLimits] = {}
 
         def client(node: LLMConfig, role: str) -> LLMClient:
-            limits = providers.setdefault((node.kind, node.base_url), ProviderLimits.of(node, role))
+            provider = node.kind, node.base_url
+            limits = providers.get(provider) or providers.setdefault(provider, parts.limits(node, role))
             log = recording if recording and node.mode == "replay" else store
             return build_client(
                 node,
@@ -122,7 +125,14 @@ class Assembly:
         )
         gc.collect()
         gc.freeze()  # what is imported and built by now stays: the collector need not walk it for every few calls
-        return cls(config, task, store, sandbox, executor, evaluator, implementer, budget, recording)
+        return cls(config, task, parts, sandbox, executor, evaluator, implementer, budget)
+
+    @property
+    def store(self) -> Store:
+        """The run's file, for reports. Raises TypeError in a process that asks another for it."""
+        if not isinstance(self.parts.store, Store):
+            raise TypeError("another process owns the run's store: ask `parts.store`")
+        return self.parts.store
 
     async def aclose(self) -> None:
         """Close everything that was opened."""
@@ -132,9 +142,7 @@ class Assembly:
         if self.implementer:
             await self.implementer.aclose()
         await self.sandbox.__aexit__(None, None, None)
-        self.store.close()
-        if self.recording:
-            self.recording.close()
+        self.parts.close()
 
     def pool(self, split: Split) -> Sequence[Problem]:
         """All problems of a split; a task without a training split trains on its validate problems."""
@@ -160,7 +168,7 @@ class Assembly:
     def served(self) -> ServedPolicy | None:
         """The policy behind `policy.base_url`, asked through the run's budget and log; None where none is named."""
         if self.config.policy.base_url and self._served is None:
-            self._served = serve_policy(self.config, self.budget, self.recording or self.store)
+            self._served = serve_policy(self.config, self.budget, self.parts.recording or self.parts.store)
         return self._served
 
     def proposer(self) -> Proposer:
@@ -189,7 +197,8 @@ class Assembly:
         chosen = proposer if config.proposer in ("policy", "guided") and proposer else self.proposer()
         problems = self.problems(split, seed)
         implement = self.implement()
-        return Search(config, self.task, problems, self.evaluator, self.store, chosen, implement, believer, version)
+        store = self.parts.store
+        return Search(config, self.task, problems, self.evaluator, store, chosen, implement, believer, version)
 
     def implement(self) -> Implement:
         """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a suggestion."""
@@ -216,24 +225,6 @@ class Assembly:
             return change if change.modification else replace(change, modification=sentence)
 
         return by_llm
-
-
-def open_files(config: AflowConfig) -> tuple[Store, Budget]:
-    """The run's store and ledger, made where they are missing."""
-    folder = Path(config.run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    return Store(folder / "run.sqlite"), Budget(config.budget, Ledger(folder / "ledger.sqlite"))
-
-
-def open_recording(config: AflowConfig) -> Store | None:
-    """The store of the run that a replay answers from; None: the run's own. Raises ConfigError where there is none."""
-    if config.recording is None:
-        return None
-    path = Path(config.recording)
-    file = path if path.is_file() else path / "run.sqlite"
-    if not file.is_file():
-        raise ConfigError(f"recording={config.recording}: there is no run.sqlite; name the run_dir of a recorded run")
-    return Store(file)
 
 
 def start_workflow(where: str, spec: TaskSpec) -> Workflow:

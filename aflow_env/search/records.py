@@ -48,6 +48,10 @@ class LazyResults(Sequence[ProblemResult]):
     def __len__(self) -> int:
         return self._size
 
+    def __reduce__(self) -> tuple[type[tuple[ProblemResult, ...]], tuple[list[ProblemResult]]]:
+        """To another process go the results themselves: the file is here."""
+        return tuple, (list(self),)
+
     @overload
     def __getitem__(self, index: int) -> ProblemResult: ...
     @overload

@@ -25,10 +25,12 @@ from aflow_env.search.flight import Flight, ground, refly
 from aflow_env.search.proposal import Belief, Believer, Failure, Origin, Proposer, State
 from aflow_env.search.selection import Selection, may_widen, select
 from aflow_env.search.session import Listener, SearchProblem, Session, Turn, session_seed
+from aflow_env.search.shared import RunStore
 from aflow_env.search.stopping import INTERRUPTED, Stopper
-from aflow_env.search.store import SessionKey, Store
+from aflow_env.search.store import SessionKey
 from aflow_env.search.tree import Node, Rejection, Tree
 from aflow_env.search.value import shrink
+from aflow_env.soon import soon
 from aflow_env.tasks.base import Problem, Task
 from aflow_env.workflow.edits import NoChange
 from aflow_env.workflow.program import Workflow
@@ -44,7 +46,7 @@ class Search:
     task: Task
     problems: Sequence[Problem]
     evaluator: Evaluator
-    store: Store
+    store: RunStore
     proposer: Proposer
     implement: Implement
     believer: Believer | None = None
@@ -75,8 +77,8 @@ class Search:
         tree, rounds, places = session.tree, self.config.rounds, self.config.in_flight
         flights: deque[Flight] = deque()
         try:
-            stored = self.store.open_session(problem.key, self.task.spec.name).told or [await self._start(problem)]
-            flights.extend(refly(tree, stored, places))
+            stored = await soon(self.store.open_session(problem.key, self.task.spec.name))
+            flights.extend(refly(tree, stored.told or [await self._start(problem)], places))
             for node in tree:
                 stopper.tell(node)
             while tree.played + len(flights) < rounds:
@@ -94,12 +96,12 @@ class Search:
         except BaseException:
             await ground(tree, flights, cut=True)
             raise
-        self.store.set_state(problem.key, {"stopped": session.stopped})
+        await soon(self.store.set_state(problem.key, {"stopped": session.stopped}))
         return session
 
     async def _start(self, problem: SearchProblem) -> Node:
         start = Node(1, None, problem.start, await self._evaluate(problem.start), "start")
-        self.store.tell(problem.key, start)
+        await soon(self.store.tell(problem.key, start))
         return start
 
     async def _begin(self, tree: Tree, problem: SearchProblem, flights: Sequence[Flight]) -> Flight:
@@ -108,7 +110,7 @@ class Search:
         unseen = flights[0].round if flights else None
         selection, beliefs = await self._select(tree, problem.key, unseen, rng)
         parent = tree.node(selection.round)
-        state = self.state(tree, parent, problem.key, unseen)
+        state = await self.state(tree, parent, problem.key, unseen)
         digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         place = Place(tree.begin(parent.round), parent, tree.best(), tree, tuple(flights), digest)
         seed = int(rng.integers(2**31))
@@ -123,7 +125,7 @@ class Search:
         ended = turn.ended if isinstance(turn, Turn) else turn
         if isinstance(turn, Turn):
             belief = None if turn.belief is None else {"q": turn.belief.expectation}
-            self.store.tell(problem.key, ended, belief)
+            await soon(self.store.tell(problem.key, ended, belief))
         session.tree.tell(ended)
         flights.popleft()
         if isinstance(turn, Turn):
@@ -161,17 +163,17 @@ class Search:
         beliefs: dict[int, Belief] = {}
         q = None
         if self.believer is not None:
-            states = [self._questioned(tree, int(round_), key, unseen) for round_ in rounds]
+            states = await asyncio.gather(*(self._questioned(tree, int(round_), key, unseen) for round_ in rounds))
             beliefs = dict(zip(rounds.tolist(), await self.believer.believe(states), strict=True))
             q = np.array([self._q(tree, round_, belief) for round_, belief in beliefs.items()])
         w, rule, widening = self.config.rl_weight, self.config.selection, self.config.widening
         open_ = may_widen(*tree.widths(), widening) if widening.enabled else None
         return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng, open_=open_), beliefs
 
-    def _questioned(self, tree: Tree, round_: int, key: SessionKey, unseen: int | None) -> State:
+    async def _questioned(self, tree: Tree, round_: int, key: SessionKey, unseen: int | None) -> State:
         """The state of a node with where it came from, as a believer reads it."""
         node = tree.node(round_)
-        state = self.state(tree, node, key, unseen)
+        state = await self.state(tree, node, key, unseen)
         if node.parent is None:
             return state
         parent = tree.node(node.parent)
@@ -190,13 +192,13 @@ class Search:
         incumbent, rule = best.evaluation, config.racing
         return await race(self.evaluator, workflow, problems, config.repeats, incumbent, rule, config.seed, version)
 
-    def state(self, tree: Tree, node: Node, key: SessionKey, unseen: int | None = None) -> State:
+    async def state(self, tree: Tree, node: Node, key: SessionKey, unseen: int | None = None) -> State:
         """What a proposer may know of this node: its own past, and that of the same workflow in earlier steps.
 
         Rounds of this session from `unseen` on are in flight: nothing of them is known.
         """
         config, evaluation, spec = self.config, node.evaluation, self.task.spec
-        experience = self.store.experience(spec.name, node.digest, key, config.experience_entries, unseen)
+        experience = await soon(self.store.experience(spec.name, node.digest, key, config.experience_entries, unseen))
         failures = self._failures(node, tree.visits(node.round))
         return State(node.workflow, spec, node.score, evaluation.n, tuple(experience), failures)
 

@@ -22,20 +22,22 @@ def held(seed: int, count: int, temperature: float) -> list[Held]:
     ]
 
 
-def test_a_step_reads_the_steps_before_it_and_nothing_else(tmp_path: Path) -> None:
+async def test_a_step_reads_the_steps_before_it_and_nothing_else(tmp_path: Path) -> None:
     store = Store(tmp_path / "run.sqlite")
-    keep(store, 1, held(0, 40, 2.5))
-    keep(store, 2, held(1, 40, 0.3))
-    assert temperature_before(store, 1) == 1.0
-    assert temperature_before(store, 2) == pytest.approx(2.5, rel=1e-3)
-    assert recall(store, 2) == held(0, 40, 2.5)
-    assert recall(store, 3, sessions=1) == held(1, 40, 0.3), "the latest"
+    await keep(store, 1, held(0, 40, 2.5))
+    await keep(store, 2, held(1, 40, 0.3))
+    assert await temperature_before(store, 1) == 1.0
+    assert await temperature_before(store, 2) == pytest.approx(2.5, rel=1e-3)
+    assert await recall(store, 2) == held(0, 40, 2.5)
+    assert await recall(store, 3, sessions=1) == held(1, 40, 0.3), "the latest"
     store.close()
-    assert temperature_before(Store(tmp_path / "run.sqlite"), 2) == pytest.approx(2.5, rel=1e-3), "after a restart"
+    assert await temperature_before(Store(tmp_path / "run.sqlite"), 2) == pytest.approx(2.5, rel=1e-3), (
+        "after a restart"
+    )
 
 
-def test_few_beliefs_and_beliefs_without_digits_leave_the_temperature_alone(tmp_path: Path) -> None:
+async def test_few_beliefs_and_beliefs_without_digits_leave_the_temperature_alone(tmp_path: Path) -> None:
     store = Store(tmp_path / "run.sqlite")
-    keep(store, 1, held(0, FEWEST - 1, 2.5))
-    keep(store, 1, [Held("digest", 0.5, 0.5, 1.0, math.sqrt(0.5), ())] * FEWEST)
-    assert temperature_before(store, 2) == 1.0
+    await keep(store, 1, held(0, FEWEST - 1, 2.5))
+    await keep(store, 1, [Held("digest", 0.5, 0.5, 1.0, math.sqrt(0.5), ())] * FEWEST)
+    assert await temperature_before(store, 2) == 1.0
