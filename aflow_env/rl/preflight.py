@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
+from aflow_env.rl.checkpoints import resume_step
 from aflow_env.rl.estimators import ESTIMATORS
-from aflow_env.rl.policy import digit_token_ids
+from aflow_env.rl.policy_check import check_policy
 from aflow_env.rl.wandb_run import continue_run
 from aflow_env.search.assemble import check_parts
 from aflow_env.search.settings import hold
@@ -41,20 +42,21 @@ def before_ray(config: DictConfig) -> None:
     if OmegaConf.select(config, "aflow") is None:
         return
     try:
-        keep(check(config))
+        keep(check(config), resume_step(config))
     except ConfigError as error:
         _stop(error)
     prepare_environment()
     continue_run(config)
 
 
-def keep(aflow: AflowConfig) -> None:
-    """Put the config into the run's store, where `aflow-env test RUN` finds it.
+def keep(aflow: AflowConfig, step: int = 0) -> None:
+    """Put the config into the run's store, where `aflow-env test RUN` finds it, and take the store back to `step`.
 
     Raises ConfigError when the store has results of another config.
     """
     with closing(Store(Path(aflow.run_dir) / "run.sqlite")) as store:
         hold(store, aflow)
+        store.take_back(step)
 
 
 def _stop(error: ConfigError) -> None:
@@ -113,41 +115,17 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "
             "what is trained; set aflow.proposer=policy or guided, or run the search alone: aflow-env search"
         )
+    kept = config.trainer.max_actor_ckpt_to_keep
+    if config.trainer.save_freq > 0 and (kept == 1 or config.trainer.get("remove_previous_ckpt_in_save", False)):
+        raise ConfigError(
+            f"trainer.max_actor_ckpt_to_keep={kept}: verl removes the old checkpoint before its tracker names the new "
+            "one, so a run that is killed in between has none; set 2 or more, or null for all"
+        )
     if config.critic.enable:
         raise ConfigError(
             "critic.enable=true: no estimator of aflow_env reads a critic's values, and the search cannot ask it; "
             "leave critic.enable out"
         )
-
-
-def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
-    """The policy's folder exists, its vocabulary fits its tokenizer, and its tokenizer has digits."""
-    path = str(config.actor_rollout_ref.model.path)
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        if "/" in path and not path.startswith((".", "/", "~")) and path.count("/") == 1:
-            return  # a name on the Hugging Face hub: its download tells
-        raise ConfigError(
-            f"actor_rollout_ref.model.path={path}: there is no such folder; give a Hugging Face folder or hub name, "
-            "or make a small policy by `aflow-env model tiny --out DIR`"
-        )
-    from transformers import AutoConfig, AutoTokenizer
-
-    try:
-        model, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"actor_rollout_ref.model.path={path} does not load: {str(error).splitlines()[0]}") from error
-    if len(tokenizer) > model.vocab_size:
-        raise ConfigError(
-            f"actor_rollout_ref.model.path={path}: the tokenizer has {len(tokenizer)} tokens and the model "
-            f"{model.vocab_size}: they do not belong together"
-        )
-    if not tokenizer.chat_template:
-        raise ConfigError(
-            f"actor_rollout_ref.model.path={path}: the tokenizer has no chat template, which every prompt needs"
-        )
-    if aflow.q.kind == "digits":
-        digit_token_ids(tokenizer)
 
 
 def prepare_environment() -> None:

@@ -4,7 +4,7 @@
 - sessions: one search from a start workflow; `id` is "problem/seed/step/session".
 - nodes: one row a round that ended, in a session. A rejected round has a `reason` and no score. `before` and
   `parent_digest` are the parent's, so that this table is the experience pool too: the view `experience` shows it as
-  such.
+  such. `parent_digest` is cleared when a training run goes on from a checkpoint before the node's step.
 - programs: the text of workflows, by its hash. `digest` is the workflow's own.
 - problem_sets: which results, in order, a node's evaluation was made of: [[problem_digest, repeat, problem_id], ...].
 - evaluations: a workflow's run on a problem and repeat under an executor's settings; only runs that count.
@@ -39,7 +39,7 @@ SCHEMA = (
         SELECT task, parent_digest, step, session, round, modification, before, score AS after, score > before AS
         succeeded, CASE WHEN score IS NULL THEN 'rejected' ELSE 'evaluated' END AS outcome, coalesce(reason, '') AS
         reason
-        FROM nodes WHERE parent IS NOT NULL""",
+        FROM nodes WHERE parent_digest IS NOT NULL""",
     """CREATE TABLE evaluations (
         digest TEXT NOT NULL, executor_key TEXT NOT NULL, problem_digest TEXT NOT NULL, repeat INTEGER NOT NULL,
         problem_id TEXT NOT NULL, outcome TEXT NOT NULL, score REAL NOT NULL, answer TEXT NOT NULL, seconds REAL NOT

@@ -159,6 +159,26 @@ class Store(Paid):
         tried: list[JSON] = sorted(rows, key=lambda row: row[:3])
         return choose([Entry(*row[3:]) for row in tried], limit)
 
+    def take_back(self, step: int) -> None:
+        """The run goes on from its checkpoint of this training step: what later steps tried was tried by weights that
+        are gone, so it is no experience of those that are trained instead, and their events are out of date.
+
+        The rounds themselves stay: they were evaluated, and the best of them is still the best.
+        """
+        with self._database.write() as writer:
+            forgotten = writer.run(
+                "UPDATE nodes SET parent_digest = NULL WHERE parent_digest IS NOT NULL AND session IN (SELECT id FROM "
+                "sessions WHERE step > ?)",
+                (step,),
+            )
+            forgotten += writer.run(
+                "UPDATE events SET kind = 'forgotten ' || kind WHERE session IS NULL AND kind NOT LIKE 'forgotten %' "
+                "AND json_extract(data, '$.step') > ?",
+                (step,),
+            )
+            if forgotten:
+                note(writer, "resumed", {"after_step": step})
+
     # -- events, meta, the whole ---------------------------------------------------------------------------------------
 
     def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> None:

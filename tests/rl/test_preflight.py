@@ -62,6 +62,7 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("aflow.proposer=guided", "proposer=guided with implementer.kind=rule"),
         ("aflow.q.kind=critic", "aflow.q: kind=critic: verl 0.9.1 keeps its critic inside the trainer"),
         ("critic.enable=true", "critic.enable=true"),
+        ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep=1"),
         ("trainer.v1.trainer_mode=colocate_async", "verl 0.9.1 aborts whatever the rollout server is at"),
         ("trainer.v1.trainer_mode=separate_async", "accelerators of its own for the rollout"),
         ("aflow.problems.start=/nowhere", "problems.start=/nowhere"),
@@ -98,8 +99,41 @@ def test_a_vocabulary_that_does_not_fit_is_an_error(policy: str) -> None:
 
 def test_a_missing_chat_template_is_an_error(policy: str) -> None:
     (Path(policy.partition("=")[2]) / "chat_template.jinja").unlink()
-    with pytest.raises(ConfigError, match="no chat template"):
+    with pytest.raises(ConfigError, match=r"no chat template.*custom_chat_template"):
         check(composed(policy))
+    given = "actor_rollout_ref.model.custom_chat_template='{{ messages[0].content }}'"
+    assert check(composed(policy, given)).q.kind == "digits"
+
+
+def test_a_chat_template_that_refuses_our_roles_is_an_error(policy: str) -> None:
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    (Path(policy.partition("=")[2]) / "chat_template.jinja").write_text(refuses)
+    with pytest.raises(ConfigError, match=r"refuses a system message.*System role not supported"):
+        check(composed(policy))
+
+
+def test_a_policy_that_would_think_before_it_says_a_digit_is_an_error(policy: str) -> None:
+    """Qwen3's template: an answer begins with <think> unless it is told otherwise."""
+    thinks = "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    (Path(policy.partition("=")[2]) / "chat_template.jinja").write_text(thinks)
+    with pytest.raises(ConfigError, match="enable_thinking=false"):
+        check(composed(policy))
+    assert check(composed(policy, "+data.apply_chat_template_kwargs.enable_thinking=false")).q.kind == "digits"
+    assert check(composed(policy, "aflow.q.kind=none", "aflow.rl_weight=0")).q.kind == "none"
+
+
+@pytest.mark.parametrize("vocabulary", [{"<unk>": 0, "hello": 1}, {"<unk>": 0} | {str(n): n for n in range(1, 7)}])
+def test_digits_that_are_no_tokens_of_their_own_are_an_error(policy: str, vocabulary: dict[str, int]) -> None:
+    """A tokenizer says <unk> for each digit, or for some: their probabilities cannot be told apart."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>")))
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    tokenizer.save_pretrained(policy.partition("=")[2])
+    with pytest.raises(ConfigError, match=r"model\.path.*no single token for the digits.*q\.kind=none"):
+        check(composed(policy))
+    assert check(composed(policy, "aflow.q.kind=none", "aflow.rl_weight=0")).q.kind == "none"
 
 
 def test_a_run_without_our_node_is_left_alone() -> None:

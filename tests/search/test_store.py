@@ -202,6 +202,25 @@ def test_a_session_sees_its_own_rounds_and_not_those_of_sessions_beside_it(store
     assert modifications(store, SessionKey("a", session="2", step=4)) == set()
 
 
+def test_a_run_that_goes_on_from_a_checkpoint_knows_what_the_uninterrupted_run_knew(store: Store) -> None:
+    """Steps that are played again see the steps up to the checkpoint and what they play themselves, nothing else."""
+    play(store, SessionKey("a", step=1), node(1, None), replace(node(2, 1), modification="kept"))
+    play(store, SessionKey("b", step=2), node(1, None), replace(node(2, 1, 9), modification="by weights that are gone"))
+    for step in (1, 2):
+        store.event("beliefs", {"step": step})
+    told = store.session(SessionKey("b", step=2))
+    store.take_back(1)
+    store.take_back(1)
+    play(store, SessionKey("c", step=2), node(1, None), replace(node(2, 1), modification="played again"))
+    store.event("beliefs", {"step": 2})
+    assert modifications(store, SessionKey("d", step=3)) == {"kept", "played again"}
+    assert store.read("SELECT modification FROM experience ORDER BY step") == [("kept",), ("played again",)]
+    assert store.session(SessionKey("b", step=2)) == told, "what was evaluated is not lost"
+    steps = "SELECT json_extract(data, '$.step') FROM events WHERE kind = 'beliefs' ORDER BY id"
+    assert store.read(steps) == [(1,), (2,)]
+    assert store.read("SELECT count(*) FROM events WHERE kind = 'resumed'") == [(1,)]
+
+
 def test_experience_is_bounded_and_keeps_the_largest_gains(store: Store) -> None:
     told = [node(1, None, 1), *(replace(node(i, 1, i % 10), modification=str(i)) for i in range(2, 60))]
     play(store, SessionKey("a", step=0), *told)
