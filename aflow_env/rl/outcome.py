@@ -16,7 +16,17 @@ async def final_report(config: AflowConfig, run: DictConfig, server: Any, tokeni
     """Choose, validate and test the best workflow of the run; writes it to `run_dir/best`."""
     async with httpx.AsyncClient(timeout=600.0) as http:
         rollout = run.actor_rollout_ref.rollout
-        policy = RolloutPolicy(server, tokenizer, config, {}, "final", rollout.prompt_length, rollout.temperature, http)
+        policy = RolloutPolicy(
+            server,
+            tokenizer,
+            config,
+            {},
+            "final",
+            rollout.prompt_length,
+            rollout.temperature,
+            http,
+            template=run.data.apply_chat_template_kwargs,
+        )
         assembly = await Assembly.open(config, generate=policy.complete)
         try:
             return await report(assembly)

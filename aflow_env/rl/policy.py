@@ -7,7 +7,7 @@ HTTP request for all states, one token each, answered from the prefix that the p
 those last synced.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -49,9 +49,9 @@ class DigitTokens:
 
 
 def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The token of each digit. Raises ConfigError when a digit is not a single token."""
+    """The token of each digit. Raises ConfigError when a digit is not a single token of its own."""
     ids = [tokenizer.encode(digit, add_special_tokens=False) for digit in DIGITS]
-    split = [digit for digit, tokens in zip(DIGITS, ids, strict=True) if len(tokens) != 1]
+    split = [digit for digit, tokens in zip(DIGITS, ids, strict=True) if len(tokens) != 1 or ids.count(tokens) > 1]
     if split:
         raise ConfigError(
             f"actor_rollout_ref.model.path: the tokenizer has no single token for the digits {split}, and "
@@ -78,6 +78,8 @@ class RolloutPolicy:
     http: httpx.AsyncClient
     calibration: float = 1.0
     """The temperature at which beliefs are read off the digits (q.calibrate); drawing and training stay at 1."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is told beside the messages (`data.apply_chat_template_kwargs`)."""
     _beliefs: dict[tuple[int, ...], Belief] = field(default_factory=dict)
     _log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = field(default_factory=dict)
     _model: str = ""
@@ -133,7 +135,9 @@ class RolloutPolicy:
 
     def encode(self, chat: list[dict[str, str]]) -> tuple[int, ...]:
         """Token ids of a chat, up to where the assistant answers."""
-        encoded = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True)
+        encoded = self.tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, tokenize=True, return_dict=True, **self.template
+        )
         return tuple(encoded["input_ids"])
 
     async def complete(
