@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How hard a provider may be hit by this process: calls at a time, tokens a minute, and a breaker when it is down.
+"""How hard a provider may be hit: calls at a time, tokens a minute, and a breaker when it is down.
 
 One `Limits` belongs to one provider: give the same object to every client of it (an executor and an implementer that
-both ask Claude). Each process has its own; n processes may together reach n times the limits.
+both ask Claude). `Limits.of` makes those of this process alone; n such processes may together reach n times the
+limits. `Limits.leased` makes this process's part of limits that several share: the places that it is lent (leases.py),
+and as large a part of the tokens a minute. Breakers are not shared: each process finds out by itself.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from aflow_env.config import LLMConfig
 from aflow_env.llm.breaker import Breaker
 from aflow_env.llm.client import Completion, LLMClient, LLMError, Request
+from aflow_env.llm.leases import LeasedPlaces, Renew
 
 
 class TokenBucket:
@@ -25,16 +29,23 @@ class TokenBucket:
         self._turn = asyncio.Lock()
 
     async def take(self, tokens: int) -> None:
-        """Wait until `tokens` may be spent. More than a minute's worth counts as a minute's worth."""
+        """Wait until `tokens` may be spent; more than a minute's worth passes once the bucket is full, and leaves a
+        debt."""
         if not self._capacity:
             return
-        wanted = min(float(tokens), self._capacity)
         async with self._turn:
             self._fill()
-            while self._level < wanted:
-                await asyncio.sleep((wanted - self._level) * 60.0 / self._capacity)
+            while (missing := min(tokens, self._capacity) - self._level) > 0:
+                await asyncio.sleep(missing * 60.0 / self._capacity)
                 self._fill()
-            self._level -= wanted
+            self._level -= tokens
+
+    def resize(self, per_minute: float) -> None:
+        """From now on `per_minute` flow in. No bucket that limits becomes one without a limit, or the other way."""
+        if self._capacity and per_minute:
+            self._fill()
+            self._capacity = per_minute
+            self._level = min(self._level, per_minute)
 
     def give_back(self, tokens: int) -> None:
         """Correct an estimate: positive when less was used than was taken, negative when more was."""
@@ -50,7 +61,7 @@ class Limits:
     """The gates in front of one provider."""
 
     def __init__(self, name: str, concurrency: int, tokens_per_minute: int, failures: int, pause: float) -> None:
-        self.places = asyncio.Semaphore(concurrency)
+        self.places: AbstractAsyncContextManager[None] = asyncio.Semaphore(concurrency)
         self.tokens = TokenBucket(tokens_per_minute)
         self.breaker = Breaker(name, failures, pause)
 
@@ -59,6 +70,18 @@ class Limits:
         """The limits that a config asks for; `role` names it in the breaker's line."""
         name = " ".join(filter(None, (role, config.kind, config.model, config.base_url)))
         return cls(name, config.concurrency, config.tokens_per_minute, config.breaker_failures, config.breaker_seconds)
+
+    @classmethod
+    def leased(cls, config: LLMConfig, role: str, renew: Renew) -> "Limits":
+        """This process's part of the limits that a config asks for; `renew` asks for its part of the places."""
+        limits = cls.of(config, role)
+        limits.tokens.resize(config.tokens_per_minute / config.concurrency)  # one place's worth, until more is lent
+
+        def told(may: int) -> None:
+            limits.tokens.resize(config.tokens_per_minute * may / config.concurrency)
+
+        limits.places = LeasedPlaces(renew, told)
+        return limits
 
 
 class LimitedClient:

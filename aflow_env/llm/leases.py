@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One provider, many processes: who may have how many calls in flight, without a question before each call.
+
+    share_i = max-min fair share of the provider's places, by what each process wants
+    may_i   = min(share_i, places - what the others hold)
+
+A process says every quarter of a second how many calls it has in flight and how many it would have, and is told how
+many it may have (`Leases.renew`); in between it hands places that come free to its own calls. What the book counts for
+a process is never less than what it has in flight, so all together never exceed the provider's places. A process that
+was not heard of for some seconds has died, and its places are given to others. What nobody wants is lent out equally,
+so a process asks nobody while there is room.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+BEAT = 0.25
+"""Seconds between two renewals."""
+SOONEST = 0.02
+"""Seconds between a renewal and one that somebody is waiting for."""
+LAPSE = 10.0
+"""Seconds without a word after which a process counts as dead."""
+TURN = 5.0
+"""Seconds for which a process may keep the odd place, where there are fewer places than processes."""
+
+
+def allot(places: int, wanted: Mapping[str, int], turn: int = 0) -> dict[str, int]:
+    """Max-min fair shares: nobody with less than it wants has less than anybody else, but for odd places.
+
+    Those go round with `turn`. Shares sum to `places` at most; what is left over comes on top, equally.
+    """
+    shares, left = dict.fromkeys(wanted, 0), places
+    hungry = sorted(name for name, want in wanted.items() if want > 0)
+    while hungry and left >= len(hungry):
+        each = left // len(hungry)
+        for name in hungry:
+            more = min(each, wanted[name] - shares[name])
+            shares[name] += more
+            left -= more
+        hungry = [name for name in hungry if shares[name] < wanted[name]]
+    if hungry:
+        for k in range(left):
+            shares[hungry[(turn + k) % len(hungry)]] += 1
+        return shares
+    return {name: share + left // len(shares) for name, share in shares.items()}
+
+
+@dataclass(frozen=True)
+class _Lease:
+    places: int
+    wanted: int
+    heard: float
+
+
+@dataclass
+class Leases:
+    """The book of all providers. It lives in memory: after a restart every process tells again what it holds.
+
+    `settling`: for so many seconds nobody gets more than it says it holds (after a restart: until all were heard).
+    """
+
+    settling: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    _books: dict[str, dict[str, _Lease]] = field(default_factory=dict)
+    _opened: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._opened = self.clock()
+
+    def renew(self, provider: str, places: int, process: str, held: int, wanted: int) -> int:
+        """How many calls `process` may have in flight now. It has `held`, and would have `wanted` in all.
+
+        It may be told less than it holds: then it begins none until so many have ended. 0 and 0 give the lease back.
+        """
+        now = self.clock()
+        book = self._books.get(provider, {})
+        others = {name: each for name, each in book.items() if name != process and each.heard > now - LAPSE}
+        self._books[provider] = others
+        if not wanted:
+            return 0
+        free = places - sum(each.places for each in others.values())
+        wishes = {name: each.wanted for name, each in others.items()} | {process: wanted}
+        share = min(free, allot(places, wishes, int(now / TURN))[process])
+        may = min(share, held) if now < self._opened + self.settling else share
+        others[process] = _Lease(max(may, held), wanted, now)
+        return max(0, may)
+
+
+Renew = Callable[[int, int], Awaitable[int]]
+
+
+class LeasedPlaces:
+    """Stands for an asyncio.Semaphore whose places other processes share: `async with places: ...`, first come first
+    served.
+
+    `renew(held, wanted)` asks the book; `told` hears what it says. A failure of `renew` is raised by all who wait.
+    """
+
+    def __init__(self, renew: Renew, told: Callable[[int], None] = lambda may: None) -> None:
+        self._renew = renew
+        self._told = told
+        self._held = 0
+        self._may = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._someone_waits = asyncio.Event()
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._admit()
+        if not place.done():
+            self._someone_waits.set()
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._keep_renewing())
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._held -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._held < self._may:
+            if not (place := self._waiting.popleft()).done():
+                self._held += 1
+                place.set_result(None)
+
+    async def _keep_renewing(self) -> None:
+        try:
+            while self._held or self._waiting:
+                self._may = 0  # whoever comes while the question is out waits: it was not counted
+                self._may = await self._renew(self._held, self._held + len(self._waiting))
+                self._told(self._may)
+                self._admit()
+                await asyncio.sleep(SOONEST)
+                self._someone_waits.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._someone_waits.wait(), BEAT - SOONEST)
+            self._may = 0
+            await self._renew(0, 0)
+        except Exception as error:
+            for place in self._waiting:
+                if not place.done():
+                    place.set_exception(error)
+            self._waiting.clear()
+        finally:
+            self._may, self._renewing = 0, None
+            if self._waiting:  # they came while the lease was given back
+                self._renewing = asyncio.create_task(self._keep_renewing())
