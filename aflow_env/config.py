@@ -238,6 +238,7 @@ class AflowConfig(Section):
     in_flight: Count = 1
     duplicates: Literal["parent", "tree"] = "parent"
     run_dir: str
+    shared: Literal["auto", "local", "ray"] = "auto"
     recording: str | None = None
     state_characters: Annotated[int, Field(ge=200)] = 6000
     failed_cases: Annotated[int, Field(ge=0)] = 2

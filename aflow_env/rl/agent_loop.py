@@ -2,7 +2,8 @@
 """The environment as verl sees it: the agent loop `aflow_search` plays one search and returns one row a round.
 
 verl makes one agent-loop object a session, `rollout.n` a search problem, all in one event loop of an AgentLoopWorker.
-What sessions of a worker share (store, sandbox, clients, problems) is opened once for the process, on first use.
+What sessions of a worker share (store, sandbox, clients, problems) is opened once for the process, on first use; what
+all workers share is asked of its owner (owner.py) where there are several.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
 from aflow_env.config import AflowConfig, parse
 from aflow_env.rl.calibration import beliefs_held, keep, temperature_before
 from aflow_env.rl.group import Groups, play_together
+from aflow_env.rl.owner import join
 from aflow_env.rl.policy import RolloutPolicy
 from aflow_env.rl.prior import PriorBeliever
 from aflow_env.rl.rollout_rows import TrainingRow, edit_rows, session_summary, value_rows
@@ -50,7 +52,7 @@ class Shared:
     async def open(cls, config: AflowConfig, policy: RolloutPolicy) -> Assembly:
         async with cls.lock:
             if cls.assembly is None:
-                cls.assembly = await Assembly.open(config, generate=policy.complete)
+                cls.assembly = await Assembly.open(config, generate=policy.complete, parts=join(config))
             return cls.assembly
 
 

@@ -26,6 +26,7 @@ from aflow_env.config import parse
 from aflow_env.rl.estimators import OnlineRows, rows_of_step, verl_name
 from aflow_env.rl.metrics import step_metrics
 from aflow_env.rl.outcome import final_report
+from aflow_env.rl.owner import share
 from aflow_env.rl.wandb_run import figures, show
 from aflow_env.rl.watchdog import Watchdog
 
@@ -37,6 +38,7 @@ class AflowTrainer:
 
     def __init__(self, config: DictConfig) -> None:
         self.aflow = parse(config.aflow)
+        self._owner = share(config, self.aflow)  # held: it ends when nobody holds it
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
         self._began = time.monotonic()
