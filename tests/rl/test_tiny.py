@@ -188,7 +188,7 @@ def test_processes_that_come_at_once_build_once(tmp_path: Path) -> None:
     assert sum("building the tiny policy" in errors for _, errors in said) == 1
 
 
-@pytest.mark.real
+@pytest.mark.long
 def test_the_policy_writes_valid_edits_of_every_kind() -> None:
     """The whole warm start, into the cache that the end-to-end test uses, then states that nobody has seen."""
     folder = tiny.cached_policy()

@@ -27,7 +27,6 @@ from aflow_env.sandbox.pool import Sandbox
 async def main():
     async with Sandbox() as sandbox:
         task = asyncio.create_task(sandbox.run_code({SLEEP!r}, "solve", [], 60))
-        await asyncio.sleep(0.5)
         print("ready", flush=True)
         await task
 asyncio.run(main())
@@ -53,6 +52,17 @@ def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     return condition()
 
 
+async def at_work(sandbox: Sandbox) -> tuple[Any, int]:
+    """The sandbox's one worker and its child, once it has one, however busy the machine is."""
+
+    def found() -> list[tuple[Any, int]]:
+        return [(worker, pid) for worker in sandbox._all for pid in children(worker.process.pid)]
+
+    assert await asyncio.to_thread(eventually, lambda: bool(found()))
+    [only] = found()
+    return only
+
+
 @pytest.fixture
 def family(tmp_path: Path) -> Any:
     """A parent with a sandbox at work in its own temporary directory: (parent process, zygote pid, child pid)."""
@@ -60,6 +70,7 @@ def family(tmp_path: Path) -> Any:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment, stdout=subprocess.PIPE)
     assert parent.stdout
     assert parent.stdout.readline() == b"ready\n"
+    assert eventually(lambda: any(children(zygote) for zygote in children(parent.pid)))
     [zygote] = children(parent.pid)
     [child] = children(zygote)
     yield parent, zygote, child
@@ -100,9 +111,7 @@ async def test_a_killed_zygote_is_an_infrastructure_error_and_is_replaced() -> N
     others = set(children(os.getpid()))
     async with Sandbox() as sandbox:
         task = asyncio.create_task(sandbox.run_code(SLEEP, "solve", [], 60))
-        await asyncio.sleep(0.3)
-        [worker] = sandbox._all
-        [child] = children(worker.process.pid)
+        worker, child = await at_work(sandbox)
         worker.process.kill()
         with pytest.raises(InfrastructureError, match="died"):
             await task
@@ -120,13 +129,11 @@ async def test_a_killed_zygote_is_an_infrastructure_error_and_is_replaced() -> N
 async def test_a_cancelled_run_ends_its_child() -> None:
     async with Sandbox() as sandbox:
         task = asyncio.create_task(sandbox.run_code(SLEEP, "solve", [], 60))
-        await asyncio.sleep(0.3)
-        [worker] = sandbox._all
-        pids = [worker.process.pid, *children(worker.process.pid)]
+        worker, child = await at_work(sandbox)
+        pids = [worker.process.pid, child]
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert len(pids) == 2
         assert not any(alive(pid) for pid in pids)
 
 

@@ -53,13 +53,16 @@ def test_a_failed_job_stops_no_other_and_only_it_runs_again(tmp_path: Path) -> N
 
 
 def test_jobs_run_at_once_up_to_the_limit(tmp_path: Path) -> None:
-    nap = "import time, sys; time.sleep(0.6)"
+    """Each of four jobs ends only once it has seen the three others begin."""
+    meet = (
+        "import pathlib, sys, time; here = pathlib.Path(sys.argv[1]); (here / f'{sys.argv[2]}.here').touch()\n"
+        "while len(list(here.glob('*.here'))) < 4: time.sleep(0.01)"
+    )
     jobs = [
-        Job(str(i), tmp_path / str(i), tmp_path / str(i), (sys.executable, "-c", nap), {"i": str(i)}) for i in range(4)
+        Job(str(i), tmp_path / str(i), tmp_path / str(i), (sys.executable, "-c", meet, str(tmp_path), str(i)), {})
+        for i in range(4)
     ]
-    began = time.monotonic()
-    run(jobs, 4, lambda _: None)
-    assert time.monotonic() - began < 2.0
+    assert {each.status for each in run(jobs, 4, lambda _: None)} == {"done"}
 
 
 def test_another_job_in_the_folder_is_refused_and_a_longer_one_goes_on(tmp_path: Path) -> None:
