@@ -17,6 +17,7 @@ def check_options(config: TaskConfig, *own: str) -> None:
             raise ConfigError(
                 f"task.options.{key}={config.options[key]!r}: {config.name} has no such option; "
                 f"it has {', '.join((*own, *COMMON))}."
+                + (" A task of your own also needs task=own." if config.name.endswith((".yaml", ".yml")) else "")
             )
     seed = config.options.get("split_seed", 0)
     if not isinstance(seed, int):

@@ -2,7 +2,6 @@
 """Your own task: the worked example of docs/tasks.md, every scorer, and mistakes that are explained."""
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from aflow_env.errors import ConfigError
 from aflow_env.tasks import load_task
+from tests.docs.pages import write_files
 from tests.tasks.support import config, no_code, run_plainly
 
 TASK = """
@@ -53,6 +53,12 @@ def test_task_path_in_the_config_goes_first(tmp_path: Path) -> None:
     other.mkdir()
     (other / "validate.jsonl").write_text('{"country": "A", "capital": "B"}\n')
     assert [p.id for p in load_task(config(name, other)).load("validate")] == ["capitals/A"]
+
+
+def test_options_of_another_task_are_explained(tmp_path: Path) -> None:
+    """What happens to whoever leaves out task=own: the options of the default task are still there."""
+    with pytest.raises(ConfigError, match=r"difficulty.*has no such option.*also needs task=own"):
+        load_task(config(write(tmp_path), difficulty=[1, 6]))
 
 
 @pytest.mark.parametrize(
@@ -203,13 +209,24 @@ def test_a_module_that_is_not_there_is_explained(same_path: None) -> None:
         load_task(config("no_such_module:Task"))
 
 
-async def test_the_worked_example_in_the_docs_works(tmp_path: Path) -> None:
-    document = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```(\w+) title=(\S+)\n(.*?)```", document, re.DOTALL)
-    assert {name for _, name, _ in blocks} >= {"units.yaml", "units.jsonl"}
-    for _, name, text in blocks:
-        (tmp_path / name).write_text(text, encoding="utf-8")
+async def test_the_worked_examples_in_the_docs_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_path: None
+) -> None:
+    write_files("tasks.md", tmp_path)
     task = load_task(config(str(tmp_path / "units.yaml")))
     problems = [*task.load("validate"), *task.load("test")]
     for problem in problems:
         assert (await task.score(problem, f"That makes {problem.answer}.", no_code)).correct
+    monkeypatch.chdir(tmp_path)
+    try:
+        task = load_task(config("palindromes:Palindromes", validate=20, test=20))
+        validate, test = task.load("validate"), task.load("test", 5)
+        assert (len(validate), len(test)) == (20, 5)
+        assert len({problem.digest for problem in (*validate, *test)}) == 25
+        for problem in validate:
+            letter, length = problem.answer.split()
+            assert (await task.score(problem, f" {letter.upper() * int(length)}\n", no_code)).correct
+            assert not (await task.score(problem, letter * (int(length) + 1), no_code)).correct
+            assert not (await task.score(problem, "", no_code)).correct
+    finally:
+        sys.modules.pop("palindromes", None)
