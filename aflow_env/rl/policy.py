@@ -7,6 +7,7 @@ HTTP request for all states, one token each, answered from the prefix that the p
 those last synced.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,12 +41,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class DigitTokens:
-    """The value question's prompt, and each digit's log-prob (-inf: not among the server's top tokens), uncalibrated:
-    what a digit is drawn from."""
+    """The value question's prompt, and each digit's log-prob, uncalibrated: what a digit is drawn from.
+
+    A digit that is not among the server's top tokens has -inf; in truth it has at most `floor`, the least of those.
+    """
 
     prompt_ids: tuple[int, ...]
     digit_ids: tuple[int, ...]
     log_probs: tuple[float, ...]
+    floor: float = -math.inf
 
 
 def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -165,7 +169,8 @@ class RolloutPolicy:
             expectation, mass = digit_expectation(log_probs, self.calibration)
             if mass <= 0.0:
                 raise ConfigError(NO_DIGIT)
-            beliefs.append(Belief(expectation, mass, DigitTokens(prompt, digit_ids, log_probs)))
+            floor = sorted(map(float, top.values()), reverse=True)[:TOP_LOGPROBS][-1]
+            beliefs.append(Belief(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
         return beliefs
 
     async def _score(self, pairs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:

@@ -2,9 +2,9 @@
 """From a played session to training rows: what the agent loop tells the trainer, as plain data.
 
 Each round is one edit row, its step reward by `rl/reward.py`. Each belief that was held about an expanded node is
-`q.samples` value rows: a digit drawn from the policy's own distribution (never the calibrated one), rewarded by the
-quadratic score against the best child that the node turned out to have. Both kinds carry (kind, anchor, step index,
-step reward, valid); the trainer needs nothing else, and verl's TransferQueue carries it untouched.
+`q.samples` value rows, by `q.rule`: the digit that the best child which the node turned out to have makes true, or one
+that the policy draws (never at the calibrated temperature) and is rewarded for. Both kinds carry (kind, anchor, step
+index, step reward, valid); the trainer needs nothing else, and verl's TransferQueue carries it untouched.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ import numpy as np
 from aflow_env.config import AflowConfig
 from aflow_env.rl import reward
 from aflow_env.rl.policy import DIGITS, DigitTokens, Tokens
-from aflow_env.rl.value import expectation_reward
+from aflow_env.rl.value import expectation_reward, realised_digit
 from aflow_env.search.rounds import Session, Turn, session_seed
 from aflow_env.search.value import digit_expectation, quadratic_score
 
@@ -34,11 +34,8 @@ class TrainingRow:
     belief: float = float("nan")
     mass: float = float("nan")
     target: float = float("nan")
-
-    @property
-    def baseline(self) -> float:
-        """The mean reward of a value row under the policy that drew its digit; 0 for an edit row, which has none."""
-        return quadratic_score(self.belief, self.target) if self.kind == "value" else 0.0
+    baseline: float = 0.0
+    """What a value row's reward is compared with; an edit row has its groups for that."""
 
     def fields(self) -> dict[str, Any]:
         """What travels through TransferQueue beside the tokens."""
@@ -84,14 +81,25 @@ def value_rows(session: Session, config: AflowConfig, seed: int) -> list[Trainin
             continue
         version = _tokens(turn).version
         rng = np.random.default_rng(session_seed(seed, "digits", turn.ended.round))
-        probabilities = np.exp(np.array(asked.log_probs))
-        for digit in rng.choice(len(DIGITS), size=config.q.samples, p=probabilities / probabilities.sum()):
-            tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (asked.log_probs[digit],), version)
-            belief, mass = digit_expectation(asked.log_probs)
+        belief, mass = digit_expectation(asked.log_probs)
+        for _ in range(config.q.samples):
+            digit, came, baseline = taught(asked, belief, target, config.q.rule, rng)
+            said = max(asked.log_probs[digit], asked.floor)
+            tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (said,), version)
             anchor = turn.state.workflow.digest
-            came = expectation_reward(int(digit), belief, target)
-            found.append(TrainingRow("value", anchor, len(found), came, True, tokens, belief, mass, target))
+            found.append(TrainingRow("value", anchor, len(found), came, True, tokens, belief, mass, target, baseline))
     return found
+
+
+def taught(
+    asked: DigitTokens, belief: float, target: float, rule: str, rng: np.random.Generator
+) -> tuple[int, float, float]:
+    """(digit, reward, baseline) of one value row; their difference is its advantage."""
+    if rule == "log":
+        return realised_digit(target, rng.random()), 1.0, 0.0
+    probabilities = np.exp(np.array(asked.log_probs))
+    digit = int(rng.choice(len(DIGITS), p=probabilities / probabilities.sum()))
+    return digit, expectation_reward(digit, belief, target), quadratic_score(belief, target)
 
 
 def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:

@@ -49,7 +49,7 @@ class GigpoRows:
     """(N,)"""
     kind: Sequence[Kind] | None = None
     value_baseline: Tensor | None = None
-    """(N,) what a value row's reward is on average under the policy that drew its answer, where that is known."""
+    """(N,) what a value row's reward is compared with, where that is known: its mean under whoever drew the answer."""
 
     def __post_init__(self) -> None:
         count = len(self.uid)
@@ -164,7 +164,7 @@ def compute_value_advantages(rows: GigpoRows) -> Tensor:
 
     A value row asks what a workflow's best child would score; it is compared with other answers to the same question
     and with nothing else: no episode part, no step part, no deviation in the denominator (the scoring rule's scale is
-    already [0, 1]). The policy's own distribution over answers gives the mean reward exactly (`value_baseline`), so a
+    already [0, 1]). The scoring rule gives the baseline exactly (`value_baseline`; `rl/rollout_rows.py`), so a
     question that was answered once teaches, too. Without it the baseline is the mean over the (uid, anchor) group of
     value rows, and a single answer teaches nothing.
     """

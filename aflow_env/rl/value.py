@@ -6,13 +6,16 @@ The policy is asked for one digit. Its belief is the expectation over the ten di
     Q_theta = sum_d p(d) * d / 9,   p = softmax(log-probabilities of the ten digits / temperature)
 
 What a search needs of this is search/value.py (`expected_value`, `shrink`); here is what training needs, in batches.
-Against realised scores y in [0, 1] the training rows of the question are rewarded by a quadratic scoring rule, of which
-there are two:
+Against realised scores y in [0, 1] a training row of the question is a digit and its reward, by a proper scoring rule:
 
-    answer       1 - (d/9 - y)^2                 rewards the digit said. On average 1 - (Q - y)^2 - variance of p: its
-                                                 optimum is to say always the digit nearest to E[y], off by <= 1/18
-    expectation  1 - (d/9 - y)^2 + (d/9 - Q)^2   gives the variance back. Its policy gradient *is* the gradient of
-                                                 1 - (Q - y)^2, whose optimum is Q = E[y] exactly
+    log          the digit is *drawn from y*: one of the two around 9 y, so that d/9 is y on average; its reward is 1,
+                 its baseline 0. The policy gradient is that of log p(d), the logarithmic score, whose optimum is the
+                 distribution of what comes, hence Q = E[y]. It is not small where the belief is sure and wrong
+    quadratic    the digit is drawn from p, its reward 1 - (d/9 - y)^2 + (d/9 - Q)^2. The policy gradient *is* the
+                 gradient of 1 - (Q - y)^2, whose optimum is Q = E[y]. It vanishes as p becomes sure, right or wrong
+
+The second term of the quadratic reward gives back the variance of p. Without it (`answer_reward`) the optimum is to
+say always the digit nearest to E[y], off by up to 1/18.
 
 Honest limits: metrics compare with the best constant in hindsight, the mean of the very scores it is judged on, so a
 skill slightly below 0 on few samples is what an uninformed belief gives. Undefined figures are NaN, never 0.
@@ -23,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aflow_env.search.value import digit_value, expected_value
+from aflow_env.search.value import HIGHEST, digit_value, expected_value
 
 Array = npt.NDArray[np.float64]
 TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(20.0), 121))
@@ -40,6 +43,11 @@ def expectation_reward(digit: int, q: float, realised: float) -> float:
     `q` is the belief of the policy that drew the digit; over its draws the reward averages to that score.
     """
     return answer_reward(digit, realised) + float((digit_value(digit) - q) ** 2)
+
+
+def realised_digit(realised: float, uniform: float) -> int:
+    """The digit that came true: one of the two around 9 y, by a uniform draw in [0, 1), so that E[d / 9] = y."""
+    return min(int(realised * HIGHEST + uniform), HIGHEST)
 
 
 def fit_temperature(log_probs: npt.ArrayLike, realised: npt.ArrayLike) -> float:

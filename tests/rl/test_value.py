@@ -14,6 +14,7 @@ from aflow_env.rl.value import (
     calibration_error,
     expectation_reward,
     fit_temperature,
+    realised_digit,
     spearman,
 )
 from aflow_env.search.value import DIGITS, digit_expectation, expected_value, shrink
@@ -99,6 +100,33 @@ def test_expectation_reward_learns_the_mean_where_the_answer_reward_learns_a_dig
 
     assert learn(expectation=True) == pytest.approx(0.52, abs=1e-3)
     assert learn(expectation=False) == pytest.approx(5 / 9, abs=1e-2)
+
+
+@given(unit)
+def test_the_realised_digit_is_a_neighbour_and_right_on_average(realised: float) -> None:
+    drawn = [realised_digit(realised, (k + 0.5) / 2000) for k in range(2000)]
+    assert set(drawn) <= set(range(10))
+    assert max(drawn) - min(drawn) <= 1
+    assert float(np.mean(drawn)) / 9 == pytest.approx(realised, abs=1e-3)
+
+
+def test_a_sure_and_wrong_belief_learns_by_the_log_rule_and_hardly_by_the_quadratic() -> None:
+    """Exact gradient ascent from p(0) = 0.999 towards y = 0.8, the same number of equal steps."""
+
+    def learn(rule: str) -> float:
+        logits = np.eye(10)[0] * math.log(0.999 / 0.001 * 9)
+        for _ in range(100):
+            p, q = softmax(logits), float(expected_value(logits))
+            if rule == "log":
+                came = np.bincount([realised_digit(0.8, (k + 0.5) / 100) for k in range(100)], minlength=10) / 100
+                logits = logits + 0.5 * (came - p)
+            else:
+                rewards = np.array([expectation_reward(d, q, 0.8) for d in range(10)])
+                logits = logits + 0.5 * (p * rewards - p * (p @ rewards))
+        return float(expected_value(logits))
+
+    assert learn("log") == pytest.approx(0.8, abs=0.02)
+    assert learn("quadratic") < 0.1
 
 
 @given(unit, st.lists(unit, max_size=30), st.sampled_from([0.5, 2.0, 8.0]))
