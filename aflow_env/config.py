@@ -130,6 +130,8 @@ class ValueConfig(Section):
     samples: Annotated[int, Field(ge=0)] = 1
     train: bool = True
     calibrate: bool = False
+    memory: Annotated[int, Field(ge=0)] = 0
+    memory_run: str | None = None
 
     @model_validator(mode="after")
     def _can_be_had(self) -> "ValueConfig":
@@ -138,6 +140,10 @@ class ValueConfig(Section):
                 "kind=critic: verl 0.9.1 keeps its critic inside the trainer, where it values the finished rows of a "
                 "batch; a search that is still going on has no way to ask it. Set kind=digits or kind=prior"
             )
+        if self.memory and self.kind == "none":
+            raise ValueError(f"memory={self.memory} with kind=none: there is no Q to inform; set kind=digits")
+        if self.memory_run is not None and not self.memory:
+            raise ValueError(f"memory_run={self.memory_run} with memory=0: nothing of it would be read; set memory=8")
         if self.calibrate and self.kind != "digits":
             raise ValueError(f"calibrate=true with kind={self.kind}: a temperature belongs to digits; set kind=digits")
         return self
@@ -231,6 +237,8 @@ class AflowConfig(Section):
     action: Literal["edit", "code"] = "edit"
     rounds: Count = 4
     rl_weight: Share = 0.5
+    rl_weight_schedule: Literal["constant", "linear", "skill"] = "constant"
+    rl_weight_ramp: Count = 10
     seed: int = 0
     limit: Count | None = None
     repeats: Count = 1

@@ -18,7 +18,7 @@ from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
 
 from aflow_env.config import AflowConfig, parse
-from aflow_env.rl.calibration import beliefs_held, keep, temperature_before
+from aflow_env.rl.calibration import beliefs_held, keep, proofs, recall, temperature
 from aflow_env.rl.group import Groups, play_together
 from aflow_env.rl.owner import join
 from aflow_env.rl.policy import RolloutPolicy
@@ -27,6 +27,7 @@ from aflow_env.rl.rollout_rows import TrainingRow, edit_rows, session_summary, v
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposal import Believer
 from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.schedule import Progress
 from aflow_env.search.store import SessionKey
 
 
@@ -39,14 +40,15 @@ class Shared:
     """Names this start of the run: weights trained again after a kill are other weights, whatever their step."""
     lock = asyncio.Lock()
     groups = Groups()
-    fitted: tuple[int, float] = (-1, 1.0)
+    learnt: tuple[int, float, Progress] = (-1, 1.0, Progress())
 
     @classmethod
-    async def temperature(cls, assembly: Assembly, step: int) -> float:
-        """The digits' temperature for the sessions of this step, fitted once a step."""
-        if cls.fitted[0] != step:
-            cls.fitted = (step, await temperature_before(assembly.parts.store, step))
-        return cls.fitted[1]
+    async def earlier(cls, assembly: Assembly, step: int) -> tuple[float, Progress]:
+        """What earlier steps say to the sessions of this one: the digits' temperature, and how far Q has come."""
+        if cls.learnt[0] != step:
+            held = await recall(assembly.parts.store, step)
+            cls.learnt = (step, temperature(held), Progress(max(step - 1, 0), proofs(held)))
+        return cls.learnt[1:]
 
     @classmethod
     async def open(cls, config: AflowConfig, policy: RolloutPolicy) -> Assembly:
@@ -83,11 +85,12 @@ class AflowSearchLoop(AgentLoopBase):
         )
         assembly = await Shared.open(config, policy)
         split, step = problem["split"], int(row["global_steps"])
-        fitted = await Shared.temperature(assembly, step)
+        fitted, progress = await Shared.earlier(assembly, step)
         if config.q.calibrate:
             policy.calibration = fitted
         weights = f"{Shared.attempt}/{row['global_steps']}" if config.executor.kind == "policy" else ""
-        search = assembly.search(policy, self._believer(policy), split, problem["seed"], version=weights)
+        believer = self._believer(policy)
+        search = assembly.search(policy, believer, split, problem["seed"], version=weights, progress=progress)
         number, together = int(row["session_id"]), config.tree == "group"
         name = "group" if together else str(number)
         draws = session_seed(config.seed, split, problem["seed"], name, step if training else 0)

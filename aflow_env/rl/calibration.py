@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The temperature at which the policy's digits are best read, fitted on what earlier training steps said and saw.
+"""What earlier training steps believed, and what came of it: the digits' temperature, and how far Q may steer.
 
 Each training session leaves its beliefs with what came of them in the store (event `beliefs`); a session of step s
 reads those of steps before s, so all sessions of a step agree, and a resumed run starts from what the killed one knew.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from aflow_env.rl.value import fit_temperature
+from aflow_env.search.schedule import Proof
 from aflow_env.search.session import Session, Turn
 from aflow_env.search.shared import RunStore
 from aflow_env.soon import soon
@@ -27,7 +28,8 @@ LEAST = -100.0
 class Held:
     """A belief and what came of it: the workflow, its own score, Q_theta, its mass, the best child's score, the digits.
 
-    `digits` are the ten log-probabilities at temperature 1; empty where Q is not read off digits.
+    `digits` are the ten log-probabilities at temperature 1; empty where Q is not read off digits. `q` is what steered,
+    Q_theta sharpened by data, and `came` the score of the child that this very expansion came to, None for none.
     """
 
     digest: str
@@ -36,6 +38,8 @@ class Held:
     mass: float
     target: float
     digits: tuple[float, ...]
+    q: float | None = None
+    came: float | None = None
 
 
 def beliefs_held(session: Session) -> list[Held]:
@@ -50,7 +54,8 @@ def _held(session: Session, turn: Turn) -> Held | None:
         return None
     digits = tuple(max(float(value), LEAST) for value in getattr(turn.belief.payload, "log_probs", ()))
     state, belief = turn.state, turn.belief
-    return Held(state.workflow.digest, state.score, belief.expectation, belief.mass, target, digits)
+    came = turn.node.score if turn.node else None
+    return Held(state.workflow.digest, state.score, belief.expectation, belief.mass, target, digits, turn.q, came)
 
 
 async def keep(store: RunStore, step: int, held: Sequence[Held]) -> None:
@@ -65,9 +70,14 @@ async def recall(store: RunStore, before: int, sessions: int = WINDOW) -> list[H
     return [Held(**each | {"digits": tuple(each["digits"])}) for data in reversed(found) for each in data["held"]]
 
 
-async def temperature_before(store: RunStore, step: int) -> float:
-    """The temperature that makes the beliefs of steps before this one best by squared error; 1 while there are few."""
-    held = [each for each in await recall(store, step) if each.digits]
-    if len(held) < FEWEST:
+def temperature(held: Sequence[Held]) -> float:
+    """The temperature that makes these beliefs best by squared error; 1 while there are few."""
+    read = [each for each in held if each.digits]
+    if len(read) < FEWEST:
         return 1.0
-    return fit_temperature([each.digits for each in held], [each.target for each in held])
+    return fit_temperature([each.digits for each in read], [each.target for each in read])
+
+
+def proofs(held: Sequence[Held]) -> tuple[Proof, ...]:
+    """What is known of how well Q steered, for `rl_weight_schedule=skill`."""
+    return tuple((each.q, each.came) for each in held if each.q is not None and each.came is not None)

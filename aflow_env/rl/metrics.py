@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.rl.value import brier_score, calibration
-from aflow_env.search.value import expected_value
+from aflow_env.rl.value import calibration
+from aflow_env.search.value import brier_score, expected_value
 
 Fields = dict[str, Any]
 
@@ -24,7 +24,7 @@ def step_metrics(
     rows = [row for row, pad in zip(fields, padding, strict=True) if not pad]
     played = [row["session"] for row in rows if row.get("session")]
     metrics = {
-        "aflow/rl_weight": config.rl_weight,
+        "aflow/rl_weight": float(np.mean([each["rl_weight"] for each in played])) if played else config.rl_weight,
         "aflow/sessions": float(len(played)),
         "aflow/failed_sessions": float(sessions - len(played)),
     }
@@ -78,6 +78,7 @@ def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
         "aflow/q_mean": float(belief.mean()),
         "aflow/q_mass": float(np.mean([each["mass"] for each in held])),
         "aflow/q_target_mean": float(target.mean()),
+        **steering_metrics(held),
         "aflow/q_decision_share": sum(session["steered"] for session in sessions) / max(turns, 1.0),
     }
     if all(each["digits"] for each in held):
@@ -88,6 +89,15 @@ def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
             "aflow/q_error_calibrated": brier_score(calibrated, target),
         }
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+
+def steering_metrics(held: Sequence[Fields]) -> dict[str, float]:
+    """How well Q as it steered, with all data in it, foretold the child that each expansion came to."""
+    pairs = [(each["q"], each["came"]) for each in held if each.get("q") is not None and each.get("came") is not None]
+    if not pairs:
+        return {}
+    judged = calibration(*zip(*pairs, strict=True))
+    return {"aflow/q_steering_skill": judged.skill, "aflow/q_steering_corr": judged.rank_correlation}
 
 
 SUMMED = ("turns", "valid", "duplicates", "results", "cached", "cost_usd", "tokens")

@@ -125,6 +125,7 @@ def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
         "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
         "ucb": float(np.mean([np.mean(turn.selection.ucb) for turn in turns])) if turns else 0.0,
         "nodes": float(len(nodes)),
+        "rl_weight": float(np.mean([turn.selection.w for turn in turns])) if turns else config.rl_weight,
         "steered": float(sum(turn.selection.round != turn.selection.stock for turn in turns)),
     }
     return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}

@@ -77,11 +77,6 @@ def fit_temperature(log_probs: npt.ArrayLike, realised: npt.ArrayLike) -> float:
     return fitted if loss(fitted) < loss(1.0) - 1e-12 else 1.0
 
 
-def brier_score(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
-    """Mean squared error of the beliefs, in [0, 1]."""
-    return float(np.mean((np.asarray(q, dtype=np.float64) - np.asarray(realised, dtype=np.float64)) ** 2))
-
-
 def calibration_error(q: npt.ArrayLike, realised: npt.ArrayLike, bins: int = 10) -> float:
     """Expected calibration error: |mean belief - mean realised| over equal-width bins of belief, weighted by count."""
     beliefs, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
@@ -126,12 +121,11 @@ def calibration(q: npt.ArrayLike, realised: npt.ArrayLike) -> Calibration:
         raise ValueError(f"beliefs {beliefs.shape} and realised scores {scores.shape} must be equally long, not empty")
     if not (((beliefs >= 0) & (beliefs <= 1)).all() and ((scores >= 0) & (scores <= 1)).all()):
         raise ValueError("beliefs and realised scores must lie in [0, 1]")
-    brier, constant = brier_score(beliefs, scores), brier_score(scores.mean(), scores)
     return Calibration(
         n=len(beliefs),
-        brier=brier,
-        brier_constant=constant,
-        skill=1.0 - brier / constant if constant > 1e-15 else float("nan"),
+        brier=brier_score(beliefs, scores),
+        brier_constant=brier_score(scores.mean(), scores),
+        skill=skill(beliefs, scores),
         calibration_error=calibration_error(beliefs, scores),
         rank_correlation=spearman(beliefs, scores),
     )

@@ -22,8 +22,10 @@ from aflow_env.llm.limits import Limits as ProviderLimits
 from aflow_env.llm.policy import Generate
 from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.search.memory import Memory, memory_file, open_memory
 from aflow_env.search.proposal import Believer, LLMProposer, Proposer, RandomProposer
 from aflow_env.search.rounds import Implement, Search
+from aflow_env.search.schedule import BEGINNING, Progress
 from aflow_env.search.served import ServedPolicy, serve_policy
 from aflow_env.search.shared import Parts, open_recording
 from aflow_env.search.store import Store
@@ -60,6 +62,7 @@ class Assembly:
     implementer: LLMClient | None
     budget: Budget
     _served: ServedPolicy | None = None
+    _memory: Memory | None = None
     _pools: dict[Split, list[Problem]] = field(default_factory=dict)
 
     @classmethod
@@ -142,6 +145,8 @@ class Assembly:
         if self.implementer:
             await self.implementer.aclose()
         await self.sandbox.__aexit__(None, None, None)
+        if self._memory:
+            self._memory.close()
         self.parts.close()
 
     def pool(self, split: Split) -> Sequence[Problem]:
@@ -191,14 +196,28 @@ class Assembly:
         split: Split,
         seed: int | None = None,
         version: str = "",
+        progress: Progress = BEGINNING,
     ) -> Search:
         """A search over the problems of a split. `proposer` is the trained policy; the config may name another."""
         config = self.config
         chosen = proposer if config.proposer in ("policy", "guided") and proposer else self.proposer()
         problems = self.problems(split, seed)
         implement = self.implement()
-        store = self.parts.store
-        return Search(config, self.task, problems, self.evaluator, store, chosen, implement, believer, version)
+        if config.q.memory and self._memory is None:
+            self._memory = open_memory(config, self.task.spec.name, self.parts.store)
+        return Search(
+            config,
+            self.task,
+            problems,
+            self.evaluator,
+            self.parts.store,
+            chosen,
+            implement,
+            believer,
+            version,
+            progress,
+            self._memory,
+        )
 
     def implement(self) -> Implement:
         """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a suggestion."""
@@ -272,6 +291,8 @@ def check_parts(config: AflowConfig) -> None:
 
     if recording := open_recording(config):
         recording.close()
+    if config.q.memory_run:
+        memory_file(config.q.memory_run)
     for role, node in (("executor", config.executor), ("implementer.llm", config.implementer.llm)):
         if node is not None and node.mode != "replay":  # a replay asks nobody: it needs no key
             live = node.model_copy(update={"mode": "live"})

@@ -9,7 +9,7 @@ an LLM, or a uniform draw.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,10 @@ from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation, Outcome
 from aflow_env.search.expansion import Changer, Duplicate, Implement, Place
 from aflow_env.search.flight import Flight, ground, refly
+from aflow_env.search.memory import Memory
 from aflow_env.search.proposal import Belief, Believer, Failure, Origin, Proposer, State
+from aflow_env.search.records import JSON
+from aflow_env.search.schedule import BEGINNING, Progress, weight
 from aflow_env.search.selection import Selection, may_widen, select
 from aflow_env.search.session import Listener, SearchProblem, Session, Turn, session_seed
 from aflow_env.search.shared import RunStore
@@ -55,6 +58,8 @@ class Search:
 
     scores hold for those alone.
     """
+    progress: Progress = BEGINNING
+    memory: Memory | None = None
 
     def __post_init__(self) -> None:
         if self.config.rl_weight > 0 and self.believer is None:
@@ -78,6 +83,7 @@ class Search:
         flights: deque[Flight] = deque()
         try:
             stored = await soon(self.store.open_session(problem.key, self.task.spec.name))
+            session.steered.update(_steered(stored.payloads))
             flights.extend(refly(tree, stored.told or [await self._start(problem)], places))
             for node in tree:
                 stopper.tell(node)
@@ -87,7 +93,7 @@ class Search:
                 if reason := INTERRUPTED if interrupt and interrupt.is_set() else stopper.why(tree):
                     session.stopped = reason
                     break
-                flights.append(await self._begin(tree, problem, flights))
+                flights.append(await self._begin(session, problem, flights))
             while flights:
                 await self._land(session, problem, flights, told)
         except BudgetExhausted as limit:
@@ -104,17 +110,20 @@ class Search:
         await soon(self.store.tell(problem.key, start))
         return start
 
-    async def _begin(self, tree: Tree, problem: SearchProblem, flights: Sequence[Flight]) -> Flight:
+    async def _begin(self, session: Session, problem: SearchProblem, flights: Sequence[Flight]) -> Flight:
         """Select a node and send its expansion on its way."""
+        tree = session.tree
         rng = np.random.default_rng([problem.seed, tree.played + len(flights)])
         unseen = flights[0].round if flights else None
-        selection, beliefs = await self._select(tree, problem.key, unseen, rng)
+        w = weight(self.config, self.progress, tree.played + len(flights), session.proofs())
+        selection, beliefs, q = await self._select(tree, problem.key, unseen, w, rng)
         parent = tree.node(selection.round)
         state = await self.state(tree, parent, problem.key, unseen)
         digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         place = Place(tree.begin(parent.round), parent, tree.best(), tree, tuple(flights), digest)
         seed = int(rng.integers(2**31))
-        turn = asyncio.ensure_future(self._expand(place, selection, state, beliefs.get(parent.round), seed))
+        belief, steers = beliefs.get(parent.round), q.get(parent.round)
+        turn = asyncio.ensure_future(self._expand(place, selection, state, belief, steers, seed))
         return Flight(place.round, parent.round, digest, turn)
 
     async def _land(
@@ -124,8 +133,9 @@ class Search:
         turn = await flights[0].turn
         ended = turn.ended if isinstance(turn, Turn) else turn
         if isinstance(turn, Turn):
-            belief = None if turn.belief is None else {"q": turn.belief.expectation}
-            await soon(self.store.tell(problem.key, ended, belief))
+            await soon(self.store.tell(problem.key, ended, _payload(turn)))
+            if turn.q is not None:
+                session.steered[ended.round] = turn.q
         session.tree.tell(ended)
         flights.popleft()
         if isinstance(turn, Turn):
@@ -134,7 +144,9 @@ class Search:
                 told(session, turn)
         return ended
 
-    async def _expand(self, place: Place, selection: Selection, state: State, belief: Belief | None, seed: int) -> Turn:
+    async def _expand(
+        self, place: Place, selection: Selection, state: State, belief: Belief | None, q: float | None, seed: int
+    ) -> Turn:
         """Propose, implement, gate and evaluate."""
         try:
             reply = await self.proposer.propose(state, seed=seed)
@@ -142,7 +154,7 @@ class Search:
         finally:
             if not place.digest.done():
                 place.digest.set_result(None)
-        return Turn(state, selection, reply, ended, belief, duplicate, place.best.score)
+        return Turn(state, selection, reply, ended, belief, duplicate, place.best.score, q)
 
     async def _end(self, place: Place, text: str) -> tuple[Node | Rejection, bool]:
         """A node, or the rejection that tells the policy why not, and whether that was a duplicate."""
@@ -156,19 +168,21 @@ class Search:
         return Node(round_, parent, workflow, await self._evaluate(workflow, place.best), modification, text), False
 
     async def _select(
-        self, tree: Tree, key: SessionKey, unseen: int | None, rng: Generator
-    ) -> tuple[Selection, dict[int, Belief]]:
-        """Which node to expand, and what the policy believed of each node."""
+        self, tree: Tree, key: SessionKey, unseen: int | None, w: float, rng: Generator
+    ) -> tuple[Selection, dict[int, Belief], dict[int, float]]:
+        """Which node to expand; what the policy believed of each node, and its Q."""
         rounds, means, visits = tree.arrays()
         beliefs: dict[int, Belief] = {}
-        q = None
+        q: dict[int, float] = {}
         if self.believer is not None:
             states = await asyncio.gather(*(self._questioned(tree, int(round_), key, unseen) for round_ in rounds))
             beliefs = dict(zip(rounds.tolist(), await self.believer.believe(states), strict=True))
-            q = np.array([self._q(tree, round_, belief) for round_, belief in beliefs.items()])
-        w, rule, widening = self.config.rl_weight, self.config.selection, self.config.widening
+            q = {round_: await self._q(tree, round_, belief, key) for round_, belief in beliefs.items()}
+        rule, widening = self.config.selection, self.config.widening
         open_ = may_widen(*tree.widths(), widening) if widening.enabled else None
-        return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng, open_=open_), beliefs
+        values = np.array(list(q.values())) if q else None
+        selection = select(rounds=rounds, means=means, visits=visits, q=values, w=w, config=rule, rng=rng, open_=open_)
+        return selection, beliefs, q
 
     async def _questioned(self, tree: Tree, round_: int, key: SessionKey, unseen: int | None) -> State:
         """The state of a node with where it came from, as a believer reads it."""
@@ -180,8 +194,10 @@ class Search:
         bare = State(parent.workflow, self.task.spec, parent.score, parent.evaluation.n)
         return replace(state, origin=Origin(bare, node.edit))
 
-    def _q(self, tree: Tree, round_: int, belief: Belief) -> float:
+    async def _q(self, tree: Tree, round_: int, belief: Belief, key: SessionKey) -> float:
         realised = [child.score for child in tree.children(round_)]
+        if self.memory:
+            realised += await self.memory.best_children(tree.node(round_).digest, key.step)
         return shrink(belief.expectation, realised, self.config.q.prior_strength)
 
     async def _evaluate(self, workflow: Workflow, best: Node | None = None) -> Evaluation:
@@ -215,3 +231,15 @@ class Search:
             for problem in self.problems
             if problem.id in chosen
         )
+
+
+def _payload(turn: Turn) -> JSON:
+    """What is stored beside a round: Q_theta and Q of its parent, and the weight that Q had."""
+    if turn.belief is None:
+        return None
+    return {"q": turn.belief.expectation, "steered": turn.q, "w": turn.selection.w}
+
+
+def _steered(payloads: Mapping[int, JSON]) -> dict[int, float]:
+    """By round, the Q that steered it, of the rounds that an earlier process played."""
+    return {round_: each["steered"] for round_, each in payloads.items() if each and each.get("steered") is not None}

@@ -32,7 +32,7 @@ class Selection:
     """The node drawn and why: `rounds`, `probabilities`, `c`, `ucb`, `q` are parallel, candidates best first.
 
     `q` is None when w = 0: nobody asked for it. `stock` is the round that the same draw would have picked with w = 0,
-    so `stock != round` says that Q decided.
+    so `stock != round` says that Q decided. `w` is the weight that Q had.
     """
 
     round: int
@@ -42,6 +42,7 @@ class Selection:
     ucb: tuple[float, ...]
     q: tuple[float, ...] | None
     stock: int
+    w: float = 0.0
 
 
 def ucb(mean: Floats, visits: Ints, total: int, c: float) -> Floats:
@@ -157,6 +158,7 @@ def select(
         ucb=tuple(bounds[chosen].tolist()),
         q=None if q is None or w == 0.0 else tuple(q[chosen].tolist()),
         stock=int(names[stock[draw(without_q, uniform)]]),
+        w=w,
     )
 
 

@@ -174,6 +174,11 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
             f"{asked} works in training only, where the rollout server gives the log-probabilities of whole edits and "
             "the run has earlier steps: set q.kind=digits q.calibrate=false"
         )
+    if config.q.memory and config.q.memory_run is None:
+        raise ConfigError(
+            f"q.memory={config.q.memory} without q.memory_run: a search without a trainer has no earlier steps to "
+            "remember; name the run_dir of an earlier run, or set q.memory=0"
+        )
     try:
         node = LLMConfig(
             kind="openai",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aflow_env.search.proposal import Belief, Reply, State
+from aflow_env.search.schedule import Proof
 from aflow_env.search.selection import Selection
 from aflow_env.search.store import SessionKey
 from aflow_env.search.tree import Node, Rejection, Tree
@@ -26,8 +27,8 @@ class Turn:
     """One round as it was played: what was chosen, said, and what came of it.
 
     `ended` is a Rejection where the action was not run; `duplicate` marks the rejection of a well-formed edit.
-    `belief` is what the policy believed of the parent when it was chosen; None when nobody was asked. `best` is the
-    best score that was known then.
+    `belief` is what the policy believed of the parent when it was chosen, `q` that belief sharpened by data, which is
+    what steered; None when nobody was asked. `best` is the best score that was known then.
     """
 
     state: State
@@ -37,6 +38,7 @@ class Turn:
     belief: Belief | None = None
     duplicate: bool = False
     best: float = 0.0
+    q: float | None = None
 
     @property
     def node(self) -> Node | None:
@@ -55,6 +57,12 @@ class Session:
     turns: list[Turn] = field(default_factory=list)
     stopped: str = "rounds"
     part: tuple[int, int] | None = None
+    steered: dict[int, float] = field(default_factory=dict)
+    """By round, the Q of the node that it expanded, where one was asked for; also of rounds of earlier processes."""
+
+    def proofs(self) -> list[Proof]:
+        """What Q said of each expansion, and the score of the child that came, by ascending round."""
+        return [(self.steered[node.round], node.score) for node in self.tree if node.round in self.steered]
 
     @property
     def nodes(self) -> list[Node]:

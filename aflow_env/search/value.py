@@ -55,6 +55,17 @@ def quadratic_score(said: float, came: float) -> float:
     return 1.0 - (said - came) ** 2
 
 
+def brier_score(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
+    """Mean squared error of the beliefs, in [0, 1]."""
+    return float(np.mean((np.asarray(q, dtype=np.float64) - np.asarray(realised, dtype=np.float64)) ** 2))
+
+
+def skill(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
+    """1 - Brier score / that of the best constant in hindsight (the scores' variance); NaN where no score differs."""
+    constant = float(np.var(np.asarray(realised, dtype=np.float64)))
+    return 1.0 - brier_score(q, realised) / constant if constant > 1e-15 else float("nan")
+
+
 def shrink(prior: float, realised: Sequence[float], strength: float) -> float:
     """Q = (n0 * Q_theta + sum of realised) / (n0 + n), n0 = `strength`; the prior where there is nothing else."""
     weight = strength + len(realised)

@@ -2,12 +2,13 @@
 """The digits' temperature: fitted on earlier steps alone, kept in the store, and never part of what is trained."""
 
 import math
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aflow_env.rl.calibration import FEWEST, Held, keep, recall, temperature_before
+from aflow_env.rl.calibration import FEWEST, Held, keep, proofs, recall, temperature
 from aflow_env.search.store import Store
 from aflow_env.search.value import expected_value
 
@@ -26,18 +27,26 @@ async def test_a_step_reads_the_steps_before_it_and_nothing_else(tmp_path: Path)
     store = Store(tmp_path / "run.sqlite")
     await keep(store, 1, held(0, 40, 2.5))
     await keep(store, 2, held(1, 40, 0.3))
-    assert await temperature_before(store, 1) == 1.0
-    assert await temperature_before(store, 2) == pytest.approx(2.5, rel=1e-3)
+    assert temperature(await recall(store, 1)) == 1.0
+    assert temperature(await recall(store, 2)) == pytest.approx(2.5, rel=1e-3)
     assert await recall(store, 2) == held(0, 40, 2.5)
     assert await recall(store, 3, sessions=1) == held(1, 40, 0.3), "the latest"
     store.close()
-    assert await temperature_before(Store(tmp_path / "run.sqlite"), 2) == pytest.approx(2.5, rel=1e-3), (
-        "after a restart"
-    )
+    again = Store(tmp_path / "run.sqlite")
+    assert temperature(await recall(again, 2)) == pytest.approx(2.5, rel=1e-3), "after a restart"
 
 
 async def test_few_beliefs_and_beliefs_without_digits_leave_the_temperature_alone(tmp_path: Path) -> None:
     store = Store(tmp_path / "run.sqlite")
     await keep(store, 1, held(0, FEWEST - 1, 2.5))
     await keep(store, 1, [Held("digest", 0.5, 0.5, 1.0, math.sqrt(0.5), ())] * FEWEST)
-    assert await temperature_before(store, 2) == 1.0
+    assert temperature(await recall(store, 2)) == 1.0
+
+
+async def test_how_q_steered_survives_the_store_and_runs_that_did_not_note_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run.sqlite")
+    plain = held(0, 2, 1.0)
+    await keep(store, 1, [replace(plain[0], q=0.25, came=0.5), replace(plain[1], q=0.75)])
+    store.event("beliefs", {"step": 1, "held": [{**asdict(plain[0]), "digits": []}]})
+    found = await recall(store, 2)
+    assert proofs(found) == ((0.25, 0.5),), "an expansion that came to no child proves nothing"

@@ -41,7 +41,13 @@ def belief(says: float, came: float) -> dict[str, Any]:
 def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int = 1) -> dict[str, Any]:
     summary = dict.fromkeys(("start_score", "best_score", "gain", "nodes", "valid", "duplicates", "cached"), 1.0)
     summary |= {"turns": 2.0, "cost_usd": 0.25, "tokens": 50.0, "results": 4.0, "ucb": 0.5, "return": reward}
-    summary |= {"outcome_correct": 3.0, "outcome_wrong": 1.0, "steered": float(steered), "temperature": 2.0}
+    summary |= {
+        "outcome_correct": 3.0,
+        "outcome_wrong": 1.0,
+        "steered": float(steered),
+        "temperature": 2.0,
+        "rl_weight": 0.25,
+    }
     return {"kind": "edit", "step_reward": reward, "session": {**summary, "beliefs": beliefs}, "uid": session}
 
 
