@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aflow_env.search.value import HIGHEST, digit_value, expected_value
+from aflow_env.search.value import HIGHEST, brier_score, digit_value, expected_value, skill
 
 Array = npt.NDArray[np.float64]
 TEMPERATURES = np.exp(np.linspace(np.log(0.05), np.log(20.0), 121))
