@@ -101,7 +101,7 @@ def share(config: DictConfig, aflow: AflowConfig) -> Any:
     do, or when they are not those that the driver checked.
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-    check_shared(config, aflow, len(nodes))
+    check_shared(aflow, len(nodes))
     several = len(nodes) > 1 or config.actor_rollout_ref.rollout.agent.num_workers > 1
     shared = aflow.shared == "ray" or (aflow.shared == "auto" and several)
     OmegaConf.update(config, "aflow.shared", "ray" if shared else "local", force_add=True)
@@ -111,7 +111,7 @@ def share(config: DictConfig, aflow: AflowConfig) -> Any:
     return start(aflow)
 
 
-def check_shared(config: DictConfig, aflow: AflowConfig, nodes: int) -> None:
+def check_shared(aflow: AflowConfig, nodes: int) -> None:
     """Raises ConfigError for what several nodes rule out; `nodes` is how many there are, or will be."""
     if nodes < 2:
         return

@@ -75,7 +75,7 @@ def check(config: DictConfig) -> AflowConfig:
         raise ConfigError(f"the config does not resolve: {str(error).splitlines()[0]}") from error
     aflow = parse(config.aflow)
     check_wiring(config, aflow)
-    check_shared(config, aflow, config.trainer.nnodes)
+    check_shared(aflow, config.trainer.nnodes)
     check_policy(config, aflow)
     check_parts(aflow)
     return aflow
