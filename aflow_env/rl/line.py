@@ -88,6 +88,8 @@ class Line:
             said = " ".join(str(error).split())[:300] or f"no answer within {PATIENCE:.0f} s"
             lost = InfrastructureError(f"the owner of the run's store does not answer (docs/nodes.md): {said}")
             return [Failure(lost)] * len(calls)
+        except Exception as error:  # a bug of ours, say arguments that cannot be sent: raised where it was asked
+            return [Failure(error)] * len(calls)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aflow_env.errors import BudgetExhausted
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import Completion, LLMError, Request
-from aflow_env.llm.ledger import Ceiling, Ledger, Spend
+from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.prices import PICO, Price
 from tests.llm.helpers import ask, budget
 
@@ -137,6 +137,16 @@ def test_a_reservation_that_nobody_settles_stays_counted_at_its_worst_case(tmp_p
     assert again.totals().uncertain == Spend(7, 70, 1)
     again.settle(lost, Spend(1, 1, 1))  # too late: it may have been paid for twice by now
     assert again.totals().spent == Spend(7, 70, 1)
+
+
+def test_a_reservation_that_is_asked_for_twice_under_one_ticket_is_made_once(tmp_path: Path):
+    ledger = Ledger(tmp_path / "budget.sqlite")
+    for _ in range(2):
+        assert ledger.reserve(Spend(5, 50, 1), Ceiling(calls=1), 60, ticket=2**61 + 7) == 2**61 + 7
+    assert ledger.totals().reserved == Spend(5, 50, 1)
+    for _ in range(2):
+        ledger.settle(2**61 + 7, Spend(1, 10, 1))
+    assert ledger.totals() == Totals(Spend(1, 10, 1), Spend(), Spend())
 
 
 def _spend_what_you_can(path: Path, ceiling: Ceiling, won: "multiprocessing.Queue[int]") -> None:
