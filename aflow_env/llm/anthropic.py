@@ -6,15 +6,19 @@ with version 2023-06-01, for older models and other servers. System prompts and 
 cache; what is read from and written to it is priced apart. The SDK's own retries are off: retry.py decides.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import Request
+from aflow_env.llm.client import LLMError, PromptTooLong, Request
+from aflow_env.llm.faults import connection_error, request_id, shorten, status_error
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.provider import Lenient, Provider, Reply
+from aflow_env.llm.provider import Lenient, Provider, Raw, Reply
 
 VERSION_WITH_TEMPERATURE = "2023-06-01"
+NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
+"""What the SDK's transport raises when not even a connection was made."""
 STOPS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "model_context_window_exceeded": "length"}
 
 
@@ -43,7 +47,8 @@ class AnthropicClient(Provider):
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey) -> None:
         import anthropic
 
-        super().__init__(config, price, key, anthropic)
+        super().__init__(config, price, key)
+        self._sdk = anthropic
         base = config.base_url.rstrip("/").removesuffix("/v1") if config.base_url else None
         self._client = anthropic.AsyncAnthropic(
             api_key=key.reveal(), base_url=base, max_retries=0, timeout=config.timeout_seconds
@@ -53,8 +58,29 @@ class AnthropicClient(Provider):
         """As LLMClient."""
         await self._client.close()
 
+    async def _send(self, request: Request) -> Raw | LLMError | PromptTooLong:
+        return await self._guarded(self._create(request), request)
+
     async def _create(self, request: Request) -> Any:
         return (await self._client.messages.with_raw_response.create(**self._parameters(request))).http_response
+
+    async def _guarded(self, sending: Awaitable[Any], request: Request) -> Raw | LLMError | PromptTooLong:
+        """The HTTP response that the SDK gives, or the error that its exception means."""
+        sdk = self._sdk
+        try:
+            response = await sending
+            return Raw(response.content, request_id(response.headers))
+        except sdk.APIStatusError as error:
+            response = error.response
+            codes, text = error.type or "", error.message
+            return status_error(response.status_code, codes, text, response.headers, request, self._key)
+        except sdk.APITimeoutError:
+            return LLMError("timeout", f"no whole reply within {self._config.timeout_seconds:g} s", bill="unknown")
+        except sdk.APIConnectionError as error:
+            cause = type(error.__cause__).__name__
+            return connection_error(f"{error} {cause} {error.__cause__}", self._key, never_sent=cause in NEVER_SENT)
+        except sdk.APIError as error:
+            return LLMError("malformed", shorten(str(error), self._key), bill="unknown")
 
     def _parameters(self, request: Request) -> dict[str, Any]:
         config = self._config

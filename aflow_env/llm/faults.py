@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a provider's failure means: from HTTP status, code and text to one `LLMError` kind, with the likely bill.
 
-Both SDKs raise the same shapes of errors, so one table serves both. Texts are cut, and scrubbed of the key.
+Both wire formats use the same statuses, so one table serves both. Texts are cut, and scrubbed of the key.
 """
 
 import email.utils
@@ -15,6 +15,11 @@ from aflow_env.llm.keys import ApiKey
 
 TEXT_LIMIT = 300
 KINDS: dict[int, ErrorKind] = {
+    301: "not_found",
+    302: "not_found",
+    303: "not_found",
+    307: "not_found",
+    308: "not_found",
     400: "bad_request",
     401: "authentication",
     402: "quota",
@@ -53,12 +58,9 @@ def status_error(
     )
 
 
-def connection_error(error: Exception, key: ApiKey) -> LLMError:
+def connection_error(text: str, key: ApiKey, never_sent: bool) -> LLMError:
     """No whole reply came. Nothing was billed when not even a connection was made."""
-    cause = error.__cause__
-    never_sent = type(cause).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
-    detail = f"{error} {type(cause).__name__ if cause else ''} {cause or ''}"
-    return LLMError("connection", shorten(detail, key), bill="none" if never_sent else "unknown")
+    return LLMError("connection", shorten(text, key), bill="none" if never_sent else "unknown")
 
 
 def request_id(headers: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ HIDDEN = "[api key]"
 
 
 class ApiKey:
-    """A secret: `reveal` gives it to an SDK, `scrub` takes it out of a text; nothing else shows it."""
+    """A secret: `reveal` gives it to whoever sends it, `scrub` takes it out of a text; nothing else shows it."""
 
     __slots__ = ("_value",)
 
@@ -33,7 +33,7 @@ class ApiKey:
         raise TypeError("an API key stays in the process that read it")
 
     def reveal(self) -> str:
-        """The key itself: only for the call that hands it to an SDK."""
+        """The key itself: only for the call that sends it."""
         return self._value
 
     def scrub(self, text: str) -> str:

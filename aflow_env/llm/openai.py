@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any server that speaks OpenAI's chat completions (vLLM, DeepSeek, OpenAI, ...), through the official async SDK.
+"""Any server that speaks OpenAI's chat completions: vLLM, DeepSeek, OpenAI, ...
 
-The SDK's own retries are off: retry.py is the one place that decides. `base_url` ends where the server's API root does,
-usually in /v1. Requests go through the SDK's `post` with a plain body and a lean transport: `chat.completions.create`
-and the default transport take two thirds more processor time, for type conversions and pool scans that we have no use
-for (docs/benchmarks.md).
+One POST a call, and the few fields of the answer that we use; `base_url` ends where the server's API root does, usually
+in /v1. The wire format is spoken here, on aiohttp (transport.py): the official SDK takes several times the processor
+time (docs/benchmarks.md).
 """
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import Request, derive_seed
+from aflow_env.llm.client import LLMError, PromptTooLong, Request, derive_seed
+from aflow_env.llm.faults import request_id, status_error
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.provider import Lenient, Provider, Reply
+from aflow_env.llm.provider import Lenient, Provider, Raw, Reply
+from aflow_env.llm.transport import Answer, Transport
 
 
 class _Message(Lenient):
@@ -44,32 +46,40 @@ class _Body(Lenient):
     model: str
 
 
+class _Problem(Lenient):
+    message: str
+    code: str | int | None = None
+    type: str | None = None
+
+
+class _Failed(Lenient):
+    error: _Problem
+
+
+_FAILED: TypeAdapter[_Failed | _Problem] = TypeAdapter(_Failed | _Problem)
+"""OpenAI's way to say what was wrong, and that of servers that leave out the outer object."""
+
+
 class OpenAIClient(Provider):
     """An LLMClient of an OpenAI-compatible server. Belongs to the event loop that first uses it."""
 
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey, seed: int) -> None:
-        import httpx2
-        import openai
-
-        from aflow_env.llm.transport import AiohttpTransport
-
-        super().__init__(config, price, key, openai)
+        super().__init__(config, price, key)
         self._seed = seed
-        self._client = openai.AsyncOpenAI(
-            api_key=key.reveal(),
-            base_url=config.base_url,
-            max_retries=0,
-            timeout=config.timeout_seconds,
-            http_client=httpx2.AsyncClient(transport=AiohttpTransport(), follow_redirects=True),
-        )
-        self._whole = httpx2.Response  # what `post` returns when asked for nothing parsed
+        self._transport = Transport(f"{(config.base_url or '').rstrip('/')}/chat/completions", key)
 
     async def aclose(self) -> None:
         """As LLMClient."""
-        await self._client.close()
+        await self._transport.aclose()
 
-    async def _create(self, request: Request) -> Any:
-        return await self._client.post("/chat/completions", cast_to=self._whole, body=self._parameters(request))
+    async def _send(self, request: Request) -> Raw | LLMError | PromptTooLong:
+        answer = await self._transport.post(to_json(self._parameters(request)))
+        if isinstance(answer, LLMError):
+            return answer
+        if 200 <= answer.status < 300:
+            return Raw(answer.body, request_id(answer.headers))
+        codes, text = _problem(answer)
+        return status_error(answer.status, codes, text, answer.headers, request, self._key)
 
     def _parameters(self, request: Request) -> dict[str, Any]:
         config = self._config
@@ -106,3 +116,15 @@ class OpenAIClient(Provider):
             read=cached,
             output=usage.completion_tokens,
         )
+
+
+def _problem(answer: Answer) -> tuple[str, str]:
+    """The server's own names for what is wrong, if any, and its words."""
+    if 300 <= answer.status < 400 and (place := answer.headers.get("location")):
+        return "", f"the server has moved to {place}: set base_url to its new address"
+    try:
+        failed = _FAILED.validate_json(answer.body)
+    except ValidationError:
+        return "", answer.body.decode("utf-8", "replace")
+    problem = failed.error if isinstance(failed, _Failed) else failed
+    return f"{problem.code or ''} {problem.type or ''}", problem.message

@@ -8,16 +8,14 @@ included, is an LLMError. So a failure never becomes a text, and a wrong bill ne
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
 from aflow_env.config import LLMConfig
 from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
-from aflow_env.llm.faults import connection_error, request_id, shorten, status_error
+from aflow_env.llm.faults import shorten
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import PICO, Price
 
@@ -55,8 +53,7 @@ class Provider:
     (A second one only where a server refuses the schema of `Request.fields`: nothing was answered or billed then.)
     """
 
-    def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey, sdk: ModuleType) -> None:
-        self._sdk = sdk
+    def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey) -> None:
         self._config = config
         self._price = price
         self._key = key
@@ -73,7 +70,7 @@ class Provider:
             outcome = LLMError("timeout", f"no whole reply within {seconds:g} s", bill="unknown")
         if isinstance(outcome, Raw):
             return self._completion(request, outcome, time.monotonic() - started)
-        # raised outside any handler: an SDK's exception in __context__ would carry the request and its key along
+        # raised outside any handler: a library's exception in __context__ would carry the request and its key along
         raise outcome
 
     async def aclose(self) -> None:
@@ -96,26 +93,6 @@ class Provider:
 
     async def _send(self, request: Request) -> Raw | LLMError | PromptTooLong:
         """Send once; return what came, or the error that it means."""
-        return await self._guarded(self._create(request), request)
-
-    async def _guarded(self, sending: Awaitable[Any], request: Request) -> Raw | LLMError | PromptTooLong:
-        """The HTTP response that an SDK gives, or the error that its exception means."""
-        sdk = self._sdk
-        try:
-            response = await sending
-            return Raw(response.content, request_id(response.headers))
-        except sdk.APIStatusError as error:
-            codes = f"{getattr(error, 'code', '')} {getattr(error, 'type', '')}"
-            return status_error(error.status_code, codes, error.message, error.response.headers, request, self._key)
-        except sdk.APITimeoutError:
-            return LLMError("timeout", f"no whole reply within {self._config.timeout_seconds:g} s", bill="unknown")
-        except sdk.APIConnectionError as error:
-            return connection_error(error, self._key)
-        except sdk.APIError as error:
-            return LLMError("malformed", shorten(str(error), self._key), bill="unknown")
-
-    async def _create(self, request: Request) -> Any:
-        """Let the SDK send `request`; return the whole HTTP response."""
         raise NotImplementedError
 
     def _read(self, body: bytes) -> Reply:
@@ -130,7 +107,7 @@ class Provider:
         else:
             problem = impossible(reply, request)
         if problem:
-            cut = shorten(raw.body[:2000].decode("utf-8", "replace"), self._key)[:120]
+            cut = shorten(raw.body.decode("utf-8", "replace"), self._key)[:120]
             text = f"{problem}; the reply begins {cut!r}"
             raise LLMError("malformed", text, request_id=raw.request_id, bill="unknown")
         completion = self._price_of(reply, raw, seconds)

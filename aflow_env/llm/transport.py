@@ -1,59 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""aiohttp beneath the SDK's httpx client: less processor time a call than the default transport (docs/benchmarks.md).
+"""One HTTP exchange by aiohttp: post a JSON body with a key, read the whole answer, or say by an LLMError why not.
 
-The default one looks at each of its connections for every request. This one reads whole replies (no streams), opens as
-many connections as there are calls in flight, and takes proxies and certificates from the environment as httpx does.
-What cannot have reached the provider is a ConnectError or ProxyError; anything later is a ReadError, whose bill nobody
-knows.
+No streams, no retries, no cookies; as many connections as there are calls in flight. Proxies are taken from the
+environment. A redirect is an answer like any other: nothing is sent, and no key shown, where the config does not point.
+What cannot have reached the provider is billed by nobody; when a connection breaks later, nobody knows the bill.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import httpx2
+from yarl import URL
+
+from aflow_env.llm.client import LLMError
+from aflow_env.llm.faults import connection_error
+from aflow_env.llm.keys import ApiKey
 
 KEPT_SECONDS = 3.0
 """How long an idle connection is kept: less than servers do (uvicorn: 5 s), so that none closes while we send."""
+NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
-class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """For `httpx2.AsyncClient(transport=...)`. Belongs to the event loop that first uses it."""
+@dataclass(frozen=True)
+class Answer:
+    """What a server said, whatever its status."""
 
-    def __init__(self) -> None:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Posts to one URL. Belongs to the event loop that first uses it; the caller's clock bounds each exchange."""
+
+    def __init__(self, url: str, key: ApiKey) -> None:
+        self._url = URL(url)
+        self._key = key
         self._session: aiohttp.ClientSession | None = None
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request and read the whole reply. Raises httpx2.TransportError."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS),
-                timeout=aiohttp.ClientTimeout(total=None),  # the caller's clock bounds the whole attempt
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+    async def post(self, body: bytes) -> Answer | LLMError:
+        """Send JSON, and return what came or what went wrong.
+
+        An error is returned, not raised: raised in a handler, it would carry aiohttp's, and so the key, as its context.
+        """
+        session = self._session = self._session or self._connected()
         try:
-            async with self._session.request(
-                request.method,
-                str(request.url),
-                headers=request.headers.multi_items(),
-                data=request.content or None,
-                allow_redirects=False,
-                proxy=environment_proxy(request.url.scheme, request.url.host),
-            ) as response:
-                content = await response.read()
-        except aiohttp.ClientProxyConnectionError as error:
-            raise httpx2.ProxyError(str(error), request=request) from error
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-            raise httpx2.ConnectError(str(error), request=request) from error
+            proxy = environment_proxy(self._url.scheme, self._url.host or "")
+            async with session.post(self._url, data=body, allow_redirects=False, proxy=proxy) as response:
+                return Answer(response.status, response.headers, await response.read())
+        except aiohttp.ClientHttpProxyError as error:
+            text = f"the proxy answered with status {error.status}: {error.message}"
+            return connection_error(text, self._key, never_sent=True)
         except (aiohttp.ClientError, OSError) as error:
-            raise httpx2.ReadError(str(error), request=request) from error
-        return httpx2.Response(response.status, headers=response.raw_headers, content=content, request=request)
+            text = f"{error or 'no whole answer'} ({type(error).__name__})"
+            return connection_error(text, self._key, never_sent=isinstance(error, NEVER_SENT))
 
     async def aclose(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+
+    def _connected(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Authorization": f"Bearer {self._key.reveal()}", "Content-Type": "application/json"},
+        )
 
 
 @lru_cache(maxsize=64)

@@ -9,10 +9,11 @@ workflow of three Custom steps, so no call repeats another and every round asks 
     wall     from opening the run to closing it; x ideal: over calls x latency / places, where places is what can be in
              flight at a time: the least of `concurrency` and the problems, since a problem asks one thing at a time
     cpu      user + system time of this process and its children, not the server's, over the calls; `sandbox` is the
-             children's part. Importing the official SDK comes before, and is told apart.
+             children's part. Importing is no part of it.
 
-Beside it, requests of the same kind without a search: by the SDK as it comes, by the SDK as our client uses it
-(llm/openai.py, llm/transport.py), and by aiohttp alone. Wall-clock figures: run it on an idle machine.
+Beside it, requests of the same kind without a search: by aiohttp alone, by our client without its layers
+(llm/openai.py), and by OpenAI's official SDK, which we do not use, where it is installed. Wall-clock figures: run it on
+an idle machine.
 """
 
 import argparse
@@ -21,14 +22,22 @@ import resource
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
+import aiohttp
 from rich.console import Console
 from rich.table import Table
 
 from aflow_env.cli.compose import load
-from aflow_env.config import AflowConfig
+from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.llm.client import Message, Request
+from aflow_env.llm.keys import NO_KEY
+from aflow_env.llm.openai import OpenAIClient
+from aflow_env.llm.prices import FREE
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposal import Reply, State
 from aflow_env.search.rounds import SearchProblem, session_seed
@@ -128,28 +137,26 @@ async def client_milliseconds(ask: Callable[[], Awaitable[object]], calls: int, 
 
 async def bare_clients(url: str, calls: int, concurrency: int) -> dict[str, float]:
     """Milliseconds of processor time a call, by client."""
-    import aiohttp
-    import httpx2
-    import openai
-
-    from aflow_env.llm.transport import AiohttpTransport
-
-    message = {"role": "user", "content": "Natalia sold clips to 48 of her friends in April, how many? " * 6}
-    body = {"model": MODEL, "messages": [message], "max_tokens": 1024, "temperature": 0.0, "seed": 3}
-    key = {"api_key": "none", "base_url": url, "max_retries": 0}
-    plain = openai.AsyncOpenAI(**key)
-    lean = openai.AsyncOpenAI(**key, http_client=httpx2.AsyncClient(transport=AiohttpTransport()))
-    async with plain, lean, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    text = "Natalia sold clips to 48 of her friends in April, how many? " * 6
+    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 1024, "temperature": 0.0}
+    request = Request(messages=(Message(role="user", content=text),), model=MODEL)
+    ours = OpenAIClient(LLMConfig(kind="openai", base_url=url, model=MODEL), FREE, NO_KEY, seed=0)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
 
         async def by_aiohttp() -> None:
             async with session.post(f"{url}/chat/completions", json=body) as response:
                 await response.read()
 
         ways: dict[str, Callable[[], Awaitable[object]]] = {
-            "official SDK, as it comes": lambda: plain.chat.completions.with_raw_response.create(**body),
-            "official SDK, as we use it": lambda: lean.post("/chat/completions", cast_to=httpx2.Response, body=body),
             "aiohttp alone": by_aiohttp,
+            "our client": lambda: ours.complete(request),
         }
+        stack.push_async_callback(ours.aclose)
+        if find_spec("openai"):
+            sdk = import_module("openai").AsyncOpenAI(api_key="none", base_url=url, max_retries=0)
+            await stack.enter_async_context(sdk)
+            ways["OpenAI's SDK"] = lambda: sdk.chat.completions.create(**body)
         return {name: await client_milliseconds(ask, calls, concurrency) for name, ask in ways.items()}
 
 
@@ -176,9 +183,6 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, nargs="+", default=[16, 25, 50])
     chosen = parser.parse_args()
     console = Console(width=100)
-    began = time.process_time()
-    __import__("openai")
-    console.print(f"import openai: {time.process_time() - began:.2f} s of processor time, in none of the figures below")
     with serving(LATENCY) as url:
         figures = [measure(url, chosen.rounds, chosen.problems, places) for places in chosen.concurrency]
         console.print(table(figures, chosen.rounds, chosen.problems))

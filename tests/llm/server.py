@@ -165,6 +165,7 @@ async def _reply(
         name = fault.removeprefix("status:")
         status = int(name[:3])
         extra = "retry-after-ms: 30\r\n" if fault == "429_wait" else ""
+        extra += "location: https://elsewhere.example/v1\r\n" if 300 <= status < 400 else ""
         shown = f"status {status} for {headers.get('authorization', '')} {headers.get('x-api-key', '')}"
         error = {"type": name[4:] or "some_error", "code": name[4:] or None, "message": shown}
         content = json.dumps({"type": "error", "error": error}).encode()

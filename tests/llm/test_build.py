@@ -24,7 +24,9 @@ async def test_the_simulated_executor_is_recorded_priced_and_under_the_budget():
         await client.complete(ask("another"))
 
 
-def test_importing_the_room_loads_no_sdk():
-    code = "import sys, aflow_env.llm; print([n for n in ('openai', 'anthropic', 'torch', 'verl') if n in sys.modules])"
+def test_importing_the_room_loads_no_client_library():
+    code = (
+        "import sys, aflow_env.llm; print([n for n in ('aiohttp', 'anthropic', 'torch', 'verl') if n in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert out.stdout.strip() == "[]"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both real SDKs against a server that fails: nothing is lost, nothing is invented, and the books agree."""
+"""Both real clients against a server that fails: nothing is lost, nothing is invented, and the books agree."""
 
 import asyncio
 import time
@@ -65,7 +65,7 @@ async def test_a_fault_that_does_not_pass_is_an_error_of_its_kind_and_never_a_te
     }  # fmt: skip
     assert caught.value.kind == expected.get(fault, "malformed")
     assert caught.value.retryable
-    assert books.attempts["hello"] == 2, "bounded, and the SDK adds no retries of its own"
+    assert books.attempts["hello"] == 2, "bounded, and no library adds retries of its own"
     assert caught.value.bill == ("none" if fault in TURNED_AWAY else "unknown" if fault in UNKNOWN_BILL else "told")
 
 

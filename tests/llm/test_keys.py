@@ -33,7 +33,7 @@ def everything(error: BaseException | None, depth: int = 0) -> str:
 async def test_no_failure_shows_the_key(kind, fault, monkeypatch, caplog):
     monkeypatch.setenv("PLANTED_KEY", PLANTED)
     caplog.set_level(logging.DEBUG)
-    for name in ("openai", "anthropic", "httpx2", "httpcore2"):
+    for name in ("aiohttp", "asyncio", "anthropic", "httpx2", "httpcore2"):
         caplog.set_level(logging.DEBUG, logger=name)
     async with serve(lambda prompt, attempt: fault, drip_seconds=60) as (address, books):
         settings = config(kind, address, api_key_variable="PLANTED_KEY", timeout_seconds=0.3, max_attempts=2)
@@ -42,7 +42,7 @@ async def test_no_failure_shows_the_key(kind, fault, monkeypatch, caplog):
             await client.complete(ask("hello"))
         await client.aclose()
     assert any(PLANTED in value for _, headers, _ in books.requests for value in headers.values()), "it must be sent"
-    assert caught.value.__context__ is None, "an SDK's exception would carry the request with the key"
+    assert caught.value.__context__ is None, "a library's exception would carry the request with the key"
     assert PLANTED not in everything(caught.value)
     assert PLANTED not in caplog.text
     assert all(PLANTED not in repr(vars(record)) for record in caplog.records)

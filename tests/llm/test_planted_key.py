@@ -2,7 +2,7 @@
 """A key planted in the environment reaches the provider, and nothing else that a run leaves or starts.
 
 Searched are stdout, stderr, every file of the run folder and of the working directory (store, ledger, best workflow, a
-wandb run), with the SDKs' own debug logs on, and the environment and command line of every process that the run starts.
+wandb run), with the SDK's own debug log on, and the environment and command line of every process that the run starts.
 """
 
 import base64
@@ -27,7 +27,7 @@ SPELLINGS = [
     *(KEY.encode(), quote(KEY, safe="").encode(), json.dumps(KEY)[1:-1].encode(), KEY.encode("utf-16-le")),
     *(base64.b64encode(KEY.encode()), KEY[:16].encode()),
 ]
-LOUD = {"OPENAI_LOG": "debug", "ANTHROPIC_LOG": "debug", "PYTHONFAULTHANDLER": "1"}
+LOUD = {"ANTHROPIC_LOG": "debug", "PYTHONASYNCIODEBUG": "1", "PYTHONFAULTHANDLER": "1"}
 
 BROKEN = """
 from aflow_env.tasks.arithmetic import Arithmetic

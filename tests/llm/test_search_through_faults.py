@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole search through both real SDKs, with a provider that fails in 30 % of calls, for a while, or for good.
+"""A whole search through both real clients, with a provider that fails in 30 % of calls, for a while, or for good.
 
 The provider's model is the simulated executor behind the wire, so that workflows differ in score.
 """

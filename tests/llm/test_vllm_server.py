@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both SDKs run a whole search against a server that nobody here wrote: vLLM's own endpoints, on a CPU.
+"""Both clients run a whole search against a server that nobody here wrote: vLLM's own endpoints, on a CPU.
 
 The model is the package's tiny policy, which is no language model: the scores are 0, and what is shown is that the wire
 formats, the logs, the budget and the server's own counts agree.
