@@ -4,15 +4,16 @@
 The workflow runs in a jailed child; its operator calls come here, where the executor's client is (attempt.py). A
 failure of the world ends a problem without a score; too many of them end the evaluation.
 
-Two evaluations of one workflow in this process take turns, so the second finds everything stored. Two processes may
-both run it; then the first to store a result wins, and both use that one. They may pay twice, unless the client
-records completions.
+Two evaluations of one workflow take turns, so the second finds everything stored: those of this process, and those of
+all processes that share `turns`. Other processes may both run it, and pay twice; then the first to store a result
+wins, and both use that one.
 """
 
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -33,6 +34,7 @@ __all__ = ["COUNTED", "Evaluation", "EvaluationCache", "Evaluator", "Outcome", "
 
 JSON = Any
 Key = tuple[str, int]
+Turn = AbstractAsyncContextManager[None]
 
 ANSWER_CHARACTERS = 2000  # of an answer that are kept; scoring sees all of it
 
@@ -55,7 +57,7 @@ class Evaluator:
     `settings` is whatever else decides a result, as JSON: the task's options, the landscape of a simulated executor,
     ... It enters the key of stored results with the executor's settings, `seed` and the sandbox's limits.
     `infrastructure_limit`: the largest share of an evaluation's runs, in [0, 1], that may be lost to failures of the
-    world.
+    world. `turns` makes what one evaluation at a time can enter, by its name.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Evaluator:
         seed: int = 0,
         settings: JSON = None,
         infrastructure_limit: float = 0.2,
+        turns: Callable[[str], Turn] = lambda _: asyncio.Lock(),
     ) -> None:
         self._task = task
         self._client = client
@@ -78,7 +81,8 @@ class Evaluator:
         self._seed = seed
         self._settings = settings
         self._infrastructure_limit = infrastructure_limit
-        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._make_turn = turns
+        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def executor_key(self, version: str = "") -> str:
         """16 hex digits over everything but workflow, problem and repeat that decides a result."""
@@ -122,7 +126,8 @@ class Evaluator:
         """
         executor_key = self.executor_key(version)
         attempts = [Attempt(problem, problem.digest, repeat) for problem, repeat in runs]
-        turn = self._turns.setdefault((workflow.digest, executor_key), asyncio.Lock())
+        name = f"{workflow.digest} {executor_key}"
+        turn = self._turns.get(name) or self._turns.setdefault(name, self._make_turn(name))
         async with turn:
             results = await self._results(workflow, executor_key, attempts)
         if any(attempt.fatal for attempt in attempts):

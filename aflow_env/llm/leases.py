@@ -9,6 +9,8 @@ many it may have (`Leases.renew`); in between it hands places that come free to 
 a process is never less than what it has in flight, so all together never exceed the provider's places. A process that
 was not heard of for some seconds has died, and its places are given to others. What nobody wants is lent out equally,
 so a process asks nobody while there is room.
+
+A "provider" with one place is a turn that one process at a time may have: to evaluate a workflow, for instance.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ BEAT = 0.25
 """Seconds between two renewals."""
 SOONEST = 0.02
 """Seconds between a renewal and one that somebody is waiting for."""
-LAPSE = 10.0
+LAPSE = 5.0
 """Seconds without a word after which a process counts as dead."""
 TURN = 5.0
 """Seconds for which a process may keep the odd place, where there are fewer places than processes."""
@@ -81,6 +83,8 @@ class Leases:
         others = {name: each for name, each in book.items() if name != process and each.heard > now - LAPSE}
         self._books[provider] = others
         if not wanted:
+            if not others:
+                del self._books[provider]
             return 0
         free = places - sum(each.places for each in others.values())
         wishes = {name: each.wanted for name, each in others.items()} | {process: wanted}

@@ -4,7 +4,7 @@
 A run's store and ledger are SQLite files in `run_dir`, which is a local folder: processes on other machines cannot
 open them. So in a run of several processes the trainer starts an `Owner`, a Ray actor on its own node, and each agent
 loop worker asks it over a `Line`. The owner is the only writer while agent loops play, it acknowledges nothing that is
-not on file, and it keeps nothing in memory but the leases of providers' places, which are told anew: killed, it is
+not on file, and it keeps nothing in memory but leases (providers' places, turns), which are told anew: killed, it is
 started again by Ray and goes on from the files. It ends with the trainer.
 """
 
@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.llm.leases import BEAT, Leases
+from aflow_env.llm.leases import BEAT, LeasedPlaces, Leases, Renew
 from aflow_env.llm.limits import Limits
 from aflow_env.rl.line import Call, Failure, Line, RemoteLedger, RemoteStore
 from aflow_env.search.reading import ReadOnlyStore
@@ -73,15 +73,20 @@ def parts_of(owner: Any, config: AflowConfig) -> Parts:
     line, process = Line(owner), uuid4().hex
     recording = RemoteStore(line, "recording") if config.recording else None
 
-    def limits(node: LLMConfig, role: str) -> Limits:
-        async def renew(held: int, wanted: int) -> int:
-            provider = f"{node.kind} {node.base_url}"
-            may: int = await line.ask("leases", "renew", provider, node.concurrency, process, held, wanted)
+    def renew(name: str, places: int) -> Renew:
+        async def ask(held: int, wanted: int) -> int:
+            may: int = await line.ask("leases", "renew", name, places, process, held, wanted)
             return may
 
-        return Limits.leased(node, role, renew)
+        return ask
 
-    return Parts(RemoteStore(line), RemoteLedger(line), recording, limits, close=lambda: None)
+    def limits(node: LLMConfig, role: str) -> Limits:
+        return Limits.leased(node, role, renew(f"{node.kind} {node.base_url}", node.concurrency))
+
+    def turn(workflow: str) -> LeasedPlaces:
+        return LeasedPlaces(renew(workflow, 1))
+
+    return Parts(RemoteStore(line), RemoteLedger(line), recording, limits, turn, close=lambda: None)
 
 
 def join(config: AflowConfig) -> Parts | None:

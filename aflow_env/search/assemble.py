@@ -125,6 +125,7 @@ class Assembly:
             seed=config.seed,
             settings=settings,
             infrastructure_limit=config.infrastructure_limit,
+            turns=parts.turn,
         )
         gc.collect()
         gc.freeze()  # what is imported and built by now stays: the collector need not walk it for every few calls

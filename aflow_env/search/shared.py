@@ -5,6 +5,7 @@
 process owns the files and the others ask it (`aflow_env.rl.owner`); searches cannot tell the difference.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError
-from aflow_env.evaluation.evaluator import EvaluationCache
+from aflow_env.evaluation.evaluator import EvaluationCache, Turn
 from aflow_env.llm.budget import Account
 from aflow_env.llm.ledger import Ledger
 from aflow_env.llm.limits import Limits
@@ -42,12 +43,14 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """`recording` is the log that a replay answers from, None: the store. `limits` makes a provider's gates."""
+    """`recording` is the log that a replay answers from, None: the store. `limits` makes a provider's gates, `turn` what
+    one evaluation of a workflow at a time can enter."""
 
     store: RunStore
     ledger: Account
     recording: CompletionLog | None
     limits: Callable[[LLMConfig, str], Limits]
+    turn: Callable[[str], Turn]
     close: Callable[[], None]
 
     @classmethod
@@ -62,7 +65,7 @@ class Parts:
             for each in filter(None, (store, recording)):
                 each.close()
 
-        return cls(store, ledger, recording, Limits.of, close)
+        return cls(store, ledger, recording, Limits.of, lambda _: asyncio.Lock(), close)
 
 
 def open_recording(config: AflowConfig) -> Store | None:
