@@ -2,6 +2,7 @@
 """The main job as a user starts it, made small: real verl, FSDP2, vLLM, sandbox and store; a SIMULATED executor."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,14 @@ SMALL = (
 )
 
 
+ROOT = Path(__file__).resolve().parents[1]
+
+
 def start(folder: Path, log: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    """`python -m verl.trainer.main_ppo --config-name aflow_gigpo_cpu` in `folder`, a session of its own."""
+    """`python -m verl.trainer.main_ppo --config-name aflow_gigpo_cpu` in `folder`, a session of its own.
+
+    Its processes can import `tests`, for a callback that a config names.
+    """
     command = [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "aflow_gigpo_cpu", *SMALL, *overrides]
     with log.open("wb") as out:
         return subprocess.Popen(
@@ -31,5 +38,16 @@ def start(folder: Path, log: Path, *overrides: str) -> subprocess.Popen[bytes]:
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=os.environ | {"COLUMNS": "80"},
+            env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)},
         )
+
+
+def metrics(log: Path) -> dict[int, dict[str, float]]:
+    """The console lines `step:N - name:value - ...`, by step."""
+    found: dict[int, dict[str, float]] = {}
+    for line in log.read_text(errors="replace").splitlines():
+        if match := re.search(r"step:(\d+) - (.*)", line):
+            pairs = (part.partition(":")[::2] for part in match[2].split(" - "))
+            values = {name: float(re.sub(r"np\.\w+\((.*)\)", r"\1", value)) for name, value in pairs}
+            found.setdefault(int(match[1]), {}).update(values)
+    return found

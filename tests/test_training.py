@@ -4,7 +4,6 @@
 Real verl, FSDP2, vLLM, sandbox and store; only the executor is simulated. One run, one SIGKILL, one resumed run.
 """
 
-import re
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.report.offline_run import NAMED, read_offline_run
-from tests.main_job import start
+from tests.main_job import metrics, start
 
 pytest.importorskip("verl", reason="needs verl: make setup")
 pytest.importorskip("vllm", reason="needs vllm: make setup")
@@ -33,23 +32,21 @@ def wait_for(text: str, log: Path, driver: subprocess.Popen[bytes], seconds: flo
         time.sleep(0.5)
 
 
-def metrics(log: Path) -> dict[int, dict[str, float]]:
-    """The console lines `step:N - name:value - ...`, by step."""
-    found: dict[int, dict[str, float]] = {}
-    for line in log.read_text(errors="replace").splitlines():
-        if match := re.search(r"step:(\d+) - (.*)", line):
-            pairs = (part.partition(":")[::2] for part in match[2].split(" - "))
-            values = {name: float(re.sub(r"np\.\w+\((.*)\)", r"\1", value)) for name, value in pairs}
-            found.setdefault(int(match[1]), {}).update(values)
-    return found
-
-
 def wasted_calls(run: Path) -> int:
     """LLM calls that were answered and whose answer was not kept: with executor.mode=record, all paid for are kept."""
     made = sqlite3.connect(run / "ledger.sqlite").execute("SELECT calls FROM spent WHERE certain").fetchone()[0]
     kept = sqlite3.connect(run / "run.sqlite").execute("SELECT count(*) FROM completions").fetchone()[0]
     assert kept > 0
     return int(made - kept)
+
+
+def rounds_of(run: Path, step: int) -> list[tuple[str, int, str | None]]:
+    """(session, seed of its search problem, where its experience is found) for each round of a training step."""
+    sql = (
+        "SELECT session, seed, parent_digest FROM nodes JOIN sessions ON sessions.id = session WHERE sessions.step = ? "
+        "AND problem LIKE 'train/%' AND parent IS NOT NULL"
+    )
+    return list(sqlite3.connect(run / "run.sqlite").execute(sql, (step,)))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +56,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | int]:
     search = folder / "runs" / "test" / "search"
     first = start(folder, folder / "first.log", *OVERRIDES)
     wait_for("step:2 - ", folder / "first.log", first, 400)
-    time.sleep(1.0)
+    deadline = time.monotonic() + 60
+    while not rounds_of(search, step=3) and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
     first.send_signal(signal.SIGKILL)
     first.wait()
     time.sleep(15)  # the janitor of the killed run ends what it left
@@ -107,6 +106,16 @@ def test_a_killed_run_resumes_and_pays_nothing_twice(runs: dict[str, Path]) -> N
     assert "global_step_2" in runs["second"].read_text(errors="replace")
     assert min(metrics(runs["second"])) == 3, "training goes on after the checkpoint"
     assert wasted_calls(runs["search"]) == runs["wasted"], "an answer that was kept is not asked for again"
+
+
+def test_what_was_played_after_the_checkpoint_is_played_again_and_teaches_nobody(runs: dict[str, Path]) -> None:
+    """The sampler goes on with the same search problems; rounds of the weights that are gone are no experience."""
+    played = rounds_of(runs["search"], step=3)
+    assert len({seed for _, seed, _ in played}) == 2, "data.train_batch_size problems, though two starts played them"
+    gone = {session for session, _, experience in played if experience is None}
+    assert gone, "the killed run was in its third step"
+    assert not gone & {session for session, _, experience in played if experience is not None}
+    assert len({session for session, _, _ in played} - gone) == 8, "the sessions of the resumed run"
 
 
 def test_the_end_says_what_was_gained(runs: dict[str, Path]) -> None:
