@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real runs that lose a part or are told to stop: they end soon, say why, and leave nothing behind."""
+"""Real runs that lose a part or are told to stop: they end soon, say why, and leave nothing behind.
+
+The first trains a random Qwen3 for two steps before it loses its engine, so that architecture is seen to train, too.
+"""
 
 import os
 import signal
@@ -11,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from aflow_env.rl.processes import Process, alive, descendants, holdings, title
-from tests.main_job import start
+from tests.main_job import metrics, start
+from tests.verl_cpu.architectures import write_qwen3
 
 pytestmark = pytest.mark.real
 
@@ -22,9 +26,10 @@ START = 300.0
 class Run:
     """The main job, without end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *overrides: str) -> None:
         self.log = folder / "log"
-        self.driver = start(folder, self.log, "trainer.total_training_steps=1000", "trainer.save_freq=-1")
+        endless = ("trainer.total_training_steps=1000", "trainer.save_freq=-1")
+        self.driver = start(folder, self.log, *endless, *overrides)
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
@@ -42,8 +47,8 @@ class Run:
 
 
 @contextmanager
-def main_job(folder: Path) -> Iterator[Run]:
-    run = Run(folder)
+def main_job(folder: Path, *overrides: str) -> Iterator[Run]:
+    run = Run(folder, *overrides)
     try:
         yield run
     finally:
@@ -57,9 +62,20 @@ def assert_nothing_left(processes: set[Process], paths: set[str]) -> None:
     assert [path for path in paths if Path(path).exists()] == []
 
 
-def test_a_killed_engine_ends_the_run_with_its_name(tmp_path: Path) -> None:
-    with main_job(tmp_path) as run:
-        run.wait_for(lambda: "step:1 - " in run.text())
+def test_a_qwen3_trains_and_a_killed_engine_ends_the_run_with_its_name(tmp_path: Path) -> None:
+    write_qwen3(tmp_path / "policy")
+    qwen3 = (
+        f"actor_rollout_ref.model.path={tmp_path / 'policy'}",
+        "+data.apply_chat_template_kwargs.enable_thinking=false",
+        "actor_rollout_ref.actor.entropy_coeff=0.1",  # no edit of a random model is valid: rewards alone move nothing
+    )
+    with main_job(tmp_path, *qwen3) as run:
+        run.wait_for(lambda: "step:2 - " in run.text())
+        for step in (1, 2):
+            seen = metrics(run.log)[step]
+            assert seen["training/rollout_actor_probs_pearson_corr"] > 0.99
+            assert seen["actor/grad_norm"] > 0
+            assert seen["aflow/failed_sessions"] == 0, "each session was told digits, whatever the policy wrote"
         engine = run.part("VLLM::EngineCore")
         assert engine is not None
         processes = descendants(run.driver.pid)

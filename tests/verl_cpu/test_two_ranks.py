@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         f"trainer.total_training_steps={STEPS}",
         f"trainer.save_freq={STEPS}",
         "trainer.test_freq=-1",
-        "+trainer.checkpoint_callback_class=tests.verl_cpu.replicas.AskReplicas",
+        "trainer.checkpoint_callback_class=tests.verl_cpu.replicas.AskReplicas",
     )
     assert driver.wait(timeout=500) == 0, log.read_text(errors="replace")[-3000:]
     return Run(folder / "runs" / "test", metrics(log), folder / "policy")
