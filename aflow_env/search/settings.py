@@ -42,8 +42,9 @@ def stored_config(store: Reads) -> AflowConfig | None:
 
 
 def hold(store: Store, config: AflowConfig) -> None:
-    """Keep the config of a run, or check it against the one that is kept.
+    """Keep the config of a run, or check it against the one that is kept; a run without results takes any.
 
+    (A first try that failed, for want of a key or of data, must not stand in the way of the second.)
     Raises ConfigError that names each key that differs and may not.
     """
     plain = as_plain(config)
@@ -52,7 +53,8 @@ def hold(store: Store, config: AflowConfig) -> None:
     assert kept is not None
     before, now = flat(as_plain(kept)), flat(plain)
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if fixed := [key for key in changed if not may_change(key)]:
+    fixed = [key for key in changed if not may_change(key)]
+    if fixed and _begun(store):
         said = "; ".join(f"{key}={_show(now.get(key))}, the run has {_show(before.get(key))}" for key in fixed)
         raise ConfigError(
             f"{store.path.parent} holds a run with another config ({said}): set the run's own value to go on with "
@@ -60,6 +62,12 @@ def hold(store: Store, config: AflowConfig) -> None:
         )
     if changed:
         store.event("config", plain)
+
+
+def _begun(store: Store) -> bool:
+    """Whether the run has come to anything that its config decided."""
+    tables = ("sessions", "evaluations", "completions")
+    return any(store.read(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
 
 
 def may_change(key: str) -> bool:

@@ -2,6 +2,7 @@
 """Each mistake is one paragraph that names the key, the value and the fix, before any process is started."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path)
     """`aflow-env test RUN` reads it from the store; a folder with results of another config is not gone on with."""
     from aflow_env.rl.preflight import keep
     from aflow_env.search.settings import stored_config
-    from aflow_env.search.store import Store
+    from aflow_env.search.store import SessionKey, Store
 
     where = f"aflow.run_dir={tmp_path / 'run'}"
     aflow = check(composed(policy, where, "aflow.rl_weight=0.25"))
@@ -155,5 +156,7 @@ def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path)
     kept = stored_config(Store(tmp_path / "run" / "run.sqlite"))
     assert kept is not None
     assert (kept.rl_weight, kept.rounds) == (0.25, 9)
+    with closing(Store(tmp_path / "run" / "run.sqlite")) as store:
+        store.open_session(SessionKey("problem"), "arithmetic")
     with pytest.raises(ConfigError, match=r"rl_weight=0.5, the run has 0.25.*another run_dir"):
         keep(check(composed(policy, where, "aflow.rl_weight=0.5")))

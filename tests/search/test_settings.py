@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run has one config: what may change on the way, what may not, and that a try without results binds nobody."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aflow_env.cli.compose import load
+from aflow_env.errors import ConfigError
+from aflow_env.search.settings import hold, stored_config
+from aflow_env.search.store import SessionKey, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "run.sqlite")
+    yield opened
+    opened.close()
+
+
+def test_a_try_without_results_gives_way_to_the_next(store: Store) -> None:
+    """Whoever mends a command after an error must not be told that the folder holds another run."""
+    hold(store, load(["seed=1", "proposer=llm"]))
+    mended = load(["seed=2", "proposer=random"])
+    hold(store, mended)
+    assert stored_config(store) == mended
+
+
+def test_a_run_with_results_refuses_another_config(store: Store) -> None:
+    hold(store, load(["seed=1"]))
+    store.open_session(SessionKey("problem"), "arithmetic")
+    with pytest.raises(ConfigError, match=r"\(seed=2, the run has 1\).*another run_dir"):
+        hold(store, load(["seed=2"]))
+    further = load(["seed=1", "rounds=9", "budget.usd=3"])
+    hold(store, further)
+    assert stored_config(store) == further
