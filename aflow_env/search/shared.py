@@ -43,8 +43,9 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """`recording` is the log that a replay answers from, None: the store. `limits` makes a provider's gates, `turn` what
-    one evaluation of a workflow at a time can enter."""
+    """`recording` is the log that a replay answers from, None: the store. `limits` makes a provider's gates, `turn`
+    what one evaluation of a workflow at a time can enter.
+    """
 
     store: RunStore
     ledger: Account

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.shared import Parts
 from aflow_env.search.store import SessionKey, Store
 from aflow_env.search.tree import Rejection
+from tests.search.quick import PROBLEMS, START, Quick
 
 ray = pytest.importorskip("ray", reason="needs Ray: make setup")
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs Ray: make setup")
@@ -220,6 +222,17 @@ async def test_a_reservation_is_made_once_and_handed_back_by_who_gives_up(cluste
     await parts.ledger.settle(ticket, Spend(1, 1, 1))
     await parts.ledger.settle(ticket, Spend(1, 1, 1))
     assert totals(tmp_path) == Totals(Spend(1, 1, 1), Spend(), Spend())
+
+
+async def test_workers_that_come_to_the_same_workflow_at_once_run_it_once(cluster: Any, tmp_path: Path) -> None:
+    config = configs(tmp_path)[0]
+    owner, evaluators = start(config), [Quick(partial(asyncio.sleep, 0.3)) for _ in range(3)]
+    for evaluator in evaluators:  # each with a line of its own, as processes have
+        parts = parts_of(owner, config)
+        evaluator._cache, evaluator._make_turn = parts.store, parts.turn
+    scores = await asyncio.gather(*(evaluator.evaluate(START, PROBLEMS) for evaluator in evaluators))
+    assert sorted(evaluator.runs for evaluator in evaluators) == [0, 0, len(PROBLEMS)]
+    assert len({(each.score, each.cost_usd) for each in scores}) == 1
 
 
 async def test_what_a_call_raises_is_raised_where_it_was_asked_and_holds_nobody_up(
