@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Search problems as verl's dataset: rows from the config, rows from a file, and the two kept apart."""
 
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -38,3 +40,36 @@ def test_a_file_that_is_missing_or_no_parquet_is_a_clear_error(tmp_path: Path) -
     (tmp_path / "text.parquet").write_text("hello")
     with pytest.raises(ConfigError, match="does not hold search problems"):
         read_parquet(tmp_path / "text.parquet")
+
+
+def drawn(state: dict[str, Any] | None = None) -> tuple[Any, Any]:
+    """verl's dataloader over our rows, and the seeds of its batches for ever, as its trainer draws them."""
+    pytest.importorskip("verl", reason="needs verl")
+    from torchdata.stateful_dataloader import StatefulDataLoader
+    from verl.trainer.ppo.utils import create_rl_sampler
+    from verl.utils.dataset.rl_dataset import collate_fn
+
+    data = OmegaConf.merge(DATA, {"shuffle": True, "seed": 1})
+    rows_ = SearchProblems("train", None, data)
+    loader = StatefulDataLoader(
+        rows_, batch_size=2, drop_last=True, collate_fn=collate_fn, sampler=create_rl_sampler(data, rows_)
+    )
+    if state is not None:
+        loader.load_state_dict(state)
+
+    def batches() -> Any:
+        while True:
+            for batch in loader:
+                yield tuple(entry["seed"] for entry in batch["extra_info"])
+
+    return loader, batches()
+
+
+def test_a_resumed_run_draws_the_search_problems_that_the_uninterrupted_run_draws() -> None:
+    """Two batches an epoch, killed after any of them, also between two epochs."""
+    whole = list(islice(drawn()[1], 9))
+    assert len(set(whole)) > 4, "it shuffles anew each epoch"
+    for killed_after in range(1, 6):
+        loader, batches = drawn()
+        list(islice(batches, killed_after))
+        assert list(islice(drawn(loader.state_dict())[1], 9 - killed_after)) == whole[killed_after:]
