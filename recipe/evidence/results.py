@@ -167,8 +167,13 @@ def real_search(search: dict[str, Any], baselines: dict[str, Any]) -> str:
         f"| {each['name']} | {interval(each)} | {each['calls']} | {each['tokens']['output']:,} |"
         for each in baselines["baselines"]
     ]
-    cut = f"\nNot run, for lack of machine time: {', '.join(baselines['not_run'])}.\n" if baselines["not_run"] else ""
-    return REAL.format(n=nodes[0]["n"]) + "\n".join(lines) + "\n" + said + "\n".join(table) + "\n" + cut
+    *manual, found = baselines["baselines"]
+    top = max(manual, key=lambda each: each["score"])
+    read = (
+        f"\nThe best manual workflow, {top['name']}, scores {interval(top)} at {top['calls']} calls, the found one "
+        f"{interval(found)} at {found['calls']}: with {found['n']} problems these cannot be told apart.\n"
+    )
+    return REAL.format(n=nodes[0]["n"]) + "\n".join(lines) + "\n" + said + "\n".join(table) + "\n" + read
 
 
 ENDPOINTS = """
