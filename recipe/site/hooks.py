@@ -6,6 +6,7 @@ the top; the configuration reference is made from the schema, and the API from d
 page to a file that the site does not hold becomes plain text.
 """
 
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from mkdocs.structure.files import File, Files
 from aflow_env.config import config_directory
 from recipe.site.reference import reference
 
+log = logging.getLogger("mkdocs.hooks.aflow")
 ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = {
     "README.md": "index.md",
@@ -57,6 +59,13 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
     here = page.file.src_uri
     origin = next((source for source, made in ELSEWHERE.items() if made == here), f"docs/{here}")
     return _LINK.sub(lambda link: _moved(link, posixpath.dirname(origin), posixpath.dirname(here)), markdown)
+
+
+def on_page_content(content: str, page: Any, **_: object) -> str:
+    """A fence that the parser does not take for one is shown as text, without a word from it."""
+    if "```" in content:
+        log.warning("%s: a fenced block is not one: is its title in quotes?", page.file.src_uri)
+    return content
 
 
 def _moved(link: re.Match[str], folder: str, page_folder: str) -> str:
