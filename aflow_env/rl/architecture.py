@@ -45,6 +45,11 @@ class Architecture(BaseModel):
         """All parameters."""
         return self.layers * self.layer_parameters + (2 - self.tied) * self.embedding_parameters + self.hidden
 
+    def adapter_parameters(self, rank: int) -> int:
+        """Parameters of LoRA on every linear layer but the output: two thin matrices beside each."""
+        to_hidden, to_key_value, mlp = 2 * self.hidden, self.hidden + self.key_value, self.hidden + self.intermediate
+        return self.layers * rank * (2 * to_hidden + 2 * to_key_value + 3 * mlp)
+
 
 def architecture(model: str) -> Architecture:
     """The shape of a folder's or a hub model. Raises ConfigError where it cannot be known on this machine."""

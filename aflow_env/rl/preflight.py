@@ -17,6 +17,7 @@ from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
 from aflow_env.rl.checkpoints import resume_step
 from aflow_env.rl.estimators import ESTIMATORS
+from aflow_env.rl.layout import check_layout, known_shape
 from aflow_env.rl.owner import check_shared
 from aflow_env.rl.policy_check import check_policy
 from aflow_env.rl.wandb_run import continue_run
@@ -75,6 +76,7 @@ def check(config: DictConfig) -> AflowConfig:
         raise ConfigError(f"the config does not resolve: {str(error).splitlines()[0]}") from error
     aflow = parse(config.aflow)
     check_wiring(config, aflow)
+    check_layout(config, known_shape(config))
     check_shared(aflow, config.trainer.nnodes)
     check_policy(config, aflow)
     check_parts(aflow)
