@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from aflow_env.report.offline_run import NAMED, read_offline_run
+from aflow_env.rl.processes import alive, descendants
 from tests.main_job import metrics, start
 
 pytest.importorskip("verl", reason="needs verl: make setup")
 pytest.importorskip("vllm", reason="needs vllm: make setup")
 pytestmark = pytest.mark.real
 
-STEPS = 5
+STEPS = 4
 OVERRIDES = (f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=2")
 
 
@@ -59,9 +60,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | int]:
     deadline = time.monotonic() + 60
     while not rounds_of(search, step=3) and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
+    left = descendants(first.pid)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    time.sleep(15)  # the janitor of the killed run ends what it left
+    while any(map(alive, left)) and time.monotonic() < deadline:
+        time.sleep(0.1)  # the janitor of the killed run ends what it left
     wasted = wasted_calls(search)
     second = start(folder, folder / "second.log", *OVERRIDES)
     wait_for("best, test", folder / "second.log", second, 400)
