@@ -5,7 +5,8 @@ SIMULATED sessions: no executor, no sandbox and no policy, so all they do is ask
 line that agent loops use (aflow_env/rl/owner.py, line.py). What is asked and told has the size of real records.
 
     ask    read the experience of the workflow that is expanded: 1 request
-    tell   look for 20 results, store them, read them back, append the node: 4 requests, 20 evaluations
+    tell   take the workflow's turn, look for 20 results, store them, read them back, append the node, hand the turn
+           back: 6 requests, 20 evaluations
     call   one LLM call as the executor's client makes it: look in the log, reserve, keep, settle: 4 requests
 
 `busy` is the share of a core that the owner used (of the busiest, where there are two). Rows without a pause are closed
@@ -93,9 +94,10 @@ async def tell(parts: Parts, key: SessionKey, node: Node) -> None:
     """What the evaluator and the loop do with an evaluation."""
     evaluation = node.evaluation
     keys = [(each.problem_digest, each.repeat) for each in evaluation.results]
-    await parts.store.get_many(node.digest, evaluation.executor_key, keys)
-    await parts.store.put_many(node.digest, evaluation.executor_key, evaluation.results)
-    await parts.store.get_many(node.digest, evaluation.executor_key, keys)
+    async with parts.turn(node.digest):
+        await parts.store.get_many(node.digest, evaluation.executor_key, keys)
+        await parts.store.put_many(node.digest, evaluation.executor_key, evaluation.results)
+        await parts.store.get_many(node.digest, evaluation.executor_key, keys)
     await parts.store.tell(key, node)
 
 
