@@ -119,6 +119,14 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "
             "what is trained; set aflow.proposer=policy or guided, or run the search alone: aflow-env search"
         )
+    model = config.actor_rollout_ref.model
+    adapter = model.lora_rank > 0 or model.lora.rank > 0 or model.lora_adapter_path is not None
+    if adapter and not model.lora.merge and aflow.q.kind != "none":
+        raise ConfigError(
+            f"actor_rollout_ref.model.lora.merge=false with q.kind={aflow.q.kind}: beliefs come from the rollout "
+            "server's HTTP interface, which answers from the base weights where an adapter lies beside them, so Q "
+            "would be that of the untrained policy; set actor_rollout_ref.model.lora.merge=true"
+        )
     kept = config.trainer.max_actor_ckpt_to_keep
     if config.trainer.save_freq > 0 and (kept == 1 or config.trainer.get("remove_previous_ckpt_in_save", False)):
         raise ConfigError(

@@ -64,6 +64,7 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("aflow.q.kind=critic", "aflow.q: kind=critic: verl 0.9.1 keeps its critic inside the trainer"),
         ("critic.enable=true", "critic.enable=true"),
         ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep=1"),
+        ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.model.lora.merge=false with q.kind=digits"),
         ("trainer.v1.trainer_mode=colocate_async", "verl 0.9.1 aborts whatever the rollout server is at"),
         ("trainer.v1.trainer_mode=separate_async", "accelerators of its own for the rollout"),
         ("aflow.problems.start=/nowhere", "problems.start=/nowhere"),
