@@ -176,9 +176,10 @@ class StopConfig(Section):
 
 
 class RacingConfig(Section):
-    """Give a workflow up on the way when it is surely worse than the best one."""
+    """Give a workflow up on the way when it is surely none that selection would look at, or surely not the best."""
 
     enabled: bool = False
+    against: Literal["candidates", "best"] = "candidates"
     block: Count = 8
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.05
 

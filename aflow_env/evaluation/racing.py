@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Racing: a candidate that is surely worse than the incumbent is not run on the rest of the problems.
+"""Racing: a candidate that is surely worse than an incumbent, by some slack, is not run on the rest of the problems.
 
 The candidate's N runs (problem, repeat) are made in blocks, in an order drawn from its digest. Write x_i for its scores
-and X_i for the incumbent's, which are known. The hypothesis that it would do at least as well on all N is tested by
-betting against it (Waudby-Smith and Ramdas 2023, sampling without replacement). For a share a of pairing in [0, 1],
+and X_i for the incumbent's, which are known. The hypothesis that its mean on all N would be at least theirs less the
+slack d is tested by betting against it (Waudby-Smith and Ramdas 2023, sampling without replacement). For a share a of
+pairing in [0, 1],
 
-    z_i = 1 - x_i + a X_i >= 0,    under the hypothesis sum z_i <= Z = N - (1 - a) sum X_i,
+    z_i = 1 - x_i + a X_i >= 0,    under the hypothesis sum z_i <= Z = (1 + d) N - (1 - a) sum X_i,
     b_t = (Z - sum of z_i, i < t) / (N - t + 1)      is then at least the mean of z_t given the past,
     K_t = K_{t-1} (1 - s + s z_t / b_t),             stake s in (0, 1), K_0 = 1.
 
@@ -15,7 +16,7 @@ needed. a = 0 compares with the incumbent's mean; a = 1 compares problem by prob
 solve the same problems. The probability is over the order alone, whatever the scores are.
 
 A run that was lost to the world counts as solved by the candidate and, for the incumbent, as not solved. A candidate is
-only given up while its mean is below the incumbent's, so the best of a search is never one that was given up.
+only given up while its mean is below the incumbent's less d, so the best of a search is never one that was given up.
 
 The score of a candidate that was given up is a mean over fewer runs (its n), and biased: an unlucky start ends the
 race, a lucky one is corrected by what follows. It is right for "not the best", and pessimistic as an estimate.
@@ -40,17 +41,21 @@ TINY = 1e-9  # sums of scores are exact to this
 
 @dataclass
 class Race:
-    """The bets against one candidate. `incumbent`: the scores X_i of all N runs, in the order of running."""
+    """The bets against one candidate. `incumbent`: the scores X_i of all N runs, in the order of running.
+
+    `slack`: how much worse than the incumbent's the candidate's mean may be, in [0, 1].
+    """
 
     incumbent: Sequence[float]
     delta: float
+    slack: float = 0.0
     _capital: NDArray[np.float64] = field(init=False)  # by share and stake
     _left: NDArray[np.float64] = field(init=False)  # Z - sum of z so far, by share
     _told: int = 0
 
     def __post_init__(self) -> None:
         self._capital = np.ones((len(SHARES), len(STAKES)))
-        self._left = len(self.incumbent) - (1 - SHARES) * float(np.sum(self.incumbent))
+        self._left = (1 + self.slack) * len(self.incumbent) - (1 - SHARES) * float(np.sum(self.incumbent))
 
     def tell(self, score: float) -> None:
         """The candidate's next score, in [0, 1]."""
@@ -66,7 +71,7 @@ class Race:
 
     @property
     def hopeless(self) -> bool:
-        """Whether the hypothesis that the candidate does at least as well as the incumbent is rejected."""
+        """Whether the hypothesis that the candidate does as well as it has to is rejected."""
         return bool(np.mean(self._capital) >= 1 / self.delta)
 
 
@@ -79,15 +84,16 @@ async def race(
     rule: RacingConfig,
     seed: int = 0,
     version: str = "",
+    slack: float = 0.0,
 ) -> Evaluation:
-    """As `evaluator.evaluate`, but given up as soon as the workflow is surely worse than the incumbent.
+    """As `evaluator.evaluate`, but given up as soon as the workflow is surely worse than the incumbent less `slack`.
 
     What is stored is found, block by block, and decides as it did when it was run.
     """
     runs = [(problem, repeat) for repeat in range(repeats) for problem in problems]
     order = np.random.default_rng([seed, int(workflow.digest, 16)]).permutation(len(runs)).tolist()
     known = {(each.problem_digest, each.repeat): _worth(each, 0.0) for each in incumbent.results}
-    test = Race([known.get((runs[i][0].digest, runs[i][1]), 0.0) for i in order], rule.delta)
+    test = Race([known.get((runs[i][0].digest, runs[i][1]), 0.0) for i in order], rule.delta, slack)
     done: dict[int, ProblemResult] = {}
     for begin in range(0, len(order), rule.block):
         block = order[begin : begin + rule.block]
@@ -97,7 +103,7 @@ async def race(
         for result in results:
             test.tell(_worth(result, 1.0))
         scores = [result.score for result in done.values() if result.outcome in COUNTED]
-        if test.hopeless and scores and np.mean(scores) < incumbent.score:
+        if test.hopeless and scores and np.mean(scores) < incumbent.score - slack:
             break
     return evaluator.summary(workflow, [done[i] for i in sorted(done)], version)
 

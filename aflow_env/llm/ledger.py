@@ -59,6 +59,9 @@ class Ceiling:
         return ""
 
 
+NO_CEILING = Ceiling()
+
+
 @dataclass(frozen=True)
 class Totals:
     """`certain`: what providers told; `uncertain`: worst cases where nobody knows the bill; `reserved`: in flight."""
@@ -99,11 +102,12 @@ class Ledger:
             self._expire()
             if ticket is not None and self._db.execute("SELECT 1 FROM reserved WHERE id = ?", (ticket,)).fetchone():
                 return ticket
-            totals = self._totals()
-            if key := ceiling.passed_by(totals.spent + worst):
-                raise BudgetExhausted(_explain(key, totals.spent, worst))
-            if ceiling.passed_by(totals.spent + totals.reserved + worst):
-                return None
+            if ceiling != NO_CEILING:  # what nothing limits need not be added up
+                totals = self._totals()
+                if key := ceiling.passed_by(totals.spent + worst):
+                    raise BudgetExhausted(_explain(key, totals.spent, worst))
+                if ceiling.passed_by(totals.spent + totals.reserved + worst):
+                    return None
             row = (ticket, worst.picos, worst.tokens, worst.calls, self._clock() + seconds)
             cursor = self._db.execute("INSERT INTO reserved VALUES (?, ?, ?, ?, ?)", row)
             assert cursor.lastrowid is not None

@@ -33,7 +33,7 @@ class Place:
     """Where an expansion starts from: its round and parent, the tree, and the expansions begun before it.
 
     `digest` is set as soon as it is known which program the expansion comes to, so that later ones can tell. `best` is
-    the best node that was known then.
+    the best node that was known then, `rival` the one to race against, if any, and by how much it may be better.
     """
 
     round: int
@@ -42,6 +42,7 @@ class Place:
     tree: Tree
     earlier: tuple[Flight, ...]
     digest: asyncio.Future[str | None]
+    rival: tuple[Node, float] | None = None
 
 
 @dataclass(frozen=True)

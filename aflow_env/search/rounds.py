@@ -20,13 +20,14 @@ from aflow_env.errors import BudgetExhausted, ConfigError, WorkflowError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation, Outcome
+from aflow_env.search.collector import put_aside
 from aflow_env.search.expansion import Changer, Duplicate, Implement, Place
 from aflow_env.search.flight import Flight, ground, refly
 from aflow_env.search.memory import Memory
 from aflow_env.search.proposal import Belief, Believer, Failure, Origin, Proposer, State
 from aflow_env.search.records import JSON
 from aflow_env.search.schedule import BEGINNING, Progress, weight
-from aflow_env.search.selection import Selection, may_widen, select
+from aflow_env.search.selection import Selection, bar, may_widen, select
 from aflow_env.search.session import Listener, SearchProblem, Session, Turn, session_seed
 from aflow_env.search.shared import RunStore
 from aflow_env.search.stopping import INTERRUPTED, Stopper
@@ -120,7 +121,8 @@ class Search:
         parent = tree.node(selection.round)
         state = await self.state(tree, parent, problem.key, unseen)
         digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        place = Place(tree.begin(parent.round), parent, tree.best(), tree, tuple(flights), digest)
+        round_ = tree.begin(parent.round)
+        place = Place(round_, parent, tree.best(), tree, tuple(flights), digest, self._rival(tree))
         seed = int(rng.integers(2**31))
         belief, steers = beliefs.get(parent.round), q.get(parent.round)
         turn = asyncio.ensure_future(self._expand(place, selection, state, belief, steers, seed))
@@ -137,6 +139,7 @@ class Search:
             if turn.q is not None:
                 session.steered[ended.round] = turn.q
         session.tree.tell(ended)
+        put_aside(session.tree.played)
         flights.popleft()
         if isinstance(turn, Turn):
             session.turns.append(turn)
@@ -165,7 +168,7 @@ class Search:
         except WorkflowError as error:
             said = " ".join(text.split())[:120]
             return Rejection(round_, parent, said, text, str(error)), isinstance(error, (Duplicate, NoChange))
-        return Node(round_, parent, workflow, await self._evaluate(workflow, place.best), modification, text), False
+        return Node(round_, parent, workflow, await self._evaluate(workflow, place.rival), modification, text), False
 
     async def _select(
         self, tree: Tree, key: SessionKey, unseen: int | None, w: float, rng: Generator
@@ -200,13 +203,24 @@ class Search:
             realised += await self.memory.best_children(tree.node(round_).digest, key.step)
         return shrink(belief.expectation, realised, self.config.q.prior_strength)
 
-    async def _evaluate(self, workflow: Workflow, best: Node | None = None) -> Evaluation:
-        """On all problems; with `racing` only until it is surely worse than the best."""
+    def _rival(self, tree: Tree) -> tuple[Node, float] | None:
+        """Whom a new workflow is raced against, and by how much that one may be better."""
+        racing = self.config.racing
+        if not racing.enabled:
+            return None
+        if racing.against == "best":
+            return tree.best(), 0.0
+        found = bar(*tree.arrays(), self.config.selection)
+        return (tree.node(found[0]), found[1]) if found else None
+
+    async def _evaluate(self, workflow: Workflow, rival: tuple[Node, float] | None = None) -> Evaluation:
+        """On all problems; with a rival only until it is surely worse than that one, by more than it may be."""
         config, problems, version = self.config, self.problems, self.version
-        if best is None or not config.racing.enabled:
+        if rival is None:
             return await self.evaluator.evaluate(workflow, problems, config.repeats, version)
-        incumbent, rule = best.evaluation, config.racing
-        return await race(self.evaluator, workflow, problems, config.repeats, incumbent, rule, config.seed, version)
+        incumbent, slack = rival[0].evaluation, rival[1]
+        rule, repeats, seed = config.racing, config.repeats, config.seed
+        return await race(self.evaluator, workflow, problems, repeats, incumbent, rule, seed, version, slack)
 
     async def state(self, tree: Tree, node: Node, key: SessionKey, unseen: int | None = None) -> State:
         """What a proposer may know of this node: its own past, and that of the same workflow in earlier steps.

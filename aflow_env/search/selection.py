@@ -10,6 +10,7 @@ alpha=0.4, lambda=0.2. Ties are broken by the lower round, as AFlow's stable sor
 `sample=1` still gives two candidates.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,6 +106,23 @@ def candidates(c: Floats, sample: int, rounds: Ints | None = None, widened: bool
         chosen = np.arange(len(c))
     ordered: Ints = chosen[np.lexsort((rounds[chosen], -c[chosen]))]
     return ordered
+
+
+def bar(rounds: Ints, means: Floats, visits: Ints, config: SelectionConfig) -> tuple[int, float] | None:
+    """What a new node has to come up to, to be a candidate beside these: the round of the last one, and a slack.
+
+    A new node whose mean is below that round's less the slack has the smaller UCB, so selection does not look at it;
+    the slack, >= 0, is by how much its exploration bonus is larger. None while there are places left. Q is not
+    considered. Arrays as in `select`.
+    """
+    if len(means) < max(config.sample, 2):
+        return None
+    total = int(visits.sum())
+    bounds = ucb(means, visits, total, config.c_ucb)
+    chosen = candidates(bounds, config.sample, rounds)
+    last = int(chosen[rounds[chosen] != 1][-1])
+    bonus = config.c_ucb * math.sqrt(math.log(total + 1))
+    return int(rounds[last]), max(0.0, float(means[last] - bounds[last]) + bonus)
 
 
 def mixed_probabilities(c: Floats, alpha: float, lambda_: float) -> Floats:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import ProblemResult
 from aflow_env.search import records
+from aflow_env.search.collector import building
 from aflow_env.search.database import Database, Row, Value, Writer
 from aflow_env.search.experience import Entry, choose
 from aflow_env.search.paid import Paid, note
@@ -97,11 +98,12 @@ class Store(Paid):
             "LEFT JOIN programs ON programs.id = nodes.program WHERE session = ? ORDER BY round"
         )
         told, payloads = [], {}
-        for row in self._database.read(sql, (key.id,)):
-            record: dict[str, JSON] = dict(zip(names, row, strict=True))
-            told.append(records.told(record, partial(self._results, *map(record.__getitem__, _RESULTS_OF))))
-            if record["payload"] is not None:
-                payloads[record["round"]] = json.loads(record["payload"])
+        with building():
+            for row in self._database.read(sql, (key.id,)):
+                record: dict[str, JSON] = dict(zip(names, row, strict=True))
+                told.append(records.told(record, partial(self._results, *map(record.__getitem__, _RESULTS_OF))))
+                if record["payload"] is not None:
+                    payloads[record["round"]] = json.loads(record["payload"])
         return StoredSession(key, tuple(told), payloads, json.loads(state))
 
     def tell(self, key: SessionKey, ended: Told, payload: JSON = None) -> None:

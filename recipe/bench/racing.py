@@ -10,13 +10,15 @@ evaluates the leading workflows in full. For each setting, over the seeds:
     best     the winner's score on all problems, mean over the seeds
     same     in how many searches the winner is that of the first line's search with the same seed
 
-"its workflows, raced" is no search: the workflows of the first line, in its order, each raced against the best before
-it. So it says what racing saves at equal candidates; in a search it also changes what comes next.
+Two lines are no searches. "without the cache" pays for every run that the first line asked for, found or not. "its
+workflows, raced" races the first line's workflows, in its order, each against the best before it, as with
+racing.against=best: what that saves at equal candidates. In a search it also changes what comes next.
 """
 
 import argparse
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,15 +30,17 @@ from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.racing import race
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.findings import last_report
-from aflow_env.search.report import report
+from aflow_env.search.findings import last_report, leaders
+from aflow_env.search.report import CANDIDATES, report
 from aflow_env.search.rounds import SearchProblem, Session, session_seed
 from aflow_env.search.store import SessionKey
 
 RACING = ("racing.enabled=true",)
+BEST = (*RACING, "racing.against=best")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "one after another": (),
     "racing": RACING,
+    "racing.against=best": BEST,
     "in_flight=4": ("in_flight=4",),
     "in_flight=4, racing": ("in_flight=4", *RACING),
     "duplicates=tree": ("duplicates=tree",),
@@ -67,8 +71,16 @@ async def raced(assembly: Assembly, session: Session) -> Figures:
     return Figures(len(once), sum(once.values()), sum(each.n for each in asked) - len(once), best.score, best.digest)
 
 
-async def search(config: AflowConfig) -> tuple[Figures, Figures]:
-    """A whole search with its closing report; and its workflows, raced."""
+def uncached(assembly: Assembly, session: Session, whole: Figures) -> Figures:
+    """The same search, had it paid for every run that it asked for, those of the closing report too."""
+    by_digest = {node.digest: node.evaluation for node in session.tree}
+    closing = [session.tree.node(1).workflow, *leaders(assembly.store, assembly.task.spec.name, CANDIDATES)]
+    asked = [*(node.evaluation for node in session.tree), *(by_digest[each.digest] for each in closing)]
+    return replace(whole, runs=sum(each.n for each in asked), calls=sum(each.calls for each in asked), cached=0)
+
+
+async def search(config: AflowConfig) -> tuple[Figures, Figures, Figures]:
+    """A whole search with its closing report; without the cache; and its workflows, raced."""
     assembly = await Assembly.open(config)
     try:
         problem = SearchProblem(SessionKey("bench", config.seed), session_seed(config.seed), assembly.start())
@@ -79,7 +91,7 @@ async def search(config: AflowConfig) -> tuple[Figures, Figures]:
         ((runs, calls),) = assembly.store.read("SELECT count(*), sum(calls) FROM evaluations")
         cached = sum(node.evaluation.cache_hits for node in session.tree)
         whole = Figures(int(str(runs)), int(str(calls)), cached, said["best"]["score"], said["digest"])
-        return whole, await raced(assembly, session)
+        return whole, uncached(assembly, session, whole), await raced(assembly, session)
     finally:
         await assembly.aclose()
 
@@ -92,19 +104,21 @@ def main(seeds: int, rounds: int, problems: int) -> None:
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     winners: list[str] = []
     for name, overrides in SETTINGS.items():
-        both = []
+        found = []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
                 given = ("rl_weight=0", "q.kind=none", "proposer=random", "final_test=false", f"run_dir={Path(folder)}")
                 sizes = (f"rounds={rounds}", f"task.validate_size={problems}", f"seed={seed}")
-                both.append(asyncio.run(search(load((*given, *sizes, *overrides)))))
-        add(table, name, [whole for whole, _ in both], winners)
+                found.append(asyncio.run(search(load((*given, *sizes, *overrides)))))
+        searches, without_cache, again = zip(*found, strict=True)
+        add(table, name, searches, winners)
         if not overrides:
-            add(table, "its workflows, raced", [again for _, again in both], winners)
+            add(table, "without the cache", without_cache, winners)
+            add(table, "its workflows, raced", again, winners)
     Console(width=80).print(table)
 
 
-def add(table: Table, name: str, found: list[Figures], winners: list[str]) -> None:
+def add(table: Table, name: str, found: Sequence[Figures], winners: list[str]) -> None:
     """A line of sums over the seeds; the first line's winners are those to agree with."""
     if not winners:
         winners.extend(each.winner for each in found)

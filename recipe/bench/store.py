@@ -5,7 +5,7 @@ Plays a search whose evaluations are made up, nodes x problems results in all. T
 plays on from the resumed tree, whose results are on file until somebody asks for them.
 
     ask      select a node, read its experience and the results of its evaluation, begin
-    tell     store the results, store the node, tell the tree
+    tell     store the results, store the node, tell the tree, put aside what stays (search/collector.py)
     resume   open the file, read the session, tell a fresh tree all of it
 
 Ask and tell are those of the last tenth of the rounds. The file lies in the temporary directory and is removed; about
@@ -25,6 +25,7 @@ from rich.table import Table
 
 from aflow_env.config import SelectionConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
+from aflow_env.search.collector import put_aside
 from aflow_env.search.selection import select
 from aflow_env.search.store import SessionKey, Store
 from aflow_env.search.tree import Node, Tree
@@ -79,6 +80,7 @@ def play(store: Store, tree: Tree, until: int, rng: np.random.Generator, problem
         store.put_many(told.digest, told.evaluation.executor_key, told.evaluation.results)
         store.tell(KEY, told)
         tree.tell(told)
+        put_aside(tree.played)
         times.tells.append(time.perf_counter() - made)
         times.asks.append(asked - start)
     return times

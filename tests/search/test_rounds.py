@@ -12,6 +12,7 @@ import pytest
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.evaluation.attempt import Attempt
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.findings import last_report
 from aflow_env.search.proposal import Belief, Proposer, Reply, State
@@ -19,6 +20,7 @@ from aflow_env.search.report import report
 from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
 from aflow_env.search.store import SessionKey
 from aflow_env.search.tree import Rejection
+from aflow_env.workflow.program import Workflow
 from tests.search import quick
 
 ADD_FORMAT = '{"operation": "add", "operator": "Format", "position": 2}'
@@ -186,7 +188,7 @@ def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Pa
     """And nobody who was given up is ever the best of its tree."""
     raced = config(
         tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0.5",
-        "racing.enabled=true", "racing.block=2", "racing.delta=0.3", "final_test=false",
+        "racing.enabled=true", "racing.against=best", "racing.block=2", "racing.delta=0.3", "final_test=false",
     )  # fmt: skip
 
     async def run() -> None:
@@ -205,3 +207,27 @@ def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Pa
             await assembly.aclose()
 
     asyncio.run(run())
+
+
+class Varied(quick.Quick):
+    """Each workflow solves its own share of the problems, drawn by digest."""
+
+    def score_of(self, workflow: Workflow, attempt: Attempt) -> float:
+        rng = np.random.default_rng([int(workflow.digest, 16), attempt.repeat])
+        share = int(workflow.digest[:2], 16) / 255
+        return float(rng.random(len(quick.PROBLEMS))[quick.PROBLEMS.index(attempt.problem)] < share)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("c_ucb", [0.0, 0.1])
+async def test_a_race_against_the_candidates_leaves_the_search_as_it_is_and_makes_fewer_runs(
+    tmp_path: Path, seed: int, c_ucb: float
+) -> None:
+    stock = (f"seed={seed}", "rounds=25", "repeats=8", f"selection.c_ucb={c_ucb}")
+    whole, raced = Varied(), Varied()
+    plain, _ = await quick.play(quick.config(tmp_path / "plain", *stock), whole)
+    quicker, _ = await quick.play(quick.config(tmp_path / "raced", *stock, "racing.enabled=true"), raced)
+    trees = [[(node.round, node.parent, node.digest) for node in session.tree] for session in (plain, quicker)]
+    assert trees[0] == trees[1]
+    assert plain.tree.best().evaluation == quicker.tree.best().evaluation
+    assert raced.runs < whole.runs

@@ -15,6 +15,7 @@ from aflow_env.config import SelectionConfig, WideningConfig
 from aflow_env.search.selection import (
     AFLOW_CODE,
     AFLOW_PAPER,
+    bar,
     candidates,
     fuse,
     may_widen,
@@ -227,3 +228,24 @@ def test_a_node_that_is_closed_is_not_drawn_even_if_it_is_round_1() -> None:
     assert sum(drawn.probabilities) == pytest.approx(1)
     everything = draw_ours([0.9, 0.1, 0.2], np.random.default_rng(0), rules(), open_=np.array([True, True, True]))
     assert everything == draw_ours([0.9, 0.1, 0.2], np.random.default_rng(0), rules())
+
+
+@examples
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 9)), min_size=1, max_size=12), st.data())
+def test_who_stays_below_the_bar_is_no_candidate_beside_those_that_are_there(
+    nodes: list[tuple[float, int]], data: st.DataObject
+) -> None:
+    config = SelectionConfig(sample=data.draw(st.integers(1, 5)), c_ucb=data.draw(st.sampled_from([0.0, 0.1, 0.7])))
+    rounds, means = np.arange(1, len(nodes) + 1), np.array([mean for mean, _ in nodes])
+    visits = np.array([count for _, count in nodes])
+    found = bar(rounds, means, visits, config)
+    assert (found is None) == (len(nodes) < max(config.sample, 2))
+    if found is None:
+        return
+    round_, slack = found
+    assert slack >= 0
+    mean = means[round_ - 1] - slack - data.draw(st.floats(1e-6, 0.5))
+    if mean >= 0:
+        grown = np.append(visits, 1)
+        bounds = ucb(np.append(means, mean), grown, int(grown.sum()), config.c_ucb)
+        assert len(nodes) not in candidates(bounds, config.sample)
