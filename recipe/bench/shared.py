@@ -9,9 +9,10 @@ line that agent loops use (aflow_env/rl/owner.py, line.py). What is asked and to
            back: 6 requests, 20 evaluations
     call   one LLM call as the executor's client makes it: look in the log, reserve, keep, settle: 4 requests
 
-`busy` is the share of a core that the owner used (of the busiest, where there are two). Rows without a pause are closed
-loops, so they show what an owner can take; rows with a pause show how long one waits below that. The clients' processes
-run on this machine, too, and share its processors with the owner. The files lie in the temporary directory and are
+`busy` is the share of a core that the owner used (of the busiest, where there are two); `/core` is what it did in a
+second of its own processor time, so what it could do if nobody else used its core: an owner is one thread. Rows
+without a pause are closed loops, so they show what goes through on this machine, whose processors the clients use, too;
+rows with a pause show how long one waits below that. The files lie in the temporary directory and are
 removed; about 0.5 GB for the default of 1,000,000 evaluations. Run it on an idle machine; about 4 minutes on two cores.
 """
 
@@ -204,23 +205,29 @@ def milliseconds(seconds: Sequence[float]) -> str:
     return " / ".join(f"{value * 1e3:,.1f}" for value in np.percentile(seconds, (50, 99)))
 
 
+def rates(done: int, wall: float, busy: float, owners: int) -> tuple[str, str, str]:
+    """How many, how many a second, and how many in a second of an owner's processor time."""
+    return f"{done:,}", f"{done / wall:,.0f}", f"{done / owners / (busy * wall):,.0f}"
+
+
 def main(evaluations: int) -> None:
     """The table."""
-    grid = Table(*("sessions", "owners", "pause s", "evals", "evals/s", "ask ms", "tell ms", "busy", "MB"))
-    llm = Table(*("calls at a time", "owners", "calls", "calls/s", "call ms", "busy"))
+    grid = Table(*("sessions", "owners", "pause s", "evals", "evals/s", "/core", "ask ms", "tell ms", "busy", "MB"))
+    llm = Table(*("calls at a time", "owners", "calls", "calls/s", "/core", "call ms", "busy"))
 
     def row(bench: Bench, name: str, sessions: int, rounds: int, pause: float = 0.0) -> float:
         times, wall, busy, memory = bench.run(session, name, sessions, rounds, pause)
         done = len(times.tells) * PROBLEMS
-        figures = f"{done:,}", f"{done / wall:,.0f}", milliseconds(times.asks), milliseconds(times.tells)
+        rate = done / wall
+        figures = *rates(done, wall, busy, bench.shards), milliseconds(times.asks), milliseconds(times.tells)
         pace = f"{pause:.1f}" if pause else "-"
         grid.add_row(f"{sessions:,}", str(bench.shards), pace, *figures, f"{busy:.0%}", f"{memory:,.0f}")
-        return done / wall
+        return rate
 
     def llm_row(bench: Bench, sessions: int, calls: int) -> None:
         times, wall, busy, _ = bench.run(llm_calls, f"llm{sessions}", sessions, calls // sessions, 0.0)
         done = len(times.calls)
-        figures = f"{done:,}", f"{done / wall:,.0f}", milliseconds(times.calls), f"{busy:.0%}"
+        figures = *rates(done, wall, busy, bench.shards), milliseconds(times.calls), f"{busy:.0%}"
         llm.add_row(f"{sessions:,}", str(bench.shards), *figures)
 
     whole = max(1, evaluations // (1000 * PROBLEMS))
@@ -246,7 +253,7 @@ def main(evaluations: int) -> None:
     grid.title, llm.title = "SIMULATED sessions; ask and tell: median / p99", "LLM calls through log and ledger"
     grid.caption = f"{WORKERS} client processes; files: {size:,.0f} MB"
     for table in (grid, llm):
-        Console(width=100).print(table)
+        Console(width=110).print(table)
 
 
 if __name__ == "__main__":
