@@ -19,7 +19,7 @@ from aflow_env.search.tree import Node, Rejection
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
 few = settings(deadline=None, max_examples=12)
-RACING = ("racing.enabled=true", "racing.block=2", "racing.delta=0.4")
+RACING = ("racing.enabled=true", "racing.against=best", "racing.block=2", "racing.delta=0.4")
 ADD_FORMAT = '{"operation": "add", "operator": "Format", "position": 2}'
 
 

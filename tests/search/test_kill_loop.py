@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`kill -9` at random instants of a search, and the same search again.
+"""`kill -9` at random instants of the search loop, and the same search again: in turn, and in flight with races.
 
 The tree is that of a search that was never cut, nothing is lost, nothing is run twice. Real processes and the real
 store; scores are drawn by digest (quick.py), after a pause, so that an instant is likely to lie between what is asked
-for and what is stored.
+for and what is stored. What the whole command adds (ledger, record, sandbox, report) is cut by
+tests/cli/test_kill_command.py.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ SETTINGS = {
         "rounds=8",
         "in_flight=3",
         "racing.enabled=true",
+        "racing.against=best",
         "racing.block=2",
         "racing.delta=0.4",
     ),
@@ -62,7 +64,7 @@ def stored(folder: Path) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path: Path, settings: str) -> None:
+def test_a_killed_loop_goes_on_as_if_nothing_had_been(tmp_path: Path, settings: str) -> None:
     overrides = SETTINGS[settings]
     whole = tmp_path / "whole"
     config(whole)  # the first takes longer

@@ -3,7 +3,8 @@
 
 The whole command in a process of its own: config, ledger, record, sandbox, report. What it ends with is what a run that
 was never cut ends with; nothing that was on disk is lost or changed; nothing is paid twice; no process and no file of
-the sandbox is left behind. (test_killed.py does the same to the loop alone, with several expansions in flight.)
+the sandbox is left behind. One round after another; tests/search/test_kill_loop.py cuts what this one reaches too seldom,
+the loop with several expansions in flight and with races.
 """
 
 import os
@@ -92,7 +93,7 @@ def outcome(folder: Path) -> tuple[object, ...]:
         store.close()
 
 
-def test_a_killed_search_ends_as_if_nothing_had_been_and_pays_for_nothing_twice(tmp_path: Path) -> None:
+def test_a_killed_command_ends_as_if_nothing_had_been_and_pays_for_nothing_twice(tmp_path: Path) -> None:
     temporary, whole = tmp_path / "temporary", tmp_path / "whole"
     temporary.mkdir()
     began = time.monotonic()
