@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does guidance by a policy help a search? The embedded task, a SIMULATED executor, equal rounds, paired by seed.
 
-    python -m recipe.evidence.guidance --trained DIR --untrained DIR --seeds 12
+    python -m recipe.evidence.guidance --policy trained=DIR --policy untrained=DIR --memory RUN --seeds 12
 
 Each arm is an `aflow-env sweep` over the same seeds: seed s decides the problems, the selection's draws and the
 executor's noise, so arms are compared within a seed. Policies are Hugging Face folders, served one after the other by
-vLLM on a CPU. Finished searches are skipped, so a run that was cut goes on. What counts is the chosen workflow's score
-on 60 test problems that the search never saw; the executor's calls, and the tokens that the policy read and wrote, are
-beside it. `recipe.evidence.results` turns the data into docs/results.md.
+vLLM on a CPU; arms whose policy is not named are left out, and so is what `--only` does not match. Finished searches
+are skipped, so a run that was cut goes on. What counts is the chosen workflow's score on 60 test problems that the
+search never saw; what the executor and the policy cost is beside it. `recipe.evidence.results` turns the data into
+docs/results.md.
 
-The policy was trained on other problems of the same task and on the same simulated landscape: what is measured is
-whether what it learnt there carries over to new searches, not whether it would help on another task.
+The policies were trained on other problems of the same task and on the same simulated landscape: what is measured is
+whether what they learnt there carries over to new searches, not whether it would help on another task.
 """
 
 import json
@@ -33,7 +34,6 @@ from aflow_env.search.findings import last_report, overview, rejections
 from aflow_env.search.reading import ReadOnlyStore
 
 COMMON = (
-    "rounds=8",
     "limit=24",
     "task.validate_size=24",
     "task.test_size=60",
@@ -45,7 +45,13 @@ COMMON = (
 )
 """The states are cut as in conf/aflow_gigpo_cpu.yaml, on which the tiny policy was trained."""
 PORT = 8078
+RESULTS = Path("recipe/evidence/results/guidance.jsonl")
 START_SECONDS = 300.0
+
+
+SHORT, LONG, LONGER = 8, 20, 30
+MEMORY = "MEMORY"
+"""Stands for the run that remembers, in an arm's overrides."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,16 @@ class Arm:
     name: str
     policy: str | None
     overrides: tuple[str, ...]
+    rounds: int = SHORT
 
 
 def arms() -> list[Arm]:
-    """Nobody is asked; the trained policy proposes at each rl_weight, or only believes; the untrained one likewise."""
+    """Short searches: who proposes, who was trained how. Long ones: what steers, where there is something to select."""
+    return [*short_arms(), *long_arms()]
+
+
+def short_arms() -> list[Arm]:
+    """Nobody is asked; the trained policy proposes at each rl_weight, or only believes; the others likewise."""
     random = ("proposer=random",)
     found = [
         Arm("stock", None, (*random, "rl_weight=0", "selection.c_ucb=0")),
@@ -67,7 +79,36 @@ def arms() -> list[Arm]:
     for policy, weights, steered in (("trained", (0, 0.25, 0.5, 0.75, 1), (0.5, 1)), ("untrained", (0, 0.5), (0.5,))):
         found += [Arm(f"{policy}, w={w}", policy, (f"rl_weight={w}",)) for w in weights]
         found += [Arm(f"random edits, {policy} Q, w={w}", policy, (*random, f"rl_weight={w}")) for w in steered]
-    return found
+    return [*found, *(Arm(f"{policy}, w=0", policy, ("rl_weight=0",)) for policy in ("second", "third", "grpo"))]
+
+
+def long_arms() -> list[Arm]:
+    """Searches of 20 rounds, and stock ones of 30, which cost about as much as guided ones of 20."""
+    random, stock = ("proposer=random",), ("proposer=random", "rl_weight=0", "selection.c_ucb=0")
+    remembering = ("q.memory=8", f"q.memory_run={MEMORY}")
+    steered = {
+        **{f"w={w}": (f"rl_weight={w}",) for w in (0, 0.5, 1)},
+        **{f"remembering Q, w={w}": (*remembering, f"rl_weight={w}") for w in (0.5, 1)},
+        **{f"w={w}": (f"rl_weight={w}",) for w in (0.25, 0.75)},
+        "remembering Q, w=1 by skill": (*remembering, "rl_weight=1", "rl_weight_schedule=skill"),
+        "w=0, no UCB bonus": ("rl_weight=0", "selection.c_ucb=0"),
+        "w=0, no experience": ("rl_weight=0", "experience_entries=0"),
+    }
+    return [
+        Arm("stock, 20 rounds", None, stock, LONG),
+        Arm("random edits, w=0, 20 rounds", None, (*random, "rl_weight=0"), LONG),
+        *(Arm(f"trained, {name}, 20 rounds", "trained", keys, LONG) for name, keys in steered.items()),
+        *(
+            Arm(
+                f"random edits, remembering Q, w={w}, 20 rounds",
+                "trained",
+                (*random, *remembering, f"rl_weight={w}"),
+                LONG,
+            )
+            for w in (0.5, 1)
+        ),
+        Arm("stock, 30 rounds", None, stock, LONGER),
+    ]
 
 
 def folder_name(arm: Arm) -> str:
@@ -108,10 +149,11 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     raise SystemExit(f"the server did not start, see {log}")
 
 
-def sweep(arm: Arm, seeds: int, out: Path, address: str | None) -> None:
+def sweep(arm: Arm, seeds: int, out: Path, address: str | None, memory: Path | None) -> None:
     """Run the arm's searches that are missing."""
     guide = () if address is None else (f"policy.base_url={address}", "policy.model=policy")
-    grid = (*COMMON, *arm.overrides, *guide, f"seed=range(1,{seeds + 1})")
+    keys = [key.replace(MEMORY, str(memory)) for key in arm.overrides]
+    grid = (*COMMON, f"rounds={arm.rounds}", *keys, *guide, f"seed=range(1,{seeds + 1})")
     where = ("--out", str(out / folder_name(arm)), "--jobs", "1")
     subprocess.run([sys.executable, "-m", "aflow_env.cli", "sweep", *where, *grid], check=True, stdout=sys.stderr)
 
@@ -127,6 +169,7 @@ def measured(arm: Arm, run: Path) -> dict[str, Any]:
         )[0]
         return {
             "arm": arm.name,
+            "rounds": arm.rounds,
             "seed": int(json.loads(str(store.meta("config")))["seed"]),
             "start": report["start"]["score"],
             "best_validate": report["best"]["score"],
@@ -136,30 +179,43 @@ def measured(arm: Arm, run: Path) -> dict[str, Any]:
             "nodes": len(nodes),
             "rejected": rejections(store),
             "executor_calls": sum(node["calls"] for node in nodes),
+            "executor_usd": sum(node["cost_usd"] for node in nodes),
+            "expanded": len({node["parent"] for node in nodes}) - 1,
             "policy_calls": policy[0],
             "policy_tokens": policy[1],
         }
 
 
 def main(
-    trained: Annotated[Path, typer.Option(help="Folder of the trained policy (aflow-env export-policy).")],
-    untrained: Annotated[Path, typer.Option(help="Folder of the policy as it was before training.")],
+    policy: Annotated[list[str] | None, typer.Option(help="NAME=DIR of a policy (aflow-env export-policy).")] = None,
+    memory: Annotated[Path | None, typer.Option(help="The training run that remembers (its search folder).")] = None,
+    only: Annotated[str, typer.Option(help="A regular expression: the arms to run.")] = "",
     seeds: Annotated[int, typer.Option(min=2)] = 12,
     out: Annotated[Path, typer.Option(help="Run folders.")] = Path("runs/guidance"),
-    results: Annotated[Path, typer.Option(help="The data.")] = Path("recipe/evidence/results/guidance.jsonl"),
+    results: Annotated[Path, typer.Option(help="The data; lines of arms that did not run are kept.")] = RESULTS,
 ) -> None:
-    """Run every arm over every seed and write the data."""
+    """Run the arms over the seeds, and write the data."""
     out.mkdir(parents=True, exist_ok=True)
-    planned = arms()
+    folders = dict(each.split("=", 1) for each in policy or [])
+    planned = [arm for arm in arms() if re.search(only, arm.name) and (arm.policy is None or arm.policy in folders)]
+    planned = [arm for arm in planned if memory or not any(MEMORY in key for key in arm.overrides)]
     for arm in planned:
         if arm.policy is None:
-            sweep(arm, seeds, out, None)
-    for name, folder in (("trained", trained), ("untrained", untrained)):
-        with served(folder, out / f"{name}.log") as address:
+            sweep(arm, seeds, out, None, memory)
+    for name, folder in folders.items():
+        with served(Path(folder), out / f"{name}.log") as address:
             for arm in planned:
                 if arm.policy == name:
-                    sweep(arm, seeds, out, address)
-    lines = [
+                    sweep(arm, seeds, out, address, memory)
+    collect(planned, out, results)
+
+
+def collect(planned: list[Arm], out: Path, results: Path) -> None:
+    """Write a line for every finished search of these arms; lines of other arms stay."""
+    names = {arm.name for arm in planned}
+    kept = results.read_text().splitlines() if results.is_file() else []
+    lines = [line for line in kept if json.loads(line)["arm"] not in names]
+    lines += [
         json.dumps(measured(arm, store.parent))
         for arm in planned
         for store in sorted((out / folder_name(arm)).glob("*/run.sqlite"))
