@@ -96,14 +96,16 @@ async def search(config: AflowConfig) -> tuple[Figures, Figures, Figures]:
         await assembly.aclose()
 
 
-def main(seeds: int, rounds: int, problems: int) -> None:
-    """Search with every setting and seed, and print the table."""
+def main(seeds: int, rounds: int, problems: int, only: list[str]) -> None:
+    """Search with every setting (those named, and the first) and seed, and print the table."""
     title = f"{rounds} rounds, {problems} problems, {seeds} seeds, SIMULATED executor"
     table = Table(title=title, width=80)
     for name in ("", "runs", "calls", "cached", "best", "same"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     winners: list[str] = []
     for name, overrides in SETTINGS.items():
+        if overrides and only and name not in only:
+            continue
         found = []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
@@ -133,4 +135,5 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--problems", type=int, default=50)
+    parser.add_argument("--only", nargs="+", default=[], choices=SETTINGS, metavar="SETTING")
     main(**vars(parser.parse_args()))
