@@ -31,6 +31,7 @@ from aflow_env.search.shared import Parts, open_recording
 from aflow_env.search.store import Store
 from aflow_env.tasks import load_task
 from aflow_env.tasks.base import Problem, Task, content_digest
+from aflow_env.tasks.own import own_digest
 from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.aflow_folder import read_workflow
 from aflow_env.workflow.edits import Edit, describe
@@ -116,6 +117,8 @@ class Assembly:
         settings = {"options": config.task.options, "landscape": landscape_digest(config.executor)}
         if config.executor.structured != "off":
             settings["structured"] = config.executor.structured
+        if own := own_digest(config.task):
+            settings["own_task"] = own
         evaluator = Evaluator(
             task,
             executor,

@@ -13,6 +13,7 @@ from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
 from aflow_env.search.reading import Reads
 from aflow_env.search.store import Store
+from aflow_env.tasks.own import own_digest
 
 JSON = Any
 
@@ -45,12 +46,13 @@ def hold(store: Store, config: AflowConfig) -> None:
     """Keep the config of a run, or check it against the one that is kept; a run without results takes any.
 
     (A first try that failed, for want of a key or of data, must not stand in the way of the second.)
-    Raises ConfigError that names each key that differs and may not.
+    Raises ConfigError that names each key that differs and may not, or when an own task scores otherwise than before.
     """
     plain = as_plain(config)
     store.set_meta("config", json.dumps(plain, sort_keys=True))
     kept = stored_config(store)
     assert kept is not None
+    _hold_own_task(store, config)
     before, now = flat(as_plain(kept)), flat(plain)
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     fixed = [key for key in changed if not may_change(key)]
@@ -62,6 +64,21 @@ def hold(store: Store, config: AflowConfig) -> None:
         )
     if changed:
         store.event("config", plain)
+
+
+def _hold_own_task(store: Store, config: AflowConfig) -> None:
+    """The same for what a config only names: the YAML, class and scorer of an own task."""
+    own = own_digest(config.task)
+    rows = store.read("SELECT data FROM events WHERE kind = 'own_task' ORDER BY id DESC LIMIT 1")
+    kept = str(json.loads(str(rows[0][0]))) if rows else ""
+    if own == kept:
+        return
+    if kept and _begun(store):
+        raise ConfigError(
+            f"{store.path.parent} holds scores of {config.task.name} as it was before its YAML, class or scorer "
+            "changed: name another run_dir to begin a new run"
+        )
+    store.event("own_task", own)
 
 
 def _begun(store: Store) -> bool:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aflow_env.config import TaskConfig, explain
 from aflow_env.errors import ConfigError
 from aflow_env.tasks.aime import score_whole_number
-from aflow_env.tasks.base import Problem, RunTests, Score, Task
+from aflow_env.tasks.base import Problem, RunTests, Score, Task, content_digest
 from aflow_env.tasks.code import score_by_tests
 from aflow_env.tasks.dataset import FileTask, Judge, by_text
 from aflow_env.tasks.math_judge import MathJudge
@@ -62,6 +62,22 @@ class TaskFile(BaseModel):
 def own_task(config: TaskConfig) -> Task:
     """The task of `config.name`. Raises ConfigError."""
     return _from_yaml(config) if config.name.endswith((".yaml", ".yml")) else _from_class(config)
+
+
+def own_digest(config: TaskConfig) -> str:
+    """16 hex digits over what decides an own task's scores beside its problems; "" for a benchmark.
+
+    That is what its YAML says and the source of the module that its scorer or class is in, not of what that imports.
+    Raises ConfigError as `own_task` does.
+    """
+    if not is_own(config.name):
+        return ""
+    if ":" in config.name:
+        return content_digest(_source(config.name, "task.name", Path.cwd()))
+    file = Path(config.name).expanduser()
+    task = _read(file)
+    source = _source(task.scorer, f"{file}: scorer", file.parent) if ":" in task.scorer else ""
+    return content_digest([task.model_dump(mode="json"), source])
 
 
 def is_own(name: str) -> bool:
@@ -156,6 +172,13 @@ def _from_class(config: TaskConfig) -> Task:
         class_name = config.name.partition(":")[2]
         raise ConfigError(f"task.name={config.name!r}: {class_name} has no {', '.join(missing)}; see tasks/base.py.")
     return task
+
+
+def _source(name: str, key: str, folder: Path) -> str:
+    """The text of the module that `module:attribute` is in; "" for one that is not Python source."""
+    _imported(name, key, folder)
+    file = getattr(sys.modules[name.partition(":")[0]], "__file__", None) or ""
+    return Path(file).read_text(encoding="utf-8") if file.endswith(".py") else ""
 
 
 def _imported(name: str, key: str, folder: Path) -> Any:
