@@ -102,7 +102,8 @@ def verdict(summary: Summary) -> str:
         return f"{said} {gain} over a single pair: run more seeds before you believe it."
     gain += f", 95 % interval [{effect.low:+.3f}, {effect.high:+.3f}], n={effect.n} pairs"
     if not effect.clear:
-        return f"{said} {gain}: the interval holds 0, so these runs do not show that it is better. Run more seeds."
+        keep = f"keep {summary.baseline} until more seeds say otherwise"
+        return f"{said} {gain}: the interval holds 0, so these runs do not show that it is better: {keep}."
     more = ""
     if len(summary.effects) > 1:
         count = len(summary.effects)

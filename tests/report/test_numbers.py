@@ -61,7 +61,7 @@ def test_the_words_claim_no_more_than_the_intervals() -> None:
         return verdict(summarise(base + other, ["rl_weight"]))
 
     assert "interval excludes 0, so use it" in said([0.1, 0.12, 0.09, 0.11])
-    assert "do not show that it is better" in said([0.3, -0.2, 0.1, -0.1])
+    assert "do not show that it is better: keep rl_weight=0" in said([0.3, -0.2, 0.1, -0.1]), "and which to use"
     assert "single pair" in said([0.2])
     assert "clearly better than rl_weight=0.5" in said([-0.1, -0.12, -0.09])
     assert verdict(summarise([run(0, 1, scores=(None,))], ["rl_weight"])) == "No run has a score yet."
