@@ -132,6 +132,7 @@ class ValueConfig(Section):
     calibrate: bool = False
     memory: Annotated[int, Field(ge=0)] = 0
     memory_run: str | None = None
+    count_rejected: bool = False
 
     @model_validator(mode="after")
     def _can_be_had(self) -> "ValueConfig":

@@ -201,6 +201,8 @@ class Search:
         realised = [child.score for child in tree.children(round_)]
         if self.memory:
             realised += await self.memory.best_children(tree.node(round_).digest, key.step)
+        if self.config.q.count_rejected:
+            realised += [0.0] * (tree.visits(round_) - 1 - len(tree.children(round_)))
         return shrink(belief.expectation, realised, self.config.q.prior_strength)
 
     def _rival(self, tree: Tree) -> tuple[Node, float] | None:

@@ -89,6 +89,11 @@ def long_arms() -> list[Arm]:
     steered = {
         **{f"w={w}": (f"rl_weight={w}",) for w in (0, 0.5, 1)},
         **{f"remembering Q, w={w}": (*remembering, f"rl_weight={w}") for w in (0.5, 1)},
+        **{
+            f"remembering Q that counts rejections, w={w}": (*remembering, "q.count_rejected=true", f"rl_weight={w}")
+            for w in (0.5, 1)
+        },
+        "Q that counts rejections, w=1": ("q.count_rejected=true", "rl_weight=1"),
         **{f"w={w}": (f"rl_weight={w}",) for w in (0.25, 0.75)},
         "remembering Q, w=1 by skill": (*remembering, "rl_weight=1", "rl_weight_schedule=skill"),
         "w=0, no UCB bonus": ("rl_weight=0", "selection.c_ucb=0"),

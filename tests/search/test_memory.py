@@ -11,7 +11,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import check_parts
 from aflow_env.search.memory import open_memory
-from aflow_env.search.proposal import Belief, RandomProposer, State
+from aflow_env.search.proposal import Belief, Proposer, RandomProposer, Reply, State
 from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
 from aflow_env.search.store import SessionKey, Store
 from aflow_env.search.tree import Tree
@@ -30,15 +30,13 @@ class Half:
         return [Belief(0.5, 1.0) for _ in states]
 
 
-async def play(config: AflowConfig, step: int = 0, session: str = "0") -> Session:
+async def play(config: AflowConfig, step: int = 0, session: str = "0", proposer: Proposer | None = None) -> Session:
     with closing(Store(Path(config.run_dir) / "run.sqlite")) as store:
         evaluator = Quick()
         evaluator.keep_in(store)
         memory = open_memory(config, TASK, store)
-        search = Search(
-            config, Arithmetic(config.task), PROBLEMS, evaluator, store, RandomProposer(config.instructions), by_rule,
-            Half(), memory=memory,
-        )  # fmt: skip
+        chosen, task = proposer or RandomProposer(config.instructions), Arithmetic(config.task)
+        search = Search(config, task, PROBLEMS, evaluator, store, chosen, by_rule, Half(), memory=memory)
         key = SessionKey("quick", session=session, step=step)
         return await search.play(SearchProblem(key, session_seed(config.seed, step, session), START))
 
@@ -70,6 +68,20 @@ async def test_another_run_remembers_for_a_search_of_its_own(tmp_path: Path) -> 
     first = (await play(guided)).turns[0]
     known = best_children(trained.tree, trained.tree.node(1).digest)
     assert first.q == pytest.approx(shrink(0.5, known, guided.q.prior_strength))
+
+
+class Nonsense:
+    """Proposes what the gate rejects."""
+
+    async def propose(self, state: State, seed: int) -> Reply:
+        return Reply("nonsense")
+
+
+async def test_expansions_that_came_to_nothing_lower_q_where_they_count(tmp_path: Path) -> None:
+    for counts, expected in ((False, 0.5), (True, 0.5 * 4 / (4 + 29))):
+        settings = config(tmp_path / str(counts), *GUIDED, f"q.count_rejected={str(counts).lower()}")
+        last = (await play(settings, proposer=Nonsense())).turns[-1]
+        assert last.q == pytest.approx(expected)
 
 
 async def test_a_weight_that_is_earned_is_the_same_after_a_kill(tmp_path: Path) -> None:
