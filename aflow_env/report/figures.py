@@ -166,6 +166,18 @@ def training_curves(groups: Groups) -> Figure | None:
     )
 
 
+def _spreads(groups: Groups) -> str:
+    """How far beliefs differ between the workflows of a run, beside what came: whether Q can choose at all."""
+    found = {label: spread for label, runs in groups.items() if (spread := numbers.belief_spread(runs))}
+    if not found:
+        return ""
+    said = ", ".join(f"{label}: {q:.3f} against {came:.3f}" for label, (q, came) in found.items())
+    return (
+        f" Within a run beliefs differ by (standard deviation), against what came: {said}. A Q that is much the same "
+        "for all workflows cannot tell which one to change."
+    )
+
+
 def calibration(groups: Groups) -> Figure | None:
     """Beliefs against what came."""
     bins = {label: found for label, runs in groups.items() if (found := numbers.calibration(runs))}
@@ -189,7 +201,7 @@ def calibration(groups: Groups) -> Figure | None:
         "calibration",
         "Is Q right about what a workflow's best child will score?",
         "Expansions by tenths of belief: mean belief against the mean score of the best child that came. On the "
-        f"dotted line beliefs are right on average. n: {_sums(counts)}.",
+        f"dotted line beliefs are right on average. n: {_sums(counts)}.{_spreads(groups)}",
         svg("calibration", "Belief against realised score; the table below holds the numbers", draw),
         ("group", "belief", "came", "95 % interval", "expansions"),
         tuple(

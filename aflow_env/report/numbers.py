@@ -9,7 +9,7 @@ is rough below five pairs.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, pstdev, stdev
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,17 @@ def calibration(runs: Sequence[Run], bins: int = 10) -> list[Bin]:
         if inside:
             found.append(Bin(fmean(belief for belief, _ in inside), mean([came for _, came in inside], SCORES)))
     return found
+
+
+def belief_spread(runs: Sequence[Run]) -> tuple[float, float] | None:
+    """Standard deviations of the beliefs, and of what came, between the expansions of one run: means over the runs that
+    have two or more; None where there are none. Beliefs without a spread cannot choose between workflows."""
+    found = [pairs for run in runs if len(pairs := beliefs(run)) > 1]
+    if not found:
+        return None
+    return fmean(pstdev([q for q, _ in pairs]) for pairs in found), fmean(
+        pstdev([y for _, y in pairs]) for pairs in found
+    )
 
 
 def outcome_shares(runs: Sequence[Run]) -> dict[str, float]:

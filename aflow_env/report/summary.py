@@ -92,9 +92,9 @@ def verdict(summary: Summary) -> str:
     if effect is None and best.label == summary.baseline:
         better = [each.group for each in summary.effects if each.clear and each.difference < 0]
         if better:
-            return f"{said} It is the baseline, and clearly better than {', '.join(better)}: use it."
+            return f"Use {best.label}. {said} It is the baseline, and clearly better than {', '.join(better)}: use it."
         few = " With fewer than five pairs that says little: run more seeds." if _few(summary) else ""
-        return f"{said} It is the baseline, and no other group is shown to be better: keep it.{few}"
+        return f"Keep {best.label}. {said} It is the baseline, and no other group is shown to be better: keep it.{few}"
     if effect is None:
         return f"{said} No pair of runs shares task and seed with {summary.baseline}, so no difference can be stated."
     gain = f"Against {summary.baseline} the difference is {effect.difference:+.3f}"
@@ -102,13 +102,13 @@ def verdict(summary: Summary) -> str:
         return f"{said} {gain} over a single pair: run more seeds before you believe it."
     gain += f", 95 % interval [{effect.low:+.3f}, {effect.high:+.3f}], n={effect.n} pairs"
     if not effect.clear:
-        keep = f"keep {summary.baseline} until more seeds say otherwise"
-        return f"{said} {gain}: the interval holds 0, so these runs do not show that it is better: {keep}."
+        rest = "the interval holds 0, so these runs do not show that it is better; more seeds would narrow it"
+        return f"Keep {summary.baseline}. {said} {gain}: {rest}."
     more = ""
     if len(summary.effects) > 1:
         count = len(summary.effects)
         more = f" It is the largest of {count} such differences, which flatters it: confirm it on new seeds."
-    return f"{said} {gain}: the interval excludes 0, so use it.{more}"
+    return f"Use {best.label}. {said} {gain}: the interval excludes 0, so use it.{more}"
 
 
 def mean_text(found: Mean | None, digits: int = 3) -> str:

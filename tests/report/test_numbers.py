@@ -2,7 +2,7 @@
 """A report claims what the runs show and no more: intervals, pairs, words."""
 
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, pstdev
 
 import pytest
 from hypothesis import given
@@ -61,7 +61,9 @@ def test_the_words_claim_no_more_than_the_intervals() -> None:
         return verdict(summarise(base + other, ["rl_weight"]))
 
     assert "interval excludes 0, so use it" in said([0.1, 0.12, 0.09, 0.11])
-    assert "do not show that it is better: keep rl_weight=0" in said([0.3, -0.2, 0.1, -0.1]), "and which to use"
+    assert said([0.1, 0.12, 0.09, 0.11]).startswith("Use rl_weight=0.5."), "the first words say what to do"
+    assert "do not show that it is better" in said([0.3, -0.2, 0.1, -0.1])
+    assert said([0.3, -0.2, 0.1, -0.1]).startswith("Keep rl_weight=0.")
     assert "single pair" in said([0.2])
     assert "clearly better than rl_weight=0.5" in said([-0.1, -0.12, -0.09])
     assert verdict(summarise([run(0, 1, scores=(None,))], ["rl_weight"])) == "No run has a score yet."
@@ -92,6 +94,12 @@ def test_calibration_compares_belief_with_the_best_child() -> None:
         (0.05, 0.9, 1),
         (0.935, 0.9, 2),
     ]
+
+
+def test_a_belief_that_is_the_same_for_every_workflow_has_no_spread() -> None:
+    rounds = (round_(1, None, 0.2), round_(2, 1, 0.4, q=0.5), round_(3, 2, 0.8, q=0.5), round_(4, 2, 0.6, q=0.5))
+    assert numbers.belief_spread([replace(run(0, 0), rounds=rounds)]) == (0.0, pytest.approx(pstdev([0.4, 0.8, 0.8])))
+    assert numbers.belief_spread([run(0, 0)]) is None
 
 
 def test_csv_has_a_row_a_run_and_json_the_intervals() -> None:
