@@ -11,7 +11,7 @@ E = V h in the embedding:
                  + 3 T^2                               with sdpa: the mask of a packed row, as bool and as bf16
     units        gathered in bf16, gradients in bf16, and those copied to fp32 for the reduction: 8 bytes a parameter
     logits       2 T V, again where temperature is not 1; the loss works in place     on a GPU
-                 8 T V                                 on a CPU: logits, log-softmax by rows, and their gradients
+                 4 T V                                 on a CPU: logits and log-softmax, row by row
                  24 C V with the fused loss            C = 512 tokens at a time, mostly in fp32
     Adam's step  b P' / W on a GPU (all tensors at once), 2 b max(E, ...) / W on a CPU (one after the other)
 
@@ -28,6 +28,9 @@ FUSED_CHUNK = 512
 """Tokens that verl's fused loss takes at a time."""
 ENTROPY_CHUNK = 2048
 """Tokens that verl's chunked entropy takes at a time."""
+ROW_OBJECTS = 8 * 1024
+"""Bytes a token of autograd's own objects, from verl's loop over tokens on a CPU, where a GPU has one kernel: measured
+(docs/hardware.md), not derived."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def _output(shape: Architecture, update: Update) -> dict[str, int]:
 def _logits(shape: Architecture, update: Update) -> int:
     if update.fused:
         return 24 * min(FUSED_CHUNK, update.tokens) * shape.vocabulary
-    each = 8 if update.device == "cpu" else 2
+    each = 4 if update.device == "cpu" else 2
     return (each + (2 if update.scaled else 0)) * update.tokens * shape.vocabulary
 
 
@@ -118,19 +121,18 @@ def _layer(shape: Architecture, update: Update) -> dict[str, int]:
     """The moment of the last layer: it is computed again, its weights and the next layer's are gathered."""
     trained = 0 if update.lora_rank else 6 * shape.layer_parameters
     tied = (2 if update.lora_rank else 4) * shape.embedding_parameters if shape.tied else 0
+    objects = ROW_OBJECTS * update.tokens if update.device == "cpu" and not update.fused else 0
     return {
         "checkpoints": _checkpoints(shape, update),
-        "layer computed again": _layer_tokens(shape, update, update.tokens),
+        "layer computed again": _layer_tokens(shape, update, update.tokens) + objects,
         "gathered units": 4 * shape.layer_parameters + trained + tied,
     }
 
 
 def _embedding(shape: Architecture, update: Update) -> dict[str, int]:
-    """The last moment: the embedding's gradient (twice where it is the output layer's, too) is reduced in fp32."""
-    if update.lora_rank:
-        return {"gathered units": 2 * shape.embedding_parameters}
-    each = 10 if shape.tied else 8
-    return {"gathered units": (each + 4 // update.ranks) * shape.embedding_parameters}
+    """The last moment: the embedding's gradient in bf16, its copy in fp32 for the reduction, and this rank's share."""
+    each = 2 if update.lora_rank else 6 + 4 / update.ranks
+    return {"gathered units": int(each * shape.embedding_parameters)}
 
 
 def _log_probs(shape: Architecture, update: Update) -> int:
@@ -140,6 +142,6 @@ def _log_probs(shape: Architecture, update: Update) -> int:
     elif update.chunked_entropy:
         logits = (2 * tokens + 12 * min(ENTROPY_CHUNK, tokens)) * shape.vocabulary
     else:
-        logits = 10 * tokens * shape.vocabulary
+        logits = (6 if update.device == "cpu" else 10) * tokens * shape.vocabulary  # softmax in bf16, or in fp32
     passing = _layer_tokens(shape, update, tokens)
     return max(logits + 2 * shape.embedding_parameters, passing + 4 * shape.layer_parameters)

@@ -51,8 +51,8 @@ class Plan:
     evaluations: int
     problem_runs: int
     flops_a_token: int
-    """2 P for log-probs, 2 P for the reference where there is one, 8 P for an update that computes its layers again (6 P
-    where only adapters have gradients)."""
+    """2 P for log-probs, 2 P for the reference where there is one, and for an update, which computes its layers again,
+    8 P (6 P where only adapters have gradients)."""
 
     @property
     def resident(self) -> int:

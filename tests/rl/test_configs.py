@@ -1,31 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each config that ships passes verl's own validation and our schema, GPU ones included."""
+"""Each config that ships, and each way to compose one, passes verl's own validation, our schema and a plan.
 
-from pathlib import Path
+Every model comes on every hardware, and with every other tuning; tasks and executors, which touch only the `aflow:`
+node, come each at least once.
+"""
+
+from itertools import cycle, product
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from aflow_env.config import config_directory, parse
+from aflow_env.errors import ConfigError
 
 pytest.importorskip("verl", reason="needs verl: make setup")
-CONFIGS = sorted(path.stem for path in config_directory().glob("aflow_gigpo*.yaml"))
+from aflow_env.cli.plan import card, composed
+from aflow_env.rl.architecture import architecture
+from aflow_env.rl.layout import check_layout
+from aflow_env.rl.plan import GIB, Plan, plan
+from aflow_env.rl.preflight import check_wiring
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_shipped_config_is_valid(name: str) -> None:
-    import verl
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_directory() / group).glob("*.yaml"))
+
+
+TOP = sorted(path.stem for kind in ("aflow_gigpo*", "recipe_*") for path in config_directory().glob(f"{kind}.yaml"))
+RECIPES = [name for name in TOP if name.startswith("recipe_")]
+EXECUTORS = {
+    "simulated": [],
+    "policy": [],
+    "anthropic": ["aflow.executor.model=claude-haiku-5-5"],
+    "openai": ["aflow.executor.model=m", "aflow.executor.base_url=http://localhost:8000/v1"],
+    "vllm": ["aflow.executor.model=m"],
+}
+TASKS = {"own": ["aflow.task.name=own.yaml"]}
+NO_FIT = {("qwen2_5_3b", "one_40gb", "null"), ("qwen2_5_7b", "one_40gb", "null"), ("qwen2_5_7b", "one_80gb", "null")}
+
+
+def crossed() -> list[tuple[str, list[str]]]:
+    """(name, overrides): model x hardware and model x tuning, with the next task and the next executor each time."""
+    tasks, executors = cycle(names("aflow/task")), cycle(names("aflow/executor"))
+    found = []
+    every = product(names("model"), names("hardware"), ["null"])
+    tuned = product(names("model"), ["one_40gb"], names("tuning"))
+    for model, hardware, tuning in (*every, *tuned):
+        task, executor = next(tasks), next(executors)
+        if executor == "simulated":
+            task = "arithmetic"
+        groups = [f"model={model}", f"hardware={hardware}", f"tuning={tuning}"]
+        chosen = [f"aflow/task={task}", f"aflow/executor={executor}"]
+        overrides = [*groups, *chosen, *EXECUTORS[executor], *TASKS.get(task, [])]
+        found.append((" ".join((model, hardware, tuning, task, executor)), overrides))
+    return found
+
+
+def validated(name: str, overrides: list[str], memory: float) -> Plan:
+    """verl's validation with its dataclasses, our schema, our checks of verl's keys, and the plan."""
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
-    from verl.utils.config import validate_config
+    from verl.utils.config import omega_conf_to_dataclass, validate_config
 
-    validate = getattr(
-        validate_config, "__wrapped__", validate_config
-    )  # ours stands around it and wants a policy folder
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_directory()), version_base=None):
-        path = f"hydra.searchpath=[file://{Path(verl.__file__).parent}/trainer/config]"
-        config = compose(name, overrides=[path, "actor_rollout_ref.model.path=Qwen/Qwen2.5-1.5B-Instruct"])
-    validate(config, need_reference_policy(config), need_critic(config))
-    assert parse(config.aflow).rl_weight == 0.5
-    assert config.algorithm.adv_estimator == "gigpo"
+    verls = getattr(validate_config, "__wrapped__", validate_config)  # ours stands around it and wants a policy folder
+    config = composed(name, overrides)
+    OmegaConf.resolve(config)
+    verls(config, need_reference_policy(config), need_critic(config))
+    for node in (config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, config.actor_rollout_ref.ref):
+        omega_conf_to_dataclass(node)
+    aflow, shape = parse(config.aflow), architecture(str(config.actor_rollout_ref.model.path))
+    check_wiring(config, aflow)
+    check_layout(config, shape)
+    return plan(config, aflow, shape, int(memory * GIB))
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_a_shipped_config_is_valid(name: str) -> None:
+    policy = [] if name in RECIPES else ["actor_rollout_ref.model.path=Qwen/Qwen2.5-1.5B-Instruct"]
+    found = validated(name, policy, card(name, policy))
+    assert found.rows > 0
+    if name in RECIPES:
+        assert found.complaints == [], "a recipe fits the cards it names"
+
+
+@pytest.mark.parametrize("overrides", [pytest.param(overrides, id=name) for name, overrides in crossed()])
+def test_every_model_on_every_hardware_is_valid_and_planned(overrides: list[str]) -> None:
+    chosen = tuple(each.partition("=")[2] for each in overrides[:3])
+    memory = 40 if chosen[1] == "one_40gb" else 80
+    assert bool(validated("aflow_gigpo", overrides, memory).complaints) == (chosen in NO_FIT)
+
+
+def test_every_task_and_executor_comes_at_least_once() -> None:
+    seen = {each for _, overrides in crossed() for each in overrides}
+    assert {f"aflow/task={task}" for task in names("aflow/task")} <= seen
+    assert {f"aflow/executor={executor}" for executor in names("aflow/executor")} <= seen
+
+
+def test_a_group_that_does_not_exist_is_an_error_that_names_it() -> None:
+    with pytest.raises(ConfigError, match="one_tpu"):
+        composed("aflow_gigpo", ["hardware=one_tpu"])
