@@ -170,13 +170,13 @@ def used(owner: Any) -> Used:
 class Bench:
     """Owners over files in `folder`, and the crowd that asks them."""
 
+    base: AflowConfig
     folder: Path
     shards: int
 
     def __post_init__(self) -> None:
-        base = load(("rl_weight=0", "q.kind=none", "proposer=random"))
         self.configs = [
-            base.model_copy(update={"run_dir": str(self.folder / f"owner-{number}"), "shared": "ray"})
+            self.base.model_copy(update={"run_dir": str(self.folder / f"owner-{number}"), "shared": "ray"})
             for number in range(self.shards)
         ]
         self.owners = [start(config) for config in self.configs]
@@ -210,6 +210,12 @@ def rates(done: int, wall: float, busy: float, owners: int) -> tuple[str, str, s
     return f"{done:,}", f"{done / wall:,.0f}", f"{done / owners / (busy * wall):,.0f}"
 
 
+def add(table: Table, *cells: str) -> None:
+    """A row, which is also said at once: the tables come at the end."""
+    table.add_row(*cells)
+    print(*cells, sep=" | ", file=sys.stderr, flush=True)
+
+
 def main(evaluations: int) -> None:
     """The table."""
     grid = Table(*("sessions", "owners", "pause s", "evals", "evals/s", "/core", "ask ms", "tell ms", "busy", "MB"))
@@ -221,31 +227,32 @@ def main(evaluations: int) -> None:
         rate = done / wall
         figures = *rates(done, wall, busy, bench.shards), milliseconds(times.asks), milliseconds(times.tells)
         pace = f"{pause:.1f}" if pause else "-"
-        grid.add_row(f"{sessions:,}", str(bench.shards), pace, *figures, f"{busy:.0%}", f"{memory:,.0f}")
+        add(grid, f"{sessions:,}", str(bench.shards), pace, *figures, f"{busy:.0%}", f"{memory:,.0f}")
         return rate
 
     def llm_row(bench: Bench, sessions: int, calls: int) -> None:
         times, wall, busy, _ = bench.run(llm_calls, f"llm{sessions}", sessions, calls // sessions, 0.0)
         done = len(times.calls)
         figures = *rates(done, wall, busy, bench.shards), milliseconds(times.calls), f"{busy:.0%}"
-        llm.add_row(f"{sessions:,}", str(bench.shards), *figures)
+        add(llm, f"{sessions:,}", str(bench.shards), *figures)
 
+    base = load(("rl_weight=0", "q.kind=none", "proposer=random"))
     whole = max(1, evaluations // (1000 * PROBLEMS))
     small = max(1, whole // 10)
     ray.init(address="local", num_cpus=8, include_dashboard=False, object_store_memory=200 * 2**20, log_to_driver=False)
     with tempfile.TemporaryDirectory() as folder:
-        one = Bench(Path(folder) / "one", 1)
+        one = Bench(base, Path(folder) / "one", 1)
         row(one, "ten", 10, 100 * small)
         row(one, "hundred", 100, 10 * small)
         row(one, "thousand", 1000, small)
         most = row(one, "all", 1000, whole)
         for share in (0.5, 0.8):
-            row(one, f"paced{share}", 1000, 2 * small, pause=1000 * PROBLEMS / (share * most))
+            row(one, f"paced{share}", 1000, small, pause=1000 * PROBLEMS / (share * most))
         for at_a_time in (16, 128):
             llm_row(one, at_a_time, 2000 * small)
         one.close()
-        two = Bench(Path(folder) / "two", 2)
-        row(two, "shards", 1000, 2 * small)
+        two = Bench(base, Path(folder) / "two", 2)
+        row(two, "shards", 1000, small)
         llm_row(two, 128, 2000 * small)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.sqlite")) / 1e6
         two.close()
