@@ -1,127 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/results.md from the stored data, byte for byte: `python -m recipe.evidence.results > docs/results.md`.
-
-Intervals are 95 % percentile bootstraps over seeds with a fixed seed of their own; differences are paired by seed, and
-their p-values come from a two-sided sign-flip permutation test. Nothing is corrected for the number of arms.
-"""
+"""docs/results.md from the stored data, byte for byte: `python -m recipe.evidence.results > docs/results.md`."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import bootstrap, permutation_test
+from recipe.evidence.guided_results import guidance
+from recipe.evidence.paired import by_arm
 
 DATA = Path(__file__).with_name("results")
-BASELINE = "stock"
-RESAMPLES = 9999
-INTRODUCTION = """\
+HEAD = """\
 # Results
 
 Made from `recipe/evidence/results/` by `python -m recipe.evidence.results > docs/results.md`.
-
-## Does a policy's guidance help? The embedded task, SIMULATED executor
-
-The executor is simulated: these figures say something about the search and the policy, nothing about any LLM. Searches
-of {rounds} rounds on {validate} generated arithmetic problems; the score is that of the chosen workflow on {test} test
-problems that the search never saw; {seeds} seeds an arm, paired by seed. `stock` is AFlow: uniform random edits, its
-selection, no UCB bonus. `untrained` is the tiny policy after its warm start, which draws edits uniformly and knows
-nothing of which help; `trained` is the same policy after one `make train` (22 GiGPO steps on other problems of the same
-task and landscape, so what is measured is whether what it learnt carries over to new searches). `w` is `rl_weight`.
-Arms with "random edits" let the policy steer the selection (Q) at most, while edits stay uniform.
-
 """
-CLOSING = """
-`gain` is the mean paired difference to `stock`, with its interval and p-value; `relative` is gain / mean of `stock`.
-Equal rounds are not equal cost: `executor calls` are those of all workflows of a search (better workflows have more
-steps), `policy tokens` what the policy read and wrote for it.
-"""
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """(mean, low, high)."""
-    sample = np.asarray(values)
-    if np.ptp(sample) == 0:
-        return float(sample[0]), float(sample[0]), float(sample[0])
-    found = bootstrap((sample,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
-    return float(sample.mean()), float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def sign_flip(differences: Sequence[float]) -> float:
-    """Two-sided p-value of the mean difference under exchange within pairs."""
-
-    def statistic(sample: NDArray[np.float64], axis: int) -> Any:
-        return np.mean(sample, axis=axis)
-
-    found = permutation_test(
-        (np.asarray(differences),),
-        statistic,
-        permutation_type="samples",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(0),
-    )
-    return float(found.pvalue)
-
-
-def guidance(rows: Sequence[dict[str, Any]]) -> str:
-    """The section on guidance: one line an arm, the best first."""
-    arms: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in rows:
-        arms.setdefault(row["arm"], {})[row["seed"]] = row
-    stock = {seed: row["test"] for seed, row in arms[BASELINE].items()}
-    base = float(np.mean(list(stock.values())))
-    head = INTRODUCTION.format(
-        rounds=max(row["nodes"] + row["rejected"] for row in rows) - 1,
-        validate=rows[0]["n_validate"],
-        test=rows[0]["n_test"],
-        seeds=min(map(len, arms.values())),
-    )
-    lines = [
-        "| arm | n | test score | gain | relative | p | rejected | executor calls | policy tokens |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    means = {arm: float(np.mean([row["test"] for row in runs.values()])) for arm, runs in arms.items()}
-    for arm in sorted(arms, key=lambda each: (-means[each], each)):
-        runs = arms[arm]
-        differences = [row["test"] - stock[seed] for seed, row in sorted(runs.items()) if seed in stock]
-        score = "{:.3f} [{:.3f}, {:.3f}]".format(*mean_interval([row["test"] for _, row in sorted(runs.items())]))
-        gain, relative, chance = "", "", ""
-        if arm != BASELINE:
-            difference = mean_interval(differences)
-            gain = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference)
-            relative, chance = f"{difference[0] / base:+.0%}", f"{sign_flip(differences):.4f}"
-
-        def mean(key: str, runs: dict[int, dict[str, Any]] = runs) -> str:
-            return f"{np.mean([row[key] for row in runs.values()]):,.1f}"
-
-        cost = " | ".join(map(mean, ("rejected", "executor_calls", "policy_tokens")))
-        lines.append(f"| {arm} | {len(runs)} | {score} | {gain} | {relative} | {chance} | {cost} |")
-    return head + "\n".join(lines) + "\n" + CLOSING + what_it_says(arms)
-
-
-def what_it_says(arms: dict[str, dict[int, dict[str, Any]]]) -> str:
-    """Three comparisons, paired by seed: training, the policy's edits, and its beliefs."""
-
-    def compare(arm: str, to: str) -> str:
-        differences = [row["test"] - arms[to][seed]["test"] for seed, row in sorted(arms[arm].items())]
-        return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*mean_interval(differences)) + f", p {sign_flip(differences):.4f}"
-
-    return f"""
-What it says, and what not (all differences paired by seed, n searches an arm, **one** training run):
-
-- Training helps: trained against untrained proposals, both at w=0: {compare("trained, w=0", "untrained, w=0")}.
-- The gain is in the proposals. Steering the selection by Q adds little to it or nothing that could be told from chance:
-  with trained proposals w=0.5 against w=0: {compare("trained, w=0.5", "trained, w=0")}; w=1 against w=0:
-  {compare("trained, w=1", "trained, w=0")}. With random edits and the trained policy's Q, w=0.5 against w=0:
-  {compare("random edits, trained Q, w=0.5", "random edits, w=0")}. In a tree of at most nine nodes whose best ones are
-  found early there is little to select; longer searches were not measured.
-- The untrained policy against random edits, both at w=0: {compare("untrained, w=0", "random edits, w=0")}. It was
-  taught to draw edits as the random proposer does and has more of them rejected; whether that is all is not known.
-"""
-
-
 REAL = """
 ## A real search: GSM8K by Qwen2.5-Coder-0.5B
 
@@ -211,4 +103,4 @@ def read(name: str) -> Any:
 
 if __name__ == "__main__":
     real = real_search(read("gsm8k_search"), read("gsm8k_baselines"))
-    print(guidance(read("guidance")) + real + endpoints(read("endpoints")), end="")
+    print(HEAD + guidance(by_arm(read("guidance")), read("beliefs")) + real + endpoints(read("endpoints")), end="")

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sections of docs/results.md on guidance: tables from the stored data, and what they say, with figures of theirs.
+
+The sentences were written for these data: whoever measures anew reads them again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recipe.evidence.guidance import LONG, LONGER, SHORT, long_arms, short_arms
+from recipe.evidence.paired import Arms, Row, compared, differences, mean, mean_interval, scored, sign_flip
+
+STOCK, UNTRAINED, TRAINED = "stock", "untrained, w=0", "trained, w=0"
+LONG_STOCK, LONGER_STOCK, LONG_TRAINED = "stock, 20 rounds", "stock, 30 rounds", "trained, w=0, 20 rounds"
+OTHERS = ("second, w=0", "third, w=0", "grpo, w=0")
+REMEMBERING = "trained, remembering Q, w=1, 20 rounds"
+COUNTING = "trained, remembering Q that counts rejections, w=1, 20 rounds"
+USD_PER_MILLION = 1.5
+"""What a token of the policy is charged with where costs are matched: the simulated executor's price of output."""
+
+
+def guidance(arms: Arms, beliefs: Mapping[str, Any]) -> str:
+    """All of them."""
+    return "".join((answer(arms), short(arms), long(arms), matched(arms), runs(arms), why(beliefs)))
+
+
+def table(arms: Arms, names: Sequence[str], base: str) -> str:
+    """One line an arm, the best first; `gain` is the paired difference to `base`."""
+    level = mean(arms, base, lambda row: row["test"])
+    lines = [
+        "| arm | n | test score | gain | relative | p | rejected | executor calls | USD | policy tokens |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for arm in sorted(names, key=lambda each: (-mean(arms, each, lambda row: row["test"]), each)):
+        found = differences(arms, arm, base)
+        gain = relative = chance = ""
+        if arm != base:
+            difference = mean_interval(found)
+            gain, chance = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference), f"{sign_flip(found):.4f}"
+            relative = f"{difference[0] / level:+.0%}"
+        cost = (
+            f"{mean(arms, arm, lambda row: row['rejected']):.1f}",
+            f"{mean(arms, arm, lambda row: row['executor_calls']):,.0f}",
+            f"{mean(arms, arm, lambda row: row['executor_usd']):.4f}",
+            f"{mean(arms, arm, lambda row: row['policy_tokens']):,.0f}",
+        )
+        cells = (arm, str(len(arms[arm])), scored(arms, arm), gain, relative, chance, *cost)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def of_length(arms: Arms, *rounds: int) -> list[str]:
+    """The measured arms of searches of these lengths, in their order; of the policies only the first."""
+    planned = [arm.name for arm in (*short_arms(), *long_arms()) if arm.rounds in rounds]
+    return [name for name in planned if name not in OTHERS and len(arms.get(name, ())) > 1]
+
+
+ANSWER = """
+## Which rl_weight, and why? The embedded task, SIMULATED executor
+
+**Use rl_weight=0 with a policy of this size and training, and let the policy propose.** The gain is in the proposals:
+{training} on unseen test problems against stock AFlow,
+after one `make train`. Steering the selection by Q adds nothing to the score that could be told from chance, in short
+searches ({short}, w=0.5 against w=0) and in long ones
+({long}, w=1 against w=0). Q knows the level of the scores, not which workflow has the
+better child; what can be known of that, and how, is at the end of this chapter.
+
+The executor is simulated: these figures say something about the search and the policy, nothing about any LLM. Intervals
+are 95 % percentile bootstraps over seeds, p-values are those of two-sided sign-flip permutation tests; nothing is
+corrected for the number of comparisons.
+"""
+
+
+def answer(arms: Arms) -> str:
+    """What a reader in a hurry needs."""
+    return ANSWER.format(
+        training=compared(arms, TRAINED, STOCK),
+        short=compared(arms, "trained, w=0.5", TRAINED),
+        long=compared(arms, "trained, w=1, 20 rounds", LONG_TRAINED),
+    )
+
+
+SHORT_TEXT = """
+### Short searches, {rounds} rounds
+
+Searches on {validate} generated arithmetic problems; the score is that of the chosen workflow on {test} test problems
+that the search never saw; {seeds} seeds an arm, paired by seed. `stock` is AFlow: uniform random edits, its selection,
+no UCB bonus. `untrained` is the tiny policy after its warm start, which draws edits uniformly and knows nothing of
+which help; `trained` is the same policy after one `make train` (22 GiGPO steps on other problems of the same task and
+landscape, so what is measured is whether what it learnt carries over to new searches). `w` is `rl_weight`. Arms with
+"random edits" let the policy steer the selection (Q) at most, while edits stay uniform.
+
+{table}
+`gain` is the mean paired difference to `stock`, with its interval and p-value; `relative` is gain / mean of `stock`.
+`rejected` are rounds whose edit was not run; `executor calls` and `USD` (simulated prices) are what all workflows of a
+search cost, `policy tokens` what the policy read and wrote for it.
+
+- Training helps: trained against untrained proposals, both at w=0: {training}.
+- Steering adds nothing that can be told from chance: with trained proposals w=0.5 against w=0: {half};
+  w=1 against w=0: {full}.
+  With random edits and the trained policy's Q, w=0.5 against w=0: {random}.
+- The untrained policy against random edits, both at w=0: {untrained}.
+  It was taught to draw edits as the random proposer does and has more of them rejected; whether that is all is not
+  known.
+"""
+
+
+def short(arms: Arms) -> str:
+    """Searches of 8 rounds."""
+    names = of_length(arms, SHORT)
+    first = next(iter(arms[STOCK].values()))
+    return SHORT_TEXT.format(
+        rounds=SHORT,
+        validate=first["n_validate"],
+        test=first["n_test"],
+        seeds=min(len(arms[name]) for name in names),
+        table=table(arms, names, STOCK),
+        training=compared(arms, TRAINED, UNTRAINED),
+        half=compared(arms, "trained, w=0.5", TRAINED),
+        full=compared(arms, "trained, w=1", TRAINED),
+        random=compared(arms, "random edits, trained Q, w=0.5", "random edits, w=0"),
+        untrained=compared(arms, UNTRAINED, "random edits, w=0"),
+    )
+
+
+LONG_TEXT = """
+### Long searches, {rounds} rounds: what steers
+
+In a tree of nine nodes there is little to select from, so here are trees of up to {nodes}. Differences are to the
+trained policy's proposals under plain selection, w=0. `remembering Q` is `q.memory=8` with the training run's store:
+the best children that a workflow had there count as data in Q. `counts rejections` is `q.count_rejected=true`,
+`by skill` is `rl_weight_schedule=skill`.
+
+{guided}
+The same with uniform random edits, compared with stock AFlow; also stock AFlow for {longer} rounds:
+
+{random}
+{said}"""
+
+LONG_SAID = """
+- Twelve more rounds under w=0: {more} against the short searches (seeds that both have).
+  {rejected:.1f} of the {rounds} rounds are rejected: repeated changes, or none.
+- Following Q (w=1): {full} against w=0; remembering Q: {memory}.
+  Both run fewer workflows ({calls:,.0f} and {memory_calls:,.0f} executor calls instead of {all_calls:,.0f}):
+  Q stays high where the good child is found, and every further expansion there is a duplicate, rejected and not run.
+  That is thrift by accident. `q.count_rejected` mends its cause; with it: {counted}.
+- No way of steering raised the score by an amount that could be told from chance.
+"""
+
+
+def long(arms: Arms) -> str:
+    """Searches of 20 rounds: is there anything to select?"""
+    names = of_length(arms, LONG, LONGER)
+    guided = [name for name in names if name.startswith("trained")]
+    said = LONG_SAID.format(
+        rounds=LONG,
+        more=compared(arms, LONG_TRAINED, TRAINED),
+        rejected=mean(arms, LONG_TRAINED, lambda row: row["rejected"]),
+        memory=compared(arms, REMEMBERING, LONG_TRAINED),
+        memory_calls=mean(arms, REMEMBERING, lambda row: row["executor_calls"]),
+        counted=compared(arms, COUNTING, LONG_TRAINED),
+        full=compared(arms, "trained, w=1, 20 rounds", LONG_TRAINED),
+        calls=mean(arms, "trained, w=1, 20 rounds", lambda row: row["executor_calls"]),
+        all_calls=mean(arms, LONG_TRAINED, lambda row: row["executor_calls"]),
+    )
+    return LONG_TEXT.format(
+        rounds=LONG,
+        nodes=LONG + 1,
+        longer=LONGER,
+        guided=table(arms, guided, LONG_TRAINED),
+        random=table(arms, [name for name in names if name not in guided], LONG_STOCK),
+        said=said,
+    )
+
+
+MATCHED = """
+### At equal cost
+
+Equal rounds are not equal cost. Here stock AFlow gets the rounds that cost at least as much as the guided arm: the
+executor's simulated dollars, and the policy's tokens at the executor's price of output ({price} USD a million), which
+is dear for so small a model.
+
+| guided | USD | stock | USD | difference on test |
+|---|---|---|---|---|
+{table}
+"""
+
+
+def cost(row: Row) -> float:
+    """USD of a search: its executor's, and the policy's tokens."""
+    return float(row["executor_usd"] + row["policy_tokens"] * USD_PER_MILLION / 1e6)
+
+
+def matched(arms: Arms) -> str:
+    """Each trained arm against the shortest stock search that cost at least as much."""
+    stocks = [name for name in (STOCK, LONG_STOCK, LONGER_STOCK) if name in arms]
+    lines = []
+    for name in (TRAINED, "trained, w=0.5", "trained, w=1", LONG_TRAINED, "trained, w=1, 20 rounds"):
+        spent = mean(arms, name, cost)
+        dear = next((each for each in stocks if mean(arms, each, cost) >= spent), None)
+        if dear:
+            cells = (name, f"{spent:.4f}", dear, f"{mean(arms, dear, cost):.4f}", compared(arms, name, dear))
+            lines.append(f"| {' | '.join(cells)} |")
+    return MATCHED.format(price=USD_PER_MILLION, table="\n".join(lines))
+
+
+RUNS = """
+### Other training runs
+
+A policy is one draw of its training. `second` and `third` are two more runs of the same command (their rollouts are
+sampled, so no two are alike), `grpo` is one with `algorithm.adv_estimator=grpo`, all else equal. Searches of {rounds}
+rounds; differences to `stock`.
+
+| policy | n | test score | difference |
+|---|---|---|---|
+{table}
+
+One run an estimator decides nothing between GiGPO and GRPO.
+"""
+
+
+def runs(arms: Arms) -> str:
+    """Is it luck? Is it GiGPO?"""
+    names = [name for name in (TRAINED, *OTHERS) if name in arms]
+    lines = [f"| {name} | {len(arms[name])} | {scored(arms, name)} | {compared(arms, name, STOCK)} |" for name in names]
+    return RUNS.format(rounds=SHORT, table="\n".join(lines))
+
+
+WHY = """
+### Why Q does not help here
+
+What could have foretold the best child of a node? From the stores of finished training runs
+(`recipe/evidence/beliefs.py`; the later half of the steps; predictors know only what came before): `Q_theta` is the
+policy's belief, its value rows trained by the quadratic rule; `own score` is the node's; `memory` is Q with
+`q.memory=8`, own children left out; `same node`, no prediction, is what a table that knew all other cases of the same
+workflow would say. `concordance` is the share of pairs of one session that are put in the right order (1/2: chance),
+`spread` the standard deviation within a session.
+
+| training run | predictor | n | skill | rank correlation | concordance | pairs | spread |
+|---|---|---|---|---|---|---|---|
+{table}
+
+- Within a session the best children's scores spread by {spreads}, the policy's beliefs by
+  {beliefs}. Q_theta is one number for all nodes of a tree, so it cannot choose; what order there is in its
+  third digit is right in one run and wrong in another.
+- There is something to know: the same workflow has about the same best child in other sessions. Q_theta does not learn
+  it. The warm start taught the policy to answer the question alike for every state, and 22 optimiser steps moved the
+  level, no more. More steps, a larger model that reads scores out of a prompt, or another target may; not measured.
+- The node's own score, which UCB follows, says next to nothing of its best child.
+- A table of earlier best children (`q.memory`) says most of what can be known, where training makes workflows recur.
+  In new searches it did not raise the score all the same (above).
+"""
+
+
+def why(beliefs: Mapping[str, Any]) -> str:
+    """What could have foretold the best child of a node."""
+    lines = []
+    for run, found in beliefs.items():
+        for name, judged in found["predictors"].items():
+            figures = (f"{judged[key]:+.2f}" for key in ("skill", "rank_correlation"))
+            more = f"{judged['concordance']:.2f} | {judged['pairs']} | {judged['spread']:.3f}"
+            lines.append(f"| {run} | {name} | {judged['n']} | {' | '.join(figures)} | {more} |")
+    spreads = ", ".join(f"{found['target_spread']:.2f} ({name})" for name, found in beliefs.items())
+    stated = ", ".join(f"{found['predictors']['Q_theta']['spread']:.3f}" for found in beliefs.values())
+    return WHY.format(table="\n".join(lines), spreads=spreads, beliefs=stated)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/results.md says what the stored data say, to the byte; and what could have foretold a child is told nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recipe.evidence.beliefs import judged, others_mean, remembered
+from recipe.evidence.paired import by_arm, compared, differences
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_is_made_from_the_data_byte_for_byte() -> None:
+    made = subprocess.run([sys.executable, "-m", "recipe.evidence.results"], cwd=ROOT, capture_output=True, check=True)
+    assert made.stdout == (ROOT / "docs" / "results.md").read_bytes()
+
+
+def test_differences_are_of_the_seeds_that_both_have() -> None:
+    arms = by_arm(
+        [
+            {"arm": arm, "seed": seed, "test": seed + (arm == "b")}
+            for arm, seed in [("a", 1), ("a", 2), ("b", 2), ("b", 3)]
+        ]
+    )
+    assert differences(arms, "b", "a") == [1.0]
+    assert compared(arms, "b", "a").endswith("n=1")
+
+
+def test_memory_knows_earlier_steps_alone() -> None:
+    def case(step: int, session: int, digest: str, target: float) -> dict[str, object]:
+        return {"step": step, "session": session, "digest": digest, "target": target, "belief": 0.5}
+
+    found = [
+        case(1, 0, "a", 1.0),
+        case(1, 1, "a", 0.0),
+        case(2, 2, "a", 0.3),
+        case(2, 2, "b", 0.3),
+        case(3, 3, "a", 0.1),
+    ]
+    assert remembered(found) == pytest.approx([0.5, 0.5, 0.5, 0.5, (2.0 + 1.0 + 0.0 + 0.3) / 7])
+
+
+def test_a_table_leaves_the_case_itself_out_and_concordance_is_of_pairs_in_a_session() -> None:
+    target = np.array([0.2, 0.4, 0.9])
+    mean = others_mean(["a", "a", "b"], target)
+    assert mean[:2] == pytest.approx([0.4, 0.2])
+    assert np.isnan(mean[2])
+    session = np.array([0, 0, 1])
+    assert judged(np.array([0.1, 0.9, 0.0]), target, session, ["a", "b", "c"])["concordance"] == 1.0
+    assert judged(np.array([0.5, 0.5, 0.0]), target, session, ["a", "b", "c"])["concordance"] == 0.5
