@@ -20,14 +20,11 @@ def test_the_page_is_made_from_the_data_byte_for_byte() -> None:
 
 
 def test_differences_are_of_the_seeds_that_both_have() -> None:
-    arms = by_arm(
-        [
-            {"arm": arm, "seed": seed, "test": seed + (arm == "b")}
-            for arm, seed in [("a", 1), ("a", 2), ("b", 2), ("b", 3)]
-        ]
-    )
-    assert differences(arms, "b", "a") == [1.0]
-    assert compared(arms, "b", "a").endswith("n=1")
+    seeds = {"a": (1, 2, 3), "b": (2, 3, 4)}
+    rows = [{"arm": arm, "seed": seed, "test": seed + (arm == "b")} for arm, those in seeds.items() for seed in those]
+    arms = by_arm(rows)
+    assert differences(arms, "b", "a") == [1.0, 1.0]
+    assert compared(arms, "b", "a") == "+1.000 [+1.000, +1.000], p 0.5000, n=2"
 
 
 def test_memory_knows_earlier_steps_alone() -> None:
