@@ -24,7 +24,6 @@ ELSEWHERE = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    "recipe/aflow/README.md": "recipes.md",
 }
 """File of the repository -> page of the site, for pages that do not lie in docs/."""
 _LINK = re.compile(r"\[(?P<text>[^\]\[]*)\]\((?P<target>[^)\s]+)\)")
@@ -33,8 +32,7 @@ _LINK = re.compile(r"\[(?P<text>[^\]\[]*)\]\((?P<target>[^)\s]+)\)")
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made."""
     for source, page in ELSEWHERE.items():
-        if (ROOT / source).is_file():
-            files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     files.append(File.generated(config, "configuration.md", content=reference(config_directory())))
     for room, text in api().items():
         files.append(File.generated(config, f"api/{room}.md", content=text))
@@ -73,7 +71,7 @@ def _moved(link: re.Match[str], folder: str, page_folder: str) -> str:
     if not path or "://" in path or path.startswith("mailto:"):
         return link[0]
     file = posixpath.normpath(posixpath.join(folder, path))
-    if file in ELSEWHERE and (ROOT / file).is_file():
+    if file in ELSEWHERE:
         return f"[{link['text']}]({posixpath.relpath(ELSEWHERE[file], page_folder or '.')}{anchor})"
     if file.startswith("docs/"):
         return f"[{link['text']}]({posixpath.relpath(file[len('docs/') :], page_folder or '.')}{anchor})"
