@@ -46,13 +46,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         f"actor_rollout_ref.model.path={folder / 'policy'}",
         "trainer.n_gpus_per_node=2",
         "actor_rollout_ref.rollout.agent.num_workers=2",
+        "actor_rollout_ref.rollout.disable_log_stats=false",  # the replicas count what they answer
         "actor_rollout_ref.actor.optim.lr=2e-3",
         f"trainer.total_training_steps={STEPS}",
         f"trainer.save_freq={STEPS}",
         "trainer.test_freq=-1",
         "trainer.checkpoint_callback_class=tests.verl_cpu.replicas.AskReplicas",
     )
-    assert driver.wait(timeout=500) == 0, log.read_text(errors="replace")[-3000:]
+    assert driver.wait(timeout=900) == 0, log.read_text(errors="replace")[-3000:]
     return Run(folder / "runs" / "test", metrics(log), folder / "policy")
 
 
