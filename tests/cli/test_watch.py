@@ -27,9 +27,9 @@ def test_a_running_search_is_followed_to_its_end(tmp_path: Path) -> None:
         [*CLI, "search", f"run_dir={folder}", "rounds=3", *SMALL], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     done = subprocess.run(
-        [*CLI, "watch", str(folder), "--every", "0.1"], capture_output=True, text=True, timeout=60, check=True
+        [*CLI, "watch", str(folder), "--every", "0.1"], capture_output=True, text=True, timeout=180, check=True
     )
-    assert search.wait(timeout=30) == 0
+    assert search.wait(timeout=120) == 0
     lines = done.stdout.splitlines()
     assert [line.split(":")[0].split(" from")[0] for line in lines if line.startswith("round")] == [
         "round 1",
