@@ -5,8 +5,8 @@ Rows are as long as those of real searches (recipe/bench/lengths.py: long states
 is a small random Qwen2 unless a folder is named. Each setting is verl's own FSDP2 engine doing one update (forward,
 backward with gradient checkpointing, Adam) over the same rows on a CPU; the settings take turns, `--repeats` times, and
 a time is the median of its repeats. `packed N` is verl's dynamic batches of at most N tokens without padding, `padded
-k` micro-batches of k rows padded to the longest. On a CPU attention is sdpa, which computes a packed micro-batch's square
-and masks most of it; flash-attention on a GPU does not, so the packed side has more to gain there.
+k` micro-batches of k rows padded to the longest. On a CPU attention is sdpa, which computes the square of a packed
+micro-batch and masks most of it; flash-attention on a GPU does not, so packing has more to gain there.
 """
 
 import argparse

@@ -17,6 +17,7 @@ pytest.importorskip("verl", reason="needs verl: make setup")
 from aflow_env.cli.plan import card, composed
 from aflow_env.rl.architecture import architecture
 from aflow_env.rl.layout import check_layout
+from aflow_env.rl.owner import check_shared
 from aflow_env.rl.plan import GIB, Plan, plan
 from aflow_env.rl.preflight import check_wiring
 
@@ -64,11 +65,12 @@ def validated(name: str, overrides: list[str], memory: float) -> Plan:
     config = composed(name, overrides)
     OmegaConf.resolve(config)
     verls(config, need_reference_policy(config), need_critic(config))
-    for node in (config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, config.actor_rollout_ref.ref):
+    for node in (config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout):
         omega_conf_to_dataclass(node)
     aflow, shape = parse(config.aflow), architecture(str(config.actor_rollout_ref.model.path))
     check_wiring(config, aflow)
     check_layout(config, shape)
+    check_shared(aflow, config.trainer.nnodes)
     return plan(config, aflow, shape, int(memory * GIB))
 
 
