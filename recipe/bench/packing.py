@@ -4,9 +4,10 @@
 Rows are as long as those of real searches (recipe/bench/lengths.py: long states, short edits, single digits); the model
 is a small random Qwen2 unless a folder is named. Each setting is verl's own FSDP2 engine doing one update (forward,
 backward with gradient checkpointing, Adam) over the same rows on a CPU; the settings take turns, `--repeats` times, and
-a time is the median of its repeats. `packed N` is verl's dynamic batches of at most N tokens without padding, `padded
-k` micro-batches of k rows padded to the longest. On a CPU attention is sdpa, which computes the square of a packed
-micro-batch and masks most of it; flash-attention on a GPU does not, so packing has more to gain there.
+a time is the median of its repeats. Times are of the processor, all threads: on a busy machine the clock measures the
+neighbours. `packed N` is verl's dynamic batches of at most N tokens without padding, `padded k` micro-batches of k rows
+padded to the longest. On a CPU attention is sdpa, which computes the square of a packed micro-batch and masks most of
+it; flash-attention on a GPU does not, so packing has more to gain there.
 """
 
 import argparse
@@ -49,12 +50,12 @@ def write_small(folder: Path) -> Path:
 
 
 def update(built: object, lengths: list[int], **how: object) -> float:
-    """Seconds of one update."""
+    """Processor seconds of one update."""
     data = packed.batch(lengths=lengths, **how)  # type: ignore[arg-type]
-    began = time.perf_counter()
+    began = time.process_time()
     with built.train_mode():  # type: ignore[attr-defined]
         built.train_batch(data, packed.loss)  # type: ignore[attr-defined]
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def main() -> None:
@@ -62,6 +63,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="folder of a policy")
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--padded", type=int, nargs="+", default=[1, 2, 4, 8], help="rows of a padded micro-batch")
+    parser.add_argument(
+        "--packed", type=int, nargs="+", default=[1024, 2048, 4096, 8192], help="tokens of a packed one"
+    )
     chosen = parser.parse_args()
     os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
     torch.manual_seed(0)
@@ -70,9 +75,9 @@ def main() -> None:
         built = packed.engine(str(chosen.model or write_small(Path(folder))))
     lengths = search_lengths(chosen.rows)
     settings: dict[str, Callable[[], float]] = {}
-    for rows in (1, 2, 4, 8):
+    for rows in chosen.padded:
         settings[f"padded {rows}"] = lambda rows=rows: update(built, lengths, packed=False, rows=rows)
-    for tokens in (1024, 2048, 4096, 8192):
+    for tokens in chosen.packed:
         settings[f"packed {tokens}"] = lambda tokens=tokens: update(built, lengths, packed=True, tokens=tokens)
     times: dict[str, list[float]] = {name: [] for name in settings}
     for _ in range(chosen.repeats + 1):
@@ -82,7 +87,7 @@ def main() -> None:
     best = min(value for name, value in middle.items() if name.startswith("padded"))
     total = sum(lengths)
     padding = {
-        rows: sum(max(lengths[i : i + rows]) * rows for i in range(0, len(lengths), rows)) for rows in (1, 2, 4, 8)
+        rows: sum(max(lengths[i : i + rows]) * rows for i in range(0, len(lengths), rows)) for rows in chosen.padded
     }
     table = Table(title=f"{len(lengths)} rows, {total:,} tokens, {min(lengths)} to {max(lengths)} a row")
     for column in (
