@@ -97,6 +97,8 @@ def long_arms() -> list[Arm]:
         **{f"w={w}": (f"rl_weight={w}",) for w in (0.25, 0.75)},
         "remembering Q, w=1 by skill": (*remembering, "rl_weight=1", "rl_weight_schedule=skill"),
         "w=0, no UCB bonus": ("rl_weight=0", "selection.c_ucb=0"),
+        **{f"w=0, temperature {heat}": ("rl_weight=0", f"policy.temperature={heat}") for heat in (1.3, 1.6)},
+        "w=1, temperature 1.6": ("rl_weight=1", "policy.temperature=1.6"),
         "w=0, no experience": ("rl_weight=0", "experience_entries=0"),
     }
     return [

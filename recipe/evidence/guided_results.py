@@ -14,6 +14,7 @@ STOCK, UNTRAINED, TRAINED = "stock", "untrained, w=0", "trained, w=0"
 LONG_STOCK, LONGER_STOCK, LONG_TRAINED = "stock, 20 rounds", "stock, 30 rounds", "trained, w=0, 20 rounds"
 OTHERS = ("second, w=0", "third, w=0", "grpo, w=0")
 REMEMBERING = "trained, remembering Q, w=1, 20 rounds"
+EARNED = "trained, remembering Q, w=1 by skill, 20 rounds"
 COUNTING = "trained, remembering Q that counts rejections, w=1, 20 rounds"
 USD_PER_MILLION = 1.5
 """What a token of the policy is charged with where costs are matched: the simulated executor's price of output."""
@@ -49,10 +50,14 @@ def table(arms: Arms, names: Sequence[str], base: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+FEWEST = 7
+"""Searches of an arm that are worth an interval."""
+
+
 def of_length(arms: Arms, *rounds: int) -> list[str]:
     """The measured arms of searches of these lengths, in their order; of the policies only the first."""
     planned = [arm.name for arm in (*short_arms(), *long_arms()) if arm.rounds in rounds]
-    return [name for name in planned if name not in OTHERS and len(arms.get(name, ())) > 1]
+    return [name for name in planned if name not in OTHERS and len(arms.get(name, ())) >= FEWEST]
 
 
 ANSWER = """
@@ -135,7 +140,13 @@ the best children that a workflow had there count as data in Q. `counts rejectio
 The same with uniform random edits, compared with stock AFlow; also stock AFlow for {longer} rounds:
 
 {random}
-{said}"""
+{said}
+Cut off for want of machine time, and too few to say anything; mean paired differences:
+
+| arm | n | difference | to |
+|---|---|---|---|
+{cut}
+"""
 
 LONG_SAID = """
 - Twelve more rounds under w=0: {more} against the short searches (seeds that both have).
@@ -143,7 +154,8 @@ LONG_SAID = """
 - Following Q (w=1): {full} against w=0; remembering Q: {memory}.
   Both run fewer workflows ({calls:,.0f} and {memory_calls:,.0f} executor calls instead of {all_calls:,.0f}):
   Q stays high where the good child is found, and every further expansion there is a duplicate, rejected and not run.
-  That is thrift by accident. `q.count_rejected` mends its cause; with it: {counted}.
+  That is thrift by accident. `q.count_rejected` eases its cause ({eased:.1f} rejections, not {many:.1f}): {counted}.
+- A weight that Q earns in the search itself (`skill`, starting from 0): {earned}.
 - No way of steering raised the score by an amount that could be told from chance.
 """
 
@@ -159,18 +171,30 @@ def long(arms: Arms) -> str:
         memory=compared(arms, REMEMBERING, LONG_TRAINED),
         memory_calls=mean(arms, REMEMBERING, lambda row: row["executor_calls"]),
         counted=compared(arms, COUNTING, LONG_TRAINED),
+        eased=mean(arms, COUNTING, lambda row: row["rejected"]),
+        many=mean(arms, REMEMBERING, lambda row: row["rejected"]),
+        earned=compared(arms, EARNED, LONG_TRAINED),
         full=compared(arms, "trained, w=1, 20 rounds", LONG_TRAINED),
         calls=mean(arms, "trained, w=1, 20 rounds", lambda row: row["executor_calls"]),
         all_calls=mean(arms, LONG_TRAINED, lambda row: row["executor_calls"]),
     )
+    few = [arm.name for arm in long_arms() if 1 < len(arms.get(arm.name, ())) < FEWEST]
     return LONG_TEXT.format(
         rounds=LONG,
         nodes=LONG + 1,
         longer=LONGER,
         guided=table(arms, guided, LONG_TRAINED),
         random=table(arms, [name for name in names if name not in guided], LONG_STOCK),
-        said=said,
+        said=said.strip("\n") + "\n",
+        cut="\n".join(cut_off(arms, name) for name in few),
     )
+
+
+def cut_off(arms: Arms, name: str) -> str:
+    """An arm of few searches, without an interval."""
+    base = LONG_TRAINED if name.startswith("trained") else LONG_STOCK
+    found = differences(arms, name, base)
+    return f"| {name} | {len(found)} | {sum(found) / len(found):+.3f} | {base} |"
 
 
 MATCHED = """
