@@ -19,7 +19,7 @@ from tests.verl_cpu.architectures import write_qwen3
 
 pytestmark = pytest.mark.real
 
-START = 300.0
+START = 600.0
 """Seconds for a start on a busy machine with two cores; 50 on an idle one."""
 
 
