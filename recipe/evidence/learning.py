@@ -137,7 +137,7 @@ class Truth:
 def q_rank(job: Job, store: Store, steps: int) -> float:
     """Spearman's correlation of the beliefs of the last third of the steps with the states' true values, or NaN."""
     truth, skip = Truth(job.environment), steps * 2 // 3
-    held = recall(store, before=steps + 1, sessions=(steps - skip) * 16)
+    held = asyncio.run(recall(store, before=steps + 1, sessions=(steps - skip) * 16))
     values = [truth.value(to_steps(workflow_of(store, each.digest))) for each in held]
     return spearman([each.belief for each in held], values) if held else float("nan")
 
