@@ -24,6 +24,7 @@ ELSEWHERE = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "recipe/aflow/README.md": "recipes.md",
 }
 """File of the repository -> page of the site, for pages that do not lie in docs/."""
 _LINK = re.compile(r"\[(?P<text>[^\]\[]*)\]\((?P<target>[^)\s]+)\)")
