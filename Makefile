@@ -32,7 +32,7 @@ train: setup
 	$(BIN)/python -m verl.trainer.main_ppo --config-name aflow_gigpo_cpu trainer.experiment_name=$(RUN) hydra.run.dir=runs/$(RUN)/hydra
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

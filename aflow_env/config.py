@@ -126,7 +126,7 @@ class ValueConfig(Section):
 
     kind: Literal["none", "digits", "prior", "critic"] = "digits"
     prior_strength: NonNegative = 4.0
-    rule: Literal["log", "quadratic"] = "log"
+    rule: Literal["quadratic", "log"] = "quadratic"
     samples: Annotated[int, Field(ge=0)] = 1
     train: bool = True
     calibrate: bool = False

@@ -44,8 +44,8 @@ def wasted_calls(run: Path) -> int:
 def rounds_of(run: Path, step: int) -> list[tuple[str, int, str | None]]:
     """(session, seed of its search problem, where its experience is found) for each round of a training step."""
     sql = (
-        "SELECT session, seed, parent_digest FROM nodes JOIN sessions ON sessions.id = session WHERE sessions.step = ? "
-        "AND problem LIKE 'train/%' AND parent IS NOT NULL"
+        "SELECT nodes.session, seed, parent_digest FROM nodes JOIN sessions ON sessions.id = nodes.session "
+        "WHERE sessions.step = ? AND problem LIKE 'train/%' AND parent IS NOT NULL"
     )
     return list(sqlite3.connect(run / "run.sqlite").execute(sql, (step,)))
 
