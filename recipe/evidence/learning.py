@@ -12,6 +12,8 @@ of the search; the policy's start is the same, and what the rollout server sampl
 In the bandit every session has one step from one state, so GiGPO's two levels say the same and its advantage is GRPO's
 twice: a control, where neither should be faster by more than that scale is worth.
 
+Value rows teach by `q.rule=log`: with the default rule Q never left one belief for all states (docs/algorithm.md).
+
 `steps` is the first training step at which the mean best score of the sessions, over three steps, reaches 0.9; a run
 that never does counts as one step more than it had. `q_rank` is Spearman's correlation of the beliefs in the last
 third of the run with the true value of the state, found by trying every edit; the bandit asks about one state only, so
