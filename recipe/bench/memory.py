@@ -119,7 +119,7 @@ def in_fresh_process(arguments: list[str]) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="folder of a policy")
+    parser.add_argument("model", type=os.path.normpath, help="folder of a policy")  # verl refuses a slash at the end
     parser.add_argument("--tokens", type=int, default=1024, help="of a packed micro-batch")
     parser.add_argument("--fused", action="store_true", help="verl's fused loss")
     parser.add_argument("--lora", type=int, default=0, help="rank; 0: every weight is trained")
