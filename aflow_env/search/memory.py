@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from aflow_env.config import AflowConfig
-from aflow_env.errors import ConfigError
 from aflow_env.search.database import Row, Value
-from aflow_env.search.reading import ReadOnlyStore
+from aflow_env.search.reading import ReadOnlyStore, store_file
 from aflow_env.soon import Soon, soon
 
 _NEVER = 2**62
@@ -72,8 +71,4 @@ def open_memory(config: AflowConfig, task: str, own: Readable) -> Memory | None:
 
 def memory_file(run: str) -> Path:
     """The store of the run that remembers. Raises ConfigError where there is none."""
-    path = Path(run)
-    file = path if path.is_file() else path / "run.sqlite"
-    if not file.is_file():
-        raise ConfigError(f"q.memory_run={run}: there is no run.sqlite; name the run_dir of an earlier run")
-    return file
+    return store_file("q.memory_run", run, "an earlier")

@@ -28,6 +28,15 @@ class Reads(Protocol):
         ...
 
 
+def store_file(key: str, run: str, which: str) -> Path:
+    """The store of the run that a config key names, by folder or file. Raises ConfigError where there is none."""
+    path = Path(run)
+    file = path if path.is_file() else path / "run.sqlite"
+    if not file.is_file():
+        raise ConfigError(f"{key}={run}: there is no run.sqlite; name the run_dir of {which} run")
+    return file
+
+
 class ReadOnlyStore:
     """Implements `Reads` over a file that exists. Raises ConfigError for one that is not a run's store."""
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from aflow_env.config import AflowConfig, LLMConfig
-from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import EvaluationCache, Turn
 from aflow_env.llm.budget import Account
 from aflow_env.llm.ledger import Ledger
@@ -20,6 +19,7 @@ from aflow_env.llm.limits import Limits
 from aflow_env.llm.record import CompletionLog
 from aflow_env.search.database import Row, Value
 from aflow_env.search.experience import Entry
+from aflow_env.search.reading import store_file
 from aflow_env.search.records import JSON, Told
 from aflow_env.search.store import SessionKey, Store, StoredSession
 from aflow_env.soon import Soon
@@ -73,8 +73,4 @@ def open_recording(config: AflowConfig) -> Store | None:
     """The store of the run that a replay answers from; None: the run's own. Raises ConfigError where there is none."""
     if config.recording is None:
         return None
-    path = Path(config.recording)
-    file = path if path.is_file() else path / "run.sqlite"
-    if not file.is_file():
-        raise ConfigError(f"recording={config.recording}: there is no run.sqlite; name the run_dir of a recorded run")
-    return Store(file)
+    return Store(store_file("recording", config.recording, "a recorded"))
