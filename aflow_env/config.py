@@ -251,6 +251,7 @@ class AflowConfig(Section):
     run_dir: str
     shared: Literal["auto", "local", "ray"] = "auto"
     recording: str | None = None
+    cache: str | None = None
     state_characters: Annotated[int, Field(ge=200)] = 6000
     failed_cases: Annotated[int, Field(ge=0)] = 2
     experience_entries: Annotated[int, Field(ge=0)] = 6
@@ -298,6 +299,15 @@ class AflowConfig(Section):
             raise ValueError(
                 f"recording={self.recording} with executor.mode={self.executor.mode}: a recording is only read in a "
                 "replay. Set executor.mode=replay, or leave recording out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cache_is_used(self) -> "AflowConfig":
+        if self.cache and self.executor.mode != "record":
+            raise ValueError(
+                f"cache={self.cache} with executor.mode={self.executor.mode}: completions are shared where they are "
+                "recorded. Set executor.mode=record, or leave cache out"
             )
         return self
 

@@ -35,6 +35,7 @@ def build_client(
     *,
     budget: Budget,
     log: CompletionLog | None,
+    cache: CompletionLog | None = None,
     seed: int,
     generate: Generate | None = None,
     version: Callable[[], str] | None = None,
@@ -45,9 +46,9 @@ def build_client(
     """The client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
 
     `budget` and, for clients of one provider, `limits` are shared by passing the same objects. `log` None: nothing is
-    kept. `generate` asks the policy (kind=policy); `version` names its present weights: without it the policy's
-    completions are neither kept nor found again, because other weights would have given others. `batches` is the file
-    that keeps the ids of batches (batch=true); None: memory.
+    kept. `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy); `version` names its
+    present weights: without it the policy's completions are neither kept nor found again, because other weights would
+    have given others. `batches` is the file that keeps the ids of batches (batch=true); None: memory.
     Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
     """
     mode: Mode = config.mode if log is not None else "live"
@@ -64,12 +65,12 @@ def build_client(
     client: LLMClient
     client, price = _provider(config, budget, seed, generate, batches, role)
     if mode == "record" and log is not None:
-        client = KeepingClient(client, log, scope)
+        client = KeepingClient(client, log, scope, cache)
     longest = DAY if config.batch else config.timeout_seconds
     client = BudgetClient(client, budget, price, seconds=2 * longest + 60)
     client = LimitedClient(client, limits or Limits.of(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
-    return RecordingClient(client, log, mode, scope)
+    return RecordingClient(client, log, mode, scope, cache)
 
 
 def _provider(
@@ -114,13 +115,17 @@ def _provider(
 
 
 def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:
-    """All that decides a completion beside the request itself: a log never mixes up two models, seeds or landscapes."""
+    """All that decides a completion beside the request itself: a log never mixes up two models, seeds or landscapes.
+
+    Of providers that are told no seed, draw k of a prompt is the same draw for all seeds.
+    """
     decisive = config.model_dump(include={"kind", "model", "base_url", "send_temperature", "send_seed", "effort"})
     if config.kind == "simulated":
         from aflow_env.llm.landscape import load_landscape
 
         decisive["landscape"] = load_landscape(config.landscape).model_dump(mode="json")
-    fixed = json.dumps({**decisive, "seed": seed}, sort_keys=True)
+    seeded = config.kind in ("simulated", "policy") or (config.kind == "openai" and config.send_seed)
+    fixed = json.dumps({**decisive, "seed": seed if seeded else None}, sort_keys=True)
     return lambda: fixed + (version() if version else "")
 
 

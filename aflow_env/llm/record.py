@@ -6,6 +6,8 @@ killed between the two leaves a call that is kept and counted at its worst case,
 
 live: ask, keep nothing. record: look in the log, else ask and keep. replay: look in the log; nobody is asked.
 Identical requests in flight at the same time are one call. A completion from the log keeps the cost that was paid once.
+Behind a run's own log there may be one that runs share: what is found there is kept in the own one too, so that each
+run can still be replayed alone. Two runs that ask the same at the same time both pay.
 """
 
 import asyncio
@@ -45,18 +47,28 @@ class _Flight:
 
 
 class KeepingClient:
-    """Puts each completion of `inner` into a log before anybody else hears of it. `scope` as for RecordingClient."""
+    """Puts each completion of `inner` into a log before anybody else hears of it, then into the one that runs share.
 
-    def __init__(self, inner: LLMClient, log: CompletionLog, scope: Callable[[], str] = lambda: "") -> None:
+    `scope` as for RecordingClient.
+    """
+
+    def __init__(
+        self,
+        inner: LLMClient,
+        log: CompletionLog,
+        scope: Callable[[], str] = lambda: "",
+        shared: CompletionLog | None = None,
+    ) -> None:
         self._inner = inner
-        self._log = log
+        self._logs = (log,) if shared is None else (log, shared)
         self._scope = scope
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient."""
         key = key_of(request, self._scope())  # of the weights that are asked, not of those that are there afterwards
         completion = await self._inner.complete(request)
-        await soon(self._log.put(key, request, completion))
+        for log in self._logs:
+            await soon(log.put(key, request, completion))
         return completion
 
     async def aclose(self) -> None:
@@ -67,7 +79,7 @@ class KeepingClient:
 class RecordingClient:
     """Looks into a log before it asks `inner` (None in replay), which keeps what it answers there (KeepingClient).
 
-    `scope` says what decides a completion beside the request.
+    `scope` says what decides a completion beside the request. In record mode `shared` is looked into after the log.
     """
 
     def __init__(
@@ -76,9 +88,11 @@ class RecordingClient:
         log: CompletionLog | None,
         mode: Mode,
         scope: Callable[[], str] = lambda: "",
+        shared: CompletionLog | None = None,
     ) -> None:
         self._inner = inner
         self._log = log if mode != "live" else None
+        self._shared = shared if mode == "record" else None
         self._mode = mode
         self._scope = scope
         self._flights: dict[str, _Flight] = {}
@@ -94,7 +108,7 @@ class RecordingClient:
 
     async def _find(self, key: str, request: Request) -> Completion:
         """Look in the log, then ask; both within the flight, or what one found missing another might pay again."""
-        kept = await soon(self._log.get(key)) if self._log is not None else None
+        kept = await self._kept(key, request)
         if kept is not None:
             return kept
         if self._mode == "replay" or self._inner is None:
@@ -105,6 +119,16 @@ class RecordingClient:
                 "mode=record asks the provider again"
             )
         return await self._inner.complete(request)
+
+    async def _kept(self, key: str, request: Request) -> Completion | None:
+        if self._log is None:
+            return None
+        kept = await soon(self._log.get(key))
+        if kept is None and self._shared is not None:
+            kept = await soon(self._shared.get(key))
+            if kept is not None:
+                await soon(self._log.put(key, request, kept))
+        return kept
 
     async def aclose(self) -> None:
         """As LLMClient."""

@@ -35,7 +35,7 @@ PATIENCE = 300.0
 
 
 class Call(NamedTuple):
-    """A method of a part of the run (`store`, `recording`, `ledger`, `leases`), and its arguments."""
+    """A method of a part of the run (`store`, `recording`, `cache`, `ledger`, `leases`), and its arguments."""
 
     part: str
     method: str
@@ -94,7 +94,7 @@ class Line:
 
 @dataclass(frozen=True)
 class RemoteStore:
-    """`search.shared.RunStore` over a line; `part` is `store` or `recording`."""
+    """`search.shared.RunStore` over a line; `part` is `store`, `recording` or `cache`."""
 
     line: Line
     part: str = "store"

@@ -40,6 +40,7 @@ class Owner:
         self._parts = {
             "store": parts.store,
             "recording": parts.recording,
+            "cache": parts.cache,
             "ledger": parts.ledger,
             "leases": Leases(SETTLING if again else 0.0),
         }
@@ -72,6 +73,7 @@ def parts_of(owner: Any, config: AflowConfig) -> Parts:
     """What a search needs of a run, asked of its owner."""
     line, process = Line(owner), uuid4().hex
     recording = RemoteStore(line, "recording") if config.recording else None
+    cache = RemoteStore(line, "cache") if config.cache else None
 
     def renew(name: str, places: int) -> Renew:
         async def ask(held: int, wanted: int) -> int:
@@ -86,7 +88,7 @@ def parts_of(owner: Any, config: AflowConfig) -> Parts:
     def turn(workflow: str) -> LeasedPlaces:
         return LeasedPlaces(renew(workflow, 1))
 
-    return Parts(RemoteStore(line), RemoteLedger(line), recording, limits, turn, close=lambda: None)
+    return Parts(RemoteStore(line), RemoteLedger(line), recording, cache, limits, turn, close=lambda: None)
 
 
 def join(config: AflowConfig) -> Parts | None:

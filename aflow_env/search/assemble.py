@@ -105,6 +105,7 @@ class Assembly:
                 node,
                 budget=budget,
                 log=log,
+                cache=parts.cache,
                 seed=config.seed,
                 generate=generate,
                 limits=limits,

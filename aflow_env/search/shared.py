@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import EvaluationCache, Turn
 from aflow_env.llm.budget import Account
 from aflow_env.llm.ledger import Ledger
@@ -43,13 +44,15 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """`recording` is the log that a replay answers from, None: the store. `limits` makes a provider's gates, `turn`
-    what one evaluation of a workflow at a time can enter.
+    """`recording` is the log that a replay answers from, None: the store; `cache` the one that runs share, if any.
+
+    `limits` makes a provider's gates, `turn` what one evaluation of a workflow at a time can enter.
     """
 
     store: RunStore
     ledger: Account
     recording: CompletionLog | None
+    cache: CompletionLog | None
     limits: Callable[[LLMConfig, str], Limits]
     turn: Callable[[str], Turn]
     close: Callable[[], None]
@@ -57,16 +60,16 @@ class Parts:
     @classmethod
     def local(cls, config: AflowConfig) -> "Parts":
         """The run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
-        recording = open_recording(config)
+        recording, cache = open_recording(config), open_cache(config)
         folder = Path(config.run_dir)
         folder.mkdir(parents=True, exist_ok=True)
         store, ledger = Store(folder / "run.sqlite"), Ledger(folder / "ledger.sqlite")
 
         def close() -> None:
-            for each in filter(None, (store, recording)):
+            for each in filter(None, (store, recording, cache)):
                 each.close()
 
-        return cls(store, ledger, recording, Limits.of, lambda _: asyncio.Lock(), close)
+        return cls(store, ledger, recording, cache, Limits.of, lambda _: asyncio.Lock(), close)
 
 
 def open_recording(config: AflowConfig) -> Store | None:
@@ -74,3 +77,15 @@ def open_recording(config: AflowConfig) -> Store | None:
     if config.recording is None:
         return None
     return Store(store_file("recording", config.recording, "a recorded"))
+
+
+def open_cache(config: AflowConfig) -> Store | None:
+    """The completions that runs share, made where they are missing. Raises ConfigError for a folder that cannot be."""
+    if config.cache is None:
+        return None
+    folder = Path(config.cache)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cache={folder}: cannot be made ({error}); name a folder on a local disk") from error
+    return Store(folder / "completions.sqlite")

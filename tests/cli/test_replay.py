@@ -78,6 +78,34 @@ def test_a_recording_that_is_not_there_or_not_read_is_an_error_at_once(aflow: Co
     assert not (tmp_path / "run").exists()
 
 
+def test_what_one_run_was_answered_no_other_asks_again(aflow: Command, tmp_path: Path) -> None:
+    """Two runs of the same search: the second asks nobody, has the same store, and replays without the cache."""
+    cache = f"cache={tmp_path / 'cache'}"
+    with serve_beside(model=model) as (address, books):
+        asked = []
+        for name in "ab":
+            ended = aflow(*command("anthropic", address, tmp_path / name, cache))
+            assert ended.status == 0, ended.err
+            asked.append(books.attempts.total())
+    assert asked[0] == asked[1] > 0
+    replay = ("executor.mode=replay", f"recording={tmp_path / 'b'}")
+    assert aflow(*command("anthropic", address, tmp_path / "again", *replay)).status == 0
+    stores = [aflow("show", tmp_path / name, "--json").json["store"] for name in ("a", "b", "again")]
+    assert stores[0] == stores[1] == stores[2]
+
+
+def test_a_cache_that_would_not_be_used_or_cannot_be_made_is_an_error_at_once(aflow: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for more, said in (
+        ((f"cache={tmp_path}", "executor.mode=live"), "executor.mode=live"),
+        ((f"cache={tmp_path / 'file'}",), "name a folder"),
+    ):
+        ended = aflow(*command("openai", "http://127.0.0.1:9", tmp_path / "run", *more))
+        assert ended.status == 2
+        assert more[0] in ended.err
+        assert said in ended.err
+
+
 async def test_clients_of_one_provider_share_their_limits(tmp_path: Path) -> None:
     for port, shared in ((1, True), (2, False)):
         given = ["executor.base_url=http://localhost:1/v1", f"implementer.llm.base_url=http://localhost:{port}/v1"]

@@ -152,6 +152,28 @@ async def test_other_models_seeds_and_weights_have_other_keys():
     assert key(concurrency=3, timeout_seconds=9.0) == keys[0], "what does not decide a completion is not in its key"
 
 
+async def test_what_runs_share_is_kept_in_each_of_them():
+    """Asked once for all of them; a run stays whole when the shared log is gone; replay and live look nowhere else."""
+    shared, logs, inner = MemoryLog(), [MemoryLog(), MemoryLog()], Slow()
+    for log in logs:
+        client = RecordingClient(KeepingClient(inner, log, shared=shared), log, "record", shared=shared)
+        assert (await client.complete(ask("x"))).text == "call 1"
+    assert logs[0].kept == logs[1].kept == shared.kept != {}
+    assert inner.calls == 1
+    with pytest.raises(InfrastructureError):
+        await RecordingClient(None, MemoryLog(), "replay", shared=shared).complete(ask("x"))
+    assert (await RecordingClient(inner, None, "live", shared=shared).complete(ask("x"))).text == "call 2"
+
+
+def test_a_seed_that_no_provider_hears_of_is_in_no_key():
+    def keys(kind: str, **more: object) -> set[str]:
+        clients = [build_client(config(kind, **more), budget=budget(), log=MemoryLog(), seed=seed) for seed in (0, 1)]
+        return {client.key(ask("x")) for client in clients if isinstance(client, RecordingClient)}
+
+    assert len(keys("anthropic")) == len(keys("openai", send_seed=False)) == 1
+    assert len(keys("openai")) == len(keys("simulated")) == 2
+
+
 def test_replay_without_a_log_is_a_config_error():
     with pytest.raises(ConfigError, match=r"executor\.mode=replay needs a run"):
         build_client(config("openai", mode="replay"), budget=budget(), log=None, seed=0)
