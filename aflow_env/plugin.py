@@ -54,6 +54,16 @@ EVERYWHERE: tuple[Registration, ...] = (
         "verl.workers.rollout.vllm_rollout.vllm_async_server",
         "aflow_env.rl.watchdog:watch_engine",
     ),
+    Registration(
+        "socket of the trainer's weights",
+        "verl.workers.rollout.vllm_rollout.vllm_rollout",
+        "aflow_env.rl.handover:sender",
+    ),
+    Registration(
+        "socket of the engine's weights",
+        "verl.workers.rollout.vllm_rollout.vllm_async_server",
+        "aflow_env.rl.handover:receiver",
+    ),
 )
 
 WITHOUT_GPU: tuple[Registration, ...] = (

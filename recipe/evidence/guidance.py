@@ -33,17 +33,9 @@ import typer
 from aflow_env.search.findings import last_report, overview, rejections
 from aflow_env.search.reading import ReadOnlyStore
 
-COMMON = (
-    "limit=24",
-    "task.validate_size=24",
-    "task.test_size=60",
-    "executor.mode=live",
-    "failed_cases=0",
-    "experience_entries=4",
-    "state_characters=1200",
-    "policy.max_tokens=64",
-)
+AS_TRAINED = ("failed_cases=0", "experience_entries=4", "state_characters=1200", "policy.max_tokens=64")
 """The states are cut as in conf/aflow_gigpo_cpu.yaml, on which the tiny policy was trained."""
+COMMON = ("limit=24", "task.validate_size=24", "task.test_size=60", "executor.mode=live", *AS_TRAINED)
 PORT = 8078
 RESULTS = Path("recipe/evidence/results/guidance.jsonl")
 START_SECONDS = 300.0

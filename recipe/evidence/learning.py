@@ -33,7 +33,6 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -51,13 +50,14 @@ from aflow_env.tasks import load_task
 from aflow_env.workflow.edits import apply_edit, every_edit
 from aflow_env.workflow.steps import Step, to_steps
 from recipe.bench.landscape import Meter, run
+from recipe.evidence.learning_results import table
 
 HERE = Path(__file__).parent
 DATA = HERE / "results" / "learning.jsonl"
 ESTIMATORS = ("gigpo", "grpo")
 ROUNDS = {"bandit": 1, "chain": 4}
-STEPS = {"bandit": 20, "chain": 30}
-REACHED, OVER, RESAMPLES = 0.9, 3, 10_000
+STEPS = {"bandit": 15, "chain": 30}
+REACHED, OVER = 0.9, 3
 PROBLEMS = ("task.validate_size=2", "task.options.difficulty=[1,2]")
 TRAINING = (
     *("aflow.task.test_size=2", "aflow.limit=2", "aflow.problems.validate=1", "aflow.final_test=false"),
@@ -200,35 +200,11 @@ def run_jobs(
         print(f"{job.name}: {line['steps']} of {line['of']} steps, {line['seconds']} s", flush=True)
 
 
-def interval(values: Sequence[float]) -> str:
-    """The median, and the 95 % interval of the bootstrap's medians (percentiles, seed 0)."""
-    draws = np.random.default_rng(0).choice(np.asarray(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
-    return f"{median(values):g} [{low:g}, {high:g}]"
-
-
-@app.command()
-def table() -> None:
+@app.command("table")
+def print_table() -> None:
     """Medians over seeds with their intervals; n is how many runs there are."""
-    runs = list(finished().values())
     print("SIMULATED executor; steps to 90 % of the optimum, median and 95 % bootstrap interval\n")
-    print(
-        "| environment | estimator | n | steps | reached | q_rank | score at the end |\n|---|---|---|---|---|---|---|"
-    )
-    for where in ROUNDS:
-        for estimator in ESTIMATORS:
-            mine = [each for each in runs if (each["environment"], each["estimator"]) == (where, estimator)]
-            if not mine:
-                continue
-            ranks = [each["q_rank"] for each in mine if each["q_rank"] is not None]
-            reached = sum(each["steps"] <= each["of"] for each in mine)
-            cells = [
-                interval([each["steps"] for each in mine]),
-                f"{reached}/{len(mine)}",
-                interval(ranks) if ranks else "-",
-                interval([each["last"] for each in mine]),
-            ]
-            print(f"| {where} | {estimator} | {len(mine)} | {' | '.join(cells)} |")
+    print(table(finished().values()))
 
 
 if __name__ == "__main__":

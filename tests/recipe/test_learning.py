@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("verl", reason="needs verl")
 from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.steps import Step
-from recipe.evidence.learning import Job, Truth, interval, steps_needed
+from recipe.evidence.learning import Job, Truth, steps_needed
+from recipe.evidence.learning_results import differences, interval
 
 LIST = Step("Custom", "Write down each quantity and its unit before you calculate.")
 STEP = Step("Custom", "Think step by step, then give the final number.")
@@ -42,6 +43,12 @@ def test_a_run_that_never_gets_there_counts_as_one_step_more() -> None:
 def test_an_interval_is_of_medians_and_repeats() -> None:
     assert interval([3, 3, 3]) == "3 [3, 3]"
     assert interval([1, 2, 30]) == interval([1, 2, 30]) == "2 [1, 30]"
+
+
+def test_differences_are_paired_by_seed() -> None:
+    steps = {("gigpo", 1): 5, ("gigpo", 2): 9, ("grpo", 1): 7, ("grpo", 3): 1}
+    runs = [{"environment": "chain", "estimator": e, "seed": s, "steps": n} for (e, s), n in steps.items()]
+    assert differences(runs, "chain") == [-2]
 
 
 def test_jobs_differ_in_estimator_environment_and_seed_alone() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from recipe.evidence.beliefs import judged, others_mean, remembered
 from recipe.evidence.paired import by_arm, compared, differences
+from recipe.evidence.real_results import best_so_far
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,11 @@ def test_differences_are_of_the_seeds_that_both_have() -> None:
     arms = by_arm(rows)
     assert differences(arms, "b", "a") == [1.0, 1.0]
     assert compared(arms, "b", "a") == "+1.000 [+1.000, +1.000], p 0.5000, n=2"
+
+
+def test_the_best_so_far_is_of_workflows_that_ran_on_all_problems() -> None:
+    scores = [(1, 0.1, 40), (2, 0.9, 20), (4, 0.3, 40), (5, 0.2, 40)]  # round 2 was given up, round 3 rejected
+    assert best_so_far(scores, 4) == [0.1, 0.1, 0.1, 0.3, 0.3]
 
 
 def test_memory_knows_earlier_steps_alone() -> None:

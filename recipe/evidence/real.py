@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does guidance help where nothing is simulated? Stock AFlow against a guided search, a real model as executor.
+
+    vllm serve QWEN05B --served-model-name qwen05b --port 8077 --dtype bfloat16 --max-model-len 4096
+    python -m recipe.evidence.real gsm8k GSM8K --policy DIR --executor http://127.0.0.1:8077/v1 --model qwen05b
+
+Each arm is an `aflow-env sweep` over the same seeds, on the first validate problems and, for the chosen workflow, the
+first test problems, the same ones for every seed: what differs between seeds is what is proposed and selected. All
+searches share a cache of completions, and give up workflows that selection would not look at (racing). Tokens are
+those that each search would have paid alone. The policy is one that was trained on the embedded task: it never saw
+this one, nor this executor. A finished search is not run again, so a run that was cut goes on where it was.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aflow_env.search.findings import overview
+from aflow_env.search.reading import ReadOnlyStore
+from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, served
+
+RESULTS = Path("recipe/evidence/results/real.jsonl")
+ROUNDS = 8
+COMMON = (
+    *(f"rounds={ROUNDS}", "racing.enabled=true", "racing.block=20"),
+    *("executor=openai", "executor.prices=free", "executor.send_seed=false", "executor.concurrency=32"),
+    *("executor.max_tokens=512", "executor.timeout_seconds=3000", "sandbox.wall_seconds=3600"),
+)
+ARMS = (
+    Arm("stock", None, ("proposer=random", "rl_weight=0", "selection.c_ucb=0"), ROUNDS),
+    Arm("trained, w=0.5", "trained", ("rl_weight=0.5",), ROUNDS),
+    Arm("trained, w=0", "trained", ("rl_weight=0",), ROUNDS),
+)
+
+
+def sweep(arm: Arm, grid: Sequence[str], out: Path, jobs: int) -> None:
+    """Run the arm's searches that are missing."""
+    where = ("--out", str(out / folder_name(arm)), "--jobs", str(jobs))
+    subprocess.run([sys.executable, "-m", "aflow_env.cli", "sweep", *where, *grid], check=True, stdout=sys.stderr)
+
+
+def line(task: str, arm: Arm, run: Path) -> dict[str, Any]:
+    """What a finished search found, round by round, and the tokens of its executor."""
+    with closing(ReadOnlyStore(run / "run.sqlite")) as store:
+        nodes = overview(store)["nodes"]
+        report = measured(arm, run)
+    tokens = {kind: sum(node["tokens"][kind] for node in nodes) for kind in ("input", "output")}
+    return {"task": task, **report, "tokens": tokens, "scores": [(n["round"], n["score"], n["n"]) for n in nodes]}
+
+
+def main(
+    task: Annotated[str, typer.Argument(help="gsm8k, humaneval, ...")],
+    data: Annotated[Path, typer.Argument(help="The folder with validate.jsonl and test.jsonl.")],
+    policy: Annotated[Path, typer.Option(help="A trained policy (aflow-env export-policy).")],
+    executor: Annotated[str, typer.Option(help="Address of the server that runs the workflows.")],
+    model: Annotated[str, typer.Option(help="The name that the server gives its model.")],
+    validate: Annotated[int, typer.Option(min=1, help="Problems to search on.")] = 40,
+    test: Annotated[int, typer.Option(min=1, help="Problems for the chosen workflow.")] = 100,
+    seeds: Annotated[int, typer.Option(min=2)] = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Searches at a time.")] = 3,
+    out: Annotated[Path, typer.Option(help="Run folders, and the cache.")] = Path("runs/real"),
+    results: Annotated[Path, typer.Option(help="The data; lines of other tasks are kept.")] = RESULTS,
+) -> None:
+    """Run the arms over the seeds, and write the data of all searches that are finished."""
+    folder = (out / task).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    where = (f"task={task}", f"task.path={data.resolve()}", f"cache={out.resolve() / 'cache'}")
+    sizes = (f"limit={validate}", f"task.validate_size={validate}", f"task.test_size={test}")
+    asked = (f"executor.base_url={executor}", f"executor.model={model}")
+    grid = (*COMMON, *AS_TRAINED, *sizes, *where, *asked, f"seed=range(1,{seeds + 1})")
+    alone, guided = ([arm for arm in ARMS if (arm.policy is None) == nobody] for nobody in (True, False))
+    for arm in alone:
+        sweep(arm, (*grid, *arm.overrides), folder, jobs)
+    with served(policy, folder / "policy.log") as address:
+        for arm in guided:
+            sweep(arm, (*grid, *arm.overrides, f"policy.base_url={address}", "policy.model=policy"), folder, jobs)
+    kept = results.read_text().splitlines() if results.is_file() else []
+    lines = [each for each in kept if json.loads(each)["task"] != task]
+    for arm in ARMS:
+        stores = sorted((folder / folder_name(arm)).glob("*/run.sqlite"))
+        lines += [json.dumps(line(task, arm, store.parent)) for store in stores]
+    results.write_text("".join(f"{each}\n" for each in lines))
+    print(f"{len(lines)} searches in {results}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
