@@ -63,8 +63,8 @@ def searches(arms: Arms) -> Iterable[str]:
             yield f"| {arm} | {seed} | {' | '.join(scores)} | {path} |"
 
 
-def section(rows: Sequence[Mapping[str, Any]], said: str) -> str:
-    """All tasks; `said` is what the figures mean."""
+def section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All tasks, and what the figures mean."""
     text = TEXT.format(rounds=rows[0]["rounds"])
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == task]
@@ -76,4 +76,4 @@ def section(rows: Sequence[Mapping[str, Any]], said: str) -> str:
             table="\n".join(summary(arms, arm) for arm in arms),
             searches="\n".join(searches(arms)),
         )
-    return text + said
+    return text + SAID

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from recipe.evidence import learning_results, real_results
 from recipe.evidence.guided_results import guidance
 from recipe.evidence.paired import by_arm
 
@@ -101,6 +102,19 @@ def read(name: str) -> Any:
     return json.loads((DATA / f"{name}.json").read_text())
 
 
+def page() -> str:
+    """All of docs/results.md."""
+    return "".join(
+        (
+            HEAD,
+            guidance(by_arm(read("guidance")), read("beliefs")),
+            learning_results.section(read("learning")),
+            real_results.section(read("real")),
+            real_search(read("gsm8k_search"), read("gsm8k_baselines")),
+            endpoints(read("endpoints")),
+        )
+    )
+
+
 if __name__ == "__main__":
-    real = real_search(read("gsm8k_search"), read("gsm8k_baselines"))
-    print(HEAD + guidance(by_arm(read("guidance")), read("beliefs")) + real + endpoints(read("endpoints")), end="")
+    print(page(), end="")

@@ -20,7 +20,7 @@ from aflow_env.search.tree import Rejection
 from aflow_env.workflow.edits import parse_edit
 from aflow_env.workflow.implement import implement_rule
 
-LLM = ("implementer=llm", "implementer.llm.kind=openai", "implementer.llm.model=writer", "+implementer.llm.prices=free")
+LLM = ("implementer=llm", "implementer.llm.kind=openai", "implementer.llm.model=writer", "implementer.llm.prices=free")
 SUGGESTION = '{"operation": "add", "operator": "Format", "reason": "The number hides in a sentence."}'
 ADD_FORMAT = parse_edit('{"operation": "add", "operator": "Format", "position": 2}')
 
@@ -75,7 +75,7 @@ def play(config: AflowConfig, texts: Sequence[str]) -> tuple[Session, Writer]:
 
 def test_the_llm_writes_what_the_policy_suggests(tmp_path: Path) -> None:
     remove = '{"operation": "remove", "reason": "Shorter."}'
-    session, writer = play(config(tmp_path, *LLM, "+implementer.llm.base_url=http://x"), [SUGGESTION, remove, "hm"])
+    session, writer = play(config(tmp_path, *LLM, "implementer.llm.base_url=http://x"), [SUGGESTION, remove, "hm"])
     made, unwritten, unread = session.turns
     assert made.node is not None
     assert made.node.edit == SUGGESTION, "the suggestion is the proposal, whoever wrote the code"
@@ -90,7 +90,7 @@ def test_the_llm_writes_what_the_policy_suggests(tmp_path: Path) -> None:
 
 
 def test_the_policy_is_asked_for_a_suggestion_and_not_for_code(tmp_path: Path) -> None:
-    guided = config(tmp_path, *LLM, "+implementer.llm.base_url=http://x")
+    guided = config(tmp_path, *LLM, "implementer.llm.base_url=http://x")
     session, _ = play(guided, [SUGGESTION] * 3)
     system, user = (message.content for message in action_messages(session.turns[0].state, guided))
     assert "A suggestion is one JSON object" in system
@@ -101,7 +101,7 @@ def test_the_policy_is_asked_for_a_suggestion_and_not_for_code(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
-    [((), "implementer.kind=rule"), ((*LLM, "+implementer.llm.base_url=http://x", "action=code"), "action=code")],
+    [((), "implementer.kind=rule"), ((*LLM, "implementer.llm.base_url=http://x", "action=code"), "action=code")],
 )
 def test_what_cannot_work_is_said_before_anything_starts(tmp_path: Path, overrides: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
