@@ -30,7 +30,8 @@ ROUNDS = 8
 COMMON = (
     *(f"rounds={ROUNDS}", "racing.enabled=true", "racing.block=20"),
     *("executor=openai", "executor.prices=free", "executor.send_seed=false", "executor.concurrency=32"),
-    *("executor.max_tokens=512", "executor.timeout_seconds=3000", "sandbox.wall_seconds=3600"),
+    *("executor.max_tokens=512", "executor.accept_empty=true"),  # a small model says nothing at times
+    *("executor.timeout_seconds=3000", "sandbox.wall_seconds=3600"),
 )
 ARMS = (
     Arm("stock", None, ("proposer=random", "rl_weight=0", "selection.c_ucb=0"), ROUNDS),
