@@ -28,6 +28,14 @@ TASK = """
 |---|---|---|---|---|---|
 {searches}
 """
+SAID = """
+- Searches find about the same: a step that writes and runs a program, from the first round on where the policy proposes,
+  later or not at all where edits are random. Three seeds are too few for more than that, and 40 validate problems
+  cannot tell 0.200 from 0.225: the search that chose a chain of thought for such a difference lost on the test.
+- What the policy brings along is its first edit. Much of what it proposes afterwards is rejected, as it asks for
+  operators that this task does not have; so its searches run fewer workflows.
+- A policy trained on this task, or by this executor, was not tried; nor was another task.
+"""
 
 
 def best_so_far(scores: Sequence[Sequence[float]], rounds: int) -> list[float]:
