@@ -29,12 +29,12 @@ TASK = """
 {searches}
 """
 SAID = """
-- Searches find about the same: a step that writes and runs a program, from the first round on where the policy proposes,
-  later or not at all where edits are random. Three seeds are too few for more than that, and 40 validate problems
-  cannot tell 0.200 from 0.225: the search that chose a chain of thought for such a difference lost on the test.
-- What the policy brings along is its first edit. Much of what it proposes afterwards is rejected, as it asks for
-  operators that this task does not have; so its searches run fewer workflows.
-- A policy trained on this task, or by this executor, was not tried; nor was another task.
+- All searches have their best within three rounds, and for all but one it is a step that writes and runs a program.
+  Three seeds are too few to tell the arms apart (an interval over three says little), and 40 validate problems cannot
+  tell 0.200 from 0.225: the search that chose a chain of thought for such a difference lost on the test.
+- Some of what the policy proposes is rejected: operators of the embedded task that this one does not have, and
+  repetitions. So its searches run fewer workflows and cost less; no proposal of its own did better than random ones.
+- A policy trained on this task or with this executor was not tried, nor was another task.
 """
 
 
