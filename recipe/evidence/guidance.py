@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +153,12 @@ def sweep(arm: Arm, seeds: int, out: Path, address: str | None, memory: Path | N
     guide = () if address is None else (f"policy.base_url={address}", "policy.model=policy")
     keys = [key.replace(MEMORY, str(memory)) for key in arm.overrides]
     grid = (*COMMON, f"rounds={arm.rounds}", *keys, *guide, f"seed=range(1,{seeds + 1})")
-    where = ("--out", str(out / folder_name(arm)), "--jobs", "1")
+    run_sweep(arm, grid, out, jobs=1)
+
+
+def run_sweep(arm: Arm, grid: Sequence[str], out: Path, jobs: int) -> None:
+    """`aflow-env sweep` over the grid, in the arm's folder; finished searches are skipped."""
+    where = ("--out", str(out / folder_name(arm)), "--jobs", str(jobs))
     subprocess.run([sys.executable, "-m", "aflow_env.cli", "sweep", *where, *grid], check=True, stdout=sys.stderr)
 
 

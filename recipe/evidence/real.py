@@ -12,9 +12,6 @@ this one, nor this executor. A finished search is not run again, so a run that w
 """
 
 import json
-import subprocess
-import sys
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +20,7 @@ import typer
 
 from aflow_env.search.findings import overview
 from aflow_env.search.reading import ReadOnlyStore
-from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, served
+from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, run_sweep, served
 
 RESULTS = Path("recipe/evidence/results/real.jsonl")
 ROUNDS = 8
@@ -38,12 +35,6 @@ ARMS = (
     Arm("trained, w=0.5", "trained", ("rl_weight=0.5",), ROUNDS),
     Arm("trained, w=0", "trained", ("rl_weight=0",), ROUNDS),
 )
-
-
-def sweep(arm: Arm, grid: Sequence[str], out: Path, jobs: int) -> None:
-    """Run the arm's searches that are missing."""
-    where = ("--out", str(out / folder_name(arm)), "--jobs", str(jobs))
-    subprocess.run([sys.executable, "-m", "aflow_env.cli", "sweep", *where, *grid], check=True, stdout=sys.stderr)
 
 
 def line(task: str, arm: Arm, run: Path) -> dict[str, Any]:
@@ -77,10 +68,10 @@ def main(
     grid = (*COMMON, *AS_TRAINED, *sizes, *where, *asked, f"seed=range(1,{seeds + 1})")
     alone, guided = ([arm for arm in ARMS if (arm.policy is None) == nobody] for nobody in (True, False))
     for arm in alone:
-        sweep(arm, (*grid, *arm.overrides), folder, jobs)
+        run_sweep(arm, (*grid, *arm.overrides), folder, jobs)
     with served(policy, folder / "policy.log") as address:
         for arm in guided:
-            sweep(arm, (*grid, *arm.overrides, f"policy.base_url={address}", "policy.model=policy"), folder, jobs)
+            run_sweep(arm, (*grid, *arm.overrides, f"policy.base_url={address}", "policy.model=policy"), folder, jobs)
     kept = results.read_text().splitlines() if results.is_file() else []
     lines = [each for each in kept if json.loads(each)["task"] != task]
     for arm in ARMS:
