@@ -28,11 +28,12 @@ def baselines(
     overrides: Overrides = None,
     split: Annotated[Split, typer.Option(help="Which problems to score on.")] = "validate",
     run: Annotated[Path | None, typer.Option(help="A run whose best workflow joins the table.")] = None,
+    only: Annotated[str, typer.Option(metavar="NAMES", help="These only, e.g. IO,CoT (all).")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Score IO, CoT, CoT-SC, self-refine and MultiPersona debate; intervals are those of problems at large."""
+    """Score IO, CoT, CoT-SC, program, self-refine and MultiPersona debate, with intervals of problems at large."""
     config = load(overrides or (), defaults=UNGUIDED)
-    found = asyncio.run(_scored(config, split, _best_of(run) if run else {}))
+    found = asyncio.run(_scored(config, split, _named(only), _best_of(run) if run else {}))
     if as_json:
         print_json({"task": config.task.name, "split": split, "baselines": [_row(*item) for item in found.items()]})
         return
@@ -50,14 +51,24 @@ def baselines(
     Console(highlight=False).print(table)
 
 
-async def _scored(config: AflowConfig, split: Split, more: dict[str, Workflow]) -> dict[str, Evaluation]:
+def _named(only: str) -> set[str]:
+    return {name.strip() for name in only.split(",") if name.strip()}
+
+
+async def _scored(
+    config: AflowConfig, split: Split, only: set[str], more: dict[str, Workflow]
+) -> dict[str, Evaluation]:
     assembly = await Assembly.open(config)
     try:
         problems = assembly.problems(split)
         if not problems:
             raise ConfigError(f"task.{split}_size={len(problems)}: there are no problems to score on; set it above 0")
+        manual = manual_workflows(assembly.task.spec)
+        if unknown := sorted(only - set(manual)):
+            raise ConfigError(f"--only={','.join(unknown)}: {config.task.name} has the baselines {', '.join(manual)}")
+        manual = {name: workflow for name, workflow in manual.items() if not only or name in only}
         found = {}
-        for name, workflow in {**manual_workflows(assembly.task.spec), **more}.items():
+        for name, workflow in {**manual, **more}.items():
             evaluation = await assembly.evaluator.evaluate(workflow, problems, repeats=config.repeats)
             found[name] = replace(evaluation, ci95=problem_interval95(evaluation.results))
         return found

@@ -2,10 +2,11 @@
 """The manual workflows that a search has to beat, in our own format and so evaluated like any other.
 
 IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES of those and takes the answer that most
-agree on (Wang et al. 2022). Self-refine reviews and rewrites its answer up to REFINEMENTS times (Madaan et al. 2023).
-MultiPersona lets PERSONAS answer, read each other, answer again, and has a judge conclude (after Wang et al. 2024 and
-Liang et al. 2023). They follow these papers' ideas, not their prompts: each is worded once for three kinds of task,
-mathematics, short answers and code.
+agree on (Wang et al. 2022). Program has a program written and run, and answers its output, where a task is
+mathematics (PoT, Chen et al. 2022; a task of code is one already). Self-refine reviews and rewrites its answer up to
+REFINEMENTS times (Madaan et al. 2023). MultiPersona lets PERSONAS answer, read each other, answer again, and has a
+judge conclude (after Wang et al. 2024 and Liang et al. 2023). They follow these papers' ideas, not their prompts: each
+is worded once for three kinds of task, mathematics, short answers and code.
 """
 
 from dataclasses import dataclass, replace
@@ -64,6 +65,7 @@ def baselines(task: TaskSpec) -> dict[str, Workflow]:
         "IO": to_workflow((Step(ask, kind.direct),), anything),
         "CoT": to_workflow((reasoned, *shorten), anything),
         f"CoT-SC x{SAMPLES}": to_workflow((reasoned, Step("ScEnsemble", samples=SAMPLES), *shorten), anything),
+        **({"Program": to_workflow((Step("Programmer"),), anything)} if kind is _MATHEMATICS else {}),
         "Self-refine": _self_refine(task, kind),
         "MultiPersona": _multi_persona(task, kind),
     }

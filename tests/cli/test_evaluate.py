@@ -66,9 +66,18 @@ def test_the_baselines_are_a_table_in_80_columns(aflow: Command, finished: Path,
     assert "SIMULATED" in said.out
     found = aflow("baselines", *arguments, "--split", "test", "--json").json
     assert [row["name"] for row in found["baselines"]] == [
-        *("IO", "CoT", "CoT-SC x5", "Self-refine", "MultiPersona", "best of run")
+        *("IO", "CoT", "CoT-SC x5", "Program", "Self-refine", "MultiPersona", "best of run")
     ]
     assert {row["n"] for row in found["baselines"]} == {5}
+
+
+def test_a_baseline_can_be_had_alone(aflow: Command, tmp_path: Path) -> None:
+    arguments = (f"run_dir={tmp_path}", *SMALL, "--json")
+    found = aflow("baselines", *arguments, "--only", "Program, IO").json
+    assert [row["name"] for row in found["baselines"]] == ["IO", "Program"]
+    refused = aflow("baselines", *arguments, "--only", "CoT-SC")
+    assert refused.status == 2
+    assert "--only=CoT-SC: arithmetic has the baselines IO, CoT, CoT-SC x5, Program" in refused.err
 
 
 @pytest.mark.parametrize("entry_point", [False, True])
@@ -76,7 +85,8 @@ def test_the_baselines_are_a_table_in_80_columns(aflow: Command, finished: Path,
 def test_every_baseline_passes_the_gate(entry_point: bool, left_out: str) -> None:
     task = TaskSpec("task", "TASK", tuple(name for name in SIGNATURES if name != left_out), entry_point)
     found = baselines(task)
-    assert len({workflow.digest for workflow in found.values()}) == 5
+    assert len({workflow.digest for workflow in found.values()}) == len(found)
+    assert ("Program" in found) == (left_out != "Programmer" and not entry_point)
     for workflow in found.values():
         check(workflow, task)
 
