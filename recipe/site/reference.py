@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration reference, made from the schema (aflow_env/config.py) and the YAML files below conf/.
+"""The configuration reference, made from the schema (aflow_env/config) and the YAML files below conf/.
 
 Types and ranges come from the schema; defaults and explanations from the YAML, where each key has its comment. Nothing
 is written twice, so the page cannot differ from what the program does. `python -m recipe.site.reference` prints it.

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From composed YAML to the typed config, or to one paragraph that says what is wrong with it."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
+
+from aflow_env.config.root import AflowConfig
+from aflow_env.errors import ConfigError
+
+
+def parse(node: DictConfig | dict[str, Any], where: str = "aflow") -> AflowConfig:
+    """Turn a composed `aflow:` node into the typed config.
+
+    Raises ConfigError in one paragraph that names each wrong key (as the user would type it), its value and what is
+    legal.
+    """
+    plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=False) if isinstance(node, DictConfig) else node
+    try:
+        return AflowConfig.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where)) from None
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """One sentence per wrong key, in the user's own spelling of it."""
+    sentences = []
+    for item in error.errors():
+        key = ".".join([where, *map(str, item["loc"])]).strip(".")
+        if item["type"] == "extra_forbidden":
+            sentences.append(
+                f"{key}={item['input']!r}: there is no such key; remove it or see conf/aflow for the keys that exist"
+            )
+        elif item["type"] == "missing":
+            sentences.append(f"{key} is missing: set it")
+        elif item["type"] == "value_error":
+            sentences.append(f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"]))
+        else:
+            sentences.append(f"{key}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+    return ". ".join(sentences) + "."
+
+
+def config_directory() -> Path:
+    """The folder of YAML files:
+
+    inside the installed package, or conf/ of the checkout. Raises ConfigError when neither exists.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package / "conf", package.parent / "conf"):
+        if (candidate / "aflow_gigpo.yaml").is_file():
+            return candidate
+    raise ConfigError(f"aflow_env's YAML files are missing beside {package}: reinstall the package")

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole `aflow:` node, and what has to hold between its parts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from aflow_env.config.base import Count, Section, Share
+from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
+from aflow_env.config.search import (
+    ConvergenceConfig,
+    RacingConfig,
+    RewardConfig,
+    SelectionConfig,
+    StopConfig,
+    ValueConfig,
+    WideningConfig,
+)
+from aflow_env.config.surroundings import BudgetConfig, ProblemsConfig, SandboxConfig, TaskConfig
+
+
+class AflowConfig(Section):
+    """The whole `aflow:` node."""
+
+    task: TaskConfig
+    executor: LLMConfig
+    implementer: ImplementerConfig = ImplementerConfig()
+    policy: PolicyServerConfig = PolicyServerConfig()
+    proposer: Literal["policy", "guided", "random", "llm"] = "policy"
+    action: Literal["edit", "code"] = "edit"
+    rounds: Count = 4
+    rl_weight: Share = 0.5
+    rl_weight_schedule: Literal["constant", "linear", "skill"] = "constant"
+    rl_weight_ramp: Count = 10
+    seed: int = 0
+    limit: Count | None = None
+    repeats: Count = 1
+    infrastructure_limit: Share = 0.2
+    tree: Literal["session", "group"] = "session"
+    in_flight: Count = 1
+    duplicates: Literal["parent", "tree"] = "parent"
+    run_dir: str
+    shared: Literal["auto", "local", "ray"] = "auto"
+    recording: str | None = None
+    cache: str | None = None
+    state_characters: Annotated[int, Field(ge=200)] = 6000
+    failed_cases: Annotated[int, Field(ge=0)] = 2
+    experience_entries: Annotated[int, Field(ge=0)] = 6
+    instructions: tuple[str, ...] = ()
+    selection: SelectionConfig = SelectionConfig()
+    widening: WideningConfig = WideningConfig()
+    q: ValueConfig = ValueConfig()
+    reward: RewardConfig = RewardConfig()
+    convergence: ConvergenceConfig = ConvergenceConfig()
+    stop: StopConfig = StopConfig()
+    racing: RacingConfig = RacingConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+    budget: BudgetConfig = BudgetConfig()
+    problems: ProblemsConfig = ProblemsConfig()
+    final_test: bool = True
+
+    @property
+    def form(self) -> Literal["edit", "code", "suggestion"]:
+        """What a proposal is: an edit, whole code, or a suggestion that the implementer's LLM turns into code."""
+        return "suggestion" if self.proposer == "guided" else self.action
+
+    @model_validator(mode="after")
+    def _somebody_writes_the_code(self) -> "AflowConfig":
+        if self.proposer == "guided" and self.implementer.kind != "llm":
+            raise ValueError(
+                f"proposer=guided with implementer.kind={self.implementer.kind}: the policy only suggests, and an LLM "
+                "has to write the code. Set implementer=llm and implementer.llm.model=..., or proposer=policy"
+            )
+        if self.proposer == "guided" and self.action != "edit":
+            raise ValueError(f"proposer=guided with action={self.action}: a suggestion is no code; leave action out")
+        return self
+
+    @model_validator(mode="after")
+    def _policy_is_there(self) -> "AflowConfig":
+        if self.rl_weight > 0 and self.q.kind == "none":
+            raise ValueError(
+                f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not "
+                "exist. Set q.kind=digits, or rl_weight=0 for stock AFlow selection"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recording_is_read(self) -> "AflowConfig":
+        if self.recording and self.executor.mode != "replay":
+            raise ValueError(
+                f"recording={self.recording} with executor.mode={self.executor.mode}: a recording is only read in a "
+                "replay. Set executor.mode=replay, or leave recording out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cache_is_used(self) -> "AflowConfig":
+        if self.cache and self.executor.mode != "record":
+            raise ValueError(
+                f"cache={self.cache} with executor.mode={self.executor.mode}: completions are shared where they are "
+                "recorded. Set executor.mode=record, or leave cache out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _simulation_knows_the_task(self) -> "AflowConfig":
+        if self.executor.kind == "simulated" and self.task.name != "arithmetic":
+            raise ValueError(
+                f"executor=simulated with task.name={self.task.name}: the simulation only knows the generated "
+                "arithmetic problems and would answer everything else wrong. Set a real executor, or task=arithmetic"
+            )
+        return self
