@@ -33,6 +33,8 @@ class ValueConfig(Section):
     rule: Literal["quadratic", "log"] = "quadratic"
     samples: Annotated[int, Field(ge=0)] = 1
     train: bool = True
+    replay: Annotated[int, Field(ge=0)] = 0
+    replay_steps: Count = 64
     calibrate: bool = False
     memory: Annotated[int, Field(ge=0)] = 0
     memory_run: str | None = None
@@ -49,6 +51,16 @@ class ValueConfig(Section):
             raise ValueError(f"memory={self.memory} with kind=none: there is no Q to inform; set kind=digits")
         if self.memory_run is not None and not self.memory:
             raise ValueError(f"memory_run={self.memory_run} with memory=0: nothing of it would be read; set memory=8")
+        if self.replay and (self.kind != "digits" or not self.train or not self.samples):
+            raise ValueError(
+                f"replay={self.replay} with kind={self.kind}, train={str(self.train).lower()}, samples={self.samples}: "
+                "there would be no value rows to replay; set kind=digits, train=true and samples=1, or replay=0"
+            )
+        if self.replay and self.rule != "log":
+            raise ValueError(
+                f"replay={self.replay} with rule={self.rule}: its digits are draws of the policy of their step, and "
+                "teach no later one; set rule=log, or replay=0"
+            )
         if self.calibrate and self.kind != "digits":
             raise ValueError(f"calibrate=true with kind={self.kind}: a temperature belongs to digits; set kind=digits")
         return self

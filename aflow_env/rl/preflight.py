@@ -20,6 +20,7 @@ from aflow_env.rl.estimators import ESTIMATORS
 from aflow_env.rl.layout import check_layout, known_shape
 from aflow_env.rl.owner import check_shared
 from aflow_env.rl.policy_check import check_policy
+from aflow_env.rl.replay_check import check_replay
 from aflow_env.rl.wandb_run import continue_run
 from aflow_env.search.assemble import check_parts
 from aflow_env.search.settings import hold
@@ -76,6 +77,7 @@ def check(config: DictConfig) -> AflowConfig:
         raise ConfigError(f"the config does not resolve: {str(error).splitlines()[0]}") from error
     aflow = parse(config.aflow)
     check_wiring(config, aflow)
+    check_replay(config, aflow.q.replay, aflow.rounds * aflow.q.samples)
     check_layout(config, known_shape(config))
     check_shared(aflow, config.trainer.nnodes)
     check_policy(config, aflow)

@@ -6,9 +6,9 @@ reward, which the agent loop put beside the tokens. So `_compute_advantage` firs
 estimator finds them, and lets verl's method do the rest: KL penalty, rollout correction and the write-back stay
 verl's.
 
-Two more things differ. verl counts mini-batches in rows, and a session of ours is many rows: `_rows_per_prompt` scales
-that count, so that `ppo_mini_batch_size` keeps meaning search problems. And the run ends with a table that says what
-was gained.
+Three more things differ. verl counts mini-batches in rows, and a session of ours is many rows: `_rows_per_prompt`
+scales that count, so that `ppo_mini_batch_size` keeps meaning search problems. Value rows of earlier steps are trained
+again where the config says so (replay.py). And the run ends with a table that says what was gained.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from aflow_env.rl.estimators import OnlineRows, rows_of_step, verl_name
 from aflow_env.rl.metrics import step_metrics
 from aflow_env.rl.outcome import final_report
 from aflow_env.rl.owner import share
+from aflow_env.rl.replay import Replay
 from aflow_env.rl.wandb_run import figures, show
 from aflow_env.rl.watchdog import Watchdog
 
@@ -41,6 +42,7 @@ class AflowTrainer:
         self._owner = share(config, self.aflow)  # held: it ends when nobody holds it
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
+        self._replay = Replay(self.aflow.q.replay_steps, self.aflow.seed) if self.aflow.q.replay else None
         self._began = time.monotonic()
 
     def init(self) -> None:
@@ -58,8 +60,32 @@ class AflowTrainer:
             return super()._balance_batch(batch, *arguments, **keywords)  # type: ignore[misc]
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        if self._replay is not None:
+            kinds = [fields["kind"] for fields in self._step_fields]
+            self._replay.take(batch, kinds, self.global_steps)  # type: ignore[attr-defined]
         with self._rows_per_prompt():
-            return super()._update_actor(batch, metrics)  # type: ignore[misc]
+            batch = super()._update_actor(batch, metrics)  # type: ignore[misc]
+        if self._replay is not None:
+            metrics.update(self._update_values(self._replay))
+        return batch
+
+    def _update_values(self, replay: Replay) -> dict[str, float]:
+        """The further optimiser steps on value rows, ratios being to the policy as it is now; their metrics."""
+        found: dict[str, Any] = {}
+        with self._rows_per_prompt(edits=False):
+            actor, rollout = self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
+            size = actor.ppo_mini_batch_size * rollout.n
+            drawn = replay.draw(size, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
+            if drawn is None:
+                return {"aflow/replay_updates": 0.0}
+            drawn = super()._compute_old_log_prob(drawn, {})  # type: ignore[misc]
+            super()._update_actor(drawn, found)  # type: ignore[misc]
+        return {
+            "aflow/replay_updates": len(drawn) / size,
+            "aflow/replay_rows_held": float(len(replay)),
+            "aflow/replay_grad_norm": float(found["actor/grad_norm"]),
+            "aflow/replay_clip_fraction": float(found["actor/pg_clipfrac"]),
+        }
 
     def _update_critic(self, batch: Any, metrics: dict[str, Any]) -> Any:
         with self._rows_per_prompt():
@@ -117,13 +143,13 @@ class AflowTrainer:
             algorithm.adv_estimator = name
 
     @contextmanager
-    def _rows_per_prompt(self) -> Iterator[None]:
-        """Let verl's `rollout.n` count rows of a search problem instead of sessions, for one call."""
+    def _rows_per_prompt(self, edits: bool = True) -> Iterator[None]:
+        """Let verl's `rollout.n` count rows of a search problem instead of sessions (value rows alone: edits=False)."""
         rollout = self.config.actor_rollout_ref.rollout
         sessions = rollout.n
         value_rows = self.aflow.q.samples if self.aflow.q.kind == "digits" and self.aflow.q.train else 0
         with open_dict(rollout):
-            rollout.n = sessions * self.aflow.rounds * (1 + value_rows)
+            rollout.n = sessions * self.aflow.rounds * (edits + value_rows)
         try:
             yield
         finally:

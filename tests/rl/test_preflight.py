@@ -78,6 +78,28 @@ def test_a_mistake_is_named_with_its_key(policy: str, override: str, said: str) 
     assert "\n" not in str(caught.value), "one paragraph"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["aflow.q.rule=quadratic"], "replay=2 with rule=quadratic"),
+        (["aflow.q.train=false"], "there would be no value rows to replay"),
+        (["actor_rollout_ref.actor.optim.lr_scheduler_type=cosine"], "optim.lr_scheduler_type=cosine"),
+        (["actor_rollout_ref.actor.optim.lr_warmup_steps=3"], "lr_warmup_steps=3"),
+        (["algorithm.rollout_correction.bypass_mode=true"], "algorithm.rollout_correction.bypass_mode=true"),
+        (
+            ["actor_rollout_ref.actor.ppo_mini_batch_size=1", "trainer.n_gpus_per_node=5"],
+            "cannot be shared by 5 ranks; set actor_rollout_ref.actor.ppo_mini_batch_size to a multiple of 5",
+        ),
+    ],
+)
+def test_what_a_replay_cannot_go_with_is_named(policy: str, overrides: list[str], said: str) -> None:
+    replaying = (policy, "aflow.q.rule=log", "aflow.q.replay=2")
+    assert check(composed(*replaying)).q.replay == 2
+    with pytest.raises(ConfigError) as caught:
+        check(composed(*replaying, *overrides))
+    assert said in str(caught.value)
+
+
 def test_an_unreadable_data_file_is_named_with_its_line(policy: str, tmp_path: Path) -> None:
     lines = [json.dumps({"question": "1 + 1?", "answer": "#### 2"})] * 5
     (tmp_path / "gsm8k.jsonl").write_text("\n".join([*lines[:3], '{"question": 5}', *lines[3:]]))
