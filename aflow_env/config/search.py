@@ -33,6 +33,7 @@ class ValueConfig(Section):
     rule: Literal["quadratic", "log"] = "quadratic"
     samples: Annotated[int, Field(ge=0)] = 1
     train: bool = True
+    loss_weight: Annotated[float, Field(gt=0)] = 1.0
     replay: Annotated[int, Field(ge=0)] = 0
     replay_steps: Count = 64
     calibrate: bool = False

@@ -87,6 +87,7 @@ def value_rows(session: Session, config: AflowConfig, seed: int) -> list[Trainin
             said = max(asked.log_probs[digit], asked.floor)
             tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (said,), version)
             anchor = turn.state.workflow.digest
+            came, baseline = config.q.loss_weight * came, config.q.loss_weight * baseline
             found.append(TrainingRow("value", anchor, len(found), came, True, tokens, belief, mass, target, baseline))
     return found
 
