@@ -21,7 +21,10 @@ pytest.importorskip("vllm", reason="needs vllm: make setup")
 pytestmark = pytest.mark.real
 
 STEPS = 4
-OVERRIDES = (f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=2")
+OVERRIDES = (
+    *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=2"),
+    *("aflow.q.rule=log", "aflow.q.replay=2", "aflow.q.loss_weight=0.1"),
+)
 
 
 def wait_for(text: str, log: Path, driver: subprocess.Popen[bytes], seconds: float) -> None:
@@ -93,6 +96,14 @@ def test_gigpo_really_runs(runs: dict[str, Path]) -> None:
         assert 0 <= steps[step]["aflow/singleton_anchor_fraction"] <= 1
         assert steps[step]["actor/grad_norm"] > 0
     assert max(steps[step]["aflow/advantage/abs_mean"] for step in range(3, STEPS + 1)) > 0
+
+
+def test_value_rows_of_earlier_steps_are_trained_again(runs: dict[str, Path]) -> None:
+    """The resumed run starts with none and has enough for a mini-batch by its second step; weights move by them."""
+    last = metrics(runs["second"])[STEPS]
+    assert last["aflow/replay_updates"] >= 1
+    assert last["aflow/replay_rows_held"] > metrics(runs["first"])[1]["aflow/replay_rows_held"] > 0
+    assert last["aflow/replay_grad_norm"] > 0
 
 
 def test_the_policy_is_really_there(runs: dict[str, Path]) -> None:
