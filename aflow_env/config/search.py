@@ -35,7 +35,8 @@ class ValueConfig(Section):
     train: bool = True
     loss_weight: Annotated[float, Field(gt=0)] = 1.0
     replay: Annotated[int, Field(ge=0)] = 0
-    replay_steps: Count = 64
+    replay_rows: Count = 32
+    replay_steps: Count = 16
     calibrate: bool = False
     memory: Annotated[int, Field(ge=0)] = 0
     memory_run: str | None = None

@@ -77,7 +77,7 @@ def check(config: DictConfig) -> AflowConfig:
         raise ConfigError(f"the config does not resolve: {str(error).splitlines()[0]}") from error
     aflow = parse(config.aflow)
     check_wiring(config, aflow)
-    check_replay(config, aflow.q.replay, aflow.rounds * aflow.q.samples)
+    check_replay(config, aflow.q.replay, aflow.q.replay_rows)
     check_layout(config, known_shape(config))
     check_shared(aflow, config.trainer.nnodes)
     check_policy(config, aflow)

@@ -4,8 +4,9 @@
 A training step has one value row an expansion, of one token each, in the same batch as the edits' rows. That moves the
 level of Q_theta and hardly tells one workflow from another (docs/results.md). With `q.replay` the value rows are taken
 out of that update (their advantages become 0 there) and kept for `q.replay_steps` training steps; every step ends with
-up to `q.replay` mini-batches of them, drawn without replacement: an auxiliary phase as in phasic policy gradient (Cobbe
-et al. 2021), with the policy's own answer tokens in the place of a value head and without its cloning term.
+up to `q.replay` mini-batches of `q.replay_rows`, drawn without replacement: an auxiliary phase as in phasic policy
+gradient (Cobbe et al. 2021), with the policy's own answer tokens in the place of a value head and without its cloning
+term.
 
 Sound with `q.rule=log` alone: there the digit is the one that came true, whoever is asked, so an old row is as good as
 a new one and its gradient is that of log p(d). The digits of `quadratic` are draws of the policy of their step. Ratios

@@ -8,8 +8,8 @@ from aflow_env.errors import ConfigError
 ACTOR = "actor_rollout_ref.actor"
 
 
-def check_replay(config: DictConfig, replay: int, rows_per_session: int) -> None:
-    """Raises ConfigError naming the keys that do not agree, and the fix. `rows_per_session` are value rows."""
+def check_replay(config: DictConfig, replay: int, rows: int) -> None:
+    """Raises ConfigError naming the keys that do not agree, and the fix; `rows` are those of an optimiser step."""
     if not replay:
         return
     key, actor = f"aflow.q.replay={replay}", config.actor_rollout_ref.actor
@@ -26,9 +26,8 @@ def check_replay(config: DictConfig, replay: int, rows_per_session: int) -> None
             "step, and clipped away; set bypass_mode=false, or replay=0"
         )
     ranks = int(config.trainer.n_gpus_per_node * config.trainer.nnodes) // int(actor.ulysses_sequence_parallel_size)
-    rows = int(actor.ppo_mini_batch_size * config.actor_rollout_ref.rollout.n) * rows_per_session
     if rows % ranks:
         raise ConfigError(
-            f"{key}: {rows} value rows ({ACTOR}.ppo_mini_batch_size x rollout.n x rounds x q.samples) cannot be shared "
-            f"by {ranks} ranks; set {ACTOR}.ppo_mini_batch_size to a multiple of {ranks}, or replay=0"
+            f"{key} with q.replay_rows={rows}: {ranks} ranks cannot share them; set q.replay_rows to a multiple of "
+            f"{ranks}"
         )

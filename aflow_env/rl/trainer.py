@@ -72,16 +72,15 @@ class AflowTrainer:
     def _update_values(self, replay: Replay) -> dict[str, float]:
         """The further optimiser steps on value rows, ratios being to the policy as it is now; their metrics."""
         found: dict[str, Any] = {}
-        with self._rows_per_prompt(edits=False):
-            actor, rollout = self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
-            size = actor.ppo_mini_batch_size * rollout.n
-            drawn = replay.draw(size, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
-            if drawn is None:
-                return {"aflow/replay_updates": 0.0}
+        rows = self.aflow.q.replay_rows
+        drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
+        if drawn is None:
+            return {"aflow/replay_updates": 0.0}
+        with self._mini_batches(1, rows):
             drawn = super()._compute_old_log_prob(drawn, {})  # type: ignore[misc]
             super()._update_actor(drawn, found)  # type: ignore[misc]
         return {
-            "aflow/replay_updates": len(drawn) / size,
+            "aflow/replay_updates": len(drawn) / rows,
             "aflow/replay_rows_held": float(len(replay)),
             "aflow/replay_grad_norm": float(found["actor/grad_norm"]),
             "aflow/replay_clip_fraction": float(found["actor/pg_clipfrac"]),
@@ -143,18 +142,26 @@ class AflowTrainer:
             algorithm.adv_estimator = name
 
     @contextmanager
-    def _rows_per_prompt(self, edits: bool = True) -> Iterator[None]:
-        """Let verl's `rollout.n` count rows of a search problem instead of sessions (value rows alone: edits=False)."""
-        rollout = self.config.actor_rollout_ref.rollout
-        sessions = rollout.n
+    def _rows_per_prompt(self) -> Iterator[None]:
+        """Let verl's `rollout.n` count rows of a search problem instead of sessions, for one call."""
+        reference = self.config.actor_rollout_ref
         value_rows = self.aflow.q.samples if self.aflow.q.kind == "digits" and self.aflow.q.train else 0
-        with open_dict(rollout):
-            rollout.n = sessions * self.aflow.rounds * (edits + value_rows)
+        rows = reference.rollout.n * self.aflow.rounds * (1 + value_rows)
+        with self._mini_batches(reference.actor.ppo_mini_batch_size, rows):
+            yield
+
+    @contextmanager
+    def _mini_batches(self, prompts: int, rows: int) -> Iterator[None]:
+        """Mini-batches of so many prompts with so many rows each, for one call: verl multiplies the two."""
+        actor, rollout = self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
+        before = actor.ppo_mini_batch_size, rollout.n
+        with open_dict(self.config):
+            actor.ppo_mini_batch_size, rollout.n = prompts, rows
         try:
             yield
         finally:
-            with open_dict(rollout):
-                rollout.n = sessions
+            with open_dict(self.config):
+                actor.ppo_mini_batch_size, rollout.n = before
 
 
 class AflowTrainerSync(AflowTrainer, PPOTrainerSync):

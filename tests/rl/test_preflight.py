@@ -86,10 +86,7 @@ def test_a_mistake_is_named_with_its_key(policy: str, override: str, said: str) 
         (["actor_rollout_ref.actor.optim.lr_scheduler_type=cosine"], "optim.lr_scheduler_type=cosine"),
         (["actor_rollout_ref.actor.optim.lr_warmup_steps=3"], "lr_warmup_steps=3"),
         (["algorithm.rollout_correction.bypass_mode=true"], "algorithm.rollout_correction.bypass_mode=true"),
-        (
-            ["actor_rollout_ref.actor.ppo_mini_batch_size=1", "trainer.n_gpus_per_node=5"],
-            "cannot be shared by 5 ranks; set actor_rollout_ref.actor.ppo_mini_batch_size to a multiple of 5",
-        ),
+        (["trainer.n_gpus_per_node=5"], "5 ranks cannot share them; set q.replay_rows to a multiple of 5"),
     ],
 )
 def test_what_a_replay_cannot_go_with_is_named(policy: str, overrides: list[str], said: str) -> None:
