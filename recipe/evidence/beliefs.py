@@ -3,6 +3,8 @@
 
     python -m recipe.evidence.beliefs NAME=RUN NAME=RUN ... > recipe/evidence/results/beliefs.json
 
+`replay` there is a run with aflow.q.rule=log aflow.q.replay=8 aflow.q.loss_weight=0.1, `log` one with q.rule=log alone.
+
 RUN is the search folder of a training run (SIMULATED executor, `make train`). Every expansion of a node whose best
 child is known is one case; the later half of the steps is judged. Predictors know nothing but what came before:
 

@@ -42,6 +42,9 @@ START_SECONDS = 300.0
 
 
 SHORT, LONG, LONGER = 8, 20, 30
+WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
+OTHERS = ("second", "third", "log")
+"""Policies of further training runs; the last with q.rule=log."""
 MEMORY = "MEMORY"
 """Stands for the run that remembers, in an arm's overrides."""
 
@@ -68,10 +71,11 @@ def short_arms() -> list[Arm]:
         Arm("stock", None, (*random, "rl_weight=0", "selection.c_ucb=0")),
         Arm("random edits, w=0", None, (*random, "rl_weight=0")),
     ]
-    for policy, weights, steered in (("trained", (0, 0.25, 0.5, 0.75, 1), (0.5, 1)), ("untrained", (0, 0.5), (0.5,))):
-        found += [Arm(f"{policy}, w={w}", policy, (f"rl_weight={w}",)) for w in weights]
-        found += [Arm(f"random edits, {policy} Q, w={w}", policy, (*random, f"rl_weight={w}")) for w in steered]
-    return [*found, *(Arm(f"{policy}, w=0", policy, ("rl_weight=0",)) for policy in ("second", "third", "grpo"))]
+    for policy in ("trained", "grpo", "untrained"):
+        found += [Arm(f"{policy}, w={w}", policy, (f"rl_weight={w}",)) for w in WEIGHTS]
+        found += [Arm(f"random edits, {policy} Q, w={w}", policy, (*random, f"rl_weight={w}")) for w in WEIGHTS[1:]]
+    found += [Arm(f"replay, w={w}", "replay", (f"rl_weight={w}",)) for w in (0, 0.5, 1)]
+    return [*found, *(Arm(f"{policy}, w=0", policy, ("rl_weight=0",)) for policy in OTHERS)]
 
 
 def long_arms() -> list[Arm]:
@@ -90,13 +94,32 @@ def long_arms() -> list[Arm]:
         "remembering Q, w=1 by skill": (*remembering, "rl_weight=1", "rl_weight_schedule=skill"),
         "w=0, no UCB bonus": ("rl_weight=0", "selection.c_ucb=0"),
         **{f"w=0, temperature {heat}": ("rl_weight=0", f"policy.temperature={heat}") for heat in (1.3, 1.6)},
-        "w=1, temperature 1.6": ("rl_weight=1", "policy.temperature=1.6"),
+        **{f"w={w}, temperature 1.6": (f"rl_weight={w}", "policy.temperature=1.6") for w in (0.5, 1)},
+        "remembering Q that counts rejections, w=0.5, temperature 1.6": (
+            *(*remembering, "q.count_rejected=true"),
+            *("rl_weight=0.5", "policy.temperature=1.6"),
+        ),
         "w=0, no experience": ("rl_weight=0", "experience_entries=0"),
+    }
+    counting, hot = "q.count_rejected=true", "policy.temperature=1.6"
+    ranked = {
+        **{f"w={w}": (f"rl_weight={w}",) for w in (0, 0.5, 1)},
+        "Q that counts rejections, w=0.5": (counting, "rl_weight=0.5"),
+        "w=0, temperature 1.6": (hot, "rl_weight=0"),
+        "Q that counts rejections, w=0.5, temperature 1.6": (counting, hot, "rl_weight=0.5"),
+        "Q that counts rejections, w=1, temperature 1.6": (counting, hot, "rl_weight=1"),
     }
     return [
         Arm("stock, 20 rounds", None, stock, LONG),
         Arm("random edits, w=0, 20 rounds", None, (*random, "rl_weight=0"), LONG),
         *(Arm(f"trained, {name}, 20 rounds", "trained", keys, LONG) for name, keys in steered.items()),
+        *(Arm(f"replay, {name}, 20 rounds", "replay", keys, LONG) for name, keys in ranked.items()),
+        Arm(
+            "random edits, replay Q that counts rejections, w=0.5, 20 rounds",
+            "replay",
+            (*random, "q.count_rejected=true", "rl_weight=0.5"),
+            LONG,
+        ),
         *(
             Arm(
                 f"random edits, remembering Q, w={w}, 20 rounds",

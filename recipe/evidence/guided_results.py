@@ -4,15 +4,17 @@
 The sentences were written for these data: whoever measures anew reads them again.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recipe.evidence.guidance import LONG, LONGER, SHORT, long_arms, short_arms
+from recipe.evidence.guidance import LONG, LONGER, SHORT, WEIGHTS, long_arms, short_arms
 from recipe.evidence.paired import Arms, Row, compared, differences, mean, mean_interval, scored, sign_flip
 
 STOCK, UNTRAINED, TRAINED = "stock", "untrained, w=0", "trained, w=0"
 LONG_STOCK, LONGER_STOCK, LONG_TRAINED = "stock, 20 rounds", "stock, 30 rounds", "trained, w=0, 20 rounds"
-OTHERS = ("second, w=0", "third, w=0", "grpo, w=0")
+RANDOM_LONG = "random edits, w=0, 20 rounds"
+OTHERS = ("second, w=0", "third, w=0", "grpo, w=0", "log, w=0", "replay, w=0")
 REMEMBERING = "trained, remembering Q, w=1, 20 rounds"
 EARNED = "trained, remembering Q, w=1 by skill, 20 rounds"
 COUNTING = "trained, remembering Q that counts rejections, w=1, 20 rounds"
@@ -22,7 +24,7 @@ USD_PER_MILLION = 1.5
 
 def guidance(arms: Arms, beliefs: Mapping[str, Any]) -> str:
     """All of them."""
-    return "".join((answer(arms), short(arms), long(arms), matched(arms), runs(arms), why(beliefs)))
+    return "".join((answer(arms), short(arms), grid(arms), long(arms), matched(arms), runs(arms), why(beliefs)))
 
 
 def table(arms: Arms, names: Sequence[str], base: str) -> str:
@@ -55,9 +57,10 @@ FEWEST = 7
 
 
 def of_length(arms: Arms, *rounds: int) -> list[str]:
-    """The measured arms of searches of these lengths, in their order; of the policies only the first."""
+    """The measured arms of searches of these lengths, in their order; of the policies only the first two."""
     planned = [arm.name for arm in (*short_arms(), *long_arms()) if arm.rounds in rounds]
-    return [name for name in planned if name not in OTHERS and len(arms.get(name, ())) >= FEWEST]
+    shown = [name for name in planned if name not in OTHERS and not re.search(r"grpo|replay", name)]
+    return [name for name in shown if len(arms.get(name, ())) >= FEWEST]
 
 
 ANSWER = """
@@ -125,6 +128,42 @@ def short(arms: Arms) -> str:
         full=compared(arms, "trained, w=1", TRAINED),
         random=compared(arms, "random edits, trained Q, w=0.5", "random edits, w=0"),
         untrained=compared(arms, UNTRAINED, "random edits, w=0"),
+    )
+
+
+GRID = """
+### rl_weight, who trained the policy, who proposes
+
+Means on test of searches of {rounds} rounds, and the paired difference of following Q alone (w=1) to w=0. Edits of
+`random` rows are uniform at every w; GRPO is one training run with `algorithm.adv_estimator=grpo`, all else equal.
+
+| policy | proposes | {weights} | n | w=1 against w=0 |
+|---|---|{rule}---|---|
+{rows}
+
+{said}
+"""
+GRID_SAID = """
+No row has a weight at which steering helps: what changes the score is who proposes.
+"""
+
+
+def grid(arms: Arms) -> str:
+    """Every rl_weight under every policy, its own proposals and random ones."""
+    rows = []
+    for policy, said in (("trained", "GiGPO"), ("grpo", "GRPO"), ("untrained", "no training")):
+        for proposes in ("policy", "random"):
+            names = [
+                f"{policy}, w={w}" if proposes == "policy" else f"random edits, {policy} Q, w={w}" for w in WEIGHTS
+            ]
+            names[0] = names[0] if proposes == "policy" else "random edits, w=0"
+            scores = [f"{mean(arms, name, lambda row: row['test']):.3f}" if name in arms else "-" for name in names]
+            n = min(len(arms[name]) for name in names if name in arms)
+            last = compared(arms, names[-1], names[0]) if names[-1] in arms else "-"
+            rows.append(f"| {said} | {proposes} | {' | '.join(scores)} | {n} | {last} |")
+    weights = " | ".join(f"w={w}" for w in WEIGHTS)
+    return GRID.format(
+        rounds=SHORT, weights=weights, rule="---|" * len(WEIGHTS), rows="\n".join(rows), said=GRID_SAID.strip()
     )
 
 

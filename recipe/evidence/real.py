@@ -8,10 +8,14 @@ Each arm is an `aflow-env sweep` over the same seeds, on the first validate prob
 first test problems, the same ones for every seed: what differs between seeds is what is proposed and selected. All
 searches share a cache of completions, and give up workflows that selection would not look at (racing). Tokens are
 those that each search would have paid alone. The policy is one that was trained on the embedded task: it never saw
-this one, nor this executor. A finished search is not run again, so a run that was cut goes on where it was.
+this one, nor this executor. A finished search is not run again, so a run that was cut goes on where it was. Manual
+workflows (`aflow-env baselines`) are scored on the same test problems; there is nothing to choose, so once is enough.
 """
 
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +27,9 @@ from aflow_env.search.reading import ReadOnlyStore
 from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, run_sweep, served
 
 RESULTS = Path("recipe/evidence/results/real.jsonl")
+BASELINES = "real_baselines.jsonl"
+"""Beside RESULTS."""
+MANUAL = {"gsm8k": "IO,CoT,Program", "humaneval": "IO,CoT,CoT-SC x5"}
 ROUNDS = 8
 COMMON = (
     *(f"rounds={ROUNDS}", "racing.enabled=true", "racing.block=20"),
@@ -46,6 +53,22 @@ def line(task: str, arm: Arm, run: Path) -> dict[str, Any]:
     return {"task": task, **report, "tokens": tokens, "scores": [(n["round"], n["score"], n["n"]) for n in nodes]}
 
 
+def baselines(task: str, keys: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """The manual workflows on the test problems: name, score, interval of problems at large, calls, tokens."""
+    command = [sys.executable, "-m", "aflow_env.cli", "baselines", "--split", "test", "--json"]
+    found = subprocess.run(
+        [*command, "--only", MANUAL[task], f"run_dir={folder / 'baselines'}", *keys], check=True, stdout=subprocess.PIPE
+    )
+    return [{"task": task, **each} for each in json.loads(found.stdout)["baselines"]]
+
+
+def replace_task(file: Path, task: str, lines: Sequence[dict[str, Any]]) -> None:
+    """Write these lines of a task; those of other tasks are kept."""
+    kept = file.read_text().splitlines() if file.is_file() else []
+    kept = [each for each in kept if json.loads(each)["task"] != task]
+    file.write_text("".join(f"{each}\n" for each in (*kept, *(json.dumps(line) for line in lines))))
+
+
 def main(
     task: Annotated[str, typer.Argument(help="gsm8k, humaneval, ...")],
     data: Annotated[Path, typer.Argument(help="The folder with validate.jsonl and test.jsonl.")],
@@ -65,20 +88,18 @@ def main(
     where = (f"task={task}", f"task.path={data.resolve()}", f"cache={out.resolve() / 'cache'}")
     sizes = (f"limit={validate}", f"task.validate_size={validate}", f"task.test_size={test}")
     asked = (f"executor.base_url={executor}", f"executor.model={model}")
-    grid = (*COMMON, *AS_TRAINED, *sizes, *where, *asked, f"seed=range(1,{seeds + 1})")
+    fixed = (*COMMON, *AS_TRAINED, *sizes, *where, *asked)
+    grid = (*fixed, f"seed=range(1,{seeds + 1})")
     alone, guided = ([arm for arm in ARMS if (arm.policy is None) == nobody] for nobody in (True, False))
     for arm in alone:
         run_sweep(arm, (*grid, *arm.overrides), folder, jobs)
     with served(policy, folder / "policy.log") as address:
         for arm in guided:
             run_sweep(arm, (*grid, *arm.overrides, f"policy.base_url={address}", "policy.model=policy"), folder, jobs)
-    kept = results.read_text().splitlines() if results.is_file() else []
-    lines = [each for each in kept if json.loads(each)["task"] != task]
-    for arm in ARMS:
-        stores = sorted((folder / folder_name(arm)).glob("*/run.sqlite"))
-        lines += [json.dumps(line(task, arm, store.parent)) for store in stores]
-    results.write_text("".join(f"{each}\n" for each in lines))
-    print(f"{len(lines)} searches in {results}")
+    stores = [(arm, each) for arm in ARMS for each in sorted((folder / folder_name(arm)).glob("*/run.sqlite"))]
+    replace_task(results, task, [line(task, arm, store.parent) for arm, store in stores])
+    replace_task(results.with_name(BASELINES), task, baselines(task, fixed, folder))
+    print(f"{len(stores)} searches of {task} in {results}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ Nothing is simulated: Qwen2.5-Coder-0.5B behind vLLM runs the workflows, greedy,
 policy after one `make train` on the embedded, simulated task: it never saw these problems, this executor, nor an
 operator that the embedded task does not have. {rounds} rounds a search; seeds differ in what is proposed and selected,
 the problems are the same. Test scores are those of the workflow chosen on the validate problems. All searches share a
-cache of completions; tokens and calls are what each would have cost alone, racing included.
+cache of completions; tokens and calls are what each would have cost alone, racing included. Manual workflows are below
+the searches: nothing is searched for, so their interval is that of problems at large, and calls and tokens are those of
+the test itself.
 """
 TASK = """
 ### {task}: {validate} validate and {test} test problems
@@ -62,6 +64,13 @@ def summary(arms: Arms, arm: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def manual(found: Mapping[str, Any]) -> str:
+    """A line for a manual workflow."""
+    score = "{:.3f} [{:.3f}, {:.3f}]".format(found["score"], *found["ci95"])
+    cost = f"{found['calls']:,} (test) | {found['tokens']['output']:,} (test)"
+    return f"| {found['name']} (manual) | - | {score} | | | {cost} | |"
+
+
 def searches(arms: Arms) -> Iterable[str]:
     """A line for every search."""
     for arm, rows in arms.items():
@@ -71,17 +80,18 @@ def searches(arms: Arms) -> Iterable[str]:
             yield f"| {arm} | {seed} | {' | '.join(scores)} | {path} |"
 
 
-def section(rows: Sequence[Mapping[str, Any]]) -> str:
+def section(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]]) -> str:
     """All tasks, and what the figures mean."""
     text = TEXT.format(rounds=rows[0]["rounds"])
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == task]
         arms = by_arm(mine)
+        lines = (summary(arms, arm) for arm in arms)
         text += TASK.format(
             task=task,
             validate=mine[0]["n_validate"],
             test=mine[0]["n_test"],
-            table="\n".join(summary(arms, arm) for arm in arms),
+            table="\n".join((*lines, *(manual(each) for each in baselines if each["task"] == task))),
             searches="\n".join(searches(arms)),
         )
     return text + SAID

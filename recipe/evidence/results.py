@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recipe.evidence import learning_results, real_results
+from recipe.evidence import learning_results, real_results, replay_results
 from recipe.evidence.guided_results import guidance
 from recipe.evidence.paired import by_arm
 
@@ -104,12 +104,14 @@ def read(name: str) -> Any:
 
 def page() -> str:
     """All of docs/results.md."""
+    searches, beliefs = by_arm(read("guidance")), read("beliefs")
     return "".join(
         (
             HEAD,
-            guidance(by_arm(read("guidance")), read("beliefs")),
+            guidance(searches, beliefs),
+            replay_results.section(searches, beliefs),
             learning_results.section(read("learning")),
-            real_results.section(read("real")),
+            real_results.section(read("real"), read("real_baselines")),
             real_search(read("gsm8k_search"), read("gsm8k_baselines")),
             endpoints(read("endpoints")),
         )
