@@ -210,6 +210,7 @@ def measured(arm: Arm, run: Path) -> dict[str, Any]:
             "expanded": len({node["parent"] for node in nodes}) - 1,
             "policy_calls": policy[0],
             "policy_tokens": policy[1],
+            "path": [(node["round"], round(node["score"], 4), node["calls"]) for node in nodes],
         }
 
 

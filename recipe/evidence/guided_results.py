@@ -70,8 +70,9 @@ ANSWER = """
 {training} on unseen test problems against stock AFlow,
 after one `make train`. Steering the selection by Q adds nothing to the score that could be told from chance, in short
 searches ({short}, w=0.5 against w=0) and in long ones
-({long}, w=1 against w=0). Q knows the level of the scores, not which workflow has the
-better child; what can be known of that, and how, is at the end of this chapter.
+({long}, w=1 against w=0). As trained by default, Q knows the level of the scores, not which
+workflow has the better child; with value replay it ranks them well, and still the score stays where it is, since the
+proposals have found what there is to find by then. Both at the end of this chapter.
 
 The executor is simulated: these figures say something about the search and the policy, nothing about any LLM. Intervals
 are 95 % percentile bootstraps over seeds, p-values are those of two-sided sign-flip permutation tests; nothing is
@@ -271,8 +272,8 @@ RUNS = """
 ### Other training runs
 
 A policy is one draw of its training. `second` and `third` are two more runs of the same command (their rollouts are
-sampled, so no two are alike), `grpo` is one with `algorithm.adv_estimator=grpo`, all else equal. Searches of {rounds}
-rounds; differences to `stock`.
+sampled, so no two are alike), `grpo` is one with `algorithm.adv_estimator=grpo`, `log` one with `aflow.q.rule=log`,
+`replay` one with value replay (below), all else equal. Searches of {rounds} rounds; differences to `stock`.
 
 | policy | n | test score | difference |
 |---|---|---|---|
@@ -294,22 +295,22 @@ WHY = """
 
 What could have foretold the best child of a node? From the stores of finished training runs
 (`recipe/evidence/beliefs.py`; the later half of the steps; predictors know only what came before): `Q_theta` is the
-policy's belief, its value rows trained by the quadratic rule; `own score` is the node's; `memory` is Q with
-`q.memory=8`, own children left out; `same node`, no prediction, is what a table that knew all other cases of the same
-workflow would say. `concordance` is the share of pairs of one session that are put in the right order (1/2: chance),
-`spread` the standard deviation within a session.
+policy's belief, its value rows trained by the quadratic rule but in `log` and `replay`; `own score` is the node's;
+`memory` is Q with `q.memory=8`, own children left out; `same node`, no prediction, is what a table that knew all other
+cases of the same workflow would say. `concordance` is the share of pairs of one session that are put in the right order
+(1/2: chance), `spread` the standard deviation within a session.
 
 | training run | predictor | n | skill | rank correlation | concordance | pairs | spread |
 |---|---|---|---|---|---|---|---|
 {table}
 
-- Within a session the best children's scores spread by {spreads}, the policy's beliefs by
-  {beliefs}. Q_theta is one number for all nodes of a tree, so it cannot choose; what order there is in its
-  third digit is right in one run and wrong in another.
+- Within a session the best children's scores spread by {spreads},
+  the policy's beliefs by {beliefs}. But for `replay`, Q_theta is one number for all nodes of a tree, so it cannot
+  choose; what order there is in its third digit is right in one run and wrong in another.
 - There is something to know: the same workflow has about the same best child in other sessions. Q_theta does not learn
   it. The warm start taught the policy to answer the question alike for every state, and 22 optimiser steps moved the
-  level, no more. More steps, a larger model that reads scores out of a prompt, or another target may; not measured.
-- The node's own score, which UCB follows, says next to nothing of its best child.
+  level, no more, by either rule (`log` is a run with `q.rule=log`). `replay` is what further steps do: next section.
+- The node's own score, which UCB follows, says next to nothing of its best child, or little.
 - A table of earlier best children (`q.memory`) says most of what can be known, where training makes workflows recur.
   In new searches it did not raise the score all the same (above).
 """

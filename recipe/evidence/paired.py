@@ -51,9 +51,14 @@ def sign_flip(differences: Sequence[float]) -> float:
     return float(found.pvalue)
 
 
-def differences(arms: Arms, arm: str, to: str, key: str = "test") -> list[float]:
+def score_on_test(row: Row) -> float:
+    """What arms are compared by."""
+    return float(row["test"])
+
+
+def differences(arms: Arms, arm: str, to: str, of: Callable[[Row], float] = score_on_test) -> list[float]:
     """arm - to, of the seeds that both have."""
-    return [row[key] - arms[to][seed][key] for seed, row in sorted(arms[arm].items()) if seed in arms[to]]
+    return [of(row) - of(arms[to][seed]) for seed, row in sorted(arms[arm].items()) if seed in arms[to]]
 
 
 def values(arms: Arms, arm: str, key: str = "test") -> list[float]:
@@ -71,7 +76,18 @@ def scored(arms: Arms, arm: str) -> str:
     return "{:.3f} [{:.3f}, {:.3f}]".format(*mean_interval(values(arms, arm)))
 
 
-def compared(arms: Arms, arm: str, to: str) -> str:
+def compared(arms: Arms, arm: str, to: str, of: Callable[[Row], float] = score_on_test) -> str:
     """The paired difference in words: mean, interval, p and n."""
-    found = differences(arms, arm, to)
+    found = differences(arms, arm, to, of)
     return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*mean_interval(found)) + f", p {sign_flip(found):.4f}, n={len(found)}"
+
+
+def best_after(row: Row, calls: int) -> float:
+    """The best validate score that a search had paid for with at most so many executor calls, the start's included."""
+    best = paid = 0.0
+    for number, score, cost in sorted(row["path"]):
+        paid += cost
+        if number > 1 and paid > calls:
+            break
+        best = max(best, score)
+    return best

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recipe.evidence.beliefs import judged, others_mean, remembered
-from recipe.evidence.paired import by_arm, compared, differences
+from recipe.evidence.paired import best_after, by_arm, compared, differences
 from recipe.evidence.real_results import best_so_far
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +26,11 @@ def test_differences_are_of_the_seeds_that_both_have() -> None:
     arms = by_arm(rows)
     assert differences(arms, "b", "a") == [1.0, 1.0]
     assert compared(arms, "b", "a") == "+1.000 [+1.000, +1.000], p 0.5000, n=2"
+
+
+def test_the_best_that_calls_have_paid_for_ends_with_the_first_workflow_that_they_do_not_cover() -> None:
+    row = {"path": [(3, 0.9, 50), (1, 0.2, 30), (2, 0.5, 20), (4, 0.1, 0)]}
+    assert [best_after(row, calls) for calls in (0, 49, 50, 99, 100)] == [0.2, 0.2, 0.5, 0.5, 0.9]
 
 
 def test_the_best_so_far_is_of_workflows_that_ran_on_all_problems() -> None:
