@@ -181,11 +181,6 @@ The same with uniform random edits, compared with stock AFlow; also stock AFlow 
 
 {random}
 {said}
-Cut off for want of machine time, and too few to say anything; mean paired differences:
-
-| arm | n | difference | to |
-|---|---|---|---|
-{cut}
 """
 
 LONG_SAID = """
@@ -196,6 +191,9 @@ LONG_SAID = """
   Q stays high where the good child is found, and every further expansion there is a duplicate, rejected and not run.
   That is thrift by accident. `q.count_rejected` eases its cause ({eased:.1f} rejections, not {many:.1f}): {counted}.
 - A weight that Q earns in the search itself (`skill`, starting from 0): {earned}.
+- What else was taken away or added, each against w=0: no UCB bonus {no_ucb};
+  no experience in the prompt {no_experience};
+  temperature 1.3 {warm}, 1.6 {hot}.
 - No way of steering raised the score by an amount that could be told from chance.
 """
 
@@ -214,11 +212,14 @@ def long(arms: Arms) -> str:
         eased=mean(arms, COUNTING, lambda row: row["rejected"]),
         many=mean(arms, REMEMBERING, lambda row: row["rejected"]),
         earned=compared(arms, EARNED, LONG_TRAINED),
+        no_ucb=compared(arms, "trained, w=0, no UCB bonus, 20 rounds", LONG_TRAINED),
+        no_experience=compared(arms, "trained, w=0, no experience, 20 rounds", LONG_TRAINED),
+        warm=compared(arms, "trained, w=0, temperature 1.3, 20 rounds", LONG_TRAINED),
+        hot=compared(arms, "trained, w=0, temperature 1.6, 20 rounds", LONG_TRAINED),
         full=compared(arms, "trained, w=1, 20 rounds", LONG_TRAINED),
         calls=mean(arms, "trained, w=1, 20 rounds", lambda row: row["executor_calls"]),
         all_calls=mean(arms, LONG_TRAINED, lambda row: row["executor_calls"]),
     )
-    few = [arm.name for arm in long_arms() if 1 < len(arms.get(arm.name, ())) < FEWEST]
     return LONG_TEXT.format(
         rounds=LONG,
         nodes=LONG + 1,
@@ -226,15 +227,7 @@ def long(arms: Arms) -> str:
         guided=table(arms, guided, LONG_TRAINED),
         random=table(arms, [name for name in names if name not in guided], LONG_STOCK),
         said=said.strip("\n") + "\n",
-        cut="\n".join(cut_off(arms, name) for name in few),
     )
-
-
-def cut_off(arms: Arms, name: str) -> str:
-    """An arm of few searches, without an interval."""
-    base = LONG_TRAINED if name.startswith("trained") else LONG_STOCK
-    found = differences(arms, name, base)
-    return f"| {name} | {len(found)} | {sum(found) / len(found):+.3f} | {base} |"
 
 
 MATCHED = """
@@ -305,8 +298,8 @@ cases of the same workflow would say. `concordance` is the share of pairs of one
 {table}
 
 - Within a session the best children's scores spread by {spreads},
-  the policy's beliefs by {beliefs}. But for `replay`, Q_theta is one number for all nodes of a tree, so it cannot
-  choose; what order there is in its third digit is right in one run and wrong in another.
+  the policy's beliefs by {beliefs}. But for `replay`, Q_theta is one number for all nodes
+  of a tree, so it cannot choose; what order there is in its third digit is right in one run and wrong in another.
 - There is something to know: the same workflow has about the same best child in other sessions. Q_theta does not learn
   it. The warm start taught the policy to answer the question alike for every state, and 22 optimiser steps moved the
   level, no more, by either rule (`log` is a run with `q.rule=log`). `replay` is what further steps do: next section.

@@ -91,3 +91,8 @@ def best_after(row: Row, calls: int) -> float:
             break
         best = max(best, score)
     return best
+
+
+def best_at(row: Row, number: int) -> float:
+    """The best validate score among the nodes of the first rounds; the start is number 1."""
+    return float(max(score for each, score, _ in row["path"] if each <= number))
