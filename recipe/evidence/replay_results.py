@@ -57,8 +57,8 @@ SAID = """
   {budget} calls, w=0.5 against w=0: {equal}.
 - Why: after three rounds most of what there is to gain is gained ({early:.2f} on validate, of {late:.2f} after
   {long_rounds}, at w=0). The policy finds the good edit at the first node that offers it, whichever that is, and
-  selection has little left to decide. Hotter proposals (temperature 1.6, w=0) did raise the score of this policy,
-  {hot}; that of the policy without replay they did not:
+  selection has little left to decide. Hotter proposals (temperature 1.6, w=0) may raise the score of this
+  policy, {hot}; that of the policy without replay they did not:
   {hot_before}.
 - Where proposals are weak this Q knows too little: it was taught what *this policy's* proposals find, on workflows that
   this policy visits. Random edits steered by it: {random}, against random edits at w=0.
