@@ -27,6 +27,8 @@ from aflow_env.rl.processes import alive, descendants, title
 LOOK_EVERY = 2.0
 GRACE = 15.0
 """Seconds in which the trainer may still fail by itself (closing its logger), once a death was seen."""
+PATIENCE = 4 * LOOK_EVERY
+"""Seconds that an error of the trainer waits for a death to come to light: `watch_engine` takes two looks, Ray one."""
 ENDED_NORMALLY = ("OUT_OF_SCOPE", "REF_DELETED", "RAY_KILL")
 WORDS, VERDICT = "aflow_last_words_", "aflow_verdict_"
 
@@ -87,8 +89,10 @@ class Watchdog:
         self._over.set()
         self._thread.join()
         if error is not None:
-            time.sleep(LOOK_EVERY)  # the error may be the first that anyone hears of the death
-            self._report(_look())
+            deadline = time.monotonic() + PATIENCE  # the error may be the first that anyone hears of the death
+            while not (found := _look()) and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY / 2)
+            self._report(found)
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_EVERY):

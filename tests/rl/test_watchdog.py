@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from ray.core.generated.common_pb2 import ActorDeathCause, ActorDiedErrorContext
 
-from aflow_env.rl.watchdog import deaths, paragraph
+from aflow_env.rl import watchdog
+from aflow_env.rl.watchdog import Death, Watchdog, deaths, paragraph
 
 
 def actor(state: str, reason: str | None, text: str = "it was killed") -> dict[str, Any]:
@@ -49,3 +50,19 @@ def test_the_last_words_of_the_dead_take_the_place_of_rays() -> None:
     text = paragraph(deaths({"a1": actor("DEAD", "WORKER_DIED")}), {"a1": "vLLM's EngineCore (pid 12) died."})
     assert "EngineCore (pid 12)" in text
     assert "it was killed" not in text
+
+
+@pytest.mark.parametrize(("looks", "told"), [(3, True), (10**9, False)])
+def test_an_error_waits_for_the_death_behind_it(
+    looks: int, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """verl fails because every session failed, seconds before Ray knows that the rollout server is gone."""
+    empty = [()] * min(looks, 10**4)
+    monkeypatch.setattr(watchdog, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(watchdog, "PATIENCE", 0.2)
+    monkeypatch.setattr(watchdog, "_look", lambda: empty.pop() if empty else (Death("a1", "it", 1, "n", "killed"),))
+    for name, answer in (("_read", ""), ("_write", None), ("_job", "01")):
+        monkeypatch.setattr(watchdog, name, lambda *_, answer=answer: answer)
+    with pytest.raises(RuntimeError, match="no trajectories"), Watchdog():
+        raise RuntimeError("no trajectories")
+    assert ("a part of it died" in capsys.readouterr().err) == told
