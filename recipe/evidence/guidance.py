@@ -43,7 +43,7 @@ START_SECONDS = 300.0
 
 SHORT, LONG, LONGER = 8, 20, 30
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
-OTHERS = ("second", "third", "log")
+OTHERS = ("second", "third", "fourth", "fifth", "log")
 """Policies of further training runs; the last with q.rule=log."""
 MEMORY = "MEMORY"
 """Stands for the run that remembers, in an arm's overrides."""
