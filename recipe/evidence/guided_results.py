@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recipe.evidence.guidance import LONG, LONGER, SHORT, WEIGHTS, long_arms, short_arms
-from recipe.evidence.paired import Arms, Row, compared, differences, mean, mean_interval, scored, sign_flip
+from recipe.evidence.paired import Arms, Row, compared, differences, mean, scored, sign_flip, signed
 
 STOCK, UNTRAINED, TRAINED = "stock", "untrained, w=0", "trained, w=0"
 LONG_STOCK, LONGER_STOCK, LONG_TRAINED = "stock, 20 rounds", "stock, 30 rounds", "trained, w=0, 20 rounds"
@@ -40,9 +40,8 @@ def table(arms: Arms, names: Sequence[str], base: str) -> str:
         found = differences(arms, arm, base)
         gain = relative = chance = ""
         if arm != base:
-            difference = mean_interval(found)
-            gain, chance = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference), f"{sign_flip(found):.4f}"
-            relative = f"{difference[0] / level:+.0%}"
+            gain, chance = signed(found), f"{sign_flip(found):.4f}"
+            relative = f"{float(np.mean(found)) / level:+.0%}"
         cost = (
             f"{mean(arms, arm, lambda row: row['rejected']):.1f}",
             f"{mean(arms, arm, lambda row: row['executor_calls']):,.0f}",
@@ -89,7 +88,7 @@ def answer(arms: Arms) -> str:
     """What a reader in a hurry needs."""
     gains = over_runs(arms)
     return ANSWER.format(
-        over="{:+.3f} [{:+.3f}, {:+.3f}]".format(*mean_interval(gains)),
+        over=signed(gains),
         n=len(gains),
         least=min(gains),
         most=max(gains),
@@ -304,8 +303,7 @@ def runs(arms: Arms) -> str:
     names = [name for name in (TRAINED, *OTHERS) if name in arms]
     lines = [f"| {name} | {len(arms[name])} | {scored(arms, name)} | {compared(arms, name, STOCK)} |" for name in names]
     gains = over_runs(arms)
-    over = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*mean_interval(gains))
-    return RUNS.format(rounds=SHORT, table="\n".join(lines), n=len(gains), over=over)
+    return RUNS.format(rounds=SHORT, table="\n".join(lines), n=len(gains), over=signed(gains))
 
 
 WHY = """

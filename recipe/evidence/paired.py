@@ -76,10 +76,15 @@ def scored(arms: Arms, arm: str) -> str:
     return "{:.3f} [{:.3f}, {:.3f}]".format(*mean_interval(values(arms, arm)))
 
 
+def signed(found: Sequence[float]) -> str:
+    """Mean and interval of differences."""
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*mean_interval(found))
+
+
 def compared(arms: Arms, arm: str, to: str, of: Callable[[Row], float] = score_on_test) -> str:
     """The paired difference in words: mean, interval, p and n."""
     found = differences(arms, arm, to, of)
-    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*mean_interval(found)) + f", p {sign_flip(found):.4f}, n={len(found)}"
+    return f"{signed(found)}, p {sign_flip(found):.4f}, n={len(found)}"
 
 
 def best_after(row: Row, calls: int) -> float:

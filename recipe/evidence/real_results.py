@@ -34,7 +34,7 @@ SAID = """
 - Three seeds are too few to tell arms apart: an interval over three says little.
 - gsm8k: all searches have their best within three rounds, and for all but one it is a step that writes and runs a
   program. 40 validate problems cannot tell 0.200 from 0.225: the search that chose a chain of thought for such a
-  difference lost on the test.
+  difference lost on the test. Its manual workflows were run on the validate problems alone (next section).
 - humaneval: the start, which asks for the function once, is hard to beat. `stock` finds workflows that are better on 33
   validate problems and, in two of three seeds, worse than the start on the test: what it chose is noise, at
   many times the calls. `trained` keeps the start in all seeds, because most of what it proposes is rejected.
