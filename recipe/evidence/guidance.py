@@ -133,17 +133,17 @@ def long_arms() -> list[Arm]:
     ]
 
 
-def folder_name(arm: Arm) -> str:
-    """The arm's name, fit for a folder."""
-    return re.sub(r"[^\w.=]+", "_", arm.name)
+def folder_name(name: str) -> str:
+    """An arm's name, fit for a folder."""
+    return re.sub(r"[^\w.=]+", "_", name)
 
 
 @contextmanager
-def served(folder: Path, log: Path) -> Iterator[str]:
+def served(folder: Path, log: Path, flags: Sequence[str] = ()) -> Iterator[str]:
     """The address of a vLLM server of the folder; its process group is ended on the way out."""
     cpu = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).with_name("vllm")), "serve", str(folder), "--served-model-name", "policy"]
-    flags = ["--host", "127.0.0.1", "--port", str(PORT), "--enforce-eager", "--max-model-len", "1024"]
+    flags = ["--host", "127.0.0.1", "--port", str(PORT), "--enforce-eager", "--max-model-len", "4096", *flags]
     with log.open("wb") as out:
         server = subprocess.Popen(
             [*command, *flags], stdout=out, stderr=out, start_new_session=True, env=os.environ | cpu
@@ -181,7 +181,7 @@ def sweep(arm: Arm, seeds: int, out: Path, address: str | None, memory: Path | N
 
 def run_sweep(arm: Arm, grid: Sequence[str], out: Path, jobs: int) -> None:
     """`aflow-env sweep` over the grid, in the arm's folder; finished searches are skipped."""
-    where = ("--out", str(out / folder_name(arm)), "--jobs", str(jobs))
+    where = ("--out", str(out / folder_name(arm.name)), "--jobs", str(jobs))
     subprocess.run([sys.executable, "-m", "aflow_env.cli", "sweep", *where, *grid], check=True, stdout=sys.stderr)
 
 
@@ -246,7 +246,7 @@ def collect(planned: list[Arm], out: Path, results: Path) -> None:
     lines += [
         json.dumps(measured(arm, store.parent))
         for arm in planned
-        for store in sorted((out / folder_name(arm)).glob("*/run.sqlite"))
+        for store in sorted((out / folder_name(arm.name)).glob("*/run.sqlite"))
     ]
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text("".join(f"{line}\n" for line in lines))

@@ -2,17 +2,20 @@
 """Does guidance help where nothing is simulated? Stock AFlow against a guided search, a real model as executor.
 
     vllm serve QWEN05B --served-model-name qwen05b --port 8077 --dtype bfloat16 --max-model-len 4096
-    python -m recipe.evidence.real gsm8k GSM8K --policy DIR --executor http://127.0.0.1:8077/v1 --model qwen05b
+    python -m recipe.evidence.real gsm8k GSM8K --policy trained=DIR --executor http://127.0.0.1:8077/v1 --model qwen05b
 
 Each arm is an `aflow-env sweep` over the same seeds, on the first validate problems and, for the chosen workflow, the
 first test problems, the same ones for every seed: what differs between seeds is what is proposed and selected. All
 searches share a cache of completions, and give up workflows that selection would not look at (racing). Tokens are
-those that each search would have paid alone. The policy is one that was trained on the embedded task: it never saw
-this one, nor this executor. A finished search is not run again, so a run that was cut goes on where it was. Manual
-workflows (`aflow-env baselines`) are scored on the same test problems; there is nothing to choose, so once is enough.
+those that each search would have paid alone. A policy has two arms, rl_weight 0 and 0.5; NAMES says what it may be. A
+finished search is not run again, so a run that was cut goes on where it was. Manual workflows (`aflow-env baselines`)
+are scored on the same test problems; there is nothing to choose, so once is enough.
+
+The servers of executor and policies may share a GPU: `--serve '--gpu-memory-utilization 0.1'` for the policies'.
 """
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,7 +32,7 @@ from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, run
 RESULTS = Path("recipe/evidence/results/real.jsonl")
 BASELINES = "real_baselines.jsonl"
 """Beside RESULTS."""
-MANUAL = {"gsm8k": "IO,CoT,Program", "humaneval": "IO,CoT,CoT-SC x5"}
+MANUAL = {"gsm8k": "IO,CoT,CoT-SC x5,Program", "humaneval": "IO,CoT,CoT-SC x5"}
 ROUNDS = 8
 COMMON = (
     *(f"rounds={ROUNDS}", "racing.enabled=true", "racing.block=20"),
@@ -37,11 +40,23 @@ COMMON = (
     *("executor.max_tokens=512", "executor.accept_empty=true"),  # a small model says nothing at times
     *("executor.timeout_seconds=3000", "sandbox.wall_seconds=3600"),
 )
-ARMS = (
-    Arm("stock", None, ("proposer=random", "rl_weight=0", "selection.c_ucb=0"), ROUNDS),
-    Arm("trained, w=0.5", "trained", ("rl_weight=0.5",), ROUNDS),
-    Arm("trained, w=0", "trained", ("rl_weight=0",), ROUNDS),
-)
+STOCK = Arm("stock", None, ("proposer=random", "rl_weight=0", "selection.c_ucb=0"), ROUNDS)
+QWEN = ("failed_cases=0", "experience_entries=4", "state_characters=3000", "policy.max_tokens=192")
+NAMES = {
+    "trained": AS_TRAINED,  # the tiny policy after `make train`: it saw the embedded task alone
+    "tiny, trained here": AS_TRAINED,  # the tiny policy after training on this task's train problems with this executor
+    "qwen": QWEN,  # Qwen2.5-Coder-0.5B as it is
+    "qwen, trained here": QWEN,  # ... and after training on this task's train problems with this executor
+}
+"""What a policy may be, and what its searches show it: what it was trained on."""
+
+
+def arms(policies: Sequence[str]) -> list[Arm]:
+    """Nobody is asked; each policy proposes, and is followed by half or not at all."""
+    return [
+        STOCK,
+        *(Arm(f"{name}, w={w}", name, (*NAMES[name], f"rl_weight={w}"), ROUNDS) for name in policies for w in (0.5, 0)),
+    ]
 
 
 def line(task: str, arm: Arm, run: Path) -> dict[str, Any]:
@@ -72,34 +87,39 @@ def replace_task(file: Path, task: str, lines: Sequence[dict[str, Any]]) -> None
 def main(
     task: Annotated[str, typer.Argument(help="gsm8k, humaneval, ...")],
     data: Annotated[Path, typer.Argument(help="The folder with validate.jsonl and test.jsonl.")],
-    policy: Annotated[Path, typer.Option(help="A trained policy (aflow-env export-policy).")],
+    policy: Annotated[list[str], typer.Option(help=f"NAME=DIR (aflow-env export-policy). Names: {', '.join(NAMES)}.")],
     executor: Annotated[str, typer.Option(help="Address of the server that runs the workflows.")],
     model: Annotated[str, typer.Option(help="The name that the server gives its model.")],
     validate: Annotated[int, typer.Option(min=1, help="Problems to search on.")] = 40,
     test: Annotated[int, typer.Option(min=1, help="Problems for the chosen workflow.")] = 100,
     seeds: Annotated[int, typer.Option(min=2)] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="Searches at a time.")] = 3,
+    serve: Annotated[str, typer.Option(help="Further flags of the policies' `vllm serve`.")] = "",
     out: Annotated[Path, typer.Option(help="Run folders, and the cache.")] = Path("runs/real"),
     results: Annotated[Path, typer.Option(help="The data; lines of other tasks are kept.")] = RESULTS,
 ) -> None:
     """Run the arms over the seeds, and write the data of all searches that are finished."""
+    folders = dict(each.split("=", 1) for each in policy)
+    if strange := sorted(set(folders) - set(NAMES)):
+        raise typer.BadParameter(f"{strange}: a policy is NAME=DIR with a name of {list(NAMES)}")
     folder = (out / task).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     where = (f"task={task}", f"task.path={data.resolve()}", f"cache={out.resolve() / 'cache'}")
     sizes = (f"limit={validate}", f"task.validate_size={validate}", f"task.test_size={test}")
     asked = (f"executor.base_url={executor}", f"executor.model={model}")
-    fixed = (*COMMON, *AS_TRAINED, *sizes, *where, *asked)
+    fixed = (*COMMON, *sizes, *where, *asked)
     grid = (*fixed, f"seed=range(1,{seeds + 1})")
-    alone, guided = ([arm for arm in ARMS if (arm.policy is None) == nobody] for nobody in (True, False))
-    for arm in alone:
-        run_sweep(arm, (*grid, *arm.overrides), folder, jobs)
-    with served(policy, folder / "policy.log") as address:
-        for arm in guided:
-            run_sweep(arm, (*grid, *arm.overrides, f"policy.base_url={address}", "policy.model=policy"), folder, jobs)
-    stores = [(arm, each) for arm in ARMS for each in sorted((folder / folder_name(arm)).glob("*/run.sqlite"))]
-    replace_task(results, task, [line(task, arm, store.parent) for arm, store in stores])
+    run_sweep(STOCK, (*grid, *STOCK.overrides), folder, jobs)
+    for name in folders:
+        with served(Path(folders[name]), folder / f"{folder_name(name)}.log", shlex.split(serve)) as address:
+            guide = (f"policy.base_url={address}", "policy.model=policy")
+            for arm in arms([name])[1:]:
+                run_sweep(arm, (*grid, *arm.overrides, *guide), folder, jobs)
+    stores = ((arm, (folder / folder_name(arm.name)).glob("*/run.sqlite")) for arm in arms(list(NAMES)))
+    lines = [line(task, arm, store.parent) for arm, found in stores for store in sorted(found)]
+    replace_task(results, task, lines)
     replace_task(results.with_name(BASELINES), task, baselines(task, fixed, folder))
-    print(f"{len(stores)} searches of {task} in {results}")
+    print(f"{len(lines)} searches of {task} in {results}")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The section of docs/results.md on real searches over several seeds: every search, and the paired differences."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recipe.evidence.paired import Arms, by_arm, compared, mean, scored
+import numpy as np
+
+from recipe.evidence.paired import Arms, by_arm, compared, differences, mean, scored, signed
 
 STOCK = "stock"
 TEXT = """
 ## Stock against guided, a real executor
 
-Nothing is simulated: Qwen2.5-Coder-0.5B behind vLLM runs the workflows, greedy, on two CPU cores
-(`recipe/evidence/real.py`). `stock` is AFlow: uniform random edits, its selection, no UCB bonus. `trained` is the tiny
-policy after one `make train` on the embedded, simulated task: it never saw these problems, this executor, nor an
-operator that the embedded task does not have. {rounds} rounds a search; seeds differ in what is proposed and selected,
-the problems are the same. Test scores are those of the workflow chosen on the validate problems. All searches share a
-cache of completions; tokens and calls are what each would have cost alone, racing included. Manual workflows are below
-the searches: nothing is searched for, so their interval is that of problems at large, and calls and tokens are those of
-the test itself.
+Nothing is simulated: Qwen2.5-Coder-0.5B behind vLLM runs the workflows, greedy (`recipe/evidence/real.py`): GSM8K on
+one H100, HumanEval on two CPU cores. `stock` is AFlow: uniform random edits, its selection, no UCB bonus. `trained` is
+the tiny policy after one `make train` on the embedded, simulated task: it never saw these problems, this executor, nor
+an operator that the embedded task does not have. `tiny, trained here` is the same policy trained on GSM8K's train
+problems with this very executor instead, `qwen` Qwen2.5-Coder-0.5B as it is, `qwen, trained here` after eight steps of
+GiGPO there ([the trainings](#training-on-a-gpu-a-real-executor)). {rounds} rounds a search; seeds differ in what is
+proposed and selected, the problems are the same. Test scores are those of the workflow chosen on the validate problems.
+All searches share a cache of completions; tokens and calls are what each would have cost alone, racing included. Manual
+workflows are below the searches: nothing is searched for, so their interval is that of problems at large, and calls and
+tokens are those of the test itself.
 """
 TASK = """
 ### {task}: {validate} validate and {test} test problems
@@ -26,23 +30,30 @@ TASK = """
 |---|---|---|---|---|---|---|---|
 {table}
 
-| arm | seed | start | best, validate | best, test | best so far after each round |
-|---|---|---|---|---|---|
-{searches}
+| arm | best on validate so far, mean: at the start, and after each round |
+|---|---|
+{paths}
 """
 SAID = """
-- Three seeds are too few to tell arms apart: an interval over three says little.
-- gsm8k: all searches have their best within three rounds, and for all but one it is a step that writes and runs a
-  program. 40 validate problems cannot tell 0.200 from 0.225: the search that chose a chain of thought for such a
-  difference lost on the test. Its manual workflows were run on the validate problems alone (next section).
-- humaneval: the start, which asks for the function once, is hard to beat. `stock` finds workflows that are better on 33
-  validate problems and, in two of three seeds, worse than the start on the test: what it chose is noise, at
-  many times the calls. `trained` keeps the start in all seeds, because most of what it proposes is rejected.
-- What is rejected are repetitions of a change from the same workflow (29 of 46 rejections on both tasks) and operators
-  of the embedded task that this one does not have (17): the tiny policy proposes what it was trained on, whatever the
-  prompt offers. So its searches run fewer workflows and cost less; no proposal of its own did better than random ones.
-  A policy trained on these tasks or with this executor was not tried.
+- **The intervals are those of the search, not of the problems**: all seeds have the same {validate} validate and {test}
+  test problems, and a score on {test} problems is known to 0.09 or so. A difference of a few points between two
+  workflows that were chosen again and again is one comparison, however many seeds chose them. On GSM8K the arms with
+  the best test score (`trained`) have the second worst on validate.
+- **Training made the real policy a better proposer.** GSM8K, `qwen, trained here` against `qwen`, both with w=0:
+  {learnt}. As it is, Qwen2.5-Coder-0.5B seldom writes an edit that the gate lets through:
+  {rejected_before:.1f} rounds of 8 are rejected, and after eight training steps {rejected_after:.1f}.
+- **It is not better than random edits**: against `stock` {to_stock}. Random edits are always
+  well-formed, and eight of them find what there is to find with this executor.
+- **`rl_weight`** 0.5 against 0 on GSM8K:
+  {weights}.
+- `trained` chose the same workflow, a program, in nine of ten seeds; against `stock` {trained}.
+  Training it on this task instead is no better, w=0: {tiny}.
+- HumanEval has three seeds, too few to tell arms apart. The start, which asks for the function once, is hard to beat.
+  `stock` finds workflows that are better on 33 validate problems and, in two of three seeds, worse than the start on
+  the test: what it chose is noise, at many times the calls. `trained` keeps the start in all seeds, because most of
+  what it proposes is rejected: repetitions of a change, and operators of the embedded task that this one does not have.
 """
+POLICIES = ("trained", "tiny, trained here", "qwen", "qwen, trained here")
 
 
 def best_so_far(scores: Sequence[Sequence[float]], rounds: int) -> list[float]:
@@ -76,27 +87,44 @@ def manual(found: Mapping[str, Any]) -> str:
     return f"| {found['name']} (manual) | - | {score} | | | {cost} | |"
 
 
-def searches(arms: Arms) -> Iterable[str]:
-    """A line for every search."""
-    for arm, rows in arms.items():
-        for seed, row in sorted(rows.items()):
-            path = " ".join(f"{score:.3f}" for score in best_so_far(row["scores"], row["rounds"]))
-            scores = (f"{row[key]:.3f}" for key in ("start", "best_validate", "test"))
-            yield f"| {arm} | {seed} | {' | '.join(scores)} | {path} |"
+def path(arms: Arms, arm: str) -> str:
+    """A line for how an arm's searches went."""
+    found = np.mean([best_so_far(row["scores"], row["rounds"]) for row in arms[arm].values()], axis=0)
+    return f"| {arm} | {' '.join(f'{score:.3f}' for score in found)} |"
+
+
+def said(arms: Arms) -> str:
+    """What the searches of GSM8K say."""
+    (first, *_), *_ = ([*rows.values()] for rows in arms.values())
+    rejected = [mean(arms, f"{name}, w=0", lambda row: row["rejected"]) for name in ("qwen", "qwen, trained here")]
+    weights = (f"{name} {signed(differences(arms, f'{name}, w=0.5', f'{name}, w=0'))}" for name in POLICIES)
+    return SAID.format(
+        validate=first["n_validate"],
+        test=first["n_test"],
+        learnt=compared(arms, "qwen, trained here, w=0", "qwen, w=0"),
+        rejected_before=rejected[0],
+        rejected_after=rejected[1],
+        to_stock=compared(arms, "qwen, trained here, w=0", STOCK),
+        weights=";\n  ".join(weights),
+        trained=compared(arms, "trained, w=0", STOCK),
+        tiny=compared(arms, "tiny, trained here, w=0", "trained, w=0"),
+    )
 
 
 def section(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]]) -> str:
     """All tasks, and what the figures mean."""
     text = TEXT.format(rounds=rows[0]["rounds"])
-    for task in dict.fromkeys(row["task"] for row in rows):
-        mine = [row for row in rows if row["task"] == task]
-        arms = by_arm(mine)
+    tasks = {
+        task: by_arm(row for row in rows if row["task"] == task) for task in dict.fromkeys(r["task"] for r in rows)
+    }
+    for task, arms in tasks.items():
+        (first, *_), *_ = ([*found.values()] for found in arms.values())
         lines = (summary(arms, arm) for arm in arms)
         text += TASK.format(
             task=task,
-            validate=mine[0]["n_validate"],
-            test=mine[0]["n_test"],
+            validate=first["n_validate"],
+            test=first["n_test"],
             table="\n".join((*lines, *(manual(each) for each in baselines if each["task"] == task))),
-            searches="\n".join(searches(arms)),
+            paths="\n".join(path(arms, arm) for arm in arms),
         )
-    return text + SAID
+    return text + said(tasks["gsm8k"])

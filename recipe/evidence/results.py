@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recipe.evidence import learning_results, real_results, replay_results
+from recipe.evidence import gpu_results, learning_results, real_results, replay_results
 from recipe.evidence.guided_results import guidance
 from recipe.evidence.paired import by_arm
 
@@ -111,6 +111,7 @@ def page() -> str:
             guidance(searches, beliefs),
             replay_results.section(searches, beliefs),
             learning_results.section(read("learning")),
+            gpu_results.section(read("gpu")),
             real_results.section(read("real"), read("real_baselines")),
             real_search(read("gsm8k_search"), read("gsm8k_baselines")),
             endpoints(read("endpoints")),

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trainings on a GPU with a real executor: what verl printed, step by step, as data.
+
+recipe/aflow/0_5b_executor.sh QWEN05B &
+recipe/aflow/0_5b_one_80gb.sh actor_rollout_ref.model.path=QWEN05B aflow.task.path=GSM8K > qwen.log
+recipe/evidence/gpu_tiny.sh GSM8K > tiny.log
+python -m recipe.evidence.gpu qwen=qwen.log tiny=tiny.log
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RESULTS = Path("recipe/evidence/results/gpu.jsonl")
+LINE = re.compile(r"step:(\d+) - (.*)")
+KEPT = {
+    "start": "aflow/start_score",
+    "best": "aflow/best_score",
+    "episode_return": "aflow/episode_return",
+    "valid": "aflow/valid_rate",
+    "repeated": "aflow/duplicate_rate",
+    "correlation": "training/rollout_actor_probs_pearson_corr",
+    "policy_tokens": "perf/total_num_tokens",
+    "executor_tokens": "aflow/tokens",
+    "seconds": "timing_s/step",
+    "seconds_search": "timing_s/gen",
+    "seconds_log_probs": "timing_s/old_log_prob",
+    "seconds_reference": "timing_s/ref",
+    "seconds_update": "timing_s/update_actor",
+    "seconds_weights": "timing_s/update_weights",
+    "gib": "actor/perf/max_memory_allocated_gb",
+}
+"""Name in the data -> verl's or our name of the metric."""
+
+
+def steps(log: str) -> Iterator[dict[str, float | int]]:
+    """The metrics that are kept, of each training step that a console log of verl holds."""
+    for number, text in LINE.findall(log):
+        found = dict(pair.split(":", 1) for pair in text.split(" - ") if ":" in pair)
+        if KEPT["best"] in found:
+            yield {"step": int(number), **{name: float(found[key]) for name, key in KEPT.items() if key in found}}
+
+
+def main(log: Annotated[list[str], typer.Argument(help="NAME=LOG of a training, as verl printed it.")]) -> None:
+    """Write the data of all steps."""
+    lines = [
+        json.dumps({"run": name, **step})
+        for name, path in (each.split("=", 1) for each in log)
+        for step in steps(Path(path).read_text(errors="replace"))
+    ]
+    RESULTS.write_text("".join(f"{line}\n" for line in lines))
+    print(f"{len(lines)} steps in {RESULTS}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
