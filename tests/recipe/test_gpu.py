@@ -2,6 +2,7 @@
 """The data of the trainings on a GPU are what verl printed."""
 
 import pytest
+
 from recipe.evidence.gpu import KEPT, steps
 
 LINE = "\x1b[36m(TaskRunnerV1 pid=7)\x1b[0m step:3 - {} - training/num_turns/mean:np.float64(3.0) - aflow/late:1.0"
