@@ -39,6 +39,7 @@ class AflowConfig(Section):
     tree: Literal["session", "group"] = "session"
     in_flight: Count = 1
     duplicates: Literal["parent", "tree"] = "parent"
+    redraws: Annotated[int, Field(ge=0)] = 0
     run_dir: str
     shared: Literal["auto", "local", "ray"] = "auto"
     recording: str | None = None

@@ -121,6 +121,11 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "
             "what is trained; set aflow.proposer=policy or guided, or run the search alone: aflow-env search"
         )
+    if aflow.redraws:
+        raise ConfigError(
+            f"aflow.redraws={aflow.redraws}: in training every draw is an action with its reward, and one that is "
+            "thrown away would hide its penalty; set aflow.redraws=0 (searches may: aflow-env search redraws=8)"
+        )
     model = config.actor_rollout_ref.model
     adapter = model.lora_rank > 0 or model.lora.rank > 0 or model.lora_adapter_path is not None
     if adapter and not model.lora.merge and aflow.q.kind != "none":

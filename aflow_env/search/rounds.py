@@ -16,12 +16,12 @@ import numpy as np
 from numpy.random import Generator
 
 from aflow_env.config import AflowConfig
-from aflow_env.errors import BudgetExhausted, ConfigError, WorkflowError
+from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation, Outcome
 from aflow_env.search.collector import put_aside
-from aflow_env.search.expansion import Changer, Duplicate, Implement, Place
+from aflow_env.search.expansion import Change, Changer, Duplicate, Implement, Place, draw
 from aflow_env.search.flight import Flight, ground, refly
 from aflow_env.search.memory import Memory
 from aflow_env.search.proposal import Belief, Believer, Failure, Origin, Proposer, State
@@ -36,7 +36,6 @@ from aflow_env.search.tree import Node, Rejection, Tree
 from aflow_env.search.value import shrink
 from aflow_env.soon import soon
 from aflow_env.tasks.base import Problem, Task
-from aflow_env.workflow.edits import NoChange
 from aflow_env.workflow.program import Workflow
 
 __all__ = ["Duplicate", "Implement", "Listener", "Search", "SearchProblem", "Session", "Turn", "session_seed"]
@@ -151,24 +150,21 @@ class Search:
         self, place: Place, selection: Selection, state: State, belief: Belief | None, q: float | None, seed: int
     ) -> Turn:
         """Propose, implement, gate and evaluate."""
+        config = self.config
+        change = Changer(self.task.spec, config.form, config.duplicates, self.implement)
         try:
-            reply = await self.proposer.propose(state, seed=seed)
-            ended, duplicate = await self._end(place, reply.text)
+            drawn = await draw(self.proposer, change, place, state, seed, config.redraws)
         finally:
             if not place.digest.done():
                 place.digest.set_result(None)
-        return Turn(state, selection, reply, ended, belief, duplicate, place.best.score, q)
+        ended = (
+            await self._node(place, drawn.ended, drawn.reply.text) if isinstance(drawn.ended, Change) else drawn.ended
+        )
+        return Turn(state, selection, drawn.reply, ended, belief, drawn.duplicate, place.best.score, q)
 
-    async def _end(self, place: Place, text: str) -> tuple[Node | Rejection, bool]:
-        """A node, or the rejection that tells the policy why not, and whether that was a duplicate."""
-        round_, parent, config = place.round, place.parent.round, self.config
-        change = Changer(self.task.spec, config.form, config.duplicates, self.implement)
-        try:
-            workflow, modification = await change(place, text)
-        except WorkflowError as error:
-            said = " ".join(text.split())[:120]
-            return Rejection(round_, parent, said, text, str(error)), isinstance(error, (Duplicate, NoChange))
-        return Node(round_, parent, workflow, await self._evaluate(workflow, place.rival), modification, text), False
+    async def _node(self, place: Place, change: Change, text: str) -> Node:
+        evaluation = await self._evaluate(change.workflow, place.rival)
+        return Node(place.round, place.parent.round, change.workflow, evaluation, change.modification, text)
 
     async def _select(
         self, tree: Tree, key: SessionKey, unseen: int | None, w: float, rng: Generator

@@ -43,8 +43,8 @@ START_SECONDS = 300.0
 
 SHORT, LONG, LONGER = 8, 20, 30
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
-OTHERS = ("second", "third", "fourth", "fifth", "log")
-"""Policies of further training runs; the last with q.rule=log."""
+OTHERS = ("second", "third", "fourth", "fifth", "log", "replay2", "replay3", "replay4", "prior")
+"""Policies of further training runs: as the first, then with q.rule=log, with value replay, and with q.kind=prior."""
 MEMORY = "MEMORY"
 """Stands for the run that remembers, in an arm's overrides."""
 
@@ -100,10 +100,12 @@ def long_arms() -> list[Arm]:
             *("rl_weight=0.5", "policy.temperature=1.6"),
         ),
         "w=0, no experience": ("rl_weight=0", "experience_entries=0"),
+        **{f"w={w}, drawn again": (f"rl_weight={w}", "redraws=8") for w in (0, 0.5, 1)},
     }
     counting, hot = "q.count_rejected=true", "policy.temperature=1.6"
     ranked = {
         **{f"w={w}": (f"rl_weight={w}",) for w in (0, 0.5, 1)},
+        **{f"w={w}, drawn again": (f"rl_weight={w}", "redraws=8") for w in (0, 0.5)},
         "Q that counts rejections, w=0.5": (counting, "rl_weight=0.5"),
         "w=0, temperature 1.6": (hot, "rl_weight=0"),
         "Q that counts rejections, w=0.5, temperature 1.6": (counting, hot, "rl_weight=0.5"),

@@ -60,6 +60,7 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("algorithm.adv_estimator=gippo", "algorithm.adv_estimator=gippo"),
         ("reward.reward_manager.name=naive", "reward.reward_manager.name=naive"),
         ("aflow.proposer=random", "aflow.proposer=random"),
+        ("aflow.redraws=2", "aflow.redraws=2"),
         ("aflow.proposer=guided", "proposer=guided with implementer.kind=rule"),
         ("aflow.q.kind=critic", "aflow.q: kind=critic: verl 0.9.1 keeps its critic inside the trainer"),
         ("critic.enable=true", "critic.enable=true"),

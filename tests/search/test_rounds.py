@@ -102,6 +102,32 @@ def test_the_same_change_twice_is_a_duplicate(tmp_path: Path) -> None:
     assert [turn.duplicate for turn in session.turns] == [False, True]
 
 
+def test_a_rejected_proposal_is_drawn_again_and_its_round_is_not_lost(tmp_path: Path) -> None:
+    script = Script([ADD_FORMAT, "no edit", ADD_FORMAT, ADD_REVIEW])
+    keys = ("rounds=2", "redraws=2", "q.kind=digits", "rl_weight=1", "selection.lambda_=0")
+    session, _ = play(config(tmp_path, *keys), script, Oracle({1: 1.0}))
+    assert [turn.reply.text for turn in session.turns] == [ADD_FORMAT, ADD_REVIEW]
+    assert not any(isinstance(turn.ended, Rejection) for turn in session.turns)
+
+
+def test_the_last_of_a_rounds_draws_is_what_was_rejected(tmp_path: Path) -> None:
+    script = Script(["no edit", ADD_FORMAT, ADD_FORMAT, ADD_FORMAT, ADD_FORMAT])
+    keys = ("rounds=2", "redraws=2", "q.kind=digits", "rl_weight=1", "selection.lambda_=0")
+    session, _ = play(config(tmp_path, *keys), script, Oracle({1: 1.0}))
+    assert [isinstance(turn.ended, Rejection) for turn in session.turns] == [False, True]
+    assert session.turns[1].duplicate
+    assert len(script.seen) == 5
+
+
+def test_draws_of_a_round_differ_and_repeat_with_the_seed(tmp_path: Path) -> None:
+    """Random edits that may not lead back anywhere: with draws to spare every round of a search comes to a program."""
+    keys = ("proposer=random", "duplicates=tree", "rounds=8", "redraws=20", "in_flight=3")
+    session, first = play(config(tmp_path / "a", *keys))
+    _, again = play(config(tmp_path / "b", *keys))
+    assert first == again
+    assert not any(isinstance(turn.ended, Rejection) for turn in session.turns)
+
+
 def test_with_weight_one_selection_follows_q_alone(tmp_path: Path) -> None:
     """Q says that two steps are best, so after the first expansion the child is chosen whatever its score."""
     believed = config(
