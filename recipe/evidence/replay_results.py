@@ -45,8 +45,8 @@ earlier children and better than their own scores do: what was missing is optimi
 ranks well in the first and the third run, a little in the second, and not at all in the fourth, whose proposals did not
 learn either. Searches below are guided by the first, the best of the four. Three other settings, tried once each and
 not in the data, say what else matters. With `loss_weight` 1 or 0.3, and four steps of 64 rows, Q came to rank
-(concordance 0.77 and 0.71) but the mean return stayed near 0.3: value gradients that are several times as long as the edits' fill
-the optimiser's moments. With 0.1 and four steps the return rose and Q had not begun to rank at step 12.
+(concordance 0.77 and 0.71) but the mean return stayed near 0.3: value gradients that are several times as long as the
+edits' fill the optimiser's moments. With 0.1 and four steps the return rose and Q had not begun to rank at step 12.
 """
 SAID = """
 - The edits learnt no worse beside it: this policy's own proposals against those of the run without, {rounds} rounds,
