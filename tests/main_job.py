@@ -2,10 +2,11 @@
 """The main job as a user starts it, made small: real verl, FSDP2, vLLM, sandbox and store; a SIMULATED executor."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
+
+from recipe.evidence import gpu
 
 SMALL = (
     "aflow.rounds=3",
@@ -43,11 +44,5 @@ def start(folder: Path, log: Path, *overrides: str) -> subprocess.Popen[bytes]:
 
 
 def metrics(log: Path) -> dict[int, dict[str, float]]:
-    """The console lines `step:N - name:value - ...`, by step."""
-    found: dict[int, dict[str, float]] = {}
-    for line in log.read_text(errors="replace").splitlines():
-        if match := re.search(r"step:(\d+) - (.*)", line):
-            pairs = (part.partition(":")[::2] for part in match[2].split(" - "))
-            values = {name: float(re.sub(r"np\.\w+\((.*)\)", r"\1", value)) for name, value in pairs}
-            found.setdefault(int(match[1]), {}).update(values)
-    return found
+    """What a run printed of its steps."""
+    return gpu.metrics(log.read_text(errors="replace"))

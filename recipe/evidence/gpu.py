@@ -37,12 +37,21 @@ KEPT = {
 """Name in the data -> verl's or our name of the metric."""
 
 
+def metrics(log: str) -> dict[int, dict[str, float]]:
+    """verl's console lines `step:N - name:value - ...`, by step."""
+    found: dict[int, dict[str, float]] = {}
+    for number, text in LINE.findall(log):
+        pairs = (part.partition(":")[::2] for part in text.split(" - "))
+        values = {name: float(re.sub(r"np\.\w+\((.*)\)", r"\1", value)) for name, value in pairs}
+        found.setdefault(int(number), {}).update(values)
+    return found
+
+
 def steps(log: str) -> Iterator[dict[str, float | int]]:
     """The metrics that are kept, of each training step that a console log of verl holds."""
-    for number, text in LINE.findall(log):
-        found = dict(pair.split(":", 1) for pair in text.split(" - ") if ":" in pair)
+    for number, found in metrics(log).items():
         if KEPT["best"] in found:
-            yield {"step": int(number), **{name: float(found[key]) for name, key in KEPT.items() if key in found}}
+            yield {"step": number, **{name: found[key] for name, key in KEPT.items() if key in found}}
 
 
 def main(log: Annotated[list[str], typer.Argument(help="NAME=LOG of a training, as verl printed it.")]) -> None:

@@ -78,7 +78,7 @@ was measured, is one of the good ones: {training}.
 Steering the selection by Q adds nothing to the score that could be told from chance, in short searches
 ({short}, w=0.5 against w=0) and in long ones
 ({long}, w=1 against w=0). As trained by default, Q knows the level of the scores, not which
-workflow has the better child; with value replay it ranks them well, and still the score stays where it is, since the
+workflow has the better child; with value replay it may rank them well, and still the score stays where it is, since the
 proposals have found what there is to find by then. Both at the end of this chapter.
 
 The executor is simulated: these figures say something about the search and the policy, nothing about any LLM. Intervals
@@ -105,9 +105,9 @@ SAME_COMMAND = (TRAINED, *SAME)
 """Policies of the same training command."""
 
 
-def over_runs(arms: Arms) -> list[float]:
-    """The mean gain over stock of each training run of the same command."""
-    return [float(np.mean(differences(arms, name, STOCK))) for name in SAME_COMMAND if name in arms]
+def over_runs(arms: Arms, names: Sequence[str] = SAME_COMMAND) -> list[float]:
+    """The mean gain over stock of each of these training runs; of `make train`, unless others are named."""
+    return [float(np.mean(differences(arms, name, STOCK))) for name in names if name in arms]
 
 
 SHORT_TEXT = """
@@ -317,8 +317,7 @@ def runs(arms: Arms) -> str:
     """Is it luck? Is it GiGPO?"""
     names = [name for name in (TRAINED, *OTHERS) if name in arms]
     lines = [f"| {name} | {len(arms[name])} | {scored(arms, name)} | {compared(arms, name, STOCK)} |" for name in names]
-    gains = over_runs(arms)
-    replayed = [float(np.mean(differences(arms, name, STOCK))) for name in REPLAYED]
+    gains, replayed = over_runs(arms), over_runs(arms, REPLAYED)
     return RUNS.format(
         rounds=SHORT, table="\n".join(lines), n=len(gains), over=signed(gains), replayed=signed(replayed)
     )

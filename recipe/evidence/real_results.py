@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from recipe.evidence.paired import Arms, by_arm, compared, differences, mean, scored, signed
+from recipe.evidence.paired import Arms, Row, by_arm, compared, differences, mean, scored, signed
+from recipe.evidence.real import NAMES
 
 STOCK = "stock"
 TEXT = """
@@ -53,7 +54,6 @@ SAID = """
   the test: what it chose is noise, at many times the calls. `trained` keeps the start in all seeds, because most of
   what it proposes is rejected: repetitions of a change, and operators of the embedded task that this one does not have.
 """
-POLICIES = ("trained", "tiny, trained here", "qwen", "qwen, trained here")
 
 
 def best_so_far(scores: Sequence[Sequence[float]], rounds: int) -> list[float]:
@@ -93,11 +93,16 @@ def path(arms: Arms, arm: str) -> str:
     return f"| {arm} | {' '.join(f'{score:.3f}' for score in found)} |"
 
 
+def any_search(arms: Arms) -> Row:
+    """One of the searches, to read what all have in common."""
+    return next(row for rows in arms.values() for row in rows.values())
+
+
 def said(arms: Arms) -> str:
     """What the searches of GSM8K say."""
-    (first, *_), *_ = ([*rows.values()] for rows in arms.values())
+    first = any_search(arms)
     rejected = [mean(arms, f"{name}, w=0", lambda row: row["rejected"]) for name in ("qwen", "qwen, trained here")]
-    weights = (f"{name} {signed(differences(arms, f'{name}, w=0.5', f'{name}, w=0'))}" for name in POLICIES)
+    weights = (f"{name} {signed(differences(arms, f'{name}, w=0.5', f'{name}, w=0'))}" for name in NAMES)
     return SAID.format(
         validate=first["n_validate"],
         test=first["n_test"],
@@ -118,7 +123,7 @@ def section(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, 
         task: by_arm(row for row in rows if row["task"] == task) for task in dict.fromkeys(r["task"] for r in rows)
     }
     for task, arms in tasks.items():
-        (first, *_), *_ = ([*found.values()] for found in arms.values())
+        first = any_search(arms)
         lines = (summary(arms, arm) for arm in arms)
         text += TASK.format(
             task=task,
