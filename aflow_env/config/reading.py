@@ -31,7 +31,7 @@ def explain(error: ValidationError, where: str) -> str:
         key = ".".join([where, *map(str, item["loc"])]).strip(".")
         if item["type"] == "extra_forbidden":
             sentences.append(
-                f"{key}={item['input']!r}: there is no such key; remove it or see conf/aflow for the keys that exist"
+                f"{key}={item['input']!r}: there is no such key; remove it or see conf/ for the keys that exist"
             )
         elif item["type"] == "missing":
             sentences.append(f"{key} is missing: set it")

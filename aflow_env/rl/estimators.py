@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from aflow_env.config import explain
+from aflow_env.errors import ConfigError
 from aflow_env.rl.baselines import grpo, reinforce_plus_plus, rloo
 from aflow_env.rl.gigpo import GigpoConfig, GigpoResult, compute_gigpo
 from aflow_env.rl.hgpo import HgpoConfig, compute_hgpo
@@ -63,6 +66,7 @@ def to_rows(online: OnlineRows, token_level_rewards: Tensor, response_mask: Tens
         valid=torch.tensor([bool(row["valid"]) for row in online.fields]),
         is_padding=torch.tensor(list(online.padding)),
         response_mask=response_mask,
+        state=[row["state"] for row in online.fields],
         kind=[row["kind"] for row in online.fields],
         value_baseline=torch.tensor([row["baseline"] for row in online.fields], dtype=torch.float32),
     )
@@ -79,13 +83,34 @@ def kl_penalty(online: OnlineRows, token_level_rewards: Tensor) -> Tensor:
     return torch.where(torch.tensor(list(online.padding)) | (penalty_N.abs() < 1e-5), 0.0, penalty_N)
 
 
-def settings(config: Any, name: str) -> dict[str, Any]:
-    """The keys of `algorithm.<name>`; gamma is verl's own `algorithm.gamma`."""
-    node = config.get(name, None) if config is not None else None
-    return {**(dict(node) if node else {}), "gamma": float(config.get("gamma", 1.0)) if config is not None else 1.0}
+def switches(algorithm: Any, name: str) -> HgpoConfig:
+    """What `algorithm.gigpo` says, which all five estimators read, `algorithm.hgpo` on top, and verl's own gamma.
+
+    Raises ConfigError for a key or a value that no estimator knows.
+    """
+    if name not in ESTIMATORS:
+        raise ConfigError(
+            f"algorithm.adv_estimator={name}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
+        )
+    found: dict[str, Any] = {"gamma": algorithm.get("gamma", 1.0)}
+    for node, config in (("gigpo", GigpoConfig), ("hgpo", HgpoConfig)):
+        keys = dict(algorithm.get(node, None) or {})
+        if "gamma" in keys:
+            raise ConfigError(
+                f"algorithm.{node}.gamma={keys['gamma']}: the discount is verl's own key; set algorithm.gamma"
+            )
+        try:
+            config(**keys)
+        except ValidationError as error:
+            raise ConfigError(explain(error, f"algorithm.{node}")) from None
+        found |= keys
+    try:
+        return HgpoConfig(**found)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "algorithm")) from None
 
 
-def _estimator(name: str, compute: Callable[[GigpoRows, Any], GigpoResult]) -> Estimator:
+def _estimator(name: str, compute: Callable[[GigpoRows, HgpoConfig], GigpoResult]) -> Estimator:
     def estimate(
         token_level_rewards: Tensor, response_mask: Tensor, index: np.ndarray[Any, Any], config: Any = None, **_: Any
     ) -> tuple[Tensor, Tensor]:
@@ -96,19 +121,19 @@ def _estimator(name: str, compute: Callable[[GigpoRows, Any], GigpoResult]) -> E
                 "trainer fetches: set trainer.v1.trainer_mode=aflow_sync"
             )
         rows = to_rows(online, token_level_rewards, response_mask, index.tolist())
-        result = compute(rows, settings(config, name))
+        result = compute(rows, switches(config, name))
         online.metrics.update({f"aflow/{key}": value for key, value in result.metrics.items()})
         return result.advantages, result.advantages
 
     return estimate
 
 
-ESTIMATORS: dict[str, Callable[[GigpoRows, dict[str, Any]], GigpoResult]] = {
-    "gigpo": lambda rows, keys: compute_gigpo(rows, GigpoConfig(**keys)),
-    "hgpo": lambda rows, keys: compute_hgpo(rows, HgpoConfig(**keys)),
-    "grpo": lambda rows, keys: grpo(rows, GigpoConfig(**keys)),
-    "rloo": lambda rows, keys: rloo(rows, GigpoConfig(**keys)),
-    "reinforce_plus_plus": lambda rows, keys: reinforce_plus_plus(rows, GigpoConfig(**keys)),
+ESTIMATORS: dict[str, Callable[[GigpoRows, HgpoConfig], GigpoResult]] = {
+    "gigpo": compute_gigpo,
+    "hgpo": compute_hgpo,
+    "grpo": grpo,
+    "rloo": rloo,
+    "reinforce_plus_plus": reinforce_plus_plus,
 }
 """By the names that users give `algorithm.adv_estimator`."""
 

@@ -60,7 +60,7 @@ class GigpoConfig(BaseModel):
     leave_one_out: bool = False
     """Compare with the mean of the others: the factor n / (n - 1) on both levels."""
     anchor: Literal["exact", "digest", "similarity"] = "digest"
-    """`exact` and `digest` compare strings for equality (of the state's text, of its digest)."""
+    """`exact` and `digest` compare anchors for equality (texts, or their digests); `similarity` compares texts."""
     similarity_thresh: float = Field(default=0.95, gt=0.0, lt=1.0)
     similarity_order: Literal["rows", "sorted"] = "sorted"
     """Greedy clusters depend on who comes first: batch order, as the reference, or (step index, text)."""
@@ -184,7 +184,8 @@ def anchor_groups(rows: GigpoRows, credit: Credit, config: GigpoConfig) -> Tenso
     exact_M = pair(credit.uid_M, rows.keys(rows.anchor, credit.rows_M))
     if config.anchor != "similarity":
         return exact_M
-    texts = [rows.anchor[row] for row in credit.rows_M.tolist()]
+    states = rows.anchor if rows.state is None else rows.state
+    texts = [states[row] for row in credit.rows_M.tolist()]
     visits = list(range(len(texts)))
     if config.similarity_order == "sorted":
         steps = credit.step_M.tolist()

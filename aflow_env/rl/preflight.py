@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
 from aflow_env.rl.checkpoints import resume_step
-from aflow_env.rl.estimators import ESTIMATORS
+from aflow_env.rl.estimators import switches
 from aflow_env.rl.layout import check_layout, known_shape
 from aflow_env.rl.owner import check_shared
 from aflow_env.rl.policy_check import check_policy
@@ -112,10 +112,7 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose "
             f"{' or '.join(TRAINERS)}"
         )
-    if estimator not in ESTIMATORS:
-        raise ConfigError(
-            f"algorithm.adv_estimator={estimator}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
-        )
+    switches(config.algorithm, estimator)
     if aflow.proposer not in ("policy", "guided"):
         raise ConfigError(
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "

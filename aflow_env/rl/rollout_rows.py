@@ -4,7 +4,8 @@
 Each round is one edit row, its step reward by `rl/reward.py`. Each belief that was held about an expanded node is
 `q.samples` value rows, by `q.rule`: the digit that the best child which the node turned out to have makes true, or one
 that the policy draws (never at the calibrated temperature) and is rewarded for. Both kinds carry (kind, anchor, step
-index, step reward, valid); the trainer needs nothing else, and verl's TransferQueue carries it untouched.
+index, step reward, valid), edit rows also the expanded workflow's text; the trainer needs nothing else, and verl's
+TransferQueue carries it untouched.
 """
 
 from collections import Counter
@@ -36,6 +37,8 @@ class TrainingRow:
     target: float = float("nan")
     baseline: float = 0.0
     """What a value row's reward is compared with; an edit row has its groups for that."""
+    state: str = ""
+    """The expanded workflow's text, by which `algorithm.gigpo.anchor=similarity` groups edit rows."""
 
     def fields(self) -> dict[str, Any]:
         """What travels through TransferQueue beside the tokens."""
@@ -49,6 +52,7 @@ class TrainingRow:
             "mass": self.mass,
             "target": self.target,
             "baseline": self.baseline,
+            "state": self.state,
         }
 
 
@@ -64,7 +68,15 @@ def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
         alone = [reward.Session(turn.best, [_step(turn)]) for turn in session.turns]
         rewards = [worth for each in alone for worth in reward.step_rewards(each, config.reward)]
     return [
-        TrainingRow("edit", turn.state.workflow.digest, index, worth, turn.node is not None, _tokens(turn))
+        TrainingRow(
+            kind="edit",
+            anchor=turn.state.workflow.digest,
+            step_index=index,
+            step_reward=worth,
+            valid=turn.node is not None,
+            tokens=_tokens(turn),
+            state=turn.state.workflow.text,
+        )
         for index, (turn, worth) in enumerate(zip(session.turns, rewards, strict=True))
     ]
 

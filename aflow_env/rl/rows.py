@@ -27,9 +27,10 @@ class GigpoRows:
     """N rows of a batch; strings are group keys, tensors share one device.
 
     `uid` names the search problem, `trajectory` the session within it (unique within its uid is enough), `anchor` the
-    state that the step started from. `valid` is false for a rejected action. `episode_return` overrides the sum of the
-    session's step rewards and must then agree on all rows of a session. `kind` tells edit rows from value rows (all
-    are edits when it is left out). Whatever a padding row carries is ignored.
+    state that the step started from, and `state` its text where the anchor is a digest. `valid` is false for a rejected
+    action. `episode_return` overrides the sum of the session's step rewards and must then agree on all rows of a
+    session. `kind` tells edit rows from value rows (all are edits when it is left out). Whatever a padding row carries
+    is ignored.
     """
 
     uid: Sequence[str]
@@ -47,6 +48,8 @@ class GigpoRows:
     """(N, T), 1 on the response tokens that are trained."""
     episode_return: Tensor | None = None
     """(N,)"""
+    state: Sequence[str] | None = None
+    """What `similarity` compares; None: the anchors are texts themselves."""
     kind: Sequence[Kind] | None = None
     value_baseline: Tensor | None = None
     """(N,) what a value row's reward is compared with, where that is known: its mean under whoever drew the answer."""
@@ -56,7 +59,7 @@ class GigpoRows:
         for name in ("trajectory", "anchor", "step_index", "step_reward", "valid", "is_padding", "response_mask"):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"rows.{name} has {len(getattr(self, name))} entries, rows.uid has {count}")
-        for name in ("episode_return", "kind", "value_baseline"):
+        for name in ("episode_return", "state", "kind", "value_baseline"):
             column = getattr(self, name)
             if column is not None and len(column) != count:
                 raise ValueError(f"rows.{name} has {len(column)} entries, rows.uid has {count}")

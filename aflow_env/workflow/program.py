@@ -72,6 +72,11 @@ class Workflow:
             program = f"unreadable:{self.graph}\0{self.prompts}"
         return hashlib.sha256(program.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
+    @property
+    def text(self) -> str:
+        """Both files as they stand, one after the other."""
+        return f"{self.graph}\n{self.prompts}"
+
     def diff(self, other: "Workflow") -> str:
         """A unified diff of both files, from this workflow to the other; empty when the texts are equal."""
         pairs = (("graph.py", self.graph, other.graph), ("prompt.py", self.prompts, other.prompts))

@@ -9,8 +9,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from aflow_env.errors import InfrastructureError
-from aflow_env.rl.estimators import ESTIMATORS, OnlineRows, kl_penalty, rows_of_step, to_rows, verl_name
+from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.rl.estimators import ESTIMATORS, OnlineRows, kl_penalty, rows_of_step, switches, to_rows, verl_name
 from aflow_env.rl.gigpo import GigpoConfig, compute_gigpo
 
 CONFIG = OmegaConf.create({"gamma": 0.9, "gigpo": {"step_advantage_w": 0.5}, "hgpo": {}})
@@ -24,6 +24,7 @@ def row(reward: float, step: int, anchor: str = "root", kind: str = "edit", **mo
         "kind": kind,
         "valid": True,
         "baseline": 0.0,
+        "state": "",
         **more,
     }
 
@@ -79,8 +80,7 @@ def test_every_estimator_runs_through_verls_own_function(registered: Any, name: 
     data = DataProto(batch=tensors, non_tensor_batch={"uid": uid})
     keys = [f"{session}_{index}" for index, session in enumerate(online.sessions)]
     with rows_of_step(online):
-        config = OmegaConf.create({**CONFIG, name: {}})
-        done = compute_advantage_for_multi_trajectories(data, keys, verl_name(name), num_repeat=4, config=config)
+        done = compute_advantage_for_multi_trajectories(data, keys, verl_name(name), num_repeat=4, config=CONFIG)
     advantages = done.batch["advantages"]
     assert advantages.shape == mask.shape
     assert advantages[:4].abs().sum() > 0
@@ -125,10 +125,34 @@ def test_without_our_trainer_it_refuses_instead_of_being_grpo(registered: Any, n
 def test_an_unknown_gigpo_key_is_an_error(registered: Any) -> None:
     online, rewards, mask, uid = batch()
     config = OmegaConf.create({"gamma": 1.0, "gigpo": {"step_weight": 1.0}})
-    with rows_of_step(online), pytest.raises(ValueError, match="step_weight"):
+    with rows_of_step(online), pytest.raises(ConfigError, match=r"algorithm\.gigpo\.step_weight"):
         registered.get_adv_estimator_fn("gigpo")(
             token_level_rewards=rewards, response_mask=mask, index=uid, config=config
         )
+
+
+def test_every_estimator_reads_gigpos_switches() -> None:
+    """Estimators are compared at equal switches: `algorithm.gigpo.mode` is not lost where another one is chosen."""
+    config = OmegaConf.create({"gamma": 0.9, "gigpo": {"mode": "mean_std_norm"}, "hgpo": {"history_length": 1}})
+    for name in ESTIMATORS:
+        assert switches(config, name).mode == "mean_std_norm"
+    assert switches(config, "hgpo").history_length == 1
+    assert switches(config, "gigpo").gamma == 0.9
+
+
+def test_similar_anchors_are_similar_texts_not_similar_digests() -> None:
+    """Digests of two programs that differ in a word have nothing in common; their texts do."""
+    near, far = "answer = await self.custom(input=problem, instruction=A)", "return await self.programmer(problem)"
+    fields = [
+        row(0.5, 0, "5eadc6f9b4ba88ab", state=near),
+        row(0.0, 0, "0d1e3c6f77aa21bc", state=near.replace("=A", "=B")),
+        row(0.25, 0, "5eadc6f9b4ba88ac", state=far),
+    ]
+    online = OnlineRows(["u_0", "u_1", "u_2"], fields, [False] * 3)
+    rows = to_rows(online, torch.tensor([[0.5], [0.0], [0.25]]), torch.ones(3, 1), ["u"] * 3)
+    step = compute_gigpo(rows, GigpoConfig(anchor="similarity")).advantages_step
+    assert step.tolist() == pytest.approx([0.25, -0.25, 0.0])
+    assert compute_gigpo(rows, GigpoConfig()).advantages_step.tolist() == [0.0] * 3
 
 
 def test_kl_in_reward_becomes_a_penalty_of_its_own_row() -> None:

@@ -124,6 +124,7 @@ async def test_a_step_is_paid_for_what_it_adds_to_what_it_could_know(tmp_path: P
         for turn, row in zip(part.turns, edit_rows(part, settings), strict=True):
             gained = max(0.0, turn.node.score - turn.best) if turn.node else -settings.reward.invalid_penalty
             assert row.step_reward == pytest.approx(gained)
+            assert row.state == turn.state.workflow.text, "what anchor=similarity compares"
     assert any(row.step_reward > 0 for part in parts for row in edit_rows(part, settings))
     assert sum(each["nodes"] for each in summaries) == len(parts[0].tree), "no node is counted twice"
     assert len({each["best_score"] for each in summaries}) == 1

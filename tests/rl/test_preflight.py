@@ -15,6 +15,8 @@ from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError
 
 pytest.importorskip("verl", reason="needs verl")
+from aflow_env.rl.gigpo import GigpoConfig
+from aflow_env.rl.hgpo import HgpoConfig
 from aflow_env.rl.preflight import check
 
 
@@ -58,6 +60,14 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("aflow/executor=openai", "base_url is missing"),
         ("trainer.v1.trainer_mode=sync", "trainer.v1.trainer_mode=sync"),
         ("algorithm.adv_estimator=gippo", "algorithm.adv_estimator=gippo"),
+        ("algorithm.gigpo.anchor=resembling", "algorithm.gigpo.anchor='resembling'"),
+        ("+algorithm.gigpo.step_weight=1", "algorithm.gigpo.step_weight=1: there is no such key"),
+        (
+            "+algorithm.gigpo.gamma=0.9",
+            "algorithm.gigpo.gamma=0.9: the discount is verl's own key",
+        ),
+        ("algorithm.hgpo.history_length=-1", "algorithm.hgpo.history_length=-1"),
+        ("algorithm.gamma=1.5", "algorithm.gamma=1.5"),
         ("reward.reward_manager.name=naive", "reward.reward_manager.name=naive"),
         ("aflow.proposer=random", "aflow.proposer=random"),
         ("aflow.redraws=2", "aflow.redraws=2"),
@@ -77,6 +87,13 @@ def test_a_mistake_is_named_with_its_key(policy: str, override: str, said: str) 
         check(composed(policy, override))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value), "one paragraph"
+
+
+def test_the_estimators_switches_in_the_yaml_are_the_schemas() -> None:
+    """Every switch can be set without a `+`, and a run that sets none gets the preset that the documents describe."""
+    algorithm = composed().algorithm
+    assert dict(algorithm.gigpo) == GigpoConfig().model_dump(exclude={"gamma"})
+    assert {**algorithm.gigpo, **algorithm.hgpo} == HgpoConfig().model_dump(exclude={"gamma"})
 
 
 @pytest.mark.parametrize(
