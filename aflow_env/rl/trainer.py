@@ -6,9 +6,10 @@ reward, which the agent loop put beside the tokens. So `_compute_advantage` firs
 estimator finds them, and lets verl's method do the rest: KL penalty, rollout correction and the write-back stay
 verl's.
 
-Three more things differ. verl counts mini-batches in rows, and a session of ours is many rows: `_rows_per_prompt`
+Four more things differ. verl counts mini-batches in rows, and a session of ours is many rows: `_rows_per_prompt`
 scales that count, so that `ppo_mini_batch_size` keeps meaning search problems. Value rows of earlier steps are trained
-again where the config says so (replay.py). And the run ends with a table that says what was gained.
+again where the config says so (replay.py). A step looks for its sessions more often than every two seconds. And the
+run ends with a table that says what was gained.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from typing import Any
 
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from aflow_env.config import parse
@@ -30,6 +32,9 @@ from aflow_env.rl.owner import share
 from aflow_env.rl.replay import Replay
 from aflow_env.rl.wandb_run import figures, show
 from aflow_env.rl.watchdog import Watchdog
+
+POLL_SECONDS = 0.25
+"""How often a step looks whether its sessions have ended. verl's two seconds are much of a small step."""
 
 
 class AflowTrainer:
@@ -44,6 +49,12 @@ class AflowTrainer:
         self._step_fields: list[dict[str, Any]] = []
         self._replay = Replay(self.aflow.q.replay_steps, self.aflow.seed) if self.aflow.q.replay else None
         self._began = time.monotonic()
+
+    def _build_replay_buffer(self) -> Any:
+        buffer = super()._build_replay_buffer()  # type: ignore[misc]
+        if type(buffer) is ReplayBuffer:  # A user's own sampler polls as it likes.
+            buffer.poll_interval = POLL_SECONDS
+        return buffer
 
     def init(self) -> None:
         """verl's set-up of workers and servers, watched over: one that dies on the way ends the run."""
