@@ -30,7 +30,7 @@ from aflow_env.rl.metrics import step_metrics
 from aflow_env.rl.outcome import final_report
 from aflow_env.rl.owner import share
 from aflow_env.rl.replay import Replay
-from aflow_env.rl.wandb_run import figures, show
+from aflow_env.rl.wandb_run import figures, finish, show
 from aflow_env.rl.watchdog import Watchdog
 
 POLL_SECONDS = 0.25
@@ -114,10 +114,11 @@ class AflowTrainer:
         return batch
 
     def fit(self, agent_loop_manager: Any) -> None:
-        """verl's training loop, then the table of what it gained."""
+        """verl's training loop, then the table of what it gained, and the loggers' end."""
         with Watchdog():
             super().fit(agent_loop_manager)  # type: ignore[misc]
             self._report()
+            finish(self.logger)  # type: ignore[attr-defined]
 
     def _report(self) -> None:
         report = asyncio.run(final_report(self.aflow, self.config, self.get_llm_client(), self.tokenizer))  # type: ignore[attr-defined]

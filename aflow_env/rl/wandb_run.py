@@ -75,6 +75,18 @@ def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
         print(f"wandb is offline; this uploads the run: wandb sync {Path(run.dir).parent}", flush=True)
 
 
+def finish(tracking: Any) -> None:
+    """End the run with every logger of verl's `Tracking`, and wandb's own process with it.
+
+    Left to the interpreter's end, wandb may find that Ray has stopped that process first, and say so in a traceback.
+    """
+    tracking.finish()
+    if "wandb" in tracking.logger:
+        import wandb
+
+        wandb.teardown()
+
+
 def versions() -> dict[str, str]:
     """The packages that a result depends on, as far as they are installed."""
     found = {}

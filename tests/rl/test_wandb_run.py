@@ -2,7 +2,6 @@
 """What a run tells wandb is really in its offline file, and a resumed run goes on under its id."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,16 @@ from omegaconf import OmegaConf
 
 pytest.importorskip("wandb", reason="needs wandb: make setup")
 pytest.importorskip("jinja2", reason="needs aflow-env[report]")
+pytest.importorskip("verl", reason="needs verl")
 
 import wandb
+from verl.utils.tracking import Tracking
 
 from aflow_env.cli.compose import load
 from aflow_env.cli.search import run as search
 from aflow_env.report.offline_run import read_offline_run
 from aflow_env.report.tracking import TOP_COLUMNS, top_workflows
-from aflow_env.rl.wandb_run import AGAINST, continue_run, figures, show
+from aflow_env.rl.wandb_run import AGAINST, continue_run, figures, finish, show
 from aflow_env.search.reading import ReadOnlyStore
 from tests.cli.conftest import SMALL
 
@@ -50,17 +51,21 @@ def test_the_leading_workflows_are_distinct_and_say_what_changed(run_dir: Path) 
 
 
 def test_an_offline_run_holds_table_tree_artifact_and_versions(
-    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = wandb.init(project="test", name="a run", mode="offline", dir=tmp_path)
+    """All of it is on disk when `finish` returns, and wandb's process is gone with it."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    tracking = Tracking("test", "a run", ["console", "wandb"], config={})
     try:
-        run.log(figures(str(run_dir), 1.0), step=1)
-        show({"wandb": wandb, "console": None}, str(run_dir), 1, last=True)
+        tracking.log(figures(str(run_dir), 1.0), step=1)
+        show(tracking.logger, str(run_dir), 1, last=True)
     finally:
-        run.finish()
-    deadline = time.monotonic() + 20  # wandb's own process writes on after finish() has returned
-    while not (found := read_offline_run(tmp_path)).column("aflow/tree/_type") and time.monotonic() < deadline:
-        time.sleep(0.05)
+        service = wandb.setup().ensure_service()
+        finish(tracking)
+    assert service._torn_down
+    found = read_offline_run(tmp_path)
+    assert found.column("aflow/tree/_type")
     logged = {key.split("/")[0] + "/" + key.split("/")[1] for row in found.history for key in row if "/" in key}
     assert {"aflow/top_workflows", "aflow/tree", "aflow/best_by", "aflow/run"} <= logged
     assert "aflow-env" in found.config["versions"]
