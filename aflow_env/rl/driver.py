@@ -4,11 +4,10 @@
 These hooks run in every process that imports verl, so they import late.
 """
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
-
-from wrapt import wrap_function_wrapper
 
 
 def register_search_path(plugins_module: ModuleType) -> None:
@@ -36,12 +35,17 @@ def register_resolver(omegaconf: ModuleType) -> None:
 
 
 def register_checks(config_module: ModuleType) -> None:
-    """Stand around `verl.utils.config.validate_config`, which `main_ppo` calls in the driver before Ray starts."""
+    """Stand around `verl.utils.config.validate_config`, which `main_ppo` calls in the driver before Ray starts.
 
-    def checked(verls: Callable[..., None], _: object, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    A plain function under verl's own name: launchers that pickle the entry point (submitit) can then find it again.
+    """
+    verls: Callable[..., None] = config_module.validate_config
+
+    @functools.wraps(verls)
+    def checked(*arguments: Any, **keywords: Any) -> None:
         from aflow_env.rl.preflight import before_ray
 
         before_ray(keywords["config"] if "config" in keywords else arguments[0])
         verls(*arguments, **keywords)
 
-    wrap_function_wrapper(config_module, "validate_config", checked)
+    config_module.validate_config = checked  # type: ignore[attr-defined]

@@ -55,6 +55,7 @@ class ProcessLauncher:
         setup_globals()
         assert self.config is not None
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # Optuna's sweeper writes its result there
         jobs = [self.job(list(overrides)) for overrides in job_overrides]
         if clashing := sorted({job.name for job in jobs if [each.name for each in jobs].count(job.name) > 1}):
             raise SweepError(f"several jobs of this sweep would be called {clashing[0]}: sweep each value once")

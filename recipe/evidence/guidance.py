@@ -43,8 +43,13 @@ START_SECONDS = 300.0
 
 SHORT, LONG, LONGER = 8, 20, 30
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
-OTHERS = ("second", "third", "fourth", "fifth", "log", "replay2", "replay3", "replay4", "prior")
-"""Policies of further training runs: as the first, then with q.rule=log, with value replay, and with q.kind=prior."""
+OTHERS = (
+    *("second", "third", "fourth", "fifth", "sixth"),
+    *("halves", "halves2", "halves3", "halves4", "halves5"),
+    *("log", "replay2", "replay3", "replay4", "prior", "similar", "similar2"),
+)
+"""Policies of further training runs: as the first; two updates a step; q.rule=log, value replay, q.kind=prior and
+similar anchors."""
 MEMORY = "MEMORY"
 """Stands for the run that remembers, in an arm's overrides."""
 

@@ -31,6 +31,15 @@ def test_the_checkouts_folder_can_be_named(tmp_path: Path) -> None:
     assert "device: cpu" in done.stdout
 
 
+def test_the_entry_point_can_be_pickled_with_our_checks_around_it() -> None:
+    """Launchers for clusters send it to other machines; what they find there is checked again."""
+    import cloudpickle
+    from verl.utils import config
+
+    assert config.validate_config.__wrapped__.__module__ == "verl.utils.config"
+    assert cloudpickle.loads(cloudpickle.dumps(config.validate_config)) is config.validate_config
+
+
 def test_a_mistake_ends_in_one_paragraph_before_ray_starts(tmp_path: Path) -> None:
     policy = "actor_rollout_ref.model.path=/nowhere"
     done = main_ppo(tmp_path, "--config-name", "aflow_gigpo_cpu", policy, "aflow.rl_weight=2")

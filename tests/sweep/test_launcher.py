@@ -35,6 +35,26 @@ def main(config):
 main()
 """
 
+SWEEPER = """
+from pathlib import Path
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+
+class OwnSweeper(Sweeper):
+    def __init__(self, **_):
+        self.launcher = self.folder = None
+
+    def setup(self, *, hydra_context, task_function, config):
+        self.folder = Path(config.hydra.sweep.dir)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments):
+        returned = self.launcher.launch([arguments], initial_job_idx=0)
+        (self.folder / "result").write_text(f"{len(returned)} returned")
+"""
+
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
@@ -69,6 +89,20 @@ def test_a_swept_key_that_the_name_lacks_is_added_to_it(program: Path) -> None:
     done = sweep(program, "aflow.rl_weight=0", "aflow.lr=1,2")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (program / "runs").iterdir()) == ["x-w0-s0-lr=1", "x-w0-s0-lr=2"]
+
+
+def test_a_sweeper_that_keeps_its_result_in_the_sweeps_folder_finds_one(program: Path) -> None:
+    """As Optuna's does, which leaves making that folder to the launcher."""
+    (program / "hydra_plugins").mkdir()
+    (program / "hydra_plugins" / "own_sweeper.py").write_text(SWEEPER)
+    done = sweep(
+        program,
+        "aflow.rl_weight=0",
+        "hydra.sweeper._target_=hydra_plugins.own_sweeper.OwnSweeper",
+        "hydra.sweep.dir=sweeps/first",
+    )
+    assert done.returncode == 0, done.stderr
+    assert (program / "sweeps" / "first" / "result").read_text() == "1 returned"
 
 
 def test_names_are_safe_for_a_folder_and_never_equal() -> None:
