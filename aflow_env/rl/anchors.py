@@ -19,13 +19,14 @@ NO_SIGNAL = 1e-7
 
 
 def similarity_groups(
-    exact_M: Tensor, uid_M: Tensor, texts: Sequence[str], visits: Sequence[int], threshold: float
+    exact_M: Tensor, uid_M: Tensor, texts: Sequence[str], visits: Sequence[int], threshold: float, autojunk: bool
 ) -> Tensor:
     """(M,) greedy first-fit clusters of the anchors of each uid.
 
     Rows are visited in the order `visits`; an anchor joins the first cluster whose first member it resembles with a
     difflib ratio of at least `threshold`, or founds one. Equal anchors (same id in `exact_M`) always share a cluster,
     so only distinct ones are compared: O(distinct anchors * clusters) comparisons a uid, each quadratic in length.
+    With difflib's `autojunk` frequent characters of longer texts are overlooked.
     """
     exact, uids = exact_M.tolist(), uid_M.tolist()
     group_of: dict[int, int] = {}
@@ -37,7 +38,7 @@ def similarity_groups(
         found = next((group for group, founder in clusters if resembles(texts[m], founder, threshold)), None)
         if found is None:  # Its own exact id is unused by any other cluster, hence a good name.
             found = exact[m]
-            clusters.append((found, difflib.SequenceMatcher(None, "", texts[m])))
+            clusters.append((found, difflib.SequenceMatcher(None, "", texts[m], autojunk)))
         group_of[exact[m]] = found
     return torch.tensor([group_of[group] for group in exact], dtype=torch.int64, device=exact_M.device)
 

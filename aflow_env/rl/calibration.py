@@ -63,21 +63,23 @@ async def keep(store: RunStore, step: int, held: Sequence[Held]) -> None:
     await soon(store.event("beliefs", {"step": step, "held": [asdict(each) for each in held]}))
 
 
-async def recall(store: RunStore, before: int, sessions: int = WINDOW) -> list[Held]:
-    """The beliefs of the latest `sessions` sessions of steps before `before`, oldest first."""
+async def recall(store: RunStore, before: int, sessions: int = WINDOW) -> list[list[Held]]:
+    """The beliefs of the latest `sessions` sessions of steps before `before`, session by session, oldest first."""
     sql = "SELECT data FROM events WHERE kind = 'beliefs' AND json_extract(data, '$.step') < ? ORDER BY id DESC LIMIT ?"
     found = [json.loads(str(row[0])) for row in await soon(store.read(sql, (before, sessions)))]
-    return [Held(**each | {"digits": tuple(each["digits"])}) for data in reversed(found) for each in data["held"]]
+    return [[Held(**each | {"digits": tuple(each["digits"])}) for each in data["held"]] for data in reversed(found)]
 
 
-def temperature(held: Sequence[Held]) -> float:
+def temperature(sessions: Sequence[Sequence[Held]]) -> float:
     """The temperature that makes these beliefs best by squared error; 1 while there are few."""
-    read = [each for each in held if each.digits]
+    read = [each for held in sessions for each in held if each.digits]
     if len(read) < FEWEST:
         return 1.0
     return fit_temperature([each.digits for each in read], [each.target for each in read])
 
 
-def proofs(held: Sequence[Held]) -> tuple[Proof, ...]:
-    """What is known of how well Q steered, for `rl_weight_schedule=skill`."""
-    return tuple((each.q, each.came) for each in held if each.q is not None and each.came is not None)
+def proofs(sessions: Sequence[Sequence[Held]]) -> tuple[tuple[Proof, ...], ...]:
+    """What is known of how well Q steered, session by session, for `rl_weight_schedule=skill`."""
+    return tuple(
+        tuple((each.q, each.came) for each in held if each.q is not None and each.came is not None) for held in sessions
+    )

@@ -62,6 +62,8 @@ class GigpoConfig(BaseModel):
     anchor: Literal["exact", "digest", "similarity"] = "digest"
     """`exact` and `digest` compare anchors for equality (texts, or their digests); `similarity` compares texts."""
     similarity_thresh: float = Field(default=0.95, gt=0.0, lt=1.0)
+    similarity_autojunk: bool = False
+    """difflib's shortcut for texts of 200 characters or more, as the reference: it finds alike ones less alike."""
     similarity_order: Literal["rows", "sorted"] = "sorted"
     """Greedy clusters depend on who comes first: batch order, as the reference, or (step index, text)."""
     invalid_penalty: float = Field(default=0.0, ge=0.0)
@@ -79,6 +81,7 @@ REFERENCE = GigpoConfig(
     episode_norm="rows",
     singleton="raw",
     anchor="exact",
+    similarity_autojunk=True,
     similarity_order="rows",
     invalid_penalty=0.1,
     invalid_penalty_at="after",
@@ -190,4 +193,4 @@ def anchor_groups(rows: GigpoRows, credit: Credit, config: GigpoConfig) -> Tenso
     if config.similarity_order == "sorted":
         steps = credit.step_M.tolist()
         visits.sort(key=lambda m: (steps[m], texts[m]))
-    return similarity_groups(exact_M, credit.uid_M, texts, visits, config.similarity_thresh)
+    return similarity_groups(exact_M, credit.uid_M, texts, visits, config.similarity_thresh, config.similarity_autojunk)

@@ -2,11 +2,13 @@
 """Questions that a run answers from its store: which workflow is best, which nodes there are, what they cost.
 
 The best workflow is the one that the closing report chose, unless the search went on since; without a report it is
-the leader: the best mean score over the nodes of one workflow, those scored on validate problems first, the workflow
-scored more often and then the earlier one among equals.
+the leader: the best mean score over the nodes of one workflow on validate problems, the workflow scored more often and
+then the earlier one among equals. Where none was scored there, it is the leader of the training problems, by the lower
+end of the interval of all runs: each session draws other ones, and a mean over one small draw is often luck.
 """
 
 import json
+import math
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -25,12 +27,13 @@ _EVALUATED = "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE scor
 
 
 def leaders(store: Reads, task: str, count: int) -> list[Workflow]:
-    """The `count` leading workflows of a task.
+    """The `count` leading workflows of a task on validate problems, then the `count` leading ones on training problems.
 
-    A workflow that several sessions scored counts with the mean over its nodes. Sessions of validation and of a
-    stand-alone search score on validate problems, training sessions on training problems.
+    Sessions of validation and of a stand-alone search score on validate problems, training sessions on training
+    problems. A workflow that led on both comes once.
     """
-    return [workflow_of(store, digest) for digest in _leading(store, task, count)]
+    found = dict.fromkeys([*_leading_validated(store, task, count), *_leading_trained(store, task, count)])
+    return [workflow_of(store, digest) for digest in found]
 
 
 def workflow_of(store: Reads, digest: str) -> Workflow:
@@ -53,7 +56,7 @@ def best_node(store: Reads) -> dict[str, JSON] | None:
     if closing_words and closing_words["nodes"] == _count(store):
         wanted = [closing_words["digest"]]
     else:
-        wanted = _leading(store, None, 1)
+        wanted = _leading_validated(store, None, 1) or _leading_trained(store, None, 1)
     order = f"{_VALIDATED} DESC, score DESC, sessions.step, nodes.session, round"
     sql = f"SELECT {_prefixed(_NODE_COLUMNS)} {_EVALUATED} AND digest = ? ORDER BY {order} LIMIT 1"
     return next((_node(row) for digest in wanted for row in store.read(sql, (digest,))), None)
@@ -103,14 +106,29 @@ def spent_usd(store: Reads) -> float:
     return float(str(store.read("SELECT TOTAL(cost_usd) FROM evaluations")[0][0]))
 
 
-def _leading(store: Reads, task: str | None, count: int) -> list[str]:
+def _leading_validated(store: Reads, task: str | None, count: int) -> list[str]:
     rows = store.read(
-        f"SELECT digest, max({_VALIDATED}) AS validated, avg(score) AS mean, count(*) AS often "
-        f"{_EVALUATED} AND (? IS NULL OR nodes.task = ?) "
-        "GROUP BY digest ORDER BY validated DESC, mean DESC, often DESC, min(round), digest LIMIT ?",
+        f"SELECT digest, avg(score) AS mean, count(*) AS often {_EVALUATED} AND {_VALIDATED} "
+        "AND (? IS NULL OR nodes.task = ?) GROUP BY digest ORDER BY mean DESC, often DESC, min(round), digest LIMIT ?",
         (task, task, count),
     )
     return [str(row[0]) for row in rows]
+
+
+def _leading_trained(store: Reads, task: str | None, count: int) -> list[str]:
+    rows = store.read(
+        f"SELECT digest, sum(score * n) / sum(n), sum(n), min(round) {_EVALUATED} AND NOT {_VALIDATED} AND n > 0 "
+        "AND (? IS NULL OR nodes.task = ?) GROUP BY digest",
+        (task, task),
+    )
+    bounds = {str(digest): (-_least(float(str(mean)), int(str(n))), first, digest) for digest, mean, n, first in rows}
+    return sorted(bounds, key=lambda digest: bounds[digest])[:count]
+
+
+def _least(mean: float, n: int) -> float:
+    """The lower end of Wilson's 95 % interval."""
+    spread = 1.96 * math.sqrt(mean * (1 - mean) / n + 1.96**2 / (4 * n * n))
+    return (mean + 1.96**2 / (2 * n) - spread) / (1 + 1.96**2 / n)
 
 
 def _count(store: Reads) -> int:

@@ -5,7 +5,8 @@
 
 An expansion of the same program, by digest, in an earlier training step (or in another run, `q.memory_run`) is an
 observation of just what Q_theta is asked for: the best child's score. Each session and node gives one. As with
-experience, sessions that run beside this one are not looked at, so what is remembered does not depend on chance.
+experience, sessions that run beside this one are not looked at, so what is remembered does not depend on chance, nor
+those of this run's validation.
 
 Honest limits: scores on other problems, found by proposals of older weights; a workflow that nobody met before is not
 remembered. It is a table, and generalises to nothing.
@@ -18,6 +19,7 @@ from typing import Protocol
 from aflow_env.config import AflowConfig
 from aflow_env.search.database import Row, Value
 from aflow_env.search.reading import ReadOnlyStore, store_file
+from aflow_env.search.schema import TAUGHT
 from aflow_env.soon import Soon, soon
 
 _NEVER = 2**62
@@ -43,11 +45,11 @@ class Memory:
 
     async def best_children(self, digest: str, step: int) -> tuple[float, ...]:
         """Scores in [0, 1], the latest first, at most `size`. Earlier steps stand still, so each is read once."""
-        before = _NEVER if self.foreign else step
+        before, which = (_NEVER, "true") if self.foreign else (step, TAUGHT)
         if (digest, before) not in self._known:
             latest = (
                 "SELECT step, session, parent, score FROM nodes WHERE task = ? AND parent_digest = ? AND step < ? "
-                "AND score IS NOT NULL ORDER BY step DESC, session DESC, round DESC LIMIT ?"
+                f"AND {which} AND score IS NOT NULL ORDER BY step DESC, session DESC, round DESC LIMIT ?"
             )
             sql = f"SELECT max(score) FROM ({latest}) GROUP BY step, session, parent ORDER BY step DESC, session DESC"
             rows = await soon(self.store.read(sql, (self.task, digest, before, _SCAN * self.size)))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run gained: the best workflow it found, scored where it was not chosen, as a table and a folder.
 
-The best workflow is chosen by its score on the validate problems, among the best that the store holds. Choosing the
-best of many flatters that score; the test score is what to quote. A simulated executor is named as such.
+The best workflow is chosen by its score on the validate problems, among the best that the store holds: those that led
+there, and those that led on training problems, where a training finds most of what it finds. Choosing the best of many
+flatters that score; the test score is what to quote. A simulated executor is named as such.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from aflow_env.workflow.aflow_folder import write_workflow
 from aflow_env.workflow.program import Workflow
 
 CANDIDATES = 3
+"""Of each kind of leader."""
 
 
 @dataclass(frozen=True)

@@ -3,33 +3,35 @@
 
     constant   w_t = w
     linear     w_t = w * min(1, t / ramp)       t: training steps that ended; without a trainer, rounds that began
-    skill      w_t = w * clip(skill, 0, 1)      skill = 1 - mean (Q - y)^2 / variance of y
+    skill      w_t = w * clip(skill, 0, 1)      skill = 1 - sum (dQ - dy)^2 / sum dy^2
 
 `skill` is measured on expansions that have ended: Q as it steered, with n0 and everything that was realised by then,
 against y, the score of the child that came, which nobody knew. They are those of the latest training steps and those of
-the session itself. Below `FEWEST` of them nothing is proved and w_t = 0, so the search begins as stock AFlow. The
-variance of y is the error of the best constant in hindsight, which no predictor could have named: the proof is a hard
-one, and a Q that only knows the level of the scores never passes it.
+the session itself. dQ and dy are the distances to the means of the session: which session is a good one is no choice
+that a selection has, so a Q that only knows the level of the scores, its session's included, proves nothing. Below
+`FEWEST` expansions, not counting one of each session for its mean, w_t = 0, so the search begins as stock AFlow. The
+mean of y is the best constant in hindsight, which no predictor could have named: the proof is a hard one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from aflow_env.config import AflowConfig
-from aflow_env.search.value import skill
 
 FEWEST = 16
-"""Expansions; fewer prove nothing."""
+"""Expansions beyond the first of their session; fewer prove nothing."""
 Proof = tuple[float, float]
 """(Q that steered, score of the child that came)."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a session starts from: training steps that ended (None: no trainer), and the proofs that they left."""
+    """What a session starts from: training steps that ended (None: no trainer), and their sessions' proofs."""
 
     steps: int | None = None
-    proofs: tuple[Proof, ...] = ()
+    proofs: tuple[tuple[Proof, ...], ...] = ()
 
 
 BEGINNING = Progress()
@@ -44,12 +46,14 @@ def weight(config: AflowConfig, progress: Progress, rounds: int, proofs: Sequenc
             ended = rounds if progress.steps is None else progress.steps
             return config.rl_weight * min(1.0, ended / config.rl_weight_ramp)
         case "skill":
-            return config.rl_weight * proved([*progress.proofs, *proofs])
+            return config.rl_weight * proved([*progress.proofs, proofs])
 
 
-def proved(proofs: Sequence[Proof]) -> float:
-    """The skill of these beliefs, clipped to [0, 1]; 0 where they are too few or what came was always the same."""
-    if len(proofs) < FEWEST:
+def proved(sessions: Sequence[Sequence[Proof]]) -> float:
+    """The skill of these beliefs, clipped to [0, 1]; 0 where they are too few or what came was the same in a session."""
+    several = [np.array(proofs) for proofs in sessions if len(proofs) > 1]
+    if sum(len(proofs) - 1 for proofs in several) < FEWEST:
         return 0.0
-    found = skill(*zip(*proofs, strict=True))
-    return min(max(found, 0.0), 1.0) if found == found else 0.0
+    q, came = np.concatenate([proofs - proofs.mean(axis=0) for proofs in several]).T
+    varied = float((came**2).sum())
+    return min(max(1.0 - float(((q - came) ** 2).sum()) / varied, 0.0), 1.0) if varied > 1e-15 else 0.0

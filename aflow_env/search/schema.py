@@ -15,6 +15,8 @@
 
 VERSION = 1
 APPLICATION_ID = 0x61666C77  # "aflw"
+TAUGHT = "session NOT LIKE 'validate/%'"
+"""Of the rounds of earlier steps, those that later ones may learn from: all but a training run's validation."""
 
 SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

@@ -23,7 +23,7 @@ from aflow_env.search.database import Database, Row, Value, Writer
 from aflow_env.search.experience import Entry, choose
 from aflow_env.search.paid import Paid, note
 from aflow_env.search.records import JSON, Told
-from aflow_env.search.schema import APPLICATION_ID, SCHEMA, VERSION
+from aflow_env.search.schema import APPLICATION_ID, SCHEMA, TAUGHT, VERSION
 from aflow_env.search.tree import Node
 
 _TOLD = ", ".join((*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS))
@@ -143,8 +143,9 @@ class Store(Paid):
         """What was tried on this workflow before: at most `limit` entries, chosen as `experience.choose` says.
 
         A session sees its own rounds (those below `unseen`) and those of earlier steps, whatever the session or search
-        problem; never those of sessions that run beside it, whose order of arrival is chance. Only the largest gains
-        and the latest rounds are looked at.
+        problem; never those of sessions that run beside it, whose order of arrival is chance, nor those of a training
+        run's validation, which would teach what it is to measure. Only the largest gains and the latest rounds are
+        looked at.
         """
         end = _NEVER if unseen is None else unseen
         rows: set[Row] = set()
@@ -154,7 +155,7 @@ class Store(Paid):
         ):
             sql = (
                 "SELECT step, session, round, modification, before, score, coalesce(reason, '') FROM nodes "
-                f"WHERE task = ? AND parent_digest = ? AND {some} AND (step < ? OR (session = ? AND round < ?)) "
+                f"WHERE task = ? AND parent_digest = ? AND {some} AND (step < ? AND {TAUGHT} OR (session = ? AND round < ?)) "
                 f"ORDER BY {order} LIMIT {_SCAN}"
             )
             rows.update(self._database.read(sql, (task, digest, key.step, key.id, end)))

@@ -29,8 +29,8 @@ async def test_a_step_reads_the_steps_before_it_and_nothing_else(tmp_path: Path)
     await keep(store, 2, held(1, 40, 0.3))
     assert temperature(await recall(store, 1)) == 1.0
     assert temperature(await recall(store, 2)) == pytest.approx(2.5, rel=1e-3)
-    assert await recall(store, 2) == held(0, 40, 2.5)
-    assert await recall(store, 3, sessions=1) == held(1, 40, 0.3), "the latest"
+    assert await recall(store, 2) == [held(0, 40, 2.5)]
+    assert await recall(store, 3, sessions=1) == [held(1, 40, 0.3)], "the latest"
     store.close()
     again = Store(tmp_path / "run.sqlite")
     assert temperature(await recall(again, 2)) == pytest.approx(2.5, rel=1e-3), "after a restart"
@@ -49,4 +49,4 @@ async def test_how_q_steered_survives_the_store_and_runs_that_did_not_note_it(tm
     await keep(store, 1, [replace(plain[0], q=0.25, came=0.5), replace(plain[1], q=0.75)])
     store.event("beliefs", {"step": 1, "held": [{**asdict(plain[0]), "digits": []}]})
     found = await recall(store, 2)
-    assert proofs(found) == ((0.25, 0.5),), "an expansion that came to no child proves nothing"
+    assert proofs(found) == (((0.25, 0.5),), ()), "session by session; what came to no child proves nothing"

@@ -228,6 +228,22 @@ def test_similar_anchors_share_a_group_only_when_asked() -> None:
     torch.testing.assert_close(alike.advantages_step, torch.tensor([0.5, -0.5, 0.0]))
 
 
+def test_long_texts_that_differ_in_a_phrase_are_similar() -> None:
+    """Above 200 characters difflib overlooks frequent characters, unless it is told not to."""
+    graph = (
+        "import workspace.ARITHMETIC.workflows.template.operator as operator\nfrom scripts.evaluator import DatasetType"
+    )
+    body = "answer_1 = (await self.custom(input=problem, instruction=prompt_custom.STEP_1_PROMPT))['response']"
+    usage = "return answer_1, self.llm.get_usage_summary()['total_cost']"
+    said = ("Be brief and confident.", "Write down each quantity and its unit.")
+    texts = [f"{graph}\nclass Workflow:\n    {body}\n    {usage}\nSTEP_1_PROMPT = '{each}'" for each in said]
+    rows = [Row("u0", str(place), text, 0, float(place)) for place, text in enumerate(texts)]
+    similar = OURS.model_copy(update={"anchor": "similarity", "similarity_thresh": 0.93})
+    assert compute_gigpo(batch(rows), similar).advantages_step.tolist() == [-0.5, 0.5]
+    shortcut = similar.model_copy(update={"similarity_autojunk": True})
+    assert compute_gigpo(batch(rows), shortcut).advantages_step.tolist() == [0.0, 0.0]
+
+
 @examples
 @given(st.lists(st.floats(-2, 2, width=16), min_size=1, max_size=70), st.sampled_from([0.0, 0.3, 0.95, 1.0]))
 def test_discounted_returns_of_long_trajectories(rewards: list[float], gamma: float) -> None:

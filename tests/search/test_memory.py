@@ -30,14 +30,16 @@ class Half:
         return [Belief(0.5, 1.0) for _ in states]
 
 
-async def play(config: AflowConfig, step: int = 0, session: str = "0", proposer: Proposer | None = None) -> Session:
+async def play(
+    config: AflowConfig, step: int = 0, session: str = "0", proposer: Proposer | None = None, problem: str = "quick"
+) -> Session:
     with closing(Store(Path(config.run_dir) / "run.sqlite")) as store:
         evaluator = Quick()
         evaluator.keep_in(store)
         memory = open_memory(config, TASK, store)
         chosen, task = proposer or RandomProposer(config.instructions), Arithmetic(config.task)
         search = Search(config, task, PROBLEMS, evaluator, store, chosen, by_rule, Half(), memory=memory)
-        key = SessionKey("quick", session=session, step=step)
+        key = SessionKey(problem, session=session, step=step)
         return await search.play(SearchProblem(key, session_seed(config.seed, step, session), START))
 
 
@@ -60,6 +62,15 @@ async def test_the_best_children_of_earlier_steps_are_remembered_and_no_others(t
         assert await memory.best_children("unknown", 3) == ()
     turn = beside.turns[0]
     assert turn.q == pytest.approx(shrink(0.5, expected[:3], settings.q.prior_strength)), "and it is data in Q"
+
+
+async def test_what_validation_found_is_not_remembered(tmp_path: Path) -> None:
+    settings = config(tmp_path, *GUIDED, "q.memory=3")
+    session = await play(settings, 1, problem="validate/quick")
+    with closing(Store(tmp_path / "run.sqlite")) as store:
+        memory = open_memory(settings, TASK, store)
+        assert memory is not None
+        assert await memory.best_children(session.tree.node(1).digest, 2) == ()
 
 
 async def test_another_run_remembers_for_a_search_of_its_own(tmp_path: Path) -> None:

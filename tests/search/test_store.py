@@ -194,6 +194,16 @@ def test_experience_of_a_workflow_is_shared_by_whoever_expands_it_later(store: S
     ]
 
 
+def test_what_a_validation_tried_teaches_no_training_and_no_other_validation(store: Store) -> None:
+    """It is there to measure: prompts of training do not depend on how often that is done, nor answers leak."""
+    validation = SessionKey("validate/a", step=1)
+    play(store, validation, node(1, None), replace(node(2, 1, 9), modification="in validation"))
+    play(store, SessionKey("train/a", step=1), node(1, None), node(2, 1))
+    for later in (SessionKey("train/b", step=2), SessionKey("validate/a", step=2)):
+        assert modifications(store, later) == {"change 2"}
+    assert modifications(store, validation) == {"in validation"}, "its own rounds it sees"
+
+
 def test_a_session_sees_its_own_rounds_and_not_those_of_sessions_beside_it(store: Store) -> None:
     play(store, SessionKey("a", session="0", step=4), node(1, None), node(2, 1))
     play(store, SessionKey("a", session="1", step=4), node(1, None), rejection(2, 1))
