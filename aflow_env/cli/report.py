@@ -31,7 +31,8 @@ def report(
     """Compare runs: mean, interval, n and cost of each group, and what the comparison shows."""
     needs("report", "matplotlib", "jinja2", "scipy")
     from aflow_env.report.page import page
-    from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise, verdict
+    from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise
+    from aflow_env.report.verdict import verdict
 
     summary: Summary = summarise(_read(runs), by or ["rl_weight"], baseline)
     for path, text in ((html, page), (csv, as_csv)):
@@ -39,14 +40,14 @@ def report(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text(summary))
     if as_json:
-        print_json(as_object(summary))
+        print_json(as_object(summary, verdict(summary)))
         return
     console = Console(width=80)
     if summary.simulated:
         console.print(f"SIMULATED executor in {summary.simulated} of {len(summary.runs)} runs", highlight=False)
     grid = Table(box=None, pad_edge=False)
     grid.add_column("group", overflow="fold")
-    for name in ("n", "test", "best, validate", "USD"):
+    for name in ("runs", "test", "best, validate", "USD"):
         grid.add_column(name, no_wrap=True)
     for each in summary.groups:
         scores = (mean_text(each.test, 2), mean_text(each.best, 2))
@@ -66,13 +67,23 @@ def report(
 
 
 def _read(paths: list[Path]) -> list[Run]:
-    """Stores where a path has some; else what wandb kept offline there; else a project of that name online."""
-    found: list[Run] = []
-    for path in paths:
-        if not path.exists() and len(path.parts) == 2:
-            found += online_runs(str(path))
-        elif path.suffix == ".wandb" or (not any(path.glob("**/run.sqlite")) and any(path.glob("**/*.wandb"))):
-            found += offline_runs(path)
-        else:
-            found += read_runs([path])
-    return found
+    """Stores where a path has some; else what wandb kept offline there; else a project of that name online.
+
+    A run that several paths hold counts once, and by its store where wandb tells of it too.
+    """
+    projects = dict.fromkeys(path for path in paths if not path.exists() and len(path.parts) == 2)
+    logs = [path for path in paths if _is_log(path)]
+    found = read_runs([path for path in paths if path not in projects and path not in logs])
+    known = {_identity(run) for run in found}
+    tracked = [*offline_runs(logs), *(run for project in projects for run in online_runs(str(project)))]
+    return [*found, *(run for run in tracked if _identity(run) not in known)]
+
+
+def _is_log(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix == ".wandb"
+    return not any(path.glob("**/run.sqlite")) and any(path.glob("**/*.wandb"))
+
+
+def _identity(run: Run) -> tuple[str, str]:
+    return run.name, str(run.config.get("run_dir"))

@@ -1,50 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of a report: each a plot, the numbers in it as a table, and a caption that says n and what to read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
 from aflow_env.report import numbers
+from aflow_env.report.courses import calibration, operators, outcomes, search_curves, training_curves
 from aflow_env.report.drawing import INK, series, svg
-from aflow_env.report.marks import (
-    MARKERS,
-    Places,
-    bars,
-    height_of,
-    interval,
-    legend,
-    lines,
-    name_rows,
-    number_text,
-    range_text,
-)
-from aflow_env.report.numbers import SCORES, Effect, Mean
-from aflow_env.report.runs import Run
-from aflow_env.report.usage import operator_usage
+from aflow_env.report.figure import Figure, counts, places_of, sums
+from aflow_env.report.marks import Places, height_of, interval, legend, name_rows, number_text, range_text
+from aflow_env.report.numbers import SCORES, Mean
+from aflow_env.report.pairs import FEW_PAIRS, Effect, Groups, draws
 
-Groups = Mapping[str, Sequence[Run]]
 MEASURES = {"test": "test score of the best workflow", "best": "validate score of the best workflow"}
-
-
-@dataclass(frozen=True)
-class Figure:
-    """`svg` is an element of the page; `rows` are the plotted numbers under `columns`, as text."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def figures(groups: Groups, effects: Sequence[Effect], baseline: str, measure: str) -> list[Figure]:
     """Every figure that the runs have data for."""
     makers = (
         scores(groups, measure),
-        effect_sizes(effects, baseline, measure, _places(groups)),
+        effect_sizes(effects, baseline, measure, places_of(groups)),
         search_curves(groups),
         training_curves(groups),
         calibration(groups),
@@ -56,16 +32,16 @@ def figures(groups: Groups, effects: Sequence[Effect], baseline: str, measure: s
 
 
 def scores(groups: Groups, measure: str) -> Figure | None:
-    """A mean and its interval for each group, each run beside it."""
-    values = {label: _results(runs, measure) for label, runs in groups.items()}
-    values = {label: found for label, found in values.items() if found}
+    """A mean and its interval for each group, each seed beside it."""
+    drawn = {label: draws(runs, measure) for label, runs in groups.items()}
+    values = {label: list(found.values()) for label, found in drawn.items() if found}
     if not values:
         return None
     means = {label: numbers.mean(found, SCORES) for label, found in values.items()}
 
     def draw(axes: Axes) -> None:
         for place, (label, centre) in enumerate(means.items()):
-            at = _places(groups)[label]
+            at = places_of(groups)[label]
             axes.plot(values[label], [place + 0.18] * len(values[label]), ".", color=series(at), alpha=0.5)
             interval(axes, centre, place, at)
         name_rows(axes, list(means))
@@ -74,9 +50,10 @@ def scores(groups: Groups, measure: str) -> Figure | None:
     return Figure(
         "scores",
         "Which group ends best",
-        f"Mean over runs with its 95 % interval (Student's t; none for a single run); dots are runs. {_counts(groups)}",
+        "Mean over seeds with its 95 % interval (Student's t; none for a single seed); dots are seeds, each the mean "
+        f"of its runs. Seeds: {sums({label: each.n for label, each in means.items()})}.",
         svg("scores", "Scores by group; the table below holds the numbers", draw, height_of(len(means))),
-        ("group", MEASURES[measure], "95 % interval", "runs"),
+        ("group", MEASURES[measure], "95 % interval", "seeds"),
         tuple(
             (label, number_text(each.value), range_text(each.low, each.high), str(each.n))
             for label, each in means.items()
@@ -99,9 +76,9 @@ def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str, places:
     return Figure(
         "effects",
         f"How much better than {baseline}",
-        f"Difference in the {MEASURES[measure]}, over pairs of runs with the same task and seed; 95 % interval by a "
-        "paired bootstrap. An interval that holds 0 shows no difference. "
-        f"Pairs: {', '.join(f'{each.group}: n={each.n}' for each in effects)}.",
+        f"Difference in the {MEASURES[measure]}, over pairs with the same task, seed, executor and kind (search or "
+        "training), with Student's 95 % interval. An interval that holds 0 shows no difference, nor do fewer than "
+        f"{FEW_PAIRS} pairs. Pairs: {sums({each.group: each.n for each in effects})}.",
         svg("effects", f"Differences to {baseline}; the table below holds the numbers", draw, height_of(len(effects))),
         ("group", "difference", "95 % interval", "relative", "pairs"),
         tuple(
@@ -113,160 +90,6 @@ def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str, places:
                 str(each.n),
             )
             for each in effects
-        ),
-    )
-
-
-def search_curves(groups: Groups) -> Figure | None:
-    """Best validate score so far against rounds, for searches without training."""
-    curves = {label: [curve for run in runs if (curve := numbers.best_so_far(run))] for label, runs in groups.items()}
-    bands = {label: numbers.band(found) for label, found in curves.items() if found}
-    if not bands:
-        return None
-    points = {label: [(place, each) for place, each in enumerate(found)] for label, found in bands.items()}
-    return Figure(
-        "curves",
-        "Best so far against the evaluation budget",
-        "Best validate score after each round (a round evaluates one workflow, or rejects a proposal), mean over runs "
-        f"with its 95 % interval. {_counts({label: curves[label] for label in bands})}",
-        svg(
-            "curves",
-            "Best score against rounds; the table below holds the numbers",
-            lines(points, "rounds played", _places(groups)),
-        ),
-        ("group", "rounds", "best so far", "95 % interval", "runs"),
-        _curve_rows(points),
-    )
-
-
-def training_curves(groups: Groups) -> Figure | None:
-    """Mean best score of a session against training steps."""
-    points: dict[str, list[tuple[int, Mean]]] = {}
-    for label, runs in groups.items():
-        by_step: dict[int, list[float]] = {}
-        for run in runs:
-            for step, score in numbers.best_by_step(run) if run.trained else []:
-                by_step.setdefault(step, []).append(score)
-        if by_step:
-            points[label] = [(step, numbers.mean(found, SCORES)) for step, found in sorted(by_step.items())]
-    if not points:
-        return None
-    return Figure(
-        "training",
-        "What sessions reach as training goes on",
-        "Best score of a session, mean over the sessions of a step (validation sessions where several steps have "
-        f"them), then over runs with its 95 % interval. {_counts({label: groups[label] for label in points})}",
-        svg(
-            "training",
-            "Best score against training steps; the table below holds the numbers",
-            lines(points, "step", _places(groups)),
-        ),
-        ("group", "step", "best of a session", "95 % interval", "runs"),
-        _curve_rows(points),
-    )
-
-
-def _spreads(groups: Groups) -> str:
-    """How far beliefs differ between the workflows of a run, beside what came: whether Q can choose at all."""
-    found = {label: spread for label, runs in groups.items() if (spread := numbers.belief_spread(runs))}
-    if not found:
-        return ""
-    said = ", ".join(f"{label}: {q:.3f} against {came:.3f}" for label, (q, came) in found.items())
-    return (
-        f" Within a run beliefs differ by (standard deviation), against what came: {said}. A Q that is much the same "
-        "for all workflows cannot tell which one to change."
-    )
-
-
-def calibration(groups: Groups) -> Figure | None:
-    """Beliefs against what came."""
-    bins = {label: found for label, runs in groups.items() if (found := numbers.calibration(runs))}
-    if not bins:
-        return None
-
-    counts = {label: sum(each.came.n for each in found) for label, found in bins.items()}
-
-    def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="right on average")
-        for label, found in bins.items():
-            place = _places(groups)[label]
-            beliefs = [each.belief for each in found]
-            came = [each.came.value for each in found]
-            axes.plot(beliefs, came, marker=MARKERS[place % 6], color=series(place), label=label)
-        axes.set_xlabel("Q: believed score of the best child")
-        axes.set_ylabel("its score")
-        legend(axes)
-
-    return Figure(
-        "calibration",
-        "Is Q right about what a workflow's best child will score?",
-        "Expansions by tenths of belief: mean belief against the mean score of the best child that came. On the "
-        f"dotted line beliefs are right on average. n: {_sums(counts)}.{_spreads(groups)}",
-        svg("calibration", "Belief against realised score; the table below holds the numbers", draw),
-        ("group", "belief", "came", "95 % interval", "expansions"),
-        tuple(
-            (
-                label,
-                number_text(each.belief),
-                number_text(each.came.value),
-                range_text(each.came.low, each.came.high),
-                str(each.came.n),
-            )
-            for label, found in bins.items()
-            for each in found
-        ),
-    )
-
-
-def operators(groups: Groups) -> Figure | None:
-    """Which operators the evaluated workflows use."""
-    usage = {label: operator_usage(runs) for label, runs in groups.items()}
-    names = sorted({name for found in usage.values() for name in found.share})
-    if not names:
-        return None
-    return Figure(
-        "operators",
-        "Which operators workflows use",
-        "Share of the distinct evaluated workflows that call the operator. "
-        f"n: {_sums({label: found.n for label, found in usage.items()})} workflows.",
-        svg(
-            "operators",
-            "Operator usage by group; the table below holds the numbers",
-            bars({label: [found.share.get(name, 0.0) for name in names] for label, found in usage.items()}, names),
-            height_of(len(names) * max(1, len(usage)) / 2),
-        ),
-        ("group", "operator", "share", "mean score with it", "workflows with it"),
-        tuple(
-            (label, name, f"{found.share[name]:.2f}", number_text(found.score[name]), str(found.count[name]))
-            for label, found in usage.items()
-            for name in names
-            if name in found.share
-        ),
-    )
-
-
-def outcomes(groups: Groups) -> Figure | None:
-    """Shares of outcomes."""
-    shares = {label: numbers.outcome_shares(runs) for label, runs in groups.items()}
-    shares = {label: found for label, found in shares.items() if found}
-    names = sorted({name for found in shares.values() for name in found} - {"n"})
-    if not names:
-        return None
-    return Figure(
-        "outcomes",
-        "How runs of workflows on problems end",
-        "llm_error and budget are the world's doing and in no score. "
-        f"n: {_sums({label: int(found['n']) for label, found in shares.items()})} runs on problems.",
-        svg(
-            "outcomes",
-            "Outcome shares by group; the table below holds the numbers",
-            bars({label: [found.get(name, 0.0) for name in names] for label, found in shares.items()}, names),
-            height_of(len(names) * max(1, len(shares)) / 2),
-        ),
-        ("group", *names, "n"),
-        tuple(
-            (label, *(f"{found.get(name, 0.0):.3f}" for name in names), f"{found['n']:.0f}")
-            for label, found in shares.items()
         ),
     )
 
@@ -309,7 +132,7 @@ def costs(groups: Groups) -> Figure | None:
         "What a run costs",
         "Mean over runs. The whole run is what its ledger paid for: what the cache answered costs nothing there, while "
         "the evaluations count what each would cost alone; proposals and the closing test are in the whole run. "
-        f"{_counts(groups)}",
+        f"{counts(groups)}",
         svg("costs", "Cost by group; the table below holds the numbers", draw, height_of(len(groups) + 1)),
         ("group", "whole run, USD", "95 % interval", "evaluations, USD", "tokens of evaluations", "runs"),
         tuple(
@@ -324,27 +147,3 @@ def costs(groups: Groups) -> Figure | None:
             for label in groups
         ),
     )
-
-
-def _places(groups: Groups) -> Places:
-    return {label: place for place, label in enumerate(groups)}
-
-
-def _results(runs: Sequence[Run], measure: str) -> list[float]:
-    return [score for run in runs if (score := numbers.result(run, measure)) is not None]
-
-
-def _curve_rows(points: Mapping[str, Sequence[tuple[int, Mean]]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(
-        (label, str(at), number_text(each.value), range_text(each.low, each.high), str(each.n))
-        for label, found in points.items()
-        for at, each in found
-    )
-
-
-def _counts(groups: Mapping[str, Sequence[object]]) -> str:
-    return f"Runs: {_sums({label: len(runs) for label, runs in groups.items()})}."
-
-
-def _sums(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{label}: n={count}" for label, count in counts.items())

@@ -80,11 +80,17 @@ def _outcomes(store: Reads) -> dict[str, int]:
     return found
 
 
+def _extended(store: Reads) -> bool:
+    """Whether the search was begun again with other limits since its last closing report."""
+    rows = store.read("SELECT kind FROM events WHERE kind IN ('config', 'report') ORDER BY id DESC LIMIT 1")
+    return bool(rows) and rows[0][0] == "config"
+
+
 def _ended(store: Reads) -> str:
     """A closing report that speaks of all nodes ends a run; a training run's sessions end long before it does."""
     report = last_report(store)
     evaluated = int(str(store.read("SELECT count(*) FROM nodes WHERE score IS NOT NULL")[0][0]))
-    if not report or report["nodes"] != evaluated:
+    if not report or report["nodes"] != evaluated or _extended(store):
         return ""
     reasons = set(stopped(store).values())
     return reasons.pop() if len(reasons) == 1 else "all sessions have ended"

@@ -4,9 +4,10 @@
 from importlib.metadata import version
 
 from aflow_env.report.figures import figures
-from aflow_env.report.numbers import result
-from aflow_env.report.summary import Summary, mean_text, played, verdict
+from aflow_env.report.pairs import FEW_PAIRS, result
+from aflow_env.report.summary import Summary, mean_text, played
 from aflow_env.report.templating import environment
+from aflow_env.report.verdict import verdict
 
 
 def page(summary: Summary) -> str:
@@ -20,6 +21,7 @@ def page(summary: Summary) -> str:
             figures=figures(summary.members, summary.effects, summary.baseline, summary.measure),
             mean_text=mean_text,
             result=result,
+            few_pairs=FEW_PAIRS,
             played=played,
             tasks=", ".join(sorted({str(run.config.get("task.name", "unknown")) for run in summary.runs})),
             version=version("aflow-env"),

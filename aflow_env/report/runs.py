@@ -58,7 +58,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `rounds` by step, session and round; `closing` what its closing report said, None before there is one.
+    """One run: `rounds` by step, session and round; `closing` what its closing report said of all of them, else None.
 
     `programs` holds the source of each workflow, `config` dotted keys. `cost_usd` is all that the run spent.
     """
@@ -106,12 +106,15 @@ def read_run(path: Path) -> Run:
     """The run of a store. Raises ConfigError for a file that is none."""
     with closing(ReadOnlyStore(path)) as store:
         programs = store.read("SELECT digest, graph FROM programs")
+        rounds, report = tuple(_rounds(store)), last_report(store)
+        if report and report["nodes"] != sum(each.score is not None for each in rounds):
+            report = None  # the search went on since
         return Run(
             name=_name(path.parent),
             path=path.parent,
             config=_config(store),
-            rounds=tuple(_rounds(store)),
-            closing=last_report(store),
+            rounds=rounds,
+            closing=report,
             cost_usd=spent_usd(store),
             programs={str(digest): str(graph) for digest, graph in programs},
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report says in words and in one table: which group to use, how sure that is, and what it rests on. Pure."""
+"""Runs in groups, each against the baseline: the one table that a report prints, as text, CSV and JSON. Pure."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,18 @@ from io import StringIO
 from typing import Any
 
 from aflow_env.errors import ConfigError
-from aflow_env.report import numbers
-from aflow_env.report.numbers import Effect, Mean
+from aflow_env.report import numbers, pairs
+from aflow_env.report.numbers import Mean
+from aflow_env.report.pairs import Effect, Pair
 from aflow_env.report.runs import Run
-
-FEW_PAIRS = 5
-"""Below this many pairs a bootstrap interval is rough."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A group's figures: means over runs, None where no run was scored so. `cost_usd` is a run's whole bill."""
+    """A group's figures: means of scores over seeds, None where no run was scored so; other means over runs.
+
+    `cost_usd` is a run's whole bill.
+    """
 
     label: str
     runs: int
@@ -50,6 +51,12 @@ class Summary:
         """All runs, by group."""
         return [run for members in self.members.values() for run in members]
 
+    @property
+    def scores(self) -> dict[str, Mean]:
+        """The mean by the measure, of each group that has one."""
+        found = {each.label: each.test if self.measure == "test" else each.best for each in self.groups}
+        return {label: mean for label, mean in found.items() if mean is not None}
+
 
 def summarise(runs: Sequence[Run], keys: Sequence[str], baseline: str | None = None) -> Summary:
     """Group the runs by config keys. The baseline is the first group unless it is named by its label.
@@ -62,53 +69,19 @@ def summarise(runs: Sequence[Run], keys: Sequence[str], baseline: str | None = N
             raise ConfigError(
                 f"--by {key}: no run has such a key; keys are dotted, as in selection.c_ucb, or one of {known}"
             )
-    members = numbers.grouped(runs, keys)
+    members = pairs.grouped(runs, keys)
     base = baseline or next(iter(members))
     if base not in members:
         raise ConfigError(f"--baseline {base}: there is no such group; the groups are {'; '.join(members)}")
-    measure = numbers.measure_of(runs)
+    measure = pairs.measure_of(runs)
     return Summary(
         tuple(keys),
         measure,
         base,
         tuple(_group(label, found) for label, found in members.items()),
-        tuple(numbers.effects(members, base, measure)),
+        tuple(pairs.effects(members, base, measure)),
         members,
     )
-
-
-def verdict(summary: Summary) -> str:
-    """Which group to use and why, in two or three sentences that claim no more than the intervals do."""
-    scored = [(each, _measured(each, summary.measure)) for each in summary.groups]
-    known = [(each, found) for each, found in scored if found is not None]
-    if not known:
-        return "No run has a score yet."
-    best, found = max(known, key=lambda pair: pair[1].value)
-    where = "on held-out test problems" if summary.measure == "test" else "on the validate problems it was chosen by"
-    said = f"{best.label} has the highest mean score {where}: {mean_text(found)}, n={found.n} runs."
-    if len(known) == 1:
-        return f"{said} There is no other group to compare it with."
-    effect = next((each for each in summary.effects if each.group == best.label), None)
-    if effect is None and best.label == summary.baseline:
-        better = [each.group for each in summary.effects if each.clear and each.difference < 0]
-        if better:
-            return f"Use {best.label}. {said} It is the baseline, and clearly better than {', '.join(better)}: use it."
-        few = " With fewer than five pairs that says little: run more seeds." if _few(summary) else ""
-        return f"Keep {best.label}. {said} It is the baseline, and no other group is shown to be better: keep it.{few}"
-    if effect is None:
-        return f"{said} No pair of runs shares task and seed with {summary.baseline}, so no difference can be stated."
-    gain = f"Against {summary.baseline} the difference is {effect.difference:+.3f}"
-    if effect.low is None or effect.high is None:
-        return f"{said} {gain} over a single pair: run more seeds before you believe it."
-    gain += f", 95 % interval [{effect.low:+.3f}, {effect.high:+.3f}], n={effect.n} pairs"
-    if not effect.clear:
-        rest = "the interval holds 0, so these runs do not show that it is better; more seeds would narrow it"
-        return f"Keep {summary.baseline}. {said} {gain}: {rest}."
-    more = ""
-    if len(summary.effects) > 1:
-        count = len(summary.effects)
-        more = f" It is the largest of {count} such differences, which flatters it: confirm it on new seeds."
-    return f"Use {best.label}. {said} {gain}: the interval excludes 0, so use it.{more}"
 
 
 def mean_text(found: Mean | None, digits: int = 3) -> str:
@@ -142,19 +115,19 @@ def as_csv(summary: Summary) -> str:
             test = (run.closing or {}).get("test") or {}
             low, high = test.get("ci95") or ("", "")
             keys = (run.config.get(key, "") for key in ("task.name", "seed", "rl_weight"))
-            facts = (numbers.result(run, "best"), test.get("score", ""), low, high, test.get("n", ""))
+            facts = (pairs.result(run, "best"), test.get("score", ""), low, high, test.get("n", ""))
             writer.writerow((label, run.name, run.simulated, *keys, played(run), *facts, run.cost_usd, run.tokens))
     return out.getvalue()
 
 
-def as_object(summary: Summary) -> dict[str, Any]:
-    """What `--json` prints."""
+def as_object(summary: Summary, said: str) -> dict[str, Any]:
+    """What `--json` prints; `said` is the verdict."""
     return {
         "by": list(summary.keys),
         "measure": summary.measure,
         "baseline": summary.baseline,
         "simulated_runs": summary.simulated,
-        "verdict": verdict(summary),
+        "verdict": said,
         "groups": [
             {
                 "group": each.label,
@@ -173,6 +146,7 @@ def as_object(summary: Summary) -> dict[str, Any]:
                 "difference": each.difference,
                 "ci95": None if each.low is None else [each.low, each.high],
                 "n": each.n,
+                "clear": each.clear,
                 "relative": each.relative,
             }
             for each in summary.effects
@@ -190,25 +164,16 @@ def _group(label: str, runs: Sequence[Run]) -> Group:
     return Group(
         label,
         len(runs),
-        _mean([numbers.result(run, "best") for run in runs]),
-        _mean([numbers.result(run, "test") for run in runs]),
+        _mean(pairs.draws(runs, "best")),
+        _mean(pairs.draws(runs, "test")),
         numbers.mean([run.cost_usd for run in runs]),
         numbers.mean([played(run) for run in runs]),
         sum(each.score is None for each in rounds) / len(rounds) if rounds else 0.0,
     )
 
 
-def _mean(values: Sequence[float | None]) -> Mean | None:
-    known = [value for value in values if value is not None]
-    return numbers.mean(known, numbers.SCORES) if known else None
-
-
-def _measured(group: Group, measure: str) -> Mean | None:
-    return group.test if measure == "test" else group.best
-
-
-def _few(summary: Summary) -> bool:
-    return any(each.n < FEW_PAIRS for each in summary.effects)
+def _mean(scores: Mapping[Pair, float]) -> Mean | None:
+    return numbers.mean(list(scores.values()), numbers.SCORES) if scores else None
 
 
 def _object(found: Mean | None) -> dict[str, Any] | None:

@@ -58,13 +58,21 @@ def top_workflows(store: Reads, count: int = 10) -> list[tuple[Any, ...]]:
 
 def beliefs(run: Run) -> list[tuple[float, float]]:
     """(what the policy believed the best child of a chosen node would score, what its best child scored)."""
+    return [pair for pairs in beliefs_by_session(run) for pair in pairs]
+
+
+def beliefs_by_session(run: Run) -> list[list[tuple[float, float]]]:
+    """The same, session by session."""
     best_child: dict[tuple[str, int | None], float] = {}
     for each in run.rounds:
         if each.score is not None and each.parent is not None:
             key = (each.session, each.parent)
             best_child[key] = max(best_child.get(key, 0.0), each.score)
-    asked = [((each.session, each.parent), each.q) for each in run.rounds if each.q is not None]
-    return [(q, best_child[key]) for key, q in asked if key in best_child]
+    found: dict[str, list[tuple[float, float]]] = {}
+    for each in run.rounds:
+        if each.q is not None and (each.session, each.parent) in best_child:
+            found.setdefault(each.session, []).append((each.q, best_child[each.session, each.parent]))
+    return list(found.values())
 
 
 def _difference(before: Sequence[str], after: Sequence[str]) -> str:

@@ -2,11 +2,12 @@
 """Training runs as wandb knows them, where their stores are elsewhere: offline folders, or a project with a key.
 
 Such a run has a config, a curve and closing figures, and no rounds: what needs workflows stays empty for it. Offline
-folders of one name are parts of one run (it was resumed). Reading a project online was not tried: there was no key.
+folders of one name, side by side, are parts of one run (it was resumed). Reading a project online was not tried: there
+was no key.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,18 @@ from aflow_env.search.settings import flat
 SCORES = ("start", "best", "test")
 
 
-def offline_runs(folder: Path) -> list[Run]:
-    """The runs of every `.wandb` file below a folder. Raises ConfigError for a file that is none."""
-    parts: dict[str, list[OfflineRun]] = {}
-    files = [folder] if folder.is_file() else sorted(folder.glob("**/*.wandb"))
-    for file in files:
+def offline_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs of every `.wandb` file that the paths name or hold. Raises ConfigError for a file that is none."""
+    files = [[path] if path.is_file() else sorted(path.glob("**/*.wandb")) for path in paths]
+    parts: dict[tuple[str, Path], list[OfflineRun]] = {}
+    for file in dict.fromkeys(file.resolve() for found in files for file in found):
         try:
             part = read_offline_run(file)
         except ValueError as error:
             raise ConfigError(f"{file}: {error}") from error
         if part.name:  # else the run has begun this instant
-            parts.setdefault(part.name, []).append(part)
-    return [_run(name, folder, found) for name, found in parts.items()]
+            parts.setdefault((part.name, file.parent.parent), []).append(part)
+    return [_run(name, folder, found) for (name, folder), found in parts.items()]
 
 
 def online_runs(project: str) -> list[Run]:
@@ -56,10 +57,11 @@ def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> Run:
             if "aflow/best_score" in row:
                 curve[int(row["_step"])] = float(row["aflow/best_score"])
     search = config.pop("aflow", {})
+    others = {key: value for key, value in flat(config).items() if not key.startswith(("_", "data.aflow."))}
     return Run(
         name=name,
         path=path,
-        config=flat({key: value for key, value in config.items() if not key.startswith("_")}) | flat(search),
+        config=others | flat(search),
         rounds=(),
         closing={score: dict(_figures(history, score)) for score in SCORES if f"aflow/final/{score}_n" in history},
         cost_usd=float(history.get("aflow/final/cost_usd", history.get("aflow/run/cost_usd", 0.0))),

@@ -16,7 +16,7 @@ def test_the_report_of_a_run(aflow: Command, finished: Path, tmp_path: Path) -> 
     assert said.status == 0, said.err
     assert all(len(line) <= 80 for line in said.out.splitlines() if not line.startswith("written"))
     assert "SIMULATED" in said.out
-    assert "n=1 runs" in " ".join(said.out.split())
+    assert "n=1 seed. There is no other group" in " ".join(said.out.split())
     text = page.read_text()
     assert "SIMULATED" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
@@ -42,6 +42,21 @@ def test_groups_of_a_sweep(aflow: Command, tmp_path: Path) -> None:
     found = aflow("report", tmp_path, "--by", "selection.c_ucb", "--json").json
     assert [group["group"] for group in found["groups"]] == ["selection.c_ucb=0", "selection.c_ucb=0.3"]
     assert found["effects"][0]["n"] == 1
+
+
+def test_a_run_that_several_paths_hold_counts_once(aflow: Command, finished: Path) -> None:
+    said = aflow("report", finished, finished.parent, finished / "run.sqlite", "--json").json
+    assert said["groups"][0]["runs"] == 1
+
+
+def test_a_run_that_wandb_tells_of_too_counts_once(aflow: Command, finished: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="needs wandb: make setup")
+    from tests.report.test_wandb_runs import log
+
+    for folder, run_dir in (("same", str(finished)), ("other", "of another run with this name")):
+        log(tmp_path / folder, "run", 0.0, {1: {"aflow/final/cost_usd": 1.5}}, run_dir)
+    said = aflow("report", finished, tmp_path, "--json").json
+    assert said["groups"][0]["runs"] == 2
 
 
 @pytest.mark.parametrize("path", ["missing", "."])

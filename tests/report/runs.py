@@ -3,6 +3,9 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from aflow_env.report.runs import Round, Run
@@ -21,18 +24,39 @@ def round_(number: int, parent: int | None, score: float | None, **more: object)
     return Round(**(facts | more))  # type: ignore[arg-type]
 
 
-def run(weight: float, seed: int, test: float | None = None, scores: tuple[float | None, ...] = (0.2, 0.5)) -> Run:
+def run(
+    weight: float, seed: int, test: float | None = None, scores: tuple[float | None, ...] = (0.2, 0.5), **config: object
+) -> Run:
+    """A search's run with a closing report where it has a test score; keys in `config` have __ for the dot."""
     rounds = tuple(round_(place + 1, place or None, score) for place, score in enumerate(scores))
     figures = {"score": test, "ci95": [0.0, 1.0], "n": 20}
     return Run(
         name=f"w{weight}-s{seed}",
         path=Path("/nowhere"),
-        config={"rl_weight": weight, "seed": seed, "task.name": "arithmetic", "executor.kind": "simulated"},
+        config={"rl_weight": weight, "seed": seed, "task.name": "arithmetic", "executor.kind": "simulated"}
+        | {key.replace("__", "."): value for key, value in config.items()},
         rounds=rounds,
         closing=None if test is None else {"best": figures, "test": figures},
         cost_usd=0.5,
         programs={f"d{place + 1}": GRAPH for place in range(len(scores))},
     )
+
+
+def trained(run: Run) -> Run:
+    """The same run as a training's."""
+    return replace(run, rounds=tuple(replace(each, step=1) for each in run.rounds))
+
+
+def two_groups(differences: Sequence[float]) -> list[Run]:
+    """Runs with rl_weight 0 and 0.5, a pair for each difference of the test score."""
+    pairs = enumerate(differences)
+    return [each for seed, more in pairs for each in (run(0, seed, test=0.4), run(0.5, seed, test=0.4 + more))]
+
+
+def note(folder: Path, kind: str, data: object) -> None:
+    """Add an event to a store."""
+    with closing(sqlite3.connect(folder / "run.sqlite")) as database, database:
+        database.execute("INSERT INTO events (time, kind, data) VALUES (0, ?, ?)", (kind, json.dumps(data)))
 
 
 def large_store(folder: Path, nodes: int) -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report claims what the runs show and no more: intervals, pairs, words."""
+"""The statistics of a report: intervals over draws that are independent, curves, calibration."""
 
 from dataclasses import replace
 from statistics import fmean, pstdev
@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aflow_env.errors import ConfigError
+pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
+
 from aflow_env.report import numbers
-from aflow_env.report.summary import as_csv, as_object, summarise, verdict
-from tests.report.runs import round_, run
+from aflow_env.report.courses import search_curves, training_curves
+from tests.report.runs import round_, run, trained
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
 @given(scores)
-def test_a_mean_lies_in_its_interval_and_one_run_has_none(values: list[float]) -> None:
+def test_a_mean_lies_in_its_interval_and_one_draw_has_none(values: list[float]) -> None:
     found = numbers.mean(values, numbers.SCORES)
     assert found.n == len(values)
     assert found.value == pytest.approx(fmean(values))
@@ -42,58 +43,35 @@ def test_best_so_far_never_falls(found: list[float | None]) -> None:
     assert len(curve) == len(found) + 1
 
 
-def test_effects_are_of_pairs_with_the_same_seed() -> None:
-    """Seeds differ a lot and the gain is always 0.1: pairing sees it, and seed 9 without a partner is left out."""
-    base = [run(0, seed, test=seed / 10) for seed in range(6)]
-    guided = [run(0.5, seed, test=seed / 10 + 0.1) for seed in range(6)] + [run(0.5, 9, test=0.0)]
-    summary = summarise(base + guided, ["rl_weight"])
-    (effect,) = summary.effects
-    assert effect.n == 6
-    assert effect.difference == pytest.approx(0.1)
-    assert effect.clear
-    assert "interval excludes 0, so use it" in verdict(summary)
-
-
-def test_the_words_claim_no_more_than_the_intervals() -> None:
-    def said(differences: list[float]) -> str:
-        base = [run(0, seed, test=0.4) for seed in range(len(differences))]
-        other = [run(0.5, seed, test=0.4 + each) for seed, each in enumerate(differences)]
-        return verdict(summarise(base + other, ["rl_weight"]))
-
-    assert "interval excludes 0, so use it" in said([0.1, 0.12, 0.09, 0.11])
-    assert said([0.1, 0.12, 0.09, 0.11]).startswith("Use rl_weight=0.5."), "the first words say what to do"
-    assert "do not show that it is better" in said([0.3, -0.2, 0.1, -0.1])
-    assert said([0.3, -0.2, 0.1, -0.1]).startswith("Keep rl_weight=0.")
-    assert "single pair" in said([0.2])
-    assert "clearly better than rl_weight=0.5" in said([-0.1, -0.12, -0.09])
-    assert verdict(summarise([run(0, 1, scores=(None,))], ["rl_weight"])) == "No run has a score yet."
-
-
-def test_groups_are_ordered_by_value_and_a_wrong_key_names_those_that_exist() -> None:
-    runs = [run(1, 0), run(0.25, 0), run(0, 0)]
-    assert [group.label for group in summarise(runs, ["rl_weight"]).groups] == [
-        "rl_weight=0",
-        "rl_weight=0.25",
-        "rl_weight=1",
-    ]
-    with pytest.raises(ConfigError, match="rl_weight, seed"):
-        summarise(runs, ["nonsense"])
-    with pytest.raises(ConfigError, match="--baseline x"):
-        summarise(runs, ["rl_weight"], "x")
-
-
-def test_one_run_without_a_test_score_makes_all_compare_by_validate() -> None:
-    assert summarise([run(0, 0, test=0.5), run(1, 0)], ["rl_weight"]).measure == "best"
-    assert summarise([run(0, 0, test=0.5), run(1, 0, test=0.5)], ["rl_weight"]).measure == "test"
+def test_curves_over_rounds_are_of_searches_and_those_over_steps_of_trainings() -> None:
+    begun = replace(run(1, 0), rounds=(*run(1, 0).rounds, round_(1, None, 0.9, step=1, session="train/0/0/1")))
+    groups = {"searches": [run(0, 0)], "trainings": [begun, trained(run(0, 1))]}
+    rounds, steps = search_curves(groups), training_curves(groups)
+    assert rounds is not None
+    assert steps is not None
+    assert {row[0] for row in rounds.rows} == {"searches"}
+    assert {row[0] for row in steps.rows} == {"trainings"}
 
 
 def test_calibration_compares_belief_with_the_best_child() -> None:
     rounds = (round_(1, None, 0.2), round_(2, 1, 0.4, q=0.95), round_(3, 1, 0.9, q=0.92), round_(4, 1, None, q=0.05))
     found = numbers.calibration([replace(run(0, 0), rounds=rounds)])
-    assert [(round(each.belief, 3), each.came.value, each.came.n) for each in found] == [
+    assert [(round(each.belief, 3), each.came.value, each.expansions) for each in found] == [
         (0.05, 0.9, 1),
         (0.935, 0.9, 2),
     ]
+
+
+def test_calibration_counts_runs_for_its_interval_and_not_their_expansions() -> None:
+    """Many expansions of one run are one draw: three alike weigh as much as one of another run."""
+
+    def of(score: float, count: int) -> object:
+        return tuple(round_(place + 2, place + 1, score, q=0.55) for place in range(count))
+
+    one, other = replace(run(0, 0), rounds=of(0.8, 3)), replace(run(0, 1), rounds=of(0.4, 1))
+    assert numbers.calibration([one])[0].came.low is None
+    (found,) = numbers.calibration([one, other])
+    assert (found.came.value, found.came.n, found.expansions) == (pytest.approx(0.6), 2, 4)
 
 
 def test_a_belief_that_is_the_same_for_every_workflow_has_no_spread() -> None:
@@ -102,10 +80,11 @@ def test_a_belief_that_is_the_same_for_every_workflow_has_no_spread() -> None:
     assert numbers.belief_spread([run(0, 0)]) is None
 
 
-def test_csv_has_a_row_a_run_and_json_the_intervals() -> None:
-    summary = summarise([run(0, 0, test=0.5), run(0, 1, test=0.7)], ["rl_weight"])
-    lines = as_csv(summary).splitlines()
-    assert len(lines) == 3
-    assert len({line.count(",") for line in lines}) == 1
-    assert as_object(summary)["groups"][0]["test"]["n"] == 2
-    assert as_object(summary)["simulated_runs"] == 2
+def test_beliefs_that_differ_between_sessions_alone_have_no_spread() -> None:
+    """A choice is made within a session: what differs between the problems of two cannot help it."""
+    rounds = [
+        round_(place + 2, place + 1, 0.5, q=belief, session=session)
+        for session, belief in (("a", 0.1), ("b", 0.9))
+        for place in range(2)
+    ]
+    assert numbers.belief_spread([replace(run(0, 0), rounds=tuple(rounds))]) == (0.0, 0.0)

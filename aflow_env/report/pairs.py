@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which runs are compared and how much they differ: groups, pairs across groups, effects over pairs. Pure.
+
+A seed is one draw, however often it was run: its runs count once, with their mean. Two groups are compared where they
+share task, seed, executor and kind (search or training): a pair. An effect is the mean difference over pairs, with
+Student's interval.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from aflow_env.report.numbers import mean
+from aflow_env.report.runs import Run
+from aflow_env.search.settings import FREE_LEAVES
+
+FEW_PAIRS = 6
+"""Below this many pairs no effect is clear: so many coins must fall on one side before that is rarer than 1 in 20."""
+UNSET = "(unset)"
+_NO_CAUSE = (FREE_LEAVES - {"base_url"}) | {
+    *("seed", "run_dir", "shared", "recording", "cache", "memory_run", "final_test"),
+    *("default_local_dir", "experiment_name", "project_name", "logger"),
+}
+"""Last parts of keys that say how fast, where and under which name a run is made, and what is done after it.
+
+A server's address is a cause: which policy it serves, no other key says."""
+
+Groups = Mapping[str, Sequence[Run]]
+Pair = tuple[str, str, str, str]
+"""Task, seed, executor, and "search" or "training"."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How much better a group is than the baseline over `n` pairs; the interval is None below two pairs."""
+
+    group: str
+    difference: float
+    n: int
+    low: float | None
+    high: float | None
+    relative: float | None
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval excludes 0, over enough pairs to say so."""
+        return self.n >= FEW_PAIRS and self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+
+def grouped(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, list[Run]]:
+    """Label -> runs, in the order of the values (numbers as numbers). A key that a run lacks is "(unset)", the last."""
+
+    def order(run: Run) -> list[tuple[bool, bool, Any]]:
+        return [(value == UNSET, isinstance(value, str), value) for value in (_value(run, key) for key in keys)]
+
+    found: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=order):
+        found.setdefault(", ".join(f"{key}={_text(_value(run, key))}" for key in keys), []).append(run)
+    return found
+
+
+def result(run: Run, measure: str) -> float | None:
+    """`test` or `best` (on validate problems): the score of the run's best workflow; None where it was not scored.
+
+    A run without a closing report has no test score; its best validate score is that of its best node.
+    """
+    said = run.closing.get(measure) if run.closing else None
+    if said:
+        return float(said["score"])
+    scores = [each.score for each in run.rounds if each.score is not None and each.validated]
+    return max(scores, default=None) if measure == "best" else None
+
+
+def measure_of(runs: Sequence[Run]) -> str:
+    """By what the groups are compared: `test` as soon as one run has a test score, else `best`."""
+    return "test" if any(result(run, "test") is not None for run in runs) else "best"
+
+
+def draws(runs: Sequence[Run], measure: str) -> dict[Pair, float]:
+    """The result of each seed, of several runs the mean; runs without a result are left out."""
+    return {
+        pair: fmean(score for run in found if (score := result(run, measure)) is not None)
+        for pair, found in _by_pair(runs, measure).items()
+    }
+
+
+def effects(groups: Groups, baseline: str, measure: str) -> list[Effect]:
+    """Each other group against the baseline; groups that share no pair with it are left out."""
+    base = draws(groups[baseline], measure)
+    found = []
+    for label, runs in groups.items():
+        other = draws(runs, measure)
+        if label != baseline and (pairs := sorted(base.keys() & other.keys())):
+            found.append(_effect(label, [base[pair] for pair in pairs], [other[pair] for pair in pairs]))
+    return found
+
+
+def also_differ(groups: Groups, baseline: str, measure: str, keys: Sequence[str]) -> dict[str, list[str]]:
+    """Key -> its values, as text, for keys that differ within pairs besides those that runs are grouped by.
+
+    Such a key may be the cause of a difference. Other seeds, names and places are none.
+    """
+    base = _by_pair(groups[baseline], measure)
+    found: dict[str, set[str]] = {}
+    for label in groups.keys() - {baseline}:
+        other = _by_pair(groups[label], measure)
+        for pair in base.keys() & other.keys():
+            for key in {key for run in [*base[pair], *other[pair]] for key in run.config}:
+                before, after = ({_text(_value(run, key)) for run in side[pair]} for side in (base, other))
+                if before != after and key not in keys and key.rpartition(".")[2] not in _NO_CAUSE:
+                    found.setdefault(key, set()).update(before | after)
+    return {key: sorted(found[key]) for key in sorted(found)}
+
+
+def _by_pair(runs: Sequence[Run], measure: str) -> dict[Pair, list[Run]]:
+    found: dict[Pair, list[Run]] = {}
+    for run in runs:
+        if result(run, measure) is not None:
+            task, seed, executor = (_text(_value(run, key)) for key in ("task.name", "seed", "executor.kind"))
+            found.setdefault((task, seed, executor, "training" if run.trained else "search"), []).append(run)
+    return found
+
+
+def _effect(label: str, base: Sequence[float], other: Sequence[float]) -> Effect:
+    # Means of equal scores in another order differ in their last digits, which is no difference.
+    differences = [round(after - before, 12) for before, after in zip(base, other, strict=True)]
+    found, centre = mean(differences, (-1.0, 1.0)), fmean(base)
+    return Effect(label, found.value, found.n, found.low, found.high, found.value / centre if centre else None)
+
+
+def _value(run: Run, key: str) -> Any:
+    """A value that can be sorted and hashed; text that spells a number is that number."""
+    value = run.config.get(key, UNSET)
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int | float):
+        return value
+    try:
+        return float(str(value))
+    except ValueError:
+        return str(value)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.15g}" if isinstance(value, int | float) else value or "''"

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A closing report speaks of the rounds that it knew: one that is out of date is used by no one."""
+
+from pathlib import Path
+
+from aflow_env.report.live import standing
+from aflow_env.report.pairs import result
+from aflow_env.report.runs import read_run, read_runs
+from aflow_env.search.reading import ReadOnlyStore
+from tests.report.runs import large_store, note
+
+FIGURES = {"score": 0.1, "ci95": [0.0, 0.2], "n": 20}
+
+
+def closed(folder: Path, nodes: int) -> Path:
+    """A store of 20 nodes whose closing report speaks of so many."""
+    large_store(folder, 20)
+    note(folder, "report", {"digest": "d20", "nodes": nodes, "start": FIGURES, "best": FIGURES, "test": FIGURES})
+    return folder / "run.sqlite"
+
+
+def ended(store: Path) -> str:
+    reading = ReadOnlyStore(store)
+    found = standing(reading).ended
+    reading.close()
+    return found
+
+
+def test_a_report_of_fewer_rounds_gives_no_score(tmp_path: Path) -> None:
+    whole, stale = (read_run(closed(tmp_path / name, nodes)) for name, nodes in (("whole", 20), ("stale", 12)))
+    assert (result(whole, "test"), result(whole, "best")) == (0.1, 0.1)
+    assert result(stale, "test") is None
+    assert result(stale, "best") == 0.8, "the best node's"
+
+
+def test_a_search_that_was_begun_again_has_not_ended(tmp_path: Path) -> None:
+    store = closed(tmp_path / "run", 20)
+    assert ended(store)
+    assert not ended(closed(tmp_path / "stale", 12))
+    config = {"run_dir": "run", "rounds": 99, "task": {"name": "arithmetic"}, "executor": {"kind": "simulated"}}
+    note(store.parent, "config", config)
+    assert not ended(store)
+    note(store.parent, "report", {"digest": "d20", "nodes": 20})
+    assert ended(store)
+
+
+def test_paths_that_overlap_hold_a_run_once(tmp_path: Path) -> None:
+    store = large_store(tmp_path / "runs" / "a", 3) / "run.sqlite"
+    large_store(tmp_path / "runs" / "b", 3)
+    (tmp_path / "link").symlink_to(tmp_path / "runs" / "a")
+    found = read_runs([store, tmp_path, tmp_path / "runs" / "a", tmp_path / "link"])
+    assert [run.name for run in found] == ["a", "b"]
