@@ -19,5 +19,5 @@ def export_policy(
     export.export_policy(checkpoint, out)
     typer.echo(
         f"{out}: the policy after step {checkpoint.step}. Serve it (vllm serve {out} --served-model-name policy) and "
-        "guide a search by policy.base_url=http://localhost:8000/v1 policy.model=policy rl_weight=0.5"
+        "let it propose in a search by policy.base_url=http://localhost:8000/v1 policy.model=policy rl_weight=0"
     )

@@ -3,7 +3,7 @@
 
 Calls a run and tokens a call are what the shipped GSM8K search took with a real executor (docs/results.md: 520 runs of
 its 13 nodes); another task has others, so they are options of `aflow-env plan`. Time is FLOPs over a share of the
-card's nominal rate: an estimate by formula, with no measurement of a GPU behind it.
+card's nominal rate: an estimate by formula. One run on a shared H100 reached half of it (docs/hardware.md).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from aflow_env.rl.plan import Plan
 
 CALLS_A_RUN, PROMPT_TOKENS, REPLY_TOKENS = 2.46, 181, 212
 ROW_TOKENS = 716
-"""The median training row of real searches (docs/hardware.md)."""
+"""The median training row of searches on generated problems, SIMULATED executor (docs/hardware.md)."""
 TFLOPS = 312.0
 """An A100's nominal bf16 rate."""
 UTILISATION = 0.35

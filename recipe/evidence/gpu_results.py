@@ -29,8 +29,8 @@ of a session's rewards, `valid` the share of edits that the gate let through, `c
 which vLLM and the trainer give the same tokens.
 
 - The real policy learns to write valid edits ({valid_first:.0%} of them to {valid_last:.0%}), and its sessions end with
-  a better workflow ({best_first:.3f} to {best_last:.3f}). It narrows down to what pays: {repeated_first:.0%} of its
-  edits repeat an earlier one in the first step, {repeated_last:.0%} in the last.
+  a better workflow ({best_first:.3f} to {best_last:.3f}). In the first step {repeated_first:.1%} of its edits repeat an
+  earlier one, in the last {repeated_last:.1%}.
 - The largest memory of log-probabilities and updates was {gib:.2f} GiB (torch's peak of allocated memory);
   `aflow-env plan --config-name recipe_0_5b_one_80gb` says 10.5 GiB, by formulas that had seen no GPU. Its 18,420
   tokens/s for log-probabilities, reference and update were not reached: {speed:,.0f} in the median step, on a card that

@@ -11,25 +11,53 @@ from typing import Any
 import numpy as np
 
 from recipe.evidence.guidance import LONG, LONGER, SHORT, WEIGHTS, long_arms, short_arms
-from recipe.evidence.paired import Arms, Row, compared, differences, mean, scored, sign_flip, signed
+from recipe.evidence.paired import (
+    Arms,
+    Row,
+    best_after,
+    compared,
+    differences,
+    mean,
+    over_runs,
+    scored,
+    sign_flip,
+    signed,
+)
 
 STOCK, UNTRAINED, TRAINED = "stock", "untrained, w=0", "trained, w=0"
 LONG_STOCK, LONGER_STOCK, LONG_TRAINED = "stock, 20 rounds", "stock, 30 rounds", "trained, w=0, 20 rounds"
 RANDOM_LONG = "random edits, w=0, 20 rounds"
-SAME = ("second, w=0", "third, w=0", "fourth, w=0", "fifth, w=0")
+SAME = ("second, w=0", "third, w=0", "fourth, w=0", "fifth, w=0", "sixth, w=0")
+SAME_COMMAND = (TRAINED, *SAME)
+"""Policies of `make train`; of these lists counts what is in the data."""
 REPLAYED = ("replay, w=0", "replay2, w=0", "replay3, w=0", "replay4, w=0")
-OTHERS = (*SAME, "grpo, w=0", "log, w=0", *REPLAYED, "prior, w=0")
+TRAININGS = {
+    "`make train`": SAME_COMMAND,
+    "with value replay (below)": REPLAYED,
+    "with `algorithm.adv_estimator=grpo`": ("grpo, w=0",),
+    "with `aflow.q.rule=log`": ("log, w=0",),
+    "with `aflow.q.kind=prior`, where Q is how likely the policy finds the edit that made a node": ("prior, w=0",),
+    "with two optimiser updates a step": tuple(f"halves{n}, w=0" for n in ("", 2, 3, 4, 5)),
+    "with `algorithm.gigpo.anchor=similarity`": tuple(f"similar{n}, w=0" for n in ("", 2)),
+}
+"""How policies were trained, all else equal, and the arms that search with them."""
+OTHERS = [name for names in TRAININGS.values() for name in names if name != TRAINED]
 REMEMBERING = "trained, remembering Q, w=1, 20 rounds"
 EARNED = "trained, remembering Q, w=1 by skill, 20 rounds"
 COUNTING = "trained, remembering Q that counts rejections, w=1, 20 rounds"
 AGAIN = "trained, w={}, drawn again, 20 rounds"
 USD_PER_MILLION = 1.5
 """What a token of the policy is charged with where costs are matched: the simulated executor's price of output."""
+TRAINING_USD = 0.4719
+"""What one `make train` paid, by the closing table that README.md shows; not in the data."""
+BUDGET = 300
+"""Executor calls at which searches of 20 rounds are compared."""
 
 
 def guidance(arms: Arms, beliefs: Mapping[str, Any]) -> str:
     """All of them."""
-    return "".join((answer(arms), short(arms), grid(arms), long(arms), matched(arms), runs(arms), why(beliefs)))
+    parts = (answer(arms, beliefs), short(arms), grid(arms), long(arms), matched(arms), runs(arms), why(beliefs))
+    return "".join(parts)
 
 
 def table(arms: Arms, names: Sequence[str], base: str) -> str:
@@ -64,58 +92,96 @@ def of_length(arms: Arms, *rounds: int) -> list[str]:
     """The measured arms of searches of these lengths, in their order; of the policies only the first two."""
     planned = [arm.name for arm in (*short_arms(), *long_arms()) if arm.rounds in rounds]
     shown = [name for name in planned if name not in OTHERS and not re.search(r"grpo|replay", name)]
-    return [name for name in shown if len(arms.get(name, ())) >= FEWEST]
+    return searched(arms, shown)
 
 
 ANSWER = """
 ## Which rl_weight, and why? The embedded task, SIMULATED executor
 
-**Use rl_weight=0 with a policy of this size and training, and let the policy propose.** The gain is in the proposals:
-{over} on unseen test problems against stock AFlow, over {n} runs of `make train`, each judged
-by up to 12 searches. **Runs differ much**: from {least:+.3f} to {most:+.3f}. The first, with which most of this chapter
-was measured, is one of the good ones: {training}.
+**Search with rl_weight=0 where the policy is of this size and training, and let it propose.** This is said of searches:
+every policy here was trained at the default, 0.5; training at another weight was not measured.
 
-Steering the selection by Q adds nothing to the score that could be told from chance, in short searches
-({short}, w=0.5 against w=0) and in long ones
-({long}, w=1 against w=0). As trained by default, Q knows the level of the scores, not which
-workflow has the better child; with value replay it may rank them well, and still the score stays where it is, since the
-proposals have found what there is to find by then. Both at the end of this chapter.
+- **The gain is in the proposals.** Searches whose edits a trained policy proposes are compared with `stock`: AFlow's
+  selection with uniformly random edits, **not AFlow itself, where an LLM proposes**. Over runs of `make train`, each
+  judged by up to 12 searches, the gain on unseen test problems is
+  {over}; {n} runs allow no p below {least_p:.4f}.
+- **Runs differ much**: from {least:+.3f} to {most:+.3f}. The first, with which most of this chapter was measured, is
+  one of the good ones: {training}.
+- **Steering the selection by Q adds nothing to the score** that could be told from chance. In short searches, w=0.5
+  against w=0: {short}; in long ones, w=1 against w=0: {long}.
+  The data hold {comparisons} comparisons of an arm that steers with the same arm at w=0; p is below 0.05, uncorrected,
+  in {few}.
+- Following Q makes searches of equal rounds cheaper, because their repeats are not run.
+- With the default rule Q knows the level of the scores, and hardly which workflow of a session has the better child: in
+  the two runs of `make train` that were judged ({judged}) its values within a session spread by
+  {spreads}, and put {orders} of the pairs in the right order. The run whose Q steers here was not judged.
+  With value replay Q may rank them well, and still the score stays where it is, since the proposals have found what
+  there is to find by then.
 
 The executor is simulated: these figures say something about the search and the policy, nothing about any LLM. Intervals
-are 95 % percentile bootstraps over seeds, p-values are those of two-sided sign-flip permutation tests; nothing is
-corrected for the number of comparisons.
+are 95 % percentile bootstraps over seeds, those over training runs Student's t, p-values are those of two-sided
+sign-flip permutation tests; nothing is corrected for the number of comparisons. A bootstrap over 10 to 12 searches is a
+little too narrow: it leaves out a true 0 about one time in ten, not in twenty. Where interval and p disagree, go by p.
 """
 
 
-def answer(arms: Arms) -> str:
+def answer(arms: Arms, beliefs: Mapping[str, Any]) -> str:
     """What a reader in a hurry needs."""
-    gains = over_runs(arms)
+    found = gains(arms)
+    compared_with_none = steering(arms)
+    few = [(name, to) for name, to in compared_with_none if sign_flip(differences(arms, name, to)) < 0.05]
+    judged = {name: beliefs[name]["predictors"]["Q_theta"] for name in ("second", "third")}
     return ANSWER.format(
-        over=signed(gains),
-        n=len(gains),
-        least=min(gains),
-        most=max(gains),
+        over=over_runs(found),
+        n=len(found),
+        least_p=2 / 2 ** len(found),
+        least=min(found),
+        most=max(found),
         training=compared(arms, TRAINED, STOCK),
         short=compared(arms, "trained, w=0.5", TRAINED),
         long=compared(arms, "trained, w=1, 20 rounds", LONG_TRAINED),
+        comparisons=len(compared_with_none),
+        few=f"{len(few)}: " + "; ".join(f"`{name}`, {compared(arms, name, to)}" for name, to in few) if few else "none",
+        spreads=" and ".join(f"{each['spread']:.3f}" for each in judged.values()),
+        orders=" and ".join(f"{each['concordance']:.2f}" for each in judged.values()),
+        judged=", ".join(f"`{name}`" for name in judged),
     )
 
 
-SAME_COMMAND = (TRAINED, *SAME)
-"""Policies of the same training command."""
-
-
-def over_runs(arms: Arms, names: Sequence[str] = SAME_COMMAND) -> list[float]:
+def gains(arms: Arms, names: Sequence[str] = SAME_COMMAND) -> list[float]:
     """The mean gain over stock of each of these training runs; of `make train`, unless others are named."""
-    return [float(np.mean(differences(arms, name, STOCK))) for name in names if name in arms]
+    return [float(np.mean(differences(arms, name, STOCK))) for name in searched(arms, names)]
+
+
+def searched(arms: Arms, names: Sequence[str]) -> list[str]:
+    """Those of these arms that are in the data, with enough searches."""
+    return [name for name in names if len(arms.get(name, ())) >= FEWEST]
+
+
+def steering(arms: Arms) -> list[tuple[str, str]]:
+    """The arms with a weight above 0, each with the arm that differs from it in w and in what is said of Q alone."""
+    pairs = []
+    for arm in arms:
+        parts = arm.split(", ")
+        if not any(re.match(r"w=(?!0$)", part) for part in parts):
+            continue
+        kept = ("w=0" if part.startswith("w=") else part for part in parts if not re.search(r"\bQ\b", part))
+        to = ", ".join(kept)
+        if to in arms:
+            pairs.append((arm, to))
+    return pairs
 
 
 SHORT_TEXT = """
 ### Short searches, {rounds} rounds
 
 Searches on {validate} generated arithmetic problems; the score is that of the chosen workflow on {test} test problems
-that the search never saw; {seeds} seeds an arm, paired by seed. `stock` is AFlow: uniform random edits, its selection,
-no UCB bonus. `untrained` is the tiny policy after its warm start, which draws edits uniformly and knows nothing of
+that the search never saw; {seeds} seeds an arm, paired by seed.
+
+**`stock` is AFlow's own selection (no UCB bonus) over uniformly random edits.** It is not AFlow itself: there an LLM
+proposes the changes, and is asked again until one is new; here no model proposes, and a rejected round is lost.
+
+`untrained` is the tiny policy after its warm start, which draws edits uniformly and knows nothing of
 which help; `trained` is the same policy after one `make train` (22 GiGPO steps on other problems of the same task and
 landscape, so what is measured is whether what it learnt carries over to new searches). `w` is `rl_weight`. Arms with
 "random edits" let the policy steer the selection (Q) at most, while edits stay uniform.
@@ -125,7 +191,7 @@ landscape, so what is measured is whether what it learnt carries over to new sea
 `rejected` are rounds whose edit was not run; `executor calls` and `USD` (simulated prices) are what all workflows of a
 search cost, `policy tokens` what the policy read and wrote for it.
 
-- Training helps: trained against untrained proposals, both at w=0: {training}.
+- This training helped: trained against untrained proposals, both at w=0: {training}.
 - Steering adds nothing that can be told from chance: with trained proposals w=0.5 against w=0: {half};
   w=1 against w=0: {full}.
   With random edits and the trained policy's Q, w=0.5 against w=0: {random}.
@@ -199,7 +265,7 @@ the best children that a workflow had there count as data in Q. `counts rejectio
 `by skill` is `rl_weight_schedule=skill`.
 
 {guided}
-The same with uniform random edits, compared with stock AFlow; also stock AFlow for {longer} rounds:
+The same with uniform random edits, compared with `stock`; also `stock` for {longer} rounds:
 
 {random}
 {said}
@@ -211,8 +277,11 @@ LONG_SAID = """
 - Following Q (w=1): {full} against w=0; remembering Q: {memory}.
   Both run fewer workflows ({calls:,.0f} and {memory_calls:,.0f} executor calls instead of {all_calls:,.0f}):
   Q stays high where the good child is found, and every further expansion there is a duplicate, rejected and not run.
-  That is thrift by accident. `q.count_rejected` eases its cause ({eased:.1f} rejections, not {many:.1f}): {counted}.
-- A weight that Q earns in the search itself (`skill`, starting from 0): {earned}.
+  So following Q costs less at equal rounds (w=1: {usd:.4f} against {all_usd:.4f} USD, executor and policy), by
+  accident. At equal calls it is not ahead: best on validate after {budget} executor calls, w=1 against w=0:
+  {equal}. `q.count_rejected` eases the cause ({eased:.1f} rejections, not {many:.1f}): {counted}.
+- A weight that Q earns in the search itself (`skill`) was not tried by its arm: it is 0 until 16 expansions have ended,
+  and in {unmoved} of {earned} searches the tree is that of w=0 to the last node. The data hold no training with it.
 - What else was taken away or added, each against w=0: no UCB bonus {no_ucb};
   no experience in the prompt {no_experience};
   temperature 1.3 {warm}, 1.6 {hot}.
@@ -236,7 +305,12 @@ def long(arms: Arms) -> str:
         counted=compared(arms, COUNTING, LONG_TRAINED),
         eased=mean(arms, COUNTING, lambda row: row["rejected"]),
         many=mean(arms, REMEMBERING, lambda row: row["rejected"]),
-        earned=compared(arms, EARNED, LONG_TRAINED),
+        unmoved=sum(row["path"] == arms[LONG_TRAINED][seed]["path"] for seed, row in arms[EARNED].items()),
+        earned=len(arms[EARNED]),
+        usd=mean(arms, "trained, w=1, 20 rounds", cost),
+        all_usd=mean(arms, LONG_TRAINED, cost),
+        budget=BUDGET,
+        equal=compared(arms, "trained, w=1, 20 rounds", LONG_TRAINED, lambda row: best_after(row, BUDGET)),
         no_ucb=compared(arms, "trained, w=0, no UCB bonus, 20 rounds", LONG_TRAINED),
         no_experience=compared(arms, "trained, w=0, no experience, 20 rounds", LONG_TRAINED),
         warm=compared(arms, "trained, w=0, temperature 1.3, 20 rounds", LONG_TRAINED),
@@ -264,9 +338,11 @@ def long(arms: Arms) -> str:
 MATCHED = """
 ### At equal cost
 
-Equal rounds are not equal cost. Here stock AFlow gets the rounds that cost at least as much as the guided arm: the
+Equal rounds are not equal cost. Here `stock` gets the rounds that cost at least as much as the guided arm: the
 executor's simulated dollars, and the policy's tokens at the executor's price of output ({price} USD a million), which
-is dear for so small a model.
+is dear for so small a model. All of it is the first training run, and **the training itself is left out**: in the run
+that README.md shows it took {training:.2f} simulated USD, as much as {searches:.0f} searches of `stock` with {rounds}
+rounds.
 
 | guided | USD | stock | USD | difference on test |
 |---|---|---|---|---|
@@ -289,38 +365,47 @@ def matched(arms: Arms) -> str:
         if dear:
             cells = (name, f"{spent:.4f}", dear, f"{mean(arms, dear, cost):.4f}", compared(arms, name, dear))
             lines.append(f"| {' | '.join(cells)} |")
-    return MATCHED.format(price=USD_PER_MILLION, table="\n".join(lines))
+    searches = TRAINING_USD / mean(arms, STOCK, cost)
+    return MATCHED.format(
+        price=USD_PER_MILLION, training=TRAINING_USD, searches=searches, rounds=SHORT, table="\n".join(lines)
+    )
 
 
 RUNS = """
 ### Other training runs
 
-A policy is one draw of its training. `second` to `fifth` are four more runs of the same command (their rollouts are
-sampled, so no two are alike), `grpo` is one with `algorithm.adv_estimator=grpo`, `log` one with `aflow.q.rule=log`,
-`replay` to `replay4` are four with value replay (below), `prior` is one with `aflow.q.kind=prior`, where Q is how
-likely the policy finds the edit that made a node and nothing is asked. All else equal. Searches of {rounds} rounds;
-differences to `stock`.
+A policy is one draw of its training: rollouts are sampled, so no two runs of one command are alike. All else equal.
+Searches of {rounds} rounds; differences to `stock`; over several runs of one command the mean of their means, with
+Student's t over runs: the interval to go by.
+
+{trainings}
 
 | policy | n | test score | difference |
 |---|---|---|---|
 {table}
 
-Over the {n} runs of the same command the gain is {over}: an interval over training runs, the one to
-go by. Over the four with replay it is {replayed}: they are no steadier.
-In `fourth` and `fifth` the mean return of the last five steps was 0.35 and 0.31. Watch `aflow/episode_return`, and
-train again, or longer, where it does not rise; with replay it was 0.62, 0.40, 0.51 and 0.16. One run with GRPO, `log`
-or `prior` decides nothing against that spread.
+One run of a setting decides nothing against the spread of `make train`. In `fourth` and `fifth` the mean return of the
+last five steps was 0.35 and 0.31; in the four with replay it was 0.62, 0.40, 0.51 and 0.16. Watch
+`aflow/episode_return`, and train again, or longer, where it does not rise. What trainings say at their own end differs
+too ([0.850 and 0.500 on test](training.md#measured) in two), in part perhaps for another reason: their closing reports
+chose only among workflows that a validation search had met; now they also consider what training found. The searches
+here do not depend on that.
 """
 
 
 def runs(arms: Arms) -> str:
     """Is it luck? Is it GiGPO?"""
-    names = [name for name in (TRAINED, *OTHERS) if name in arms]
-    lines = [f"| {name} | {len(arms[name])} | {scored(arms, name)} | {compared(arms, name, STOCK)} |" for name in names]
-    gains, replayed = over_runs(arms), over_runs(arms, REPLAYED)
-    return RUNS.format(
-        rounds=SHORT, table="\n".join(lines), n=len(gains), over=signed(gains), replayed=signed(replayed)
-    )
+    trainings, lines = [], []
+    for setting, planned in TRAININGS.items():
+        names = searched(arms, planned)
+        lines += [
+            f"| {name} | {len(arms[name])} | {scored(arms, name)} | {compared(arms, name, STOCK)} |" for name in names
+        ]
+        if names:
+            labels = ", ".join(f"`{name.removesuffix(', w=0')}`" for name in names)
+            over = over_runs(gains(arms, names)) if len(names) > 1 else "one run"
+            trainings.append(f"- {labels}: {setting}; {over}")
+    return RUNS.format(rounds=SHORT, trainings="\n".join(trainings), table="\n".join(lines))
 
 
 WHY = """
@@ -328,22 +413,26 @@ WHY = """
 
 What could have foretold the best child of a node? From the stores of finished training runs
 (`recipe/evidence/beliefs.py`; the later half of the steps; predictors know only what came before): `Q_theta` is the
-policy's belief, its value rows trained by the quadratic rule but in `log` and `replay`; `own score` is the node's;
-`memory` is Q with `q.memory=8`, own children left out; `same node`, no prediction, is what a table that knew all other
-cases of the same workflow would say. `concordance` is the share of pairs of one session that are put in the right order
-(1/2: chance), `spread` the standard deviation within a session.
+policy's belief, its value rows trained by the quadratic rule, in `log` and `replay` to `replay4` by the logarithmic
+one; `own score` is the node's; `memory` is Q with `q.memory=8`, own children left out; `same node`, no prediction, is
+what a table that knew all other cases of the same workflow would say. `concordance` is the share of pairs of one
+session that are put in the right order (1/2: chance), `spread` the standard deviation within a session. `skill` and
+`rank correlation` are over the cases of all sessions together, so to know that one session scores higher than another
+counts there too.
 
 | training run | predictor | n | skill | rank correlation | concordance | pairs | spread |
 |---|---|---|---|---|---|---|---|
 {table}
 
 - Within a session the best children's scores spread by {spreads},
-  the policy's beliefs by {beliefs}. But for `replay`, Q_theta is one number for all nodes
-  of a tree, so it cannot choose; what order there is in its third digit is right in one run and wrong in another.
+  the policy's beliefs by {beliefs}. Without replay Q_theta is one number for all nodes of a tree,
+  so it cannot choose; what order there is in its third digit is right in one run and wrong in another. With replay
+  it spreads in `replay`, in `replay3` and weakly in `replay2`.
 - There is something to know: the same workflow has about the same best child in other sessions. Q_theta does not learn
   it. The warm start taught the policy to answer the question alike for every state, and 22 optimiser steps moved the
   level, no more, by either rule (`log` is a run with `q.rule=log`). `replay` is what further steps do: next section.
-- The node's own score, which UCB follows, says next to nothing of its best child, or little.
+- The node's own score, which UCB follows, says nothing of its best child without replay (concordance {plain}),
+  something in three runs with it ({replayed}), and the opposite in `replay4` ({last:.2f}).
 - A table of earlier best children (`q.memory`) says most of what can be known, where training makes workflows recur.
   In new searches it did not raise the score all the same (above).
 """
@@ -359,4 +448,16 @@ def why(beliefs: Mapping[str, Any]) -> str:
             lines.append(f"| {run} | {name} | {judged['n']} | {' | '.join(figures)} | {more} |")
     spreads = ", ".join(f"{found['target_spread']:.2f} ({name})" for name, found in beliefs.items())
     stated = ", ".join(f"{found['predictors']['Q_theta']['spread']:.3f}" for found in beliefs.values())
-    return WHY.format(table="\n".join(lines), spreads=spreads, beliefs=stated)
+    own = {name: found["predictors"]["own score"]["concordance"] for name, found in beliefs.items()}
+    return WHY.format(
+        table="\n".join(lines),
+        spreads=spreads,
+        beliefs=stated,
+        plain=_range([each for name, each in own.items() if not name.startswith("replay")]),
+        replayed=_range([own[name] for name in ("replay", "replay2", "replay3")]),
+        last=own["replay4"],
+    )
+
+
+def _range(found: Sequence[float]) -> str:
+    return f"{min(found):.2f} to {max(found):.2f}"

@@ -19,7 +19,7 @@ Two environments whose optimum is known, through the real verl trainer with the 
 (`recipe/evidence/learning.py`). `steps` is the first training step at which the sessions' mean best score, over three
 steps, reaches 90 % of the optimum, one more than there were if none did; `q_rank` Spearman's correlation of the
 policy's beliefs in the last third of the run with the true values of the states (the bandit asks about one state
-only). Medians over seeds, with 95 % percentile intervals of the bootstrap's medians.
+only). Medians over seeds, with 95 % percentile intervals of the bootstrap's medians, which are too narrow with so few.
 
 {table}
 - On the chain two edits are needed before anything is paid. GiGPO - GRPO, paired by seed (negative: GiGPO is faster):

@@ -5,16 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from recipe.evidence.guidance import LONG, SHORT, long_arms, short_arms
-from recipe.evidence.guided_results import FEWEST, STOCK, table
-from recipe.evidence.paired import Arms, best_after, best_at, compared, mean
+from recipe.evidence.guided_results import BUDGET, FEWEST, REPLAYED, STOCK, gains, steering, table
+from recipe.evidence.paired import Arms, best_after, best_at, compared, mean, over_runs
 
 OWN = "replay, w=0, 20 rounds"
 RANDOM, RANDOM_STEERED = (
     "random edits, w=0, 20 rounds",
     "random edits, replay Q that counts rejections, w=0.5, 20 rounds",
 )
-BUDGET = 300
-"""Executor calls at which searches of 20 rounds are compared: about a third of what they make."""
 TEXT = """
 ### Replay: a Q that ranks
 
@@ -50,9 +48,12 @@ edits' fill the optimiser's moments. With 0.1 and four steps the return rose and
 """
 SAID = """
 - The edits learnt no worse beside it: this policy's own proposals against those of the run without, {rounds} rounds,
-  both at w=0: {proposals}. (That compares two policies; over training runs replay is no steadier, see above.)
+  both at w=0: {proposals}. That compares two policies; over the training runs with replay the gain
+  on `stock` is {over}.
 - A Q that ranks does not raise the score either: w=0.5 against w=0, {rounds} rounds: {short};
   {long_rounds} rounds: {long}; with rejections counted: {counted}.
+  Following it alone ends lower, w=1 against w=0, {rounds} rounds: {full}; uncorrected, and
+  one of {comparisons} such comparisons (above).
 - It gets there with fewer executor calls ({calls:,.0f} instead of {all_calls:,.0f} at {long_rounds} rounds), because
   more of its expansions are duplicates, which are not run. At equal calls it is not ahead: best on validate after
   {budget} calls, w=0.5 against w=0: {equal}.
@@ -89,7 +90,10 @@ def _said(arms: Arms) -> str:
         rounds=SHORT,
         long_rounds=LONG,
         proposals=compared(arms, "replay, w=0", "trained, w=0"),
+        over=over_runs(gains(arms, REPLAYED)),
         short=compared(arms, "replay, w=0.5", "replay, w=0"),
+        full=compared(arms, "replay, w=1", "replay, w=0"),
+        comparisons=len(steering(arms)),
         long=compared(arms, half, OWN),
         counted=compared(arms, "replay, Q that counts rejections, w=0.5, 20 rounds", OWN),
         calls=mean(arms, half, lambda row: row["executor_calls"]),
