@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED, AsJson, Overrides, open_run
+from aflow_env.cli.options import AsJson, Overrides, open_run, search_config
 from aflow_env.cli.output import print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
@@ -32,7 +31,7 @@ def baselines(
     as_json: AsJson = False,
 ) -> None:
     """Score IO, CoT, CoT-SC, program, self-refine and MultiPersona debate, with intervals of problems at large."""
-    config = load(overrides or (), defaults=UNGUIDED)
+    config = search_config(overrides or ())
     found = asyncio.run(_scored(config, split, _named(only), _best_of(run) if run else {}))
     if as_json:
         print_json({"task": config.task.name, "split": split, "baselines": [_row(*item) for item in found.items()]})

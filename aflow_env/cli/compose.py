@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from aflow_env.config import AflowConfig, config_directory, parse
 from aflow_env.errors import ConfigError
@@ -17,10 +17,15 @@ from aflow_env.search.settings import as_plain
 
 def load(overrides: Sequence[str], defaults: Sequence[str] = ()) -> AflowConfig:
     """conf/aflow/default.yaml with a verb's own `defaults`, then the user's overrides. Raises ConfigError."""
+    return parse(composed([*defaults, *overrides]), "")
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """conf/aflow/default.yaml with these overrides, not checked yet. Raises ConfigError for a key that is not there."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_directory() / "aflow"), version_base=None):
-            return parse(compose("default", overrides=[*defaults, *overrides]), "")
+            return compose("default", overrides=list(overrides))
     except HydraException as error:
         raise ConfigError(_explain(overrides, error)) from error
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED, AsJson, Overrides
+from aflow_env.cli.options import AsJson, Overrides, search_config
 from aflow_env.cli.output import evaluation_object, evaluation_text, print_json
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import Evaluation
@@ -24,7 +23,7 @@ def evaluate(
 ) -> None:
     """Score a workflow on the validate problems; exit status 0 whatever the score."""
     workflow = read_workflow(directory)
-    config = load(overrides or (), defaults=UNGUIDED)
+    config = search_config(overrides or ())
     evaluation, layers = asyncio.run(scored(config, workflow, "validate"))
     if as_json:
         print_json(evaluation_object(evaluation, layers))

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from aflow_env.cli.compose import load, values
+from aflow_env.cli.compose import values
 from aflow_env.cli.evaluate import scored
-from aflow_env.cli.options import UNGUIDED, AsJson, Overrides, is_run, open_run, run_config
+from aflow_env.cli.options import AsJson, Overrides, is_run, open_run, run_config, search_config
 from aflow_env.cli.output import evaluation_object, evaluation_text, print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
@@ -31,7 +31,7 @@ def held_out(
 
     The interval is that of problems at large: the repeats of a problem are averaged before it is drawn.
     """
-    given = list(overrides or ())
+    given = ["convergence.enabled=false", *(overrides or ())]  # nothing is searched: no `repeats` is too few for it
     if "repeats" not in values(given):
         given.append(f"repeats={REPEATS}")
     config, workflow = _named(target, given)
@@ -51,7 +51,7 @@ def _named(target: Path, overrides: list[str]) -> tuple[AflowConfig, Workflow]:
     if not is_run(target):
         if not (target / "graph.py").is_file():
             raise ConfigError(f"{target} is neither a run (no run.sqlite) nor a workflow folder (no graph.py)")
-        return load(overrides, defaults=UNGUIDED), read_workflow(target)
+        return search_config(overrides), read_workflow(target)
     with open_run(target) as store:
         node = best_node(store)
         if node is None:

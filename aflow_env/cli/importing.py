@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from aflow_env.cli.compose import load, values
-from aflow_env.cli.options import AFLOW_ROUNDS, UNGUIDED, AsJson, Overrides
+from aflow_env.cli.compose import values
+from aflow_env.cli.options import AFLOW_ROUNDS, AsJson, Overrides, search_config
 from aflow_env.cli.output import print_json
+from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.search import exchange
 from aflow_env.search.findings import overview
@@ -26,17 +27,13 @@ def import_workspace(
 ) -> None:
     """Read AFlow's rounds, scores and experience into a run; with an executor=... its config is kept for `resume`."""
     found = read_workspace(workspace)
-    folder, given = out or Path("runs") / found.dataset, list(overrides or ())
-    named = values(given)
-    task = str(named["task"]) if "task" in named else _task(found.dataset)
-    key, config = SessionKey(task, int(named.get("seed", 0))), None
-    if "executor" in named:
-        config = load([f"task={task}", *given, f"run_dir={folder}"], defaults=(*UNGUIDED, f"rounds={AFLOW_ROUNDS}"))
-        task = load_task(config.task).spec.name
-        key = SessionKey(task, config.seed)
+    folder = out or Path("runs") / found.dataset
+    config, kept = _config(found.dataset, folder, list(overrides or ()))
+    task = load_task(config.task).spec.name
+    key = SessionKey(task, config.seed)
     store = Store(folder / "run.sqlite")
     try:
-        if config:
+        if kept:
             hold(store, config)
         store.set_meta("dataset", found.dataset)
         exchange.import_workspace(store, key, task, found)
@@ -51,6 +48,23 @@ def import_workspace(
     print(f"{len(found.rounds)} rounds of {found.dataset} in {folder}")
     for number, why in found.left_out.items():
         print(f"left out: round {number}, {why}")
+
+
+def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, bool]:
+    """The config of the run, and whether it is one to keep: who imports to look names no executor.
+
+    Raises ConfigError for a key that would then be ignored.
+    """
+    named = values(given)
+    kept = any(key.partition(".")[0] == "executor" for key in named)
+    if not kept and (ignored := sorted(named.keys() - {"task", "task.name", "seed"})):
+        raise ConfigError(
+            f"{ignored[0]}={named[ignored[0]]}: without an executor no config is kept, and this key would be ignored; "
+            f"name the executor too (executor=...), or leave {ignored[0]} out and say it to `aflow-env resume`"
+        )
+    task = [] if "task" in named else [f"task={_task(dataset)}"]
+    any_task = [] if kept else ["executor=policy"]  # the default, a simulation, knows arithmetic alone
+    return search_config([*task, *given, *any_task, f"run_dir={folder}"], f"rounds={AFLOW_ROUNDS}"), kept
 
 
 def _task(dataset: str) -> str:

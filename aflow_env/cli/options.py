@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several verbs take: overrides of the config, a run, `--json`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from omegaconf import OmegaConf
 
-from aflow_env.cli.compose import change, load, values
+from aflow_env.cli.compose import change, composed, load, values
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.search.reading import ReadOnlyStore
+from aflow_env.search.schedule import FEWEST
 from aflow_env.search.settings import stored_config
 from aflow_env.search.store import Store
 from aflow_env.tasks import TASKS
@@ -23,6 +25,26 @@ AFLOW_ROUNDS = 20
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node, Hydra's grammar")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
 Run = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a search), or its run.sqlite.")]
+
+
+def search_config(overrides: Sequence[str], *defaults: str) -> AflowConfig:
+    """The config of a search without a trainer: unguided, unless it names a served policy. Raises ConfigError.
+
+    That is asked of the composed config: a policy may come as `policy.base_url=...` or as `policy={base_url: ...}`.
+    """
+    served = OmegaConf.select(composed(overrides), "policy.base_url")
+    return load(overrides, (*(() if served else UNGUIDED), *defaults))
+
+
+def check_schedule(config: AflowConfig) -> None:
+    """Raises ConfigError where a search without a trainer ends before its weight could rise above 0."""
+    proof = FEWEST + 1  # the first expansion is not counted
+    if config.rl_weight > 0 and config.rl_weight_schedule == "skill" and config.rounds <= proof:
+        raise ConfigError(
+            f"rl_weight_schedule=skill with rounds={config.rounds}: without a trainer Q has to prove itself on "
+            f"{proof} expansions of this search first, and would never weigh anything. Set rounds above {proof}, or "
+            "rl_weight_schedule=constant"
+        )
 
 
 def is_run(path: Path) -> bool:
@@ -62,7 +84,7 @@ def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
         return change(config, [f"run_dir={folder}", *given])
     if "task" not in values(given) and tasks & TASKS.keys():
         given.append(f"task={min(tasks & TASKS.keys())}")
-    return load([*given, f"run_dir={folder}"], defaults=(*UNGUIDED, f"rounds={AFLOW_ROUNDS}"))
+    return search_config([*given, f"run_dir={folder}"], f"rounds={AFLOW_ROUNDS}")
 
 
 def needs(extra: str, *modules: str) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import typer
 
-from aflow_env.cli.compose import load, values
 from aflow_env.cli.interrupt import finishing
-from aflow_env.cli.options import UNGUIDED, AsJson, Overrides
+from aflow_env.cli.options import AsJson, Overrides, check_schedule, search_config
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig
@@ -25,9 +24,7 @@ from aflow_env.search.store import SessionKey
 
 def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Search for a better workflow; run the same command again to go on where it stopped."""
-    given = overrides or []
-    guided = values(given).get("policy.base_url")
-    run(load(given, defaults=() if guided else UNGUIDED), as_json)
+    run(search_config(overrides or ()), as_json)
 
 
 def run(config: AflowConfig, as_json: bool) -> None:
@@ -41,6 +38,7 @@ def run(config: AflowConfig, as_json: bool) -> None:
             f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint "
             "(vllm serve DIR) and name its address, or set rl_weight=0"
         )
+    check_schedule(config)
     try:
         text, found = asyncio.run(_search(config))
     except (KeyboardInterrupt, asyncio.CancelledError):

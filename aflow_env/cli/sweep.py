@@ -11,8 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED, AsJson
+from aflow_env.cli.options import AsJson, check_schedule, search_config
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
 from aflow_env.search.settings import may_change
@@ -68,14 +67,14 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
         raise ConfigError("run_dir: the searches of a sweep must not share one; name their parent folder by --out")
     name = names.shorten(names.suffix(names.swept(what, given) or what).removeprefix("-"))
     folder = out / name
-    guided = "policy.base_url" in what
     quoted = str(folder).replace("'", "\\'")
-    config = load([*overrides, f"run_dir='{quoted}'"], defaults=() if guided else UNGUIDED)
-    if config.rl_weight > 0 and not guided:
+    config = search_config([*overrides, f"run_dir='{quoted}'"])
+    if config.rl_weight > 0 and config.policy.base_url is None:
         raise ConfigError(
             f"rl_weight={config.rl_weight} needs a policy: name a served checkpoint by policy.base_url, or sweep "
             "training runs by python -m verl.trainer.main_ppo --multirun"
         )
+    check_schedule(config)
     command = (sys.executable, "-m", "aflow_env.cli", "search", *overrides, f"run_dir='{quoted}'")
     return Job(name, folder, folder, command, what, may_change)
 

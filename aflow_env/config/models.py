@@ -2,7 +2,7 @@
 """Nodes that name a model: the executor, the implementer, a served policy."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -54,6 +54,11 @@ class LLMConfig(Section):
             raise ValueError(f"batch=true: kind={self.kind} has no Message Batches; set batch=false or kind=anthropic")
         if self.structured == "auto" and self.kind not in ("openai", "anthropic"):
             raise ValueError(f"structured=auto: kind={self.kind} has no structured outputs; set structured=off")
+        if self.batch and self.structured == "auto":
+            raise ValueError(
+                "batch=true with structured=auto: where the server refuses the schema, a batch is not asked again "
+                "without it; set structured=off, or batch=false"
+            )
         if self.api_key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_variable):
             raise ValueError(
                 "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into "
@@ -62,6 +67,11 @@ class LLMConfig(Section):
         if self.base_url and ("@" in self.base_url or "?" in self.base_url):
             raise ValueError("base_url carries a password or a query: leave them out; keys come from the environment")
         return self
+
+    def departures(self, *names: str) -> dict[str, Any]:
+        """Those of these keys that are not at their default: what enters a digest without changing that of defaults."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
 
 
 class ImplementerConfig(Section):
@@ -85,6 +95,16 @@ class PolicyServerConfig(Section):
     api_key_variable: str | None = None
     prices: str | None = "free"
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
+    belief_temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
     max_tokens: Count = 512
     concurrency: Count = 16
     timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> "PolicyServerConfig":
+        if self.model and not self.base_url:
+            raise ValueError(
+                f"model={self.model} without base_url: nobody serves it, and the search would go unguided. Set "
+                "policy.base_url=http://localhost:8000/v1, or leave policy.model out"
+            )
+        return self

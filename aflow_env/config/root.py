@@ -65,6 +65,12 @@ class AflowConfig(Section):
         """What a proposal is: an edit, whole code, or a suggestion that the implementer's LLM turns into code."""
         return "suggestion" if self.proposer == "guided" else self.action
 
+    @property
+    def counting_usd(self) -> dict[str, float]:
+        """The keys, with their values, that count what evaluations cost, and are worthless where no price is known."""
+        keys = {"stop.usd": self.stop.usd, "reward.cost_weight": self.reward.cost_weight or None}
+        return {key: value for key, value in keys.items() if value is not None}
+
     @model_validator(mode="after")
     def _somebody_writes_the_code(self) -> "AflowConfig":
         if self.proposer == "guided" and self.implementer.kind != "llm":
@@ -74,6 +80,24 @@ class AflowConfig(Section):
             )
         if self.proposer == "guided" and self.action != "edit":
             raise ValueError(f"proposer=guided with action={self.action}: a suggestion is no code; leave action out")
+        if self.action == "edit":
+            return self
+        if self.proposer == "random":
+            raise ValueError(
+                "proposer=random with action=code: a random edit is no code, and every round would be rejected. Set "
+                "action=edit, or name who writes code: proposer=llm implementer=llm, or a served policy"
+            )
+        llm = self.implementer.llm
+        if self.proposer == "policy" and self.implementer.kind == "llm":
+            raise ValueError(
+                "implementer.kind=llm with proposer=policy and action=code: the policy writes the code, and nobody "
+                "would ask the implementer. Set implementer=rule, or action=edit, or proposer=guided"
+            )
+        if llm and llm.structured == "auto":
+            raise ValueError(
+                "implementer.llm.structured=auto with action=code: programs are read from the proposer's tags. Set "
+                "implementer.llm.structured=off, or action=edit"
+            )
         return self
 
     @model_validator(mode="after")
@@ -83,6 +107,34 @@ class AflowConfig(Section):
                 f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not "
                 "exist. Set q.kind=digits, or rl_weight=0 for stock AFlow selection"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _convergence_can_come(self) -> "AflowConfig":
+        rule = self.convergence
+        if rule.enabled and rule.z > 0 and self.repeats == 1:
+            raise ValueError(
+                f"convergence.z={rule.z} with repeats=1: its standard errors are those of a workflow's repeats, and "
+                "one repeat has none. Set repeats=3, or convergence.z=0"
+            )
+        quiet = max(rule.top_k, rule.consecutive_rounds)
+        if rule.enabled and self.tree == "session" and self.rounds <= quiet:  # a group's rounds are several sessions'
+            raise ValueError(
+                f"convergence.enabled=true with rounds={self.rounds}, convergence.top_k={rule.top_k} and "
+                f"convergence.consecutive_rounds={rule.consecutive_rounds}: a search of that few rounds ends before it "
+                f"can converge. Set rounds above {quiet}, or convergence.enabled=false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _evaluations_cost_something(self) -> "AflowConfig":
+        executor = self.executor
+        free = "executor.kind=policy" if executor.kind == "policy" else "executor.prices=free"
+        if executor.kind != "policy" and executor.prices != "free":
+            return self
+        for key, value in self.counting_usd.items():
+            fix = "use stop.tokens" if key == "stop.usd" else f"leave {key} out, or name your prices in executor.prices"
+            raise ValueError(f"{key}={value} with {free}: no evaluation costs anything, so it would do nothing; {fix}")
         return self
 
     @model_validator(mode="after")
@@ -96,10 +148,24 @@ class AflowConfig(Section):
 
     @model_validator(mode="after")
     def _cache_is_used(self) -> "AflowConfig":
+        if self.cache and self.executor.kind == "policy":
+            raise ValueError(
+                f"cache={self.cache} with executor.kind=policy: other weights give other completions, so they are "
+                "never shared. Leave cache out"
+            )
         if self.cache and self.executor.mode != "record":
             raise ValueError(
                 f"cache={self.cache} with executor.mode={self.executor.mode}: completions are shared where they are "
                 "recorded. Set executor.mode=record, or leave cache out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _policy_is_asked(self) -> "AflowConfig":
+        if self.executor.kind == "policy" and self.executor.mode == "replay":
+            raise ValueError(
+                "executor.mode=replay with executor.kind=policy: what the model in training answers is not kept, as "
+                "other weights answer otherwise. Set executor.mode=live"
             )
         return self
 

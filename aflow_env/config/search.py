@@ -51,6 +51,8 @@ class ValueConfig(Section):
             )
         if self.memory and self.kind == "none":
             raise ValueError(f"memory={self.memory} with kind=none: there is no Q to inform; set kind=digits")
+        if self.count_rejected and self.kind == "none":
+            raise ValueError("count_rejected=true with kind=none: there is no Q to count them in; set kind=digits")
         if self.memory_run is not None and not self.memory:
             raise ValueError(f"memory_run={self.memory_run} with memory=0: nothing of it would be read; set memory=8")
         if self.replay and (self.kind != "digits" or not self.train or not self.samples):
@@ -77,7 +79,7 @@ class RewardConfig(Section):
 
 
 class ConvergenceConfig(Section):
-    """AFlow's early stop: no new round among the top k for some rounds."""
+    """AFlow's early stop: the mean of the top k scores has not moved, by more than noise, for some rounds."""
 
     enabled: bool = False
     top_k: Count = 3

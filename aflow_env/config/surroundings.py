@@ -3,7 +3,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from aflow_env.config.base import Count, NonNegative, Section
 
@@ -17,6 +17,12 @@ class TaskConfig(Section):
     validate_size: Count = 20
     test_size: Annotated[int, Field(ge=0)] = 40
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _given(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """An option that is null is one that is not given."""
+        return {name: value for name, value in options.items() if value is not None}
 
 
 class SandboxConfig(Section):

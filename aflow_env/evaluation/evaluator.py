@@ -94,6 +94,7 @@ class Evaluator:
             "limits": asdict(self._sandbox.limits),
             "settings": self._settings,
             "version": version,
+            **config.departures("effort", "send_temperature", "send_seed", "accept_empty"),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -135,10 +136,15 @@ class Evaluator:
         return results
 
     def summary(
-        self, workflow: Workflow, results: Sequence[ProblemResult], version: str = "", partial: bool = False
+        self,
+        workflow: Workflow,
+        results: Sequence[ProblemResult],
+        version: str = "",
+        partial: bool = False,
+        of: int | None = None,
     ) -> Evaluation:
-        """The evaluation that these results make, if they may make one; raises as `evaluate` does."""
-        self.judge(results, partial)
+        """The evaluation that these results of `of` runs make, if they may make one; raises as `evaluate` does."""
+        self.judge(results, partial, of)
         return summarise(workflow.digest, self.executor_key(version), results)
 
     async def _results(

@@ -42,6 +42,7 @@ def build_client(
     limits: Limits | None = None,
     batches: Path | None = None,
     role: str = "executor",
+    priced_for: str = "",
 ) -> LLMClient:
     """The client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
 
@@ -49,6 +50,7 @@ def build_client(
     kept. `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy); `version` names its
     present weights: without it the policy's completions are neither kept nor found again, because other weights would
     have given others. `batches` is the file that keeps the ids of batches (batch=true); None: memory.
+    `priced_for` names the key, beside a USD budget, that is worthless without a price; "": none.
     Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
     """
     mode: Mode = config.mode if log is not None else "live"
@@ -63,7 +65,7 @@ def build_client(
     if mode == "replay":
         return RecordingClient(None, log, mode, scope)
     client: LLMClient
-    client, price = _provider(config, budget, seed, generate, batches, role)
+    client, price = _provider(config, budget, seed, generate, batches, role, priced_for)
     if mode == "record" and log is not None:
         client = KeepingClient(client, log, scope, cache)
     longest = DAY if config.batch else config.timeout_seconds
@@ -74,7 +76,13 @@ def build_client(
 
 
 def _provider(
-    config: LLMConfig, budget: Budget, seed: int, generate: Generate | None, batches: Path | None, role: str
+    config: LLMConfig,
+    budget: Budget,
+    seed: int,
+    generate: Generate | None,
+    batches: Path | None,
+    role: str,
+    priced_for: str,
 ) -> tuple[LLMClient, Price | None]:
     """The client of one attempt, and its price. What is heavy is imported only where it is used."""
     if config.kind == "simulated":
@@ -93,6 +101,11 @@ def _provider(
             )
         return PolicyClient(generate, config.model, seed, config.timeout_seconds), FREE
     known = find_price(config, needed=budget.ceiling.picos is not None, role=role)
+    if priced_for and known is None:
+        raise ConfigError(
+            f"{priced_for} is set, but {role}.model={config.model} has no price: name a YAML that has it, in the form "
+            f"of conf/aflow/prices.yaml, in {role}.prices, or leave {priced_for} out."
+        )
     key = load_key(config, role)
     if config.kind == "openai":
         from aflow_env.llm.openai import OpenAIClient
@@ -124,6 +137,7 @@ def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> C
         from aflow_env.llm.landscape import load_landscape
 
         decisive["landscape"] = load_landscape(config.landscape).model_dump(mode="json")
+    decisive |= config.departures("accept_empty")
     seeded = config.kind in ("simulated", "policy") or (config.kind == "openai" and config.send_seed)
     fixed = json.dumps({**decisive, "seed": seed if seeded else None}, sort_keys=True)
     return lambda: fixed + (version() if version else "")

@@ -47,28 +47,31 @@ NO_KEY = ApiKey("no-key-needed")
 
 
 def load_key(config: LLMConfig, role: str = "executor") -> ApiKey:
-    """The key of an openai or anthropic client: the variable's value if it is set, else the file's content.
+    """The key of an openai or anthropic client: the content of its file where one is named, else the variable's value.
 
-    `NO_KEY` when neither is configured, or when the server is reached by plain http (a local server: nobody sends a
-    secret in clear text on purpose). Raises ConfigError when a key is needed and missing, or its file is open to all.
+    `NO_KEY` when neither is configured, or when the variable is not set and the server is reached by plain http (a
+    local server: nobody sends a secret in clear text on purpose). Raises ConfigError when a key is needed and missing,
+    or its file is missing, empty or open to all.
     """
-    value = os.environ.get(config.api_key_variable or "", "").strip()
-    where = f"the environment variable {config.api_key_variable}"
-    if not value and config.api_key_file:
-        value, where = _read(Path(config.api_key_file).expanduser(), role), config.api_key_file
-    if value:
-        if not (value.isascii() and value.isprintable() and " " not in value):
-            raise ConfigError(f"{where} holds no API key: a key is one word of printable ASCII characters.")
-        return ApiKey(value)
-    configured = config.api_key_variable or config.api_key_file
-    if configured and not (config.base_url or "").startswith("http://"):
+    if config.api_key_file:
+        return _checked(_read(Path(config.api_key_file).expanduser(), role), config.api_key_file)
+    if value := os.environ.get(config.api_key_variable or "", "").strip():
+        return _checked(value, f"the environment variable {config.api_key_variable}")
+    if config.api_key_variable and not (config.base_url or "").startswith("http://"):
         raise ConfigError(
             f"{role}.api_key_variable={config.api_key_variable}: this environment variable is not set, and "
-            f"{config.kind} needs a key. Export it (export {config.api_key_variable or 'NAME'}=...), or name a file of "
-            f"mode 600 that holds the key in {role}.api_key_file, or set {role}.api_key_variable=null for a server "
-            "that asks for none."
+            f"{config.kind} needs a key. Export it (export {config.api_key_variable}=...), or name a file of mode 600 "
+            f"that holds the key in {role}.api_key_file, or set {role}.api_key_variable=null for a server that asks "
+            "for none."
         )
     return NO_KEY
+
+
+def _checked(value: str, where: str) -> ApiKey:
+    """The key, if it can be one. Raises ConfigError that does not show it."""
+    if not (value and value.isascii() and value.isprintable() and " " not in value):
+        raise ConfigError(f"{where} holds no API key: a key is one word of printable ASCII characters.")
+    return ApiKey(value)
 
 
 def _read(path: Path, role: str) -> str:

@@ -15,7 +15,7 @@ class Limits:
     """Ceilings for one jailed child and the problems in it; raises ConfigError for a value that is not positive.
 
     wall_seconds: per problem; the clock stands still while the parent is at work on one of the problem's calls.
-    cpu_seconds: processor time of one step of a problem (between two awaits), and of a code or test run as a whole.
+    cpu_seconds: processor time of one step of a problem (between two awaits); a code or test run is told its own time.
     memory_mb: address space beyond the interpreter's own. disk_mb: size of its private directory. threads: how many.
     output_bytes: size of one message from the child (an operator call, an answer); ten times that for all operator
     calls of a problem. calls: operator calls per problem.

@@ -22,12 +22,12 @@ from aflow_env.llm.limits import Limits as ProviderLimits
 from aflow_env.llm.policy import Generate
 from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.search.memory import Memory, memory_file, open_memory
+from aflow_env.search.memory import Memory, open_memory
 from aflow_env.search.proposal import Believer, LLMProposer, Proposer, RandomProposer
 from aflow_env.search.rounds import Implement, Search
 from aflow_env.search.schedule import BEGINNING, Progress
 from aflow_env.search.served import ServedPolicy, serve_policy
-from aflow_env.search.shared import Parts, open_recording
+from aflow_env.search.shared import Parts, open_cache, open_recording
 from aflow_env.search.store import Store
 from aflow_env.tasks import load_task
 from aflow_env.tasks.base import Problem, Task, content_digest
@@ -38,11 +38,13 @@ from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.implement import Modification, implement_rule, implementer_prompt, parse_modification
 from aflow_env.workflow.program import TaskSpec, Workflow
-from aflow_env.workflow.steps import to_workflow
+from aflow_env.workflow.steps import StepError, to_workflow
 from aflow_env.workflow.suggestion import Suggestion
 
 Split = Literal["train", "validate", "test"]
 
+PROGRAM_FIELDS = ("modification", "graph", "prompt")
+"""What an implementer replies, as tags or, with structured=auto, as JSON; `parse_modification` reads both."""
 SIDE_BY_SIDE = 4
 """Problems of a workflow that go on side by side, for each call that may: while one waits, its clock stands still.
 
@@ -111,6 +113,7 @@ class Assembly:
                 limits=limits,
                 batches=Path(config.run_dir) / "batches.sqlite",
                 role=role,
+                priced_for=priced_for(config, role),
             )
 
         executor = client(config.executor, "executor")
@@ -244,6 +247,7 @@ class Assembly:
                 model=llm.model,
                 temperature=llm.temperature,
                 max_tokens=llm.max_tokens,
+                fields=PROGRAM_FIELDS if llm.structured == "auto" else (),
             )
             change = parse_modification((await client.complete(request)).text)
             return change if change.modification else replace(change, modification=sentence)
@@ -257,7 +261,13 @@ def start_workflow(where: str, spec: TaskSpec) -> Workflow:
     Raises ConfigError, WorkflowError's text in it.
     """
     if where == "default":
-        return to_workflow(start_steps(spec), spec)
+        try:
+            return to_workflow(start_steps(spec), spec)
+        except StepError as error:
+            raise ConfigError(
+                f"problems.start=default would not be run: {error}. Allow its operator too (operators of the task's "
+                "YAML, or task.options.operators), or name a folder of your own in problems.start"
+            ) from error
     folder = Path(where)
     if not (folder / "graph.py").is_file():
         raise ConfigError(
@@ -280,25 +290,45 @@ def landscape_digest(config: LLMConfig) -> str:
     return content_digest(load_landscape(config.landscape).model_dump(mode="json"))
 
 
+def priced_for(config: AflowConfig, role: str) -> str:
+    """The key that counts what this role's calls cost, if there is one: evaluations are the executor's."""
+    return next(iter(config.counting_usd), "") if role == "executor" else ""
+
+
 def check_parts(config: AflowConfig) -> None:
-    """Raises ConfigError when a part that the config names cannot be had: data, start workflow, keys, prices.
+    """Before a training: raises ConfigError for a part that cannot be had (data, start workflow, keys, prices, cache).
 
     Nothing is sent anywhere: problems are loaded, clients are built and thrown away.
     """
     task = load_task(config.task)
     splits: tuple[Split, ...] = ("train", "validate", "test") if config.task.train_size else ("validate", "test")
     for split in splits:
-        task.load(split, None, config.seed)
+        if not task.load(split, None, config.seed) and split == "train":
+            raise ConfigError(
+                f"task.train_size={config.task.train_size}: task.path={config.task.path} has no train problems for "
+                f"{config.task.name}. Set task.train_size=0 to train on the validate problems, or name a folder with "
+                "train.jsonl in task.path"
+            )
     start_workflow(config.problems.start, task.spec)
 
     async def never(messages: object, temperature: float, max_tokens: int, seed: int) -> tuple[str, int, int]:
         raise AssertionError("a check does not ask")
 
-    if recording := open_recording(config):
-        recording.close()
+    for opened in (open_recording(config), open_cache(config)):
+        if opened:
+            opened.close()
+    if config.executor.kind == "policy" and config.executor.mode != "live":
+        raise ConfigError(
+            f"executor.mode={config.executor.mode} with executor.kind=policy: what the model in training answers is "
+            "not kept, as other weights answer otherwise. Set executor.mode=live"
+        )
     if config.q.memory_run:
-        memory_file(config.q.memory_run)
+        raise ConfigError(
+            f"q.memory_run={config.q.memory_run}: a training remembers its own earlier steps; leave q.memory_run out "
+            "(it is for searches without a trainer: aflow-env search)"
+        )
     for role, node in (("executor", config.executor), ("implementer.llm", config.implementer.llm)):
         if node is not None and node.mode != "replay":  # a replay asks nobody: it needs no key
             live = node.model_copy(update={"mode": "live"})
-            build_client(live, budget=Budget(config.budget), log=None, seed=config.seed, generate=never, role=role)
+            budget, priced = Budget(config.budget), priced_for(config, role)
+            build_client(live, budget=budget, log=None, seed=config.seed, generate=never, role=role, priced_for=priced)

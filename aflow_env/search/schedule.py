@@ -50,7 +50,7 @@ def weight(config: AflowConfig, progress: Progress, rounds: int, proofs: Sequenc
 
 
 def proved(sessions: Sequence[Sequence[Proof]]) -> float:
-    """The skill of these beliefs, clipped to [0, 1]; 0 where they are too few or what came was the same in a session."""
+    """The skill of these beliefs, clipped to [0, 1]; 0 where they are few or what came was the same in each session."""
     several = [np.array(proofs) for proofs in sessions if len(proofs) > 1]
     if sum(len(proofs) - 1 for proofs in several) < FEWEST:
         return 0.0

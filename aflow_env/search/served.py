@@ -3,7 +3,8 @@
 
 Both questions are chat completions, so the server's chat template applies as it did in training. Q_theta is read off
 the log-probabilities of the first token of the answer to the value question (`logprobs`, `top_logprobs=20`,
-`max_tokens=1`): tokens are matched with digits by their text, white space aside. A policy that puts none of its 20
+`max_tokens=1`): tokens are matched with digits by their text, white space aside. Servers return probabilities at
+temperature 1; `policy.belief_temperature` makes them those that training drew from. A policy that puts none of its 20
 likeliest tokens on a digit has no belief, and that is an error at the first question, never a Q of one's own making.
 
 The calls go through the layers of every other model: budget, limits, retries, and the run's log, so that a resumed
@@ -123,7 +124,7 @@ class ServedPolicy:
                 "more), or set rl_weight=0 q.kind=none"
             )
         log_probs = digit_log_probs(top)
-        expectation, mass = digit_expectation(log_probs)
+        expectation, mass = digit_expectation(log_probs, policy.belief_temperature)
         if mass == 0.0:
             likeliest = ", ".join(repr(token) for token, _ in sorted(top, key=lambda each: -each[1])[:3])
             raise ConfigError(

@@ -6,14 +6,25 @@ cut would. Cost and tokens are those of the evaluations of the session's nodes, 
 not in them (`budget.*` is the hard ceiling for all of a run).
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 
 from aflow_env.config import AflowConfig
+from aflow_env.evaluation.results import COUNTED, Evaluation
 from aflow_env.search.convergence import Convergence
 from aflow_env.search.tree import Node, Rejection, Tree
 
 INTERRUPTED = "interrupted"
+
+
+def repeat_scores(evaluation: Evaluation) -> list[float]:
+    """The mean score of each repeat that counts; the one score of an evaluation whose runs are not known."""
+    repeats: dict[int, list[float]] = {}
+    for result in evaluation.results:
+        if result.outcome in COUNTED:
+            repeats.setdefault(result.repeat, []).append(result.score)
+    return [math.fsum(scores) / len(scores) for scores in repeats.values()] or [evaluation.score]
 
 
 @dataclass
@@ -36,7 +47,8 @@ class Stopper:
             self._usd += ended.evaluation.cost_usd
             self._tokens += ended.evaluation.input_tokens + ended.evaluation.output_tokens
             if self.config.convergence.enabled:
-                self._rule.tell([ended.score])
+                # without sigmas the mean alone counts, and its sum over repeats would differ between equals by rounding
+                self._rule.tell(repeat_scores(ended.evaluation) if self._rule.z else [ended.score])
 
     def why(self, tree: Tree) -> str:
         """Why to begin no more rounds; "" to go on."""

@@ -155,8 +155,8 @@ class Store(Paid):
         ):
             sql = (
                 "SELECT step, session, round, modification, before, score, coalesce(reason, '') FROM nodes "
-                f"WHERE task = ? AND parent_digest = ? AND {some} AND (step < ? AND {TAUGHT} OR (session = ? AND round < ?)) "
-                f"ORDER BY {order} LIMIT {_SCAN}"
+                f"WHERE task = ? AND parent_digest = ? AND {some} "
+                f"AND (step < ? AND {TAUGHT} OR session = ? AND round < ?) ORDER BY {order} LIMIT {_SCAN}"
             )
             rows.update(self._database.read(sql, (task, digest, key.step, key.id, end)))
         tried: list[JSON] = sorted(rows, key=lambda row: row[:3])

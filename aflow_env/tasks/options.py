@@ -6,6 +6,8 @@ from dataclasses import replace
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
 from aflow_env.workflow.program import TaskSpec
+from aflow_env.workflow.signatures import SIGNATURES
+from aflow_env.workflow.steps import usable_operators
 
 COMMON = ("operators", "split_seed")
 
@@ -33,4 +35,14 @@ def spec_with_operators(spec: TaskSpec, config: TaskConfig) -> TaskSpec:
         raise ConfigError(
             f"task.options.operators={operators!r}: give a list of operator names, e.g. [Custom,ScEnsemble]."
         )
-    return replace(spec, operators=tuple(operators))
+    chosen = replace(spec, operators=tuple(operators))
+    check_operators(chosen, "task.options.operators")
+    return chosen
+
+
+def check_operators(spec: TaskSpec, where: str) -> None:
+    """Raises ConfigError for an operator that there is not, or that needs an entry point where the task gives none."""
+    usable = usable_operators(replace(spec, operators=tuple(SIGNATURES)))
+    for name in spec.operators:
+        if name not in usable:
+            raise ConfigError(f"{where}: there is no {name!r} for {spec.name}; there are {', '.join(usable)}.")

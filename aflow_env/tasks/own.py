@@ -25,11 +25,11 @@ from aflow_env.tasks.code import score_by_tests
 from aflow_env.tasks.dataset import FileTask, Judge, by_text
 from aflow_env.tasks.math_judge import MathJudge
 from aflow_env.tasks.numbers import score_number
+from aflow_env.tasks.options import check_operators
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.tokens import score_alternatives, score_f1, score_same_text
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
-from aflow_env.workflow.signatures import SIGNATURES
 
 TEXT_SCORERS = {
     "number": score_number,
@@ -96,12 +96,10 @@ def _from_yaml(config: TaskConfig) -> FileTask:
     task = _read(file)
     if config.path is None and task.path is not None:
         config = config.model_copy(update={"path": str(file.parent / Path(task.path).expanduser())})
-    unknown = [name for name in task.operators if name not in SIGNATURES]
-    if unknown:
-        raise ConfigError(f"{file}: operators: there is no {unknown[0]!r}; there are {', '.join(SIGNATURES)}.")
     if task.scorer == "tests" and not (task.entry_point and task.tests):
         raise ConfigError(f"{file}: scorer tests needs `entry_point` and `tests` (code that defines check(candidate)).")
     spec = TaskSpec(task.name, task.dataset or task.name.upper(), task.operators, task.entry_point is not None)
+    check_operators(spec, f"{file}: operators")
 
     def convert(record: Record) -> Problem:
         return Problem(

@@ -156,6 +156,25 @@ def test_a_run_of_ours_becomes_a_workspace_that_says_the_same(aflow: Command, fi
     assert (tmp_path / "ARITHMETIC" / "workflows" / "template" / "operator.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["rounds=3"], "rounds=3: without an executor no config is kept"),
+        (["seed=many"], "seed='many'"),
+        (["task=gsm9k"], "gsm9k"),
+        (["selektion.sample=3"], "selektion.sample=3"),
+        (["executor=simulated", "task=arithmetic", "rouns=3"], "rouns"),
+    ],
+)
+def test_an_import_ignores_nothing_that_it_is_told(
+    aflow: Command, workspace: Path, tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    ended = aflow("import", workspace, "--out", tmp_path / "run", *overrides)
+    assert ended.status == 2
+    assert said in ended.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_search_goes_on_from_an_imported_one(aflow: Command, finished: Path, tmp_path: Path) -> None:
     aflow("export", finished, "--out", tmp_path / "workspace")
     aflow("import", tmp_path / "workspace", "--out", tmp_path / "run", "executor=simulated", *SMALL)

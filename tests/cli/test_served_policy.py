@@ -59,6 +59,17 @@ def test_the_search_expands_what_the_policy_believes_in(aflow: Command, policy: 
     assert question["model"] == "checkpoint"
 
 
+def test_q_is_read_at_the_temperature_that_it_was_trained_at(
+    aflow: Command, policy: PolicyServer, tmp_path: Path
+) -> None:
+    """Training draws digits from softmax(logits / T), and servers return probabilities of T = 1."""
+    policy.believes = lambda prompt: [("9", 0.8), ("0", 0.2)]
+    said = aflow(*guided(policy, tmp_path, "rounds=1", "policy.belief_temperature=0.5", *DECIDED))
+    assert said.status == 0, said.err
+    expected = 0.8**2 / (0.8**2 + 0.2**2)
+    assert read_run(tmp_path / "run.sqlite").rounds[1].q == pytest.approx(expected)
+
+
 def test_without_weight_the_policy_still_proposes(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
     said = aflow(*guided(policy, tmp_path, "rl_weight=0", "rounds=2"))
     assert said.status == 0, said.err

@@ -131,6 +131,24 @@ async def test_other_settings_and_other_contents_under_the_same_id_are_other_res
     assert [one.score, seeded.score, trained.score, other.score] == [1.0, 0.5, pytest.approx(1 / 3), 0.0]
 
 
+async def test_what_the_executor_is_sent_decides_which_results_are_found(store: Store) -> None:
+    """Left at their defaults these keys are in no digest: stores keep what they hold."""
+    others: list[dict[str, Any]] = [
+        {"effort": "high"},
+        {"send_temperature": False},
+        {"send_seed": False},
+        {"accept_empty": True},
+    ]
+    async with Sandbox() as sandbox:
+
+        def key(**keys: Any) -> str:
+            config = EXECUTOR.model_copy(update=keys)
+            return Evaluator(Sums(), ScriptedClient(right_below(6)), config, sandbox, store).executor_key()
+
+        assert key() == key(effort=None, send_temperature=None, send_seed=True, accept_empty=False)
+        assert len({key(), *(key(**other) for other in others)}) == 1 + len(others)
+
+
 async def test_identical_questions_are_new_draws_and_every_run_asks_for_the_same_ones() -> None:
     workflow = to_workflow([Step("Custom", "Answer."), Step("ScEnsemble", samples=4)], SPEC)
     seen = []

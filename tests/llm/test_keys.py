@@ -58,15 +58,24 @@ def test_a_key_has_no_repr_and_no_pickle_and_is_scrubbed_in_every_spelling():
     assert text == "a [api key] b [api key] c"
 
 
-def test_the_variable_wins_over_the_file_and_white_space_is_no_part_of_a_key(monkeypatch, tmp_path):
+def test_a_file_that_is_named_wins_over_the_variable_and_white_space_is_no_part_of_a_key(monkeypatch, tmp_path):
     file = tmp_path / "key"
     file.write_text("from-file\n")
     file.chmod(0o600)
-    settings = config("anthropic", api_key_variable="PLANTED_KEY", api_key_file=str(file))
-    monkeypatch.delenv("PLANTED_KEY", raising=False)
-    assert load_key(settings).reveal() == "from-file"
     monkeypatch.setenv("PLANTED_KEY", " from-variable\n")
-    assert load_key(settings).reveal() == "from-variable"
+    settings = config("anthropic", api_key_variable="PLANTED_KEY", api_key_file=str(file))
+    assert load_key(settings).reveal() == "from-file"
+    assert load_key(settings.model_copy(update={"api_key_file": None})).reveal() == "from-variable"
+
+
+def test_a_file_that_is_missing_or_empty_is_an_error_whatever_the_variable_holds(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLANTED_KEY", "from-variable")
+    settings = config("anthropic", api_key_variable="PLANTED_KEY", api_key_file=str(tmp_path / "key"))
+    with pytest.raises(ConfigError, match=r"executor\.api_key_file=.*key cannot be read: No such file"):
+        load_key(settings)
+    (tmp_path / "key").touch(0o600)
+    with pytest.raises(ConfigError, match="key holds no API key"):
+        load_key(settings)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])

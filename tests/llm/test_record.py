@@ -47,6 +47,20 @@ def recording(inner: LLMClient, log: CompletionLog) -> RecordingClient:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_an_empty_reply_that_was_taken_is_none_where_it_would_be_a_fault(kind):
+    kept = MemoryLog()
+    async with serve(lambda prompt, attempt: "empty") as (address, _):
+        for keys in ({"accept_empty": True}, {}):
+            client = build_client(config(kind, address, max_attempts=1, **keys), budget=budget(), log=kept, seed=5)
+            if keys:
+                assert (await client.complete(ask("hello"))).text == ""
+            else:
+                with pytest.raises(LLMError, match="accept_empty"):
+                    await client.complete(ask("hello"))
+            await client.aclose()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_recorded_run_replays_byte_for_byte_with_no_server_no_key_and_no_cost(kind, monkeypatch):
     kept = MemoryLog()
     requests = [ask(f"question {k}", sample=k % 2) for k in range(30)]

@@ -2,6 +2,7 @@
 """proposer=guided: the policy suggests, an LLM writes the program, the gate judges; the suggestion is the proposal."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,13 +40,20 @@ class Writer:
     """An implementer that can add a Format step, and writes nonsense when it is told to remove one."""
 
     def __init__(self, assembly: Assembly) -> None:
-        self.assembly, self.asked = assembly, list[str]()
+        self.assembly, self.asked, self.fields = assembly, list[str](), list[tuple[str, ...]]()
 
     async def complete(self, request: Request) -> Completion:
         self.asked.append(request.messages[-1].content)
         changed = implement_rule(self.assembly.start(), ADD_FORMAT, self.assembly.task.spec)
+        self.fields.append(request.fields)
+        if request.fields:
+            values = ("done", changed.graph, changed.prompts)
+            return self._said(json.dumps(dict(zip(request.fields, values, strict=True))))
         text = f"<modification>done</modification><graph>{changed.graph}</graph><prompt>{changed.prompts}</prompt>"
         text = "Sorry." if "Remove" in self.asked[-1] else text
+        return self._said(text)
+
+    def _said(self, text: str) -> Completion:
         return Completion(text=text, model="writer", input_tokens=1, output_tokens=1, cost_usd=0.0, stop_reason="stop")
 
     async def aclose(self) -> None:
@@ -106,3 +114,12 @@ def test_the_policy_is_asked_for_a_suggestion_and_not_for_code(tmp_path: Path) -
 def test_what_cannot_work_is_said_before_anything_starts(tmp_path: Path, overrides: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         config(tmp_path, *overrides)
+
+
+@pytest.mark.parametrize(("structured", "wanted"), [("off", ()), ("auto", ("modification", "graph", "prompt"))])
+def test_a_writers_reply_is_held_to_its_fields(tmp_path: Path, structured: str, wanted: tuple[str, ...]) -> None:
+    """With structured=auto the server is asked for the parts of the program, as JSON or else as tags."""
+    held = (*LLM, "implementer.llm.base_url=http://x", f"implementer.llm.structured={structured}")
+    session, writer = play(config(tmp_path, *held, "rounds=1"), [SUGGESTION])
+    assert writer.fields == [wanted]
+    assert session.turns[0].node is not None, "a reply in JSON is read as one in tags is"

@@ -112,5 +112,11 @@ def test_a_memory_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
         config(tmp_path, "q.memory=-1")
     with pytest.raises(ConfigError, match="memory_run=runs with memory=0"):
         config(tmp_path, "q.kind=digits", "q.memory_run=runs")
-    with pytest.raises(ConfigError, match=r"q\.memory_run=.*no run\.sqlite"):
-        check_parts(config(tmp_path, "q.kind=digits", "q.memory=4", f"q.memory_run={tmp_path}"))
+    elsewhere = config(tmp_path, "q.kind=digits", "q.memory=4", f"q.memory_run={tmp_path}")
+    with (
+        closing(Store(tmp_path / "own.sqlite")) as own,
+        pytest.raises(ConfigError, match=r"q\.memory_run=.*no run\.sqlite"),
+    ):
+        open_memory(elsewhere, "arithmetic", own)
+    with pytest.raises(ConfigError, match=r"q\.memory_run=.*: a training remembers its own earlier steps; leave"):
+        check_parts(elsewhere)

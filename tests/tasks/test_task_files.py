@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aflow_env.cli.compose import load
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
 from aflow_env.tasks import TASKS, load_task
@@ -52,5 +53,22 @@ def test_tasks_without_a_data_set_to_fetch_ask_for_the_path(name: str) -> None:
 def test_operators_can_be_chosen() -> None:
     config = read("gsm8k").model_copy(update={"options": {"operators": ["Custom", "Review"]}})
     assert load_task(config).spec.operators == ("Custom", "Review")
-    with pytest.raises(ConfigError, match=r"task\.options\.operators='Custom'"):
-        load_task(read("gsm8k").model_copy(update={"options": {"operators": "Custom"}}))
+    for wrong, said in (
+        ("Custom", r"task\.options\.operators='Custom'"),
+        (["Custom", "Oracle"], r"task\.options\.operators: there is no 'Oracle' for gsm8k; there are Custom, "),
+        (["Custom", "Test"], r"there is no 'Test' for gsm8k"),  # it needs an entry point
+    ):
+        with pytest.raises(ConfigError, match=said):
+            load_task(read("gsm8k").model_copy(update={"options": {"operators": wrong}}))
+    code = read("humaneval").model_copy(update={"options": {"operators": ["CustomCodeGenerate", "Test"]}})
+    assert load_task(code).spec.operators == ("CustomCodeGenerate", "Test")
+
+
+@pytest.mark.parametrize("name", sorted({*TASKS, "own"} - {"arithmetic"}))
+def test_common_options_can_be_set_and_count_only_where_they_are(name: str) -> None:
+    """Left at null they are in no config, and so in no key of a stored result."""
+    assert not {"operators", "split_seed"} & set(read(name).options)
+    given = (f"task={name}", "task.name=m.yaml", "task.options.operators=[Custom]", "task.options.split_seed=7")
+    more = ("executor=openai", "executor.base_url=http://x/v1", "executor.model=m")
+    options = load((*given, *more)).task.options
+    assert (options["operators"], options["split_seed"]) == (["Custom"], 7)

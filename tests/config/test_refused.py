@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A setting that would do nothing, or not what it says, is refused by name, with the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from aflow_env.cli.compose import load
+from aflow_env.cli.options import UNGUIDED, check_schedule, search_config
+from aflow_env.errors import ConfigError
+from aflow_env.search.assemble import check_parts
+from aflow_env.search.schedule import BEGINNING, FEWEST, weight
+
+OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
+LLM = ("implementer=llm", "implementer.llm.model=m")
+BATCH = ("executor=anthropic", "executor.model=m", "executor.batch=true")
+POLICY = ("executor=policy", "task=gsm8k")
+CONVERGING = ("convergence.enabled=true", "rounds=20")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((*CONVERGING, "convergence.z=1"), r"convergence\.z=1\.0 with repeats=1: .*Set repeats=3"),
+        (("convergence.enabled=true", "rounds=5"), r"rounds=5, .*consecutive_rounds=5: .*Set rounds above 5"),
+        (("convergence.enabled=true", "rounds=7", "convergence.top_k=7"), r"top_k=7.*Set rounds above 7"),
+        (("action=code",), r"proposer=random with action=code: .*proposer=llm implementer=llm, or a served policy"),
+        ((*LLM, "action=code", "proposer=policy"), r"implementer\.kind=llm with proposer=policy and action=code"),
+        ((*LLM, "action=code", "proposer=llm", "implementer.llm.structured=auto"), r"structured=auto with action=c"),
+        ((*BATCH, "executor.structured=auto"), r"executor: batch=true with structured=auto: .*set structured=off"),
+        (("q.kind=none", "q.count_rejected=true"), r"q: count_rejected=true with kind=none: .*kind=digits"),
+        ((*POLICY, "cache=somewhere"), r"cache=somewhere with executor\.kind=policy: .*Leave cache out"),
+        ((*POLICY, "executor.mode=replay"), r"executor\.mode=replay with executor\.kind=policy: .*mode=live"),
+        (("policy.model=checkpoint",), r"policy: model=checkpoint without base_url: .*Set policy\.base_url="),
+        ((*OPENAI, "executor.prices=free", "stop.usd=2"), r"stop\.usd=2\.0 with executor\.prices=free.*use stop\.tok"),
+        ((*POLICY, "stop.usd=2"), r"stop\.usd=2\.0 with executor\.kind=policy.*use stop\.tokens"),
+        ((*POLICY, "reward.cost_weight=1"), r"reward\.cost_weight=1\.0 with executor\.kind=policy.*leave"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(overrides, UNGUIDED)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (*CONVERGING, "convergence.z=1", "repeats=3"),
+        ("convergence.z=1", "rounds=1"),
+        ("convergence.enabled=true", "rounds=6"),
+        ("convergence.enabled=true", "rounds=4", "tree=group"),
+        (*LLM, "action=code", "proposer=llm"),
+        (*LLM, "proposer=policy", "implementer.llm.structured=auto"),
+        BATCH,
+        POLICY,
+    ],
+)
+def test_what_does_something_is_taken(overrides: tuple[str, ...]) -> None:
+    assert load(overrides, UNGUIDED).rounds > 0
+
+
+@pytest.mark.parametrize("key", ["budget.usd", "stop.usd", "reward.cost_weight"])
+def test_what_counts_usd_needs_a_price(key: str) -> None:
+    check_parts(load(OPENAI, UNGUIDED))
+    check_parts(load(("stop.usd=2", "reward.cost_weight=1"), UNGUIDED))  # the simulation has prices
+    with pytest.raises(ConfigError, match=rf"{key} is set, but executor\.model=unheard-of has no price"):
+        check_parts(load((*OPENAI, f"{key}=2"), UNGUIDED))
+
+
+@pytest.mark.parametrize(
+    ("given", "guided"),
+    [
+        (("policy={base_url: http://x/v1, model: m}",), True),
+        (("policy.base_url=http://x/v1", "policy.model=m"), True),
+        (("policy.base_url=null",), False),
+        ((), False),
+    ],
+)
+def test_a_search_is_guided_however_its_policy_is_named(given: tuple[str, ...], guided: bool) -> None:
+    config = search_config(given)
+    assert (config.proposer, config.rl_weight) == (("policy", 0.5) if guided else ("random", 0.0))
+
+
+def test_a_weight_that_can_only_be_earned_later_is_refused_in_a_search() -> None:
+    guided = ("policy.base_url=http://x/v1", "policy.model=m", "rl_weight_schedule=skill")
+    for few in (FEWEST + 1, 1):
+        with pytest.raises(ConfigError, match=rf"schedule=skill with rounds={few}: .*Set rounds above {FEWEST + 1}"):
+            check_schedule(search_config((*guided, f"rounds={few}")))
+    enough = search_config((*guided, f"rounds={FEWEST + 2}"))
+    check_schedule(enough)
+    right = [(float(k % 2), float(k % 2)) for k in range(enough.rounds - 1)]  # known before the last expansion
+    assert weight(enough, BEGINNING, len(right), right) > 0
+    assert weight(enough, BEGINNING, len(right), right[1:]) == 0
+    check_schedule(search_config((*guided, "rounds=4", "rl_weight=0")))
+
+
+def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}\n' * 10, encoding="utf-8")
+    on_file = (*POLICY, f"task.path={tmp_path / 'gsm8k.jsonl'}")
+    check_parts(load(on_file))
+    with pytest.raises(ConfigError, match=r"task\.train_size=5: task\.path=.*no train problems.*task\.train_size=0"):
+        check_parts(load((*on_file, "task.train_size=5")))
+    with pytest.raises(ConfigError, match=r"executor\.mode=record with executor\.kind=policy: .*mode=live"):
+        check_parts(load((*on_file, "executor.mode=record")))
+    with pytest.raises(ConfigError, match=r"cache=.*gsm8k\.jsonl.* cannot be made"):
+        check_parts(load((*OPENAI, f"cache={tmp_path / 'gsm8k.jsonl' / 'cache'}")))
+    with pytest.raises(ConfigError, match=r"problems\.start=default would not be run: .*Custom.*problems\.start"):
+        check_parts(load((*on_file, "task.options.operators=[Programmer]")))
