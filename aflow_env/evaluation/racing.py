@@ -105,7 +105,7 @@ async def race(
         scores = [result.score for result in done.values() if result.outcome in COUNTED]
         if test.hopeless and scores and np.mean(scores) < incumbent.score - slack:
             break
-    return evaluator.summary(workflow, [done[i] for i in sorted(done)], version)
+    return evaluator.summary(workflow, [done[i] for i in sorted(done)], version, of=len(runs))
 
 
 def _worth(result: ProblemResult, otherwise: float) -> float:

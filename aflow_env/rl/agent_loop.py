@@ -11,7 +11,6 @@ from dataclasses import asdict
 from functools import partial
 from types import ModuleType
 from typing import Any
-from uuid import uuid4
 
 import httpx
 from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
@@ -23,7 +22,8 @@ from aflow_env.rl.group import Groups, play_together
 from aflow_env.rl.owner import join
 from aflow_env.rl.policy import RolloutPolicy
 from aflow_env.rl.prior import PriorBeliever
-from aflow_env.rl.rollout_rows import TrainingRow, edit_rows, session_summary, value_rows
+from aflow_env.rl.rollout_rows import TrainingRow, check_played, edit_rows, session_summary, value_rows
+from aflow_env.rl.weights import steps_behind, version
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposal import Believer
 from aflow_env.search.rounds import SearchProblem, session_seed
@@ -36,8 +36,6 @@ class Shared:
 
     assembly: Assembly | None = None
     http: httpx.AsyncClient | None = None
-    attempt = uuid4().hex
-    """Names this start of the run: weights trained again after a kill are other weights, whatever their step."""
     lock = asyncio.Lock()
     groups = Groups()
     learnt: tuple[int, float, Progress] = (-1, 1.0, Progress())
@@ -64,8 +62,8 @@ class AflowSearchLoop(AgentLoopBase):
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> list[AgentLoopOutput]:
         """One output per value question and per round, the last round last.
 
-        Raises InfrastructureError when an evaluation could not be scored: verl then leaves this session out and goes on
-        with the rest of its group.
+        Raises InfrastructureError when an evaluation could not be scored, and what `check_played` does when the search
+        ended before its first round: verl then leaves this session out and goes on with the rest of its group.
         """
         config = parse(self.config.aflow)
         problem = row["extra_info"]
@@ -88,7 +86,7 @@ class AflowSearchLoop(AgentLoopBase):
         fitted, progress = await Shared.earlier(assembly, step)
         if config.q.calibrate:
             policy.calibration = fitted
-        weights = f"{Shared.attempt}/{row['global_steps']}" if config.executor.kind == "policy" else ""
+        weights = version(config, steps_behind(step, training))
         believer = self._believer(policy)
         search = assembly.search(policy, believer, split, problem["seed"], version=weights, progress=progress)
         number, together = int(row["session_id"]), config.tree == "group"
@@ -105,6 +103,7 @@ class AflowSearchLoop(AgentLoopBase):
             session = await Shared.groups.part(started.key.id, number, size, play)
         else:
             session = await search.play(started)
+        check_played(session, config)
         edits = edit_rows(session, config)
         beliefs = value_rows(session, config, draws) if training else []
         outputs = [self._output(each, len(session.turns)) for each in [*beliefs, *edits]]

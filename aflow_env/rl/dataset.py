@@ -40,8 +40,8 @@ def rows(config: AflowConfig, split: Literal["train", "validate"]) -> list[Row]:
     return [Row(index, config.task.name, first + index, config.problems.start, split) for index in range(count)]
 
 
-def read_parquet(path: Path) -> list[Row]:
-    """Rows that `aflow-env data` wrote. Raises ConfigError naming the file and what is wrong with it."""
+def read_parquet(path: Path, task: str) -> list[Row]:
+    """Rows that `aflow-env data` wrote for this task. Raises ConfigError naming the file and what is wrong with it."""
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -49,11 +49,17 @@ def read_parquet(path: Path) -> list[Row]:
             f"data file {path} does not exist: name a split (train, validate) or a file by `aflow-env data`"
         )
     try:
-        return [Row(**entry) for entry in pq.read_table(path).to_pylist()]
+        found = [Row(**entry) for entry in pq.read_table(path).to_pylist()]
     except (TypeError, OSError, ValueError) as error:
         raise ConfigError(
             f"data file {path} does not hold search problems ({error}): write it by `aflow-env data`"
         ) from error
+    if others := sorted({str(row.task) for row in found} - {task}):
+        raise ConfigError(
+            f"data file {path} holds search problems of {', '.join(others)}, and aflow.task.name={task} is what would "
+            "be trained: choose the file's task (aflow/task=NAME), or write it again for this one (aflow-env data)"
+        )
+    return found
 
 
 def write_parquet(rows_: list[Row], path: Path) -> None:
@@ -66,7 +72,10 @@ def write_parquet(rows_: list[Row], path: Path) -> None:
 
 
 class SearchProblems(Dataset[dict[str, Any]]):
-    """verl's dataset protocol over `Row`s. `config` is verl's `data` node, which carries the `aflow` node."""
+    """verl's dataset protocol over `Row`s. `config` is verl's `data` node, which carries the `aflow` node.
+
+    Raises ConfigError for a file that does not hold rows of the task, and for fewer training rows than a step takes.
+    """
 
     def __init__(
         self,
@@ -76,13 +85,12 @@ class SearchProblems(Dataset[dict[str, Any]]):
         processor: Any = None,
         max_samples: int = -1,
     ) -> None:
-        names = [data_files] if isinstance(data_files, str) else list(data_files)
         aflow = parse(config.aflow)
-        self.rows: list[Row] = []
-        for name in names:
-            self.rows += rows(aflow, name) if name in ("train", "validate") else read_parquet(Path(name))  # type: ignore[arg-type]
+        self.rows = [row for name in _names(data_files) for row in _split_or_file(aflow, name)]
         if max_samples > 0:
             self.rows = self.rows[:max_samples]
+        if _names(data_files) == _names(config.get("train_files", "")):  # verl does not tell a dataset which it is
+            _check_batch(len(self.rows), config)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -100,3 +108,27 @@ class SearchProblems(Dataset[dict[str, Any]]):
             "agent_name": "aflow_search",
             "dummy_tensor": torch.zeros(1, dtype=torch.uint8),  # verl sizes a batch by its tensors
         }
+
+
+def _names(files: str | ListConfig | list[str]) -> list[str]:
+    return [files] if isinstance(files, str) else list(files)
+
+
+def _split_or_file(config: AflowConfig, name: str) -> list[Row]:
+    if name == "train":
+        return rows(config, "train")
+    if name == "validate":
+        return rows(config, "validate")
+    return read_parquet(Path(name), config.task.name)
+
+
+def _check_batch(count: int, data: DictConfig) -> None:
+    """verl leaves out a batch that is not full: without a full one, training has no step."""
+    size = data.get("train_batch_size", 0)
+    if count < size:
+        raise ConfigError(
+            f"data.train_batch_size={size}: data.train_files={data.train_files} has {count} search problems "
+            f"(aflow.problems.train={data.aflow.problems.train}, data.train_max_samples="
+            f"{data.get('train_max_samples', -1)}), so no step would be full: have {size} or more, or set "
+            f"data.train_batch_size={max(count, 1)} or less"
+        )

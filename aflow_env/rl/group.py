@@ -3,8 +3,9 @@
 
 verl starts the `rollout.n` sessions of a prompt as coroutines of one AgentLoopWorker (whatever `agent.num_workers` is),
 so the first that arrives plays one search for all of them: n times the rounds, n times the expansions in flight
-(`search/flight.py`), and session i takes every n-th round as its own turns. Which session a round belongs to, and what
-it saw, follow from its number alone. Not repeatable is what the rollout server samples, as with `tree=session`.
+(`search/flight.py`), n times what `stop.usd` and `stop.tokens` leave a session, and session i takes every n-th round as
+its own turns. Which session a round belongs to, and what it saw, follow from its number alone. Not repeatable is what
+the rollout server samples, as with `tree=session`.
 
 A failure of the search is a failure of all its sessions.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aflow_env.config import AflowConfig
 from aflow_env.search.rounds import Search
 from aflow_env.search.session import SearchProblem, Session
 
@@ -53,6 +55,15 @@ class Groups:
 
 async def play_together(search: Search, size: int, problem: SearchProblem) -> Session:
     """The search that `size` sessions play as one."""
-    config = search.config
-    many = config.model_copy(update={"rounds": size * config.rounds, "in_flight": size * config.in_flight})
-    return await replace(search, config=many).play(problem)
+    return await replace(search, config=together(search.config, size)).play(problem)
+
+
+def together(config: AflowConfig, size: int) -> AflowConfig:
+    """The config of `size` sessions as one: what a session may use is multiplied.
+
+    What the clock shows and what the tree has come to (`stop.seconds`, `stop.score`, `convergence`) is one for all.
+    """
+    allowed = {key: value for key in ("usd", "tokens") if (value := getattr(config.stop, key)) is not None}
+    stop = config.stop.model_copy(update={key: size * value for key, value in allowed.items()})
+    many = {"rounds": size * config.rounds, "in_flight": size * config.in_flight, "stop": stop}
+    return config.model_copy(update=many)

@@ -8,12 +8,17 @@ from omegaconf import DictConfig
 
 from aflow_env.config import AflowConfig
 from aflow_env.rl.policy import RolloutPolicy
+from aflow_env.rl.weights import version
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.report import Report, report
 
 
-async def final_report(config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any) -> Report:
-    """Choose, validate and test the best workflow of the run; writes it to `run_dir/best`."""
+async def final_report(config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any, steps: int) -> Report:
+    """Choose, validate and test the best workflow of the run; writes it to `run_dir/best`.
+
+    `steps`: the training steps behind the weights that the server has. Raises BudgetExhausted when not even the start
+    workflow can be scored.
+    """
     async with httpx.AsyncClient(timeout=600.0) as http:
         rollout = run.actor_rollout_ref.rollout
         policy = RolloutPolicy(
@@ -29,6 +34,6 @@ async def final_report(config: AflowConfig, run: DictConfig, server: Any, tokeni
         )
         assembly = await Assembly.open(config, generate=policy.complete)
         try:
-            return await report(assembly)
+            return await report(assembly, version(config, steps))
         finally:
             await assembly.aclose()

@@ -16,11 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
 from aflow_env.rl.checkpoints import resume_step
+from aflow_env.rl.dataset import SearchProblems
 from aflow_env.rl.estimators import switches
 from aflow_env.rl.layout import check_layout, known_shape
+from aflow_env.rl.mini_batches import check_mini_batches
 from aflow_env.rl.owner import check_shared
 from aflow_env.rl.policy_check import check_policy
-from aflow_env.rl.replay_check import check_replay
+from aflow_env.rl.replay_check import check_value_rows
+from aflow_env.rl.split_check import check_splits
 from aflow_env.rl.wandb_run import continue_run
 from aflow_env.search.assemble import check_parts
 from aflow_env.search.settings import hold
@@ -77,7 +80,11 @@ def check(config: DictConfig) -> AflowConfig:
         raise ConfigError(f"the config does not resolve: {str(error).splitlines()[0]}") from error
     aflow = parse(config.aflow)
     check_wiring(config, aflow)
-    check_replay(config, aflow.q.replay, aflow.q.replay_rows)
+    check_mini_batches(config, aflow)
+    check_value_rows(config, aflow.q)
+    check_splits(config)
+    for files, most in (("train_files", "train_max_samples"), ("val_files", "val_max_samples")):
+        SearchProblems(config.data[files], None, config.data, max_samples=config.data[most])
     check_layout(config, known_shape(config))
     check_shared(aflow, config.trainer.nnodes)
     check_policy(config, aflow)
@@ -112,7 +119,12 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose "
             f"{' or '.join(TRAINERS)}"
         )
-    switches(config.algorithm, estimator)
+    charged = switches(config.algorithm, estimator).invalid_penalty, aflow.reward.invalid_penalty
+    if min(charged) > 0:
+        raise ConfigError(
+            f"algorithm.gigpo.invalid_penalty={charged[0]} with aflow.reward.invalid_penalty={charged[1]}: a rejected "
+            "action would be charged twice; set one of them to 0"
+        )
     if aflow.proposer not in ("policy", "guided"):
         raise ConfigError(
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "
@@ -136,6 +148,11 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
         raise ConfigError(
             f"trainer.max_actor_ckpt_to_keep={kept}: verl removes the old checkpoint before its tracker names the new "
             "one, so a run that is killed in between has none; set 2 or more, or null for all"
+        )
+    if config.trainer.v1.sampler.get("sync_refill_failed_groups", False):
+        raise ConfigError(
+            "trainer.v1.sampler.sync_refill_failed_groups=true: sessions that fail because the budget is spent or the "
+            "executor is down would be asked for again without end; set it to false"
         )
     if config.critic.enable:
         raise ConfigError(

@@ -10,7 +10,8 @@ term.
 
 Sound with `q.rule=log` alone: there the digit is the one that came true, whoever is asked, so an old row is as good as
 a new one and its gradient is that of log p(d). The digits of `quadratic` are draws of the policy of their step. Ratios
-are taken to the policy as it is when the phase begins, and clipped as in any update.
+are taken to the policy as it is when the phase begins, and clipped as in any update; a row has no weight and no mask
+from its own step, since `algorithm.rollout_correction` is refused with this rule (replay_check.py).
 
 Honest limits: targets were found by older weights, whose proposals were others. The rows live in TransferQueue, so a
 run that is resumed starts with none.

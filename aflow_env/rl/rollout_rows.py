@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
+from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl import reward
 from aflow_env.rl.policy import DIGITS, DigitTokens, Tokens
 from aflow_env.rl.value import expectation_reward, realised_digit
-from aflow_env.search.rounds import Session, Turn, session_seed
+from aflow_env.search.rounds import OVER_BUDGET, Session, Turn, session_seed
 from aflow_env.search.value import digit_expectation, quadratic_score
 
 
@@ -54,6 +55,26 @@ class TrainingRow:
             "baseline": self.baseline,
             "state": self.state,
         }
+
+
+def check_played(session: Session, config: AflowConfig) -> None:
+    """Raises BudgetExhausted or ConfigError, by what ended it, for a search without a round: nothing to train on.
+
+    One that ended early but has rounds is as good as any, also where this session's part of them is none.
+    """
+    if session.tree.played:
+        return
+    if not session.stopped.startswith(OVER_BUDGET):
+        raise ConfigError(
+            f"the search ended before its first round, so there is nothing to train on ({session.stopped}): set that "
+            "key of aflow.stop to null, or so that the start workflow alone does not reach it"
+        )
+    ceilings = [f"aflow.budget.{key}={value}" for key, value in config.budget.model_dump(exclude_none=True).items()]
+    raise BudgetExhausted(
+        f"{', '.join(ceilings)}: too little is left for a first round, so there is nothing to train on. "
+        f"{session.stopped.removeprefix(OVER_BUDGET)} Start the run again with more: it goes on from its last "
+        "checkpoint"
+    )
 
 
 def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:

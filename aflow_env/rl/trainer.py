@@ -6,27 +6,29 @@ reward, which the agent loop put beside the tokens. So `_compute_advantage` firs
 estimator finds them, and lets verl's method do the rest: KL penalty, rollout correction and the write-back stay
 verl's.
 
-Four more things differ. verl counts mini-batches in rows, and a session of ours is many rows: `_rows_per_prompt`
-scales that count, so that `ppo_mini_batch_size` keeps meaning search problems. Value rows of earlier steps are trained
-again where the config says so (replay.py). A step looks for its sessions more often than every two seconds. And the
-run ends with a table that says what was gained.
+Four more things differ. verl counts mini-batches in rows, and a session of ours is many rows: that count is scaled, so
+that `ppo_mini_batch_size` keeps meaning search problems, and rows are dealt out evenly (mini_batches.py). Value rows of
+earlier steps are trained again where the config says so (replay.py). A step looks for its sessions more often than
+every two seconds. And the run ends with a table that says what was gained.
 """
 
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any
 
 import transfer_queue as tq
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from aflow_env.config import parse
+from aflow_env.errors import BudgetExhausted
 from aflow_env.rl.estimators import OnlineRows, rows_of_step, verl_name
 from aflow_env.rl.metrics import step_metrics
+from aflow_env.rl.mini_batches import Stratum, deal, mini_batches, rows_of_problem
 from aflow_env.rl.outcome import final_report
 from aflow_env.rl.owner import share
 from aflow_env.rl.replay import Replay
@@ -35,6 +37,12 @@ from aflow_env.rl.watchdog import Watchdog
 
 POLL_SECONDS = 0.25
 """How often a step looks whether its sessions have ended. verl's two seconds are much of a small step."""
+
+NOTHING_PLAYED = (
+    "every session of this step failed, so there is nothing to train on: the agent loop's errors above say why "
+    "(BudgetExhausted: aflow.budget.* is spent, raise it and start the run again; InfrastructureError: the executor or "
+    "the machine failed)"
+)
 
 
 class AflowTrainer:
@@ -61,20 +69,33 @@ class AflowTrainer:
         with Watchdog():
             super().init()  # type: ignore[misc]
 
+    def _step_once(self, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            return super()._step_once(*arguments, **keywords)  # type: ignore[misc]
+        except RuntimeError as error:
+            if "no materializable trajectories" in str(error):
+                raise RuntimeError(NOTHING_PLAYED) from error
+            raise
+
     def _balance_batch(self, batch: Any, *arguments: Any, **keywords: Any) -> Any:
-        if not batch.keys:
-            raise RuntimeError(
-                "every session of this step failed, so there is nothing to train on: the agent loop's errors above "
-                "say why"
-            )
-        with self._rows_per_prompt():
-            return super()._balance_batch(batch, *arguments, **keywords)  # type: ignore[misc]
+        """verl's, filled up to the most rows that a step can have, so that all steps have as many updates; then dealt
+        out."""
+        prompts = self.config.actor_rollout_ref.actor.ppo_mini_batch_size
+        parts = -(-self.config.data.train_batch_size // prompts)
+        with self._search_problems(parts * prompts):
+            batch = super()._balance_batch(batch, *arguments, **keywords)  # type: ignore[misc]
+        fields = self._fetch_fields(batch)
+        ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1  # type: ignore[attr-defined]
+        order = deal(list(map(_stratum, fields, batch.tags)), ranks, parts)
+        batch.reorder(order)
+        self._step_fields = [fields[place] for place in order]
+        return batch
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
         if self._replay is not None:
             kinds = [fields["kind"] for fields in self._step_fields]
             self._replay.take(batch, kinds, self.global_steps)  # type: ignore[attr-defined]
-        with self._rows_per_prompt():
+        with self._search_problems(self.config.actor_rollout_ref.actor.ppo_mini_batch_size):
             batch = super()._update_actor(batch, metrics)  # type: ignore[misc]
         if self._replay is not None:
             metrics.update(self._update_values(self._replay))
@@ -87,7 +108,7 @@ class AflowTrainer:
         drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
         if drawn is None:
             return {"aflow/replay_updates": 0.0}
-        with self._mini_batches(1, rows):
+        with mini_batches(self.config, 1, rows, epochs=1):
             drawn = super()._compute_old_log_prob(drawn, {})  # type: ignore[misc]
             super()._update_actor(drawn, found)  # type: ignore[misc]
         return {
@@ -97,12 +118,7 @@ class AflowTrainer:
             "aflow/replay_clip_fraction": float(found["actor/pg_clipfrac"]),
         }
 
-    def _update_critic(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        with self._rows_per_prompt():
-            return super()._update_critic(batch, metrics)  # type: ignore[misc]
-
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        self._step_fields = self._fetch_fields(batch)
         sessions = [key.rsplit("_", 1)[0] for key in batch.keys]
         padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
         rows = OnlineRows(sessions, self._step_fields, padding)
@@ -121,10 +137,15 @@ class AflowTrainer:
             finish(self.logger)  # type: ignore[attr-defined]
 
     def _report(self) -> None:
-        report = asyncio.run(final_report(self.aflow, self.config, self.get_llm_client(), self.tokenizer))  # type: ignore[attr-defined]
-        print(report.text, flush=True)
-        self.logger.log(data=report.metrics, step=self.total_training_steps)  # type: ignore[attr-defined]
-        self._show_run(self.total_training_steps, last=True)  # type: ignore[attr-defined]
+        steps, server, tokenizer = self.total_training_steps, self.get_llm_client(), self.tokenizer  # type: ignore[attr-defined]
+        try:
+            report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps))
+        except BudgetExhausted as limit:
+            print(f"aflow_env: no closing report, not even the start workflow could be scored: {limit}", flush=True)
+        else:
+            print(report.text, flush=True)
+            self.logger.log(data=report.metrics, step=steps)  # type: ignore[attr-defined]
+        self._show_run(steps, last=True)
 
     def on_validate_end(self) -> None:
         """verl's hook, every `trainer.test_freq` steps: tell the trackers how the search stands."""
@@ -153,27 +174,14 @@ class AflowTrainer:
         finally:
             algorithm.adv_estimator = name
 
-    @contextmanager
-    def _rows_per_prompt(self) -> Iterator[None]:
-        """Let verl's `rollout.n` count rows of a search problem instead of sessions, for one call."""
-        reference = self.config.actor_rollout_ref
-        value_rows = self.aflow.q.samples if self.aflow.q.kind == "digits" and self.aflow.q.train else 0
-        rows = reference.rollout.n * self.aflow.rounds * (1 + value_rows)
-        with self._mini_batches(reference.actor.ppo_mini_batch_size, rows):
-            yield
+    def _search_problems(self, prompts: int) -> AbstractContextManager[None]:
+        """Let verl's mini-batches be of so many search problems, for one call."""
+        rows = rows_of_problem(self.config, self.aflow)
+        return mini_batches(self.config, prompts, rows, self.config.actor_rollout_ref.actor.ppo_epochs)
 
-    @contextmanager
-    def _mini_batches(self, prompts: int, rows: int) -> Iterator[None]:
-        """Mini-batches of so many prompts with so many rows each, for one call: verl multiplies the two."""
-        actor, rollout = self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
-        before = actor.ppo_mini_batch_size, rollout.n
-        with open_dict(self.config):
-            actor.ppo_mini_batch_size, rollout.n = prompts, rows
-        try:
-            yield
-        finally:
-            with open_dict(self.config):
-                actor.ppo_mini_batch_size, rollout.n = before
+
+def _stratum(fields: dict[str, Any], tag: dict[str, Any]) -> Stratum:
+    return bool(tag.get("is_padding", False)), fields["kind"], fields["step_index"]
 
 
 class AflowTrainerSync(AflowTrainer, PPOTrainerSync):

@@ -35,24 +35,27 @@ class Report:
     metrics: dict[str, float]
 
 
-async def report(assembly: Assembly) -> Report:
+async def report(assembly: Assembly, version: str = "") -> Report:
     """The report of whatever the assembly's store holds; a spent budget leaves out what it cannot pay.
 
+    `version` names the executor's weights where they change (a policy in training), as in `Evaluator.evaluate`.
     Raises BudgetExhausted when not even the start workflow can be scored.
     """
     config = assembly.config
     validate = assembly.pool("validate")
     start_workflow = start_of(assembly.store, assembly.task.spec.name) or assembly.start()
-    start = await assembly.evaluator.evaluate(start_workflow, validate, repeats=config.repeats)
+    start = await assembly.evaluator.evaluate(start_workflow, validate, repeats=config.repeats, version=version)
     best_workflow, best = start_workflow, start
     test, untested = None, "final_test=false or no test problems"
     try:
         for workflow in leaders(assembly.store, assembly.task.spec.name, CANDIDATES):
-            evaluation = await assembly.evaluator.evaluate(workflow, validate, repeats=config.repeats)
+            evaluation = await assembly.evaluator.evaluate(workflow, validate, repeats=config.repeats, version=version)
             if evaluation.score > best.score:
                 best_workflow, best = workflow, evaluation
         if config.final_test and config.task.test_size:
-            test = await assembly.evaluator.evaluate(best_workflow, assembly.pool("test"), repeats=config.repeats)
+            test = await assembly.evaluator.evaluate(
+                best_workflow, assembly.pool("test"), repeats=config.repeats, version=version
+            )
     except BudgetExhausted:
         untested = "the budget is spent"
     folder = Path(config.run_dir) / "best"

@@ -38,7 +38,20 @@ from aflow_env.soon import soon
 from aflow_env.tasks.base import Problem, Task
 from aflow_env.workflow.program import Workflow
 
-__all__ = ["Duplicate", "Implement", "Listener", "Search", "SearchProblem", "Session", "Turn", "session_seed"]
+__all__ = [
+    "OVER_BUDGET",
+    "Duplicate",
+    "Implement",
+    "Listener",
+    "Search",
+    "SearchProblem",
+    "Session",
+    "Turn",
+    "session_seed",
+]
+
+OVER_BUDGET = "budget: "
+"""What `Session.stopped` begins with where the budget ended the session; the limit and what is spent follow."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ class Search:
             while flights:
                 await self._land(session, problem, flights, told)
         except BudgetExhausted as limit:
-            session.stopped = f"budget: {limit}"
+            session.stopped = f"{OVER_BUDGET}{limit}"
             await ground(tree, flights, cut=False)
         except BaseException:
             await ground(tree, flights, cut=True)

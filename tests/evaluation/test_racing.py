@@ -169,6 +169,16 @@ async def test_runs_that_were_lost_to_the_world_never_speak_against_a_candidate(
     assert len(same.results) == len(PROBLEMS)
 
 
+async def test_a_race_that_is_given_up_may_have_lost_what_the_whole_evaluation_may() -> None:
+    """Five of the 24 runs that it has made: more than a fifth of these, and not of the sixty that were planned."""
+    shares = {"best": 0.8, "bad": 0.2}
+    _, alone = await incumbent_and(Shares(shares), "bad")
+    first = [int(each.problem_id[1:]) for each in alone.results][:5]
+    _, bad = await incumbent_and(Shares(shares, lost=first), "bad")
+    assert len(bad.results) == 24
+    assert bad.outcomes[Outcome.LLM_ERROR] == 5 > 0.2 * len(bad.results)
+
+
 async def test_an_incumbent_without_results_a_problem_gives_nothing_up() -> None:
     """An imported round has a score and no results."""
     evaluator = Shares({"best": 0.9, "bad": 0.1})

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Search problems as verl's dataset: rows from the config, rows from a file, and the two kept apart."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,30 @@ def test_a_row_names_our_agent_loop_and_carries_its_search_problem() -> None:
 
 def test_a_file_that_is_missing_or_no_parquet_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        read_parquet(tmp_path / "none.parquet")
+        read_parquet(tmp_path / "none.parquet", "arithmetic")
     (tmp_path / "text.parquet").write_text("hello")
     with pytest.raises(ConfigError, match="does not hold search problems"):
-        read_parquet(tmp_path / "text.parquet")
+        read_parquet(tmp_path / "text.parquet", "arithmetic")
+
+
+def test_a_file_of_another_task_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    write_parquet([replace(row, task="gsm8k") for row in rows(CONFIG, "train")], path)
+    with pytest.raises(ConfigError, match=rf"{path} holds search problems of gsm8k, and aflow\.task\.name=arithmetic"):
+        SearchProblems(str(path), None, DATA)
+
+
+@pytest.mark.parametrize("files", ["train", ["train"]])
+def test_fewer_training_rows_than_a_step_takes_are_refused(files: Any) -> None:
+    """Five of them; validation takes as many as there are."""
+    data = OmegaConf.merge(DATA, {"train_files": files, "val_files": "validate", "train_batch_size": 5})
+    assert len(SearchProblems(data.train_files, None, data)) == 5
+    assert len(SearchProblems(data.val_files, None, data)) == 3
+    with pytest.raises(ConfigError, match=r"data\.train_batch_size=5: .* has 4 search problems"):
+        SearchProblems(data.train_files, None, data, max_samples=4)
+    data.train_batch_size = 6
+    with pytest.raises(ConfigError, match=r"data\.train_batch_size=6: .* has 5 .*aflow\.problems\.train=5"):
+        SearchProblems(data.train_files, None, data)
 
 
 def drawn(state: dict[str, Any] | None = None) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.errors import InfrastructureError
-from aflow_env.rl.group import Groups, play_together
+from aflow_env.rl.group import Groups, play_together, together
 from aflow_env.rl.policy import Tokens
 from aflow_env.rl.rollout_rows import edit_rows, session_summary
 from aflow_env.search.proposal import RandomProposer, Reply, State
@@ -22,10 +22,14 @@ ROUNDS = 4
 
 
 async def sessions(
-    folder: Path, jitter: int, order: tuple[int, ...] = (0, 1, 2), proposer: type[RandomProposer] = RandomProposer
+    folder: Path,
+    jitter: int,
+    order: tuple[int, ...] = (0, 1, 2),
+    proposer: type[RandomProposer] = RandomProposer,
+    overrides: tuple[str, ...] = (),
 ) -> tuple[list[Session], str, int]:
     """Three sessions of one group, which come in this order; the store's digest; how many searches were played."""
-    settings = config(folder, f"rounds={ROUNDS}", "seed=5")
+    settings = config(folder, f"rounds={ROUNDS}", "seed=5", *overrides)
     played = 0
     with closing(Store(folder / "run.sqlite")) as store:
         evaluator = Quick(shuffled(jitter))
@@ -74,6 +78,21 @@ async def test_each_turn_knows_the_best_that_was_told_when_it_was_selected(tmp_p
         for turn in part.turns:
             told = [node.score for node in tree if node.round <= max(1, turn.ended.round - SIZE)]
             assert turn.best == max(told)
+
+
+@pytest.mark.parametrize("override", ["stop.usd=12", "stop.tokens=240"])
+async def test_a_group_may_spend_what_its_sessions_may(tmp_path: Path, override: str) -> None:
+    """A workflow costs 4 USD and 80 tokens, so a session of its own ends at three of them, the start included."""
+    parts, _, _ = await sessions(tmp_path, 1, overrides=(override,))
+    assert parts[0].stopped.split(":")[0] in ("cost", "tokens")
+    assert len(parts[0].tree) >= 3 * SIZE
+
+
+def test_what_is_of_the_clock_or_of_the_tree_is_one_for_the_group(tmp_path: Path) -> None:
+    settings = config(tmp_path, "stop.seconds=9", "stop.score=0.5", "convergence.enabled=true")
+    many = together(settings, SIZE)
+    assert (many.stop, many.convergence) == (settings.stop, settings.convergence)
+    assert many.rounds == SIZE * settings.rounds
 
 
 async def test_a_failure_is_that_of_every_session_and_the_next_group_begins_anew() -> None:

@@ -74,6 +74,10 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("aflow.proposer=guided", "proposer=guided with implementer.kind=rule"),
         ("aflow.q.kind=critic", "aflow.q: kind=critic: verl 0.9.1 keeps its critic inside the trainer"),
         ("critic.enable=true", "critic.enable=true"),
+        ("trainer.v1.sampler.sync_refill_failed_groups=true", "sync_refill_failed_groups=true"),
+        ("aflow.problems.train=3", "train_batch_size=4"),
+        ("data.val_files=train", "data.val_files=train has rows of the split train"),
+        ("algorithm.rollout_correction.rollout_is=token aflow.q.rule=log", "rollout_is=token with aflow.q.rule=log"),
         ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep=1"),
         ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.model.lora.merge=false with q.kind=digits"),
         ("trainer.v1.trainer_mode=colocate_async", "verl 0.9.1 aborts whatever the rollout server is at"),
@@ -84,7 +88,7 @@ def test_the_embedded_default_passes(policy: str) -> None:
 )
 def test_a_mistake_is_named_with_its_key(policy: str, override: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        check(composed(policy, override))
+        check(composed(policy, *override.split()))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value), "one paragraph"
 
@@ -103,8 +107,8 @@ def test_the_estimators_switches_in_the_yaml_are_the_schemas() -> None:
         (["aflow.q.train=false"], "there would be no value rows to replay"),
         (["actor_rollout_ref.actor.optim.lr_scheduler_type=cosine"], "optim.lr_scheduler_type=cosine"),
         (["actor_rollout_ref.actor.optim.lr_warmup_steps=3"], "lr_warmup_steps=3"),
-        (["algorithm.rollout_correction.bypass_mode=true"], "algorithm.rollout_correction.bypass_mode=true"),
-        (["trainer.n_gpus_per_node=5"], "5 ranks cannot share them; set q.replay_rows to a multiple of 5"),
+        (["algorithm.rollout_correction.rollout_rs=token_k1"], "algorithm.rollout_correction.rollout_rs=token_k1"),
+        (["trainer.n_gpus_per_node=2", "aflow.q.replay_rows=33"], "q.replay_rows to a multiple of 2"),
     ],
 )
 def test_what_a_replay_cannot_go_with_is_named(policy: str, overrides: list[str], said: str) -> None:
@@ -113,6 +117,19 @@ def test_what_a_replay_cannot_go_with_is_named(policy: str, overrides: list[str]
     with pytest.raises(ConfigError) as caught:
         check(composed(*replaying, *overrides))
     assert said in str(caught.value)
+
+
+def test_a_rejected_action_is_charged_once(policy: str) -> None:
+    overrides = (policy, "algorithm.gigpo.invalid_penalty=0.2")
+    assert check(composed(*overrides, "aflow.reward.invalid_penalty=0")).reward.invalid_penalty == 0
+    both = r"algorithm\.gigpo\.invalid_penalty=0\.2 with aflow\.reward\.invalid_penalty=0\.1: .*set one of them to 0"
+    with pytest.raises(ConfigError, match=both):
+        check(composed(*overrides))
+
+
+def test_ranks_that_cannot_share_a_mini_batch_are_named(policy: str) -> None:
+    with pytest.raises(ConfigError, match=r"actor\.ppo_mini_batch_size=2: 3 ranks cannot share"):
+        check(composed(policy, "trainer.n_gpus_per_node=3", "actor_rollout_ref.actor.ppo_mini_batch_size=2"))
 
 
 def test_an_unreadable_data_file_is_named_with_its_line(policy: str, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from aflow_env.cli.compose import load
+from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl.policy import DigitTokens, Tokens
-from aflow_env.rl.rollout_rows import TrainingRow, value_rows
+from aflow_env.rl.rollout_rows import TrainingRow, check_played, value_rows
 from aflow_env.search.value import digit_expectation
+from tests.search.test_rounds import config, play
 
 ODDS = (0.91, *[0.01] * 9)
 ASKED = DigitTokens((1, 2, 3), tuple(range(50, 60)), tuple(map(math.log, ODDS)), -10.0)
@@ -49,3 +51,33 @@ def test_an_expansion_of_which_nothing_came_teaches_nothing(tmp_path: Path) -> N
     assert rows(tmp_path, target=None) == []
     assert rows(tmp_path, "q.train=false") == []
     assert len(rows(tmp_path, "q.samples=3")) == 3
+
+
+@pytest.mark.parametrize("calls", [2, 5])
+def test_a_budget_that_leaves_no_round_is_named_with_its_value_what_is_spent_and_the_fix(
+    tmp_path: Path, calls: int
+) -> None:
+    """Whether it is the start workflow that cannot be paid, or only what comes of it."""
+    settings = config(tmp_path, "proposer=random", f"budget.calls={calls}")
+    session, _ = play(settings)
+    assert len(session.tree) == (1 if calls == 5 else 0)
+    said = (
+        rf"aflow\.budget\.calls={calls}: .* budget\.calls is reached: .* {calls} calls are spent.* Raise budget\.calls"
+    )
+    with pytest.raises(BudgetExhausted, match=said):
+        check_played(session, settings)
+
+
+def test_a_session_that_the_budget_cut_short_trains_on_the_rounds_it_has(tmp_path: Path) -> None:
+    settings = config(tmp_path, "proposer=random", "rounds=8", "budget.calls=9")
+    session, _ = play(settings)
+    assert session.stopped.startswith("budget: ")
+    assert 1 <= session.tree.played < 8
+    check_played(session, settings)
+
+
+def test_a_stop_that_the_start_workflow_reaches_is_named(tmp_path: Path) -> None:
+    settings = config(tmp_path, "proposer=random", "stop.tokens=1")
+    session, _ = play(settings)
+    with pytest.raises(ConfigError, match=r"stop\.tokens=1 is reached.*aflow\.stop"):
+        check_played(session, settings)

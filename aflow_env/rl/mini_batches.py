@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training step's rows in mini-batches: how many rows one has, which these are, and how verl is told.
+
+verl counts mini-batches in rows, and a search problem of ours is many rows, of which only the most is known before a
+step. verl fills up with padding rows, which it puts behind all others, gives each rank its share in that order and cuts
+the share into mini-batches: the last would be mostly padding, and still be a step of the optimiser. `deal` mixes a
+share before it is cut. Shares stay what they are, so ranks stay balanced.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import gcd
+
+from omegaconf import DictConfig, open_dict
+
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError
+
+Stratum = tuple[bool, str, int]
+"""Of a row: whether it is padding, its kind, its step index."""
+
+
+def deal(strata: Sequence[Stratum], ranks: int, parts: int) -> list[int]:
+    """The N rows, by their places, in the order in which verl cuts them: rank by rank, mini-batch by mini-batch.
+
+    N is a multiple of `ranks` * `parts`. Each rank keeps its rows. Of every stratum, of every kind and of the rows that
+    are no padding its mini-batches have equally many, give or take one: rows are sorted by stratum and dealt out like
+    cards. Without the step index a mini-batch could be all sessions' first rounds, say, since rows come by session.
+    """
+    size = len(strata) // ranks
+    order: list[int] = []
+    for begin in range(0, len(strata), size):
+        share = sorted(range(begin, begin + size), key=strata.__getitem__)
+        for part in range(parts):
+            order += sorted(share[part::parts])
+    return order
+
+
+def rows_of_problem(config: DictConfig, aflow: AflowConfig) -> int:
+    """The most rows that a search problem can have in a step: an edit a round, and its value rows."""
+    value_rows = aflow.q.samples if aflow.q.kind == "digits" and aflow.q.train else 0
+    return int(config.actor_rollout_ref.rollout.n) * aflow.rounds * (1 + value_rows)
+
+
+def ranks(config: DictConfig) -> int:
+    """How many ranks share a mini-batch."""
+    devices = int(config.trainer.n_gpus_per_node * config.trainer.nnodes)
+    return devices // int(config.actor_rollout_ref.actor.ulysses_sequence_parallel_size)
+
+
+@contextmanager
+def mini_batches(config: DictConfig, prompts: int, rows: int, epochs: int) -> Iterator[None]:
+    """Mini-batches of so many prompts with so many rows each, trained so often, while this is open.
+
+    verl reads the three at each call, and multiplies prompts by `rollout.n`.
+    """
+    actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
+    before = actor.ppo_mini_batch_size, rollout.n, actor.ppo_epochs
+    with open_dict(config):
+        actor.ppo_mini_batch_size, rollout.n, actor.ppo_epochs = prompts, rows, epochs
+    try:
+        yield
+    finally:
+        with open_dict(config):
+            actor.ppo_mini_batch_size, rollout.n, actor.ppo_epochs = before
+
+
+def check_mini_batches(config: DictConfig, aflow: AflowConfig) -> None:
+    """Raises ConfigError where ranks cannot share a mini-batch, which verl finds out at its first update."""
+    prompts = config.actor_rollout_ref.actor.ppo_mini_batch_size
+    rows, sharing = rows_of_problem(config, aflow), ranks(config)
+    if prompts * rows % sharing:
+        raise ConfigError(
+            f"actor_rollout_ref.actor.ppo_mini_batch_size={prompts}: {sharing} ranks cannot share a mini-batch of "
+            f"{prompts * rows} rows, {rows} a search problem; set it to a multiple of {sharing // gcd(sharing, rows)}"
+        )
