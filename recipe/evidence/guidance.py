@@ -45,7 +45,7 @@ SHORT, LONG, LONGER = 8, 20, 30
 WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
 OTHERS = (
     *("second", "third", "fourth", "fifth", "sixth"),
-    *("halves", *(f"halves{n}" for n in range(2, 9))),
+    *("halves", *(f"halves{n}" for n in range(2, 10))),
     *("log", "replay2", "replay3", "replay4", "prior", "similar", "similar2"),
 )
 """Policies of further training runs: as the first; two updates a step; q.rule=log, value replay, q.kind=prior and

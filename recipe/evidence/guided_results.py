@@ -28,7 +28,7 @@ STOCK, UNTRAINED, TRAINED = "stock", "untrained, w=0", "trained, w=0"
 LONG_STOCK, LONGER_STOCK, LONG_TRAINED = "stock, 20 rounds", "stock, 30 rounds", "trained, w=0, 20 rounds"
 RANDOM_LONG = "random edits, w=0, 20 rounds"
 ONCE = (TRAINED, "second, w=0", "third, w=0", "fourth, w=0", "fifth, w=0", "sixth, w=0")
-TWICE = tuple(f"halves{n}, w=0" for n in ("", *range(2, 9)))
+TWICE = tuple(f"halves{n}, w=0" for n in ("", *range(2, 10)))
 """Policies of `make train` with one update a step, and as it is, with two; of each list counts what is in the data."""
 REPLAYED = ("replay, w=0", "replay2, w=0", "replay3, w=0", "replay4, w=0")
 TRAININGS = {

@@ -17,9 +17,12 @@ pytest.importorskip("verl", reason="needs verl: make setup")
 from aflow_env.cli.plan import card, composed
 from aflow_env.rl.architecture import architecture
 from aflow_env.rl.layout import check_layout
+from aflow_env.rl.mini_batches import check_mini_batches
 from aflow_env.rl.owner import check_shared
 from aflow_env.rl.plan import GIB, Plan, plan
 from aflow_env.rl.preflight import check_wiring
+from aflow_env.rl.replay_check import check_value_rows
+from aflow_env.rl.split_check import check_splits
 
 
 def names(group: str) -> list[str]:
@@ -73,6 +76,9 @@ def validated(name: str, overrides: list[str], memory: float) -> Plan:
         omega_conf_to_dataclass(node)
     aflow, shape = parse(config.aflow), architecture(str(config.actor_rollout_ref.model.path))
     check_wiring(config, aflow)
+    check_mini_batches(config, aflow)
+    check_value_rows(config, aflow.q)
+    check_splits(config)
     check_layout(config, shape)
     check_shared(aflow, config.trainer.nnodes)
     return plan(config, aflow, shape, int(memory * GIB))

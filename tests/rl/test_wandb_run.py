@@ -54,6 +54,7 @@ def test_an_offline_run_holds_table_tree_artifact_and_versions(
     run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of it is on disk when `finish` returns, and wandb's process is gone with it."""
+    wandb.teardown()  # what another test of this process made of the environment before
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     tracking = Tracking("test", "a run", ["console", "wandb"], config={})
