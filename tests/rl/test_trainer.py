@@ -12,7 +12,7 @@ import pytest
 import torch
 
 pytest.importorskip("verl", reason="needs verl")
-import verl.trainer.main_ppo  # noqa: F401  verl first: its registries load ours
+import verl.trainer.ppo.v1  # noqa: F401  verl first: its registries load ours
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo import padding_utils
