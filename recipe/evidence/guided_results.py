@@ -237,8 +237,8 @@ GRID = """
 ### rl_weight, who trained the policy, who proposes
 
 Means on test of searches of {rounds} rounds, and the paired difference of following Q alone (w=1) to w=0. Edits of
-`random` rows are uniform at every w; GiGPO and GRPO (`algorithm.adv_estimator=grpo`) are one training run each, all else
-equal.
+`random` rows are uniform at every w; GiGPO and GRPO (`algorithm.adv_estimator=grpo`) are one training run each, all
+else equal.
 
 | policy | proposes | {weights} | n | w=1 against w=0 |
 |---|---|{rule}---|---|
