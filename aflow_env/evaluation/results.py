@@ -107,6 +107,12 @@ def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) 
     )
 
 
+def wilson(mean: float, n: int) -> tuple[float, float]:
+    """(centre, half width) of Wilson's (1927) 95 % interval for `n` draws of 0 or 1 with this mean."""
+    shrink = 1 + Z95**2 / n
+    return (mean + Z95**2 / (2 * n)) / shrink, Z95 / shrink * math.sqrt(mean * (1 - mean) / n + Z95**2 / (4 * n * n))
+
+
 def interval95(scores: Sequence[float]) -> tuple[float, float]:
     """95 % interval of a mean of scores in [0, 1]: Wilson (1927) when all are 0 or 1, else normal, clipped to [0, 1].
 
@@ -117,8 +123,7 @@ def interval95(scores: Sequence[float]) -> tuple[float, float]:
         raise ValueError("a mean of no scores has no interval")
     mean = math.fsum(scores) / n
     if all(score in (0.0, 1.0) for score in scores):
-        centre = (mean + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-        half = Z95 / (1 + Z95**2 / n) * math.sqrt(mean * (1 - mean) / n + Z95**2 / (4 * n * n))
+        centre, half = wilson(mean, n)
     elif n == 1:
         return 0.0, 1.0
     else:

@@ -8,11 +8,11 @@ end of the interval of all runs: each session draws other ones, and a mean over 
 """
 
 import json
-import math
 import sqlite3
 from contextlib import closing
 from typing import Any
 
+from aflow_env.evaluation.results import wilson
 from aflow_env.llm.prices import PICO
 from aflow_env.search.reading import Reads
 from aflow_env.search.store import Store
@@ -126,9 +126,8 @@ def _leading_trained(store: Reads, task: str | None, count: int) -> list[str]:
 
 
 def _least(mean: float, n: int) -> float:
-    """The lower end of Wilson's 95 % interval."""
-    spread = 1.96 * math.sqrt(mean * (1 - mean) / n + 1.96**2 / (4 * n * n))
-    return (mean + 1.96**2 / (2 * n) - spread) / (1 + 1.96**2 / n)
+    centre, half = wilson(mean, n)
+    return centre - half
 
 
 def _count(store: Reads) -> int:
