@@ -86,10 +86,10 @@ class SearchProblems(Dataset[dict[str, Any]]):
         max_samples: int = -1,
     ) -> None:
         aflow = parse(config.aflow)
-        self.rows = [row for name in _names(data_files) for row in _split_or_file(aflow, name)]
+        self.rows = [row for name in names(data_files) for row in _split_or_file(aflow, name)]
         if max_samples > 0:
             self.rows = self.rows[:max_samples]
-        if _names(data_files) == _names(config.get("train_files", "")):  # verl does not tell a dataset which it is
+        if names(data_files) == names(config.get("train_files", "")):  # verl does not tell a dataset which it is
             _check_batch(len(self.rows), config)
 
     def __len__(self) -> int:
@@ -110,7 +110,8 @@ class SearchProblems(Dataset[dict[str, Any]]):
         }
 
 
-def _names(files: str | ListConfig | list[str]) -> list[str]:
+def names(files: str | ListConfig | list[str]) -> list[str]:
+    """The splits and files that a key of verl's `data` node names: one, or a list."""
     return [files] if isinstance(files, str) else list(files)
 
 

@@ -92,22 +92,24 @@ def switches(algorithm: Any, name: str) -> HgpoConfig:
         raise ConfigError(
             f"algorithm.adv_estimator={name}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
         )
-    found: dict[str, Any] = {"gamma": algorithm.get("gamma", 1.0)}
-    for node, config in (("gigpo", GigpoConfig), ("hgpo", HgpoConfig)):
-        keys = dict(algorithm.get(node, None) or {})
+    gigpo, hgpo = (dict(algorithm.get(node, None) or {}) for node in ("gigpo", "hgpo"))
+    for node, keys in (("gigpo", gigpo), ("hgpo", hgpo)):
         if "gamma" in keys:
             raise ConfigError(
                 f"algorithm.{node}.gamma={keys['gamma']}: the discount is verl's own key; set algorithm.gamma"
             )
-        try:
-            config(**keys)
-        except ValidationError as error:
-            raise ConfigError(explain(error, f"algorithm.{node}")) from None
-        found |= keys
+    gamma = {"gamma": algorithm.get("gamma", 1.0)}
+    _checked(GigpoConfig, gamma, "algorithm")
+    _checked(GigpoConfig, gigpo, "algorithm.gigpo")
+    _checked(HgpoConfig, hgpo, "algorithm.hgpo")
+    return HgpoConfig(**gamma | gigpo | hgpo)
+
+
+def _checked(config: type[GigpoConfig], keys: dict[str, Any], where: str) -> None:
     try:
-        return HgpoConfig(**found)
+        config(**keys)
     except ValidationError as error:
-        raise ConfigError(explain(error, "algorithm")) from None
+        raise ConfigError(explain(error, where)) from None
 
 
 def _estimator(name: str, compute: Callable[[GigpoRows, HgpoConfig], GigpoResult]) -> Estimator:

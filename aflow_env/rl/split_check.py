@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from aflow_env.errors import ConfigError
+from aflow_env.rl.dataset import names
 
 FILES = {"train_files": "train", "val_files": "validate"}
 """Keys of verl's `data` node, and the split that each wants."""
@@ -18,8 +19,7 @@ FILES = {"train_files": "train", "val_files": "validate"}
 def check_splits(config: DictConfig) -> None:
     """Raises ConfigError naming the key, the file and the split in it that does not belong there."""
     for key, wanted in FILES.items():
-        named = config.data[key]
-        for name in [named] if isinstance(named, str) else named:
+        for name in names(config.data[key]):
             for split in sorted(_splits(key, name)):
                 if (split == "train") != (wanted == "train"):
                     raise ConfigError(
