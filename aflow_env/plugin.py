@@ -35,46 +35,58 @@ class Registration:
 
 
 EVERYWHERE: tuple[Registration, ...] = (
-    Registration("config path", "hydra.core.plugins", "aflow_env.rl.driver:register_search_path"),
-    Registration("resolver aflow_tiny_policy", "omegaconf", "aflow_env.rl.driver:register_resolver"),
-    Registration("checks before Ray", "verl.utils.config", "aflow_env.rl.driver:register_checks"),
+    Registration("config path", "hydra.core.plugins", "aflow_env.training.launch.driver:register_search_path"),
+    Registration("resolver aflow_tiny_policy", "omegaconf", "aflow_env.training.launch.driver:register_resolver"),
+    Registration("checks before Ray", "verl.utils.config", "aflow_env.training.launch.driver:register_checks"),
     Registration(
         "estimators gigpo, hgpo, grpo, rloo, reinforce_plus_plus",
         "verl.trainer.ppo.core_algos",
-        "aflow_env.rl.estimators:register",
+        "aflow_env.training.trainer.estimators:register",
     ),
-    Registration("trainer aflow_sync", "verl.trainer.ppo.v1", "aflow_env.rl.trainer:register"),
-    Registration("agent loop aflow_search", "verl.experimental.agent_loop", "aflow_env.rl.agent_loop:register"),
+    Registration("trainer aflow_sync", "verl.trainer.ppo.v1", "aflow_env.training.trainer.trainer:register"),
     Registration(
-        "reward manager aflow", "verl.experimental.reward_loop.reward_manager", "aflow_env.rl.reward_manager:register"
+        "agent loop aflow_search", "verl.experimental.agent_loop", "aflow_env.training.rollout.agent_loop:register"
     ),
-    Registration("clean-up after the run", "verl.trainer.constants_ppo", "aflow_env.rl.leftovers:guard"),
+    Registration(
+        "reward manager aflow",
+        "verl.experimental.reward_loop.reward_manager",
+        "aflow_env.training.rollout.reward_manager:register",
+    ),
+    Registration(
+        "clean-up after the run", "verl.trainer.constants_ppo", "aflow_env.training.verl_patches.janitor:guard"
+    ),
     Registration(
         "watch of vLLM's engine",
         "verl.workers.rollout.vllm_rollout.vllm_async_server",
-        "aflow_env.rl.watchdog:watch_engine",
+        "aflow_env.training.verl_patches.watchdog:watch_engine",
     ),
     Registration(
         "socket of the trainer's weights",
         "verl.workers.rollout.vllm_rollout.vllm_rollout",
-        "aflow_env.rl.handover:sender",
+        "aflow_env.training.verl_patches.weight_sockets:sender",
     ),
     Registration(
         "socket of the engine's weights",
         "verl.workers.rollout.vllm_rollout.vllm_async_server",
-        "aflow_env.rl.handover:receiver",
+        "aflow_env.training.verl_patches.weight_sockets:receiver",
     ),
 )
 
 WITHOUT_GPU: tuple[Registration, ...] = (
-    Registration("platform cpu", "verl.plugin.platform", "aflow_env.verl_cpu.platform:register_platform"),
-    Registration("gloo alone", "verl.utils.distributed", "aflow_env.verl_cpu.engine:use_gloo_alone"),
+    Registration(
+        "platform cpu", "verl.plugin.platform", "aflow_env.training.verl_patches.cpu.platform:register_platform"
+    ),
+    Registration("gloo alone", "verl.utils.distributed", "aflow_env.training.verl_patches.cpu.engine:use_gloo_alone"),
     Registration(
         "engine fsdp2 on cpu",
         "verl.workers.engine.fsdp.transformer_impl",
-        "aflow_env.verl_cpu.engine:register_engines",
+        "aflow_env.training.verl_patches.cpu.engine:register_engines",
     ),
-    Registration("rollout vllm on cpu", "verl.workers.rollout.replica", "aflow_env.verl_cpu.engine:register_rollout"),
+    Registration(
+        "rollout vllm on cpu",
+        "verl.workers.rollout.replica",
+        "aflow_env.training.verl_patches.cpu.engine:register_rollout",
+    ),
 )
 
 done: set[str] = set()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.report.offline_run import NAMED, read_offline_run
-from aflow_env.rl.processes import alive, descendants
+from aflow_env.training.verl_patches.proc import alive, descendants
 from tests.main_job import metrics, start
 
 pytest.importorskip("verl", reason="needs verl: make setup")

@@ -23,7 +23,7 @@ IN_WHEEL = (
     "aflow_env/py.typed",
     "aflow_env/conf/aflow_gigpo.yaml",
     "aflow_env/conf/aflow/default.yaml",
-    "aflow_env/report/templates/report.html.j2",
+    "aflow_env/report/html/templates/report.html.j2",
     "hydra_plugins/aflow_process_launcher/__init__.py",
 )
 IN_SDIST = (

@@ -10,24 +10,18 @@ import sys
 
 import typer
 
-from aflow_env.cli import (
+from aflow_env.cli.verbs import (
     baselines,
-    best,
     data,
     doctor,
     evaluate,
-    export,
-    export_policy,
-    held_out,
-    importing,
-    model,
+    exchange,
     plan,
+    policy,
     report,
-    resume,
     search,
     show,
     sweep,
-    tree,
     watch,
 )
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
@@ -41,22 +35,22 @@ app = typer.Typer(
 )
 app.command("doctor")(doctor.doctor)
 app.command("search")(search.search)
-app.command("resume")(resume.resume)
+app.command("resume")(search.resume)
 app.command("show")(show.show)
-app.command("best")(best.best)
+app.command("best")(show.best)
 app.command("evaluate")(evaluate.evaluate)
-app.command("test")(held_out.held_out)
+app.command("test")(evaluate.held_out)
 app.command("baselines")(baselines.baselines)
-app.command("import")(importing.import_workspace)
-app.command("export")(export.export)
-app.command("export-policy")(export_policy.export_policy)
+app.command("import")(exchange.import_workspace)
+app.command("export")(exchange.export)
+app.command("export-policy")(policy.export_policy)
 app.command("report")(report.report)
-app.command("tree")(tree.tree)
+app.command("tree")(report.tree)
 app.command("watch")(watch.watch)
 app.command("sweep")(sweep.sweep)
 app.command("plan")(plan.plan)
 app.command("data")(data.data)
-app.add_typer(model.app, name="model")
+app.add_typer(policy.app, name="model")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aflow_env.config import AflowConfig, config_directory, parse
 from aflow_env.errors import ConfigError
-from aflow_env.search.settings import as_plain
+from aflow_env.store.settings import as_plain
 
 
 def load(overrides: Sequence[str], defaults: Sequence[str] = ()) -> AflowConfig:

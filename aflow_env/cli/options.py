@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import change, composed, load, values
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
-from aflow_env.search.reading import ReadOnlyStore
-from aflow_env.search.schedule import FEWEST
-from aflow_env.search.settings import stored_config
-from aflow_env.search.store import Store
+from aflow_env.search.belief import FEWEST
+from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.settings import stored_config
+from aflow_env.store.store import Store
 from aflow_env.tasks import TASKS
 
 UNGUIDED = ("rl_weight=0", "proposer=random")
@@ -24,7 +24,7 @@ UNGUIDED = ("rl_weight=0", "proposer=random")
 AFLOW_ROUNDS = 20
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node, Hydra's grammar")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
-Run = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a search), or its run.sqlite.")]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a search), or its run.sqlite.")]
 
 
 def search_config(overrides: Sequence[str], *defaults: str) -> AflowConfig:

@@ -20,8 +20,8 @@ from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import LLMClient
 from aflow_env.llm.keys import load_key
 from aflow_env.llm.limits import LimitedClient, Limits
-from aflow_env.llm.policy import Generate, PolicyClient
 from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price
+from aflow_env.llm.providers.policy_server import Generate, PolicyClient
 from aflow_env.llm.record import CompletionLog, KeepingClient, Mode, RecordingClient
 from aflow_env.llm.retry import RetryingClient
 
@@ -86,8 +86,8 @@ def _provider(
 ) -> tuple[LLMClient, Price | None]:
     """The client of one attempt, and its price. What is heavy is imported only where it is used."""
     if config.kind == "simulated":
-        from aflow_env.llm.landscape import load_landscape
-        from aflow_env.llm.simulated import SimulatedClient
+        from aflow_env.llm.simulated.executor import SimulatedClient
+        from aflow_env.llm.simulated.landscape import load_landscape
 
         landscape = load_landscape(config.landscape)
         price = Price(input=landscape.usd_per_million_input, output=landscape.usd_per_million_output)
@@ -108,10 +108,10 @@ def _provider(
         )
     key = load_key(config, role)
     if config.kind == "openai":
-        from aflow_env.llm.openai import OpenAIClient
+        from aflow_env.llm.providers.openai import OpenAIClient
 
         return OpenAIClient(config, known, key, seed), known
-    from aflow_env.llm.anthropic import AnthropicClient
+    from aflow_env.llm.providers.anthropic import AnthropicClient
 
     if not config.send_temperature:
         _say_once(
@@ -121,7 +121,7 @@ def _provider(
         )
     if not config.batch:
         return AnthropicClient(config, known, key), known
-    from aflow_env.llm.batch import AnthropicBatchClient, BatchBook
+    from aflow_env.llm.providers.batch import AnthropicBatchClient, BatchBook
 
     halved = at_share(known, BATCH_SHARE) if known else None
     return AnthropicBatchClient(config, halved, key, BatchBook(batches)), halved
@@ -134,7 +134,7 @@ def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> C
     """
     decisive = config.model_dump(include={"kind", "model", "base_url", "send_temperature", "send_seed", "effort"})
     if config.kind == "simulated":
-        from aflow_env.llm.landscape import load_landscape
+        from aflow_env.llm.simulated.landscape import load_landscape
 
         decisive["landscape"] = load_landscape(config.landscape).model_dump(mode="json")
     decisive |= config.departures("accept_empty")

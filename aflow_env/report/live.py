@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aflow_env.search.findings import best_node, last_report, spent_usd, stopped
-from aflow_env.search.reading import Reads
-from aflow_env.search.settings import stored_config
+from aflow_env.store.findings import best_node, last_report, spent_usd, stopped
+from aflow_env.store.reading import Reads
+from aflow_env.store.settings import stored_config
 
 LAST = 8
 """Rounds that are shown, the latest first."""

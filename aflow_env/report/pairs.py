@@ -13,7 +13,7 @@ from typing import Any
 
 from aflow_env.report.numbers import mean
 from aflow_env.report.runs import Run
-from aflow_env.search.settings import FREE_LEAVES
+from aflow_env.store.settings import FREE_LEAVES
 
 FEW_PAIRS = 6
 """Below this many pairs no effect is clear: so many coins must fall on one side before that is rarer than 1 in 20."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from aflow_env.errors import ConfigError
-from aflow_env.search.findings import last_report, spent_usd
-from aflow_env.search.reading import ReadOnlyStore, Reads
-from aflow_env.search.settings import as_plain, flat, stored_config
+from aflow_env.store.findings import last_report, spent_usd
+from aflow_env.store.reading import ReadOnlyStore, Reads
+from aflow_env.store.settings import as_plain, flat, stored_config
 
 JSON = Any
 

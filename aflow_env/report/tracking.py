@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from aflow_env.report.runs import Run
-from aflow_env.search.findings import best_node, rejections, spent_usd
-from aflow_env.search.reading import Reads
+from aflow_env.store.findings import best_node, rejections, spent_usd
+from aflow_env.store.reading import Reads
 
 TOP_COLUMNS = ("score", "low", "high", "n", "digest", "step", "modification", "graph", "prompts", "diff to parent")
 _TOP = """

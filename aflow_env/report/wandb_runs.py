@@ -14,7 +14,7 @@ from typing import Any
 from aflow_env.errors import ConfigError
 from aflow_env.report.offline_run import OfflineRun, read_offline_run
 from aflow_env.report.runs import Run
-from aflow_env.search.settings import flat
+from aflow_env.store.settings import flat
 
 SCORES = ("start", "best", "test")
 

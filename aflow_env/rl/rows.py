@@ -167,7 +167,8 @@ def compute_value_advantages(rows: GigpoRows) -> Tensor:
 
     A value row asks what a workflow's best child would score; it is compared with other answers to the same question
     and with nothing else: no episode part, no step part, no deviation in the denominator (the scoring rule's scale is
-    already [0, 1]). The scoring rule gives the baseline exactly (`value_baseline`; `rl/rollout_rows.py`), so a
+    already [0, 1]). The scoring rule gives the baseline exactly (`value_baseline`;
+    `training/rollout/rollout_rows.py`), so a
     question that was answered once teaches, too. Without it the baseline is the mean over the (uid, anchor) group of
     value rows, and a single answer teaches nothing.
     """

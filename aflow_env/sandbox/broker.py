@@ -9,9 +9,9 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
+from aflow_env.sandbox.conversation import Problem, Session, Work
+from aflow_env.sandbox.jail.wire import JSON
 from aflow_env.sandbox.limits import Run
-from aflow_env.sandbox.session import Problem, Session, Work
-from aflow_env.sandbox.wire import JSON
 
 
 async def run_batch(work: Work, calls: Sequence[dict[str, JSON]]) -> list[Run | BaseException]:

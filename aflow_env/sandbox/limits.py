@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aflow_env.errors import ConfigError
-from aflow_env.sandbox.wire import JSON
+from aflow_env.sandbox.jail.wire import JSON
 
 Outcome = Literal["ok", "timeout", "crash", "violation"]
 

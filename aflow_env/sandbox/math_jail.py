@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process in which answers of mathematics are compared: tasks/math_child.py behind the layers of this machine.
+"""The process in which answers of mathematics are compared: benchmarks/math_child.py behind the layers of this machine.
 
-A script, started by tasks/math_judge.py in an isolated interpreter with an empty environment. The first question is the
-parent's own and makes the libraries load; then the jail closes for ever, and the words of models follow. The jail is
-that of generated code (confine.py), but that installed packages may be read and nothing may be written.
+A script, started by tasks/benchmarks/math_judge.py in an isolated interpreter with an empty environment. The first
+question is the parent's own and makes the libraries load; then the jail closes for ever, and the words of models
+follow. The jail is that of generated code (confine.py), but that installed packages may be read and nothing may be
+written.
 
 One JSON line a question, one a reply, over standard input and output, until the input ends.
 """
@@ -16,12 +17,15 @@ from pathlib import Path
 
 if "aflow_env" not in sys.modules:  # a script: give the files their package names, and run no package's __init__
     _root = Path(__file__).resolve().parents[1]
-    for _name, _path in (("aflow_env", _root), *((f"aflow_env.{room}", _root / room) for room in ("sandbox", "tasks"))):
+    for _name in (
+        "aflow_env",
+        *(f"aflow_env.{room}" for room in ("sandbox", "sandbox.kernel", "tasks", "tasks.benchmarks")),
+    ):
         sys.modules[_name] = types.ModuleType(_name)
-        sys.modules[_name].__path__ = [str(_path)]
+        sys.modules[_name].__path__ = [str(_root.joinpath(*_name.split(".")[1:]))]
 
-from aflow_env.sandbox.confine import LAYERS, Confinement
-from aflow_env.tasks.math_child import answer
+from aflow_env.sandbox.kernel.confine import LAYERS, Confinement
+from aflow_env.tasks.benchmarks.math_child import answer
 
 LIMITS = {"RLIMIT_AS": 1 << 30, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64, "RLIMIT_CORE": 0, "RLIMIT_MEMLOCK": 0}
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
 from aflow_env.sandbox.limits import Outcome, Run
-from aflow_env.sandbox.wire import JSON, FrameError, short, unpack
 from aflow_env.sandbox.worker import Child, Worker
 
 Settings = dict[str, Any]

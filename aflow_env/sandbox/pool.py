@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from aflow_env.errors import ConfigError
-from aflow_env.sandbox import confine
 from aflow_env.sandbox.broker import run_batch
+from aflow_env.sandbox.conversation import Handler, Work
+from aflow_env.sandbox.jail.wire import JSON
+from aflow_env.sandbox.kernel import confine
 from aflow_env.sandbox.limits import Limits, Run
 from aflow_env.sandbox.once import Once
-from aflow_env.sandbox.session import Handler, Work
-from aflow_env.sandbox.wire import JSON
 from aflow_env.sandbox.worker import Child, Worker
 
 log = logging.getLogger(__name__)

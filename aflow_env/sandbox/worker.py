@@ -15,9 +15,9 @@ from tempfile import gettempdir
 from typing import Any
 
 from aflow_env.errors import InfrastructureError
-from aflow_env.sandbox import scratch
+from aflow_env.sandbox.jail import scratch
+from aflow_env.sandbox.jail.wire import JSON, pack
 from aflow_env.sandbox.limits import Outcome
-from aflow_env.sandbox.wire import JSON, pack
 
 START_SECONDS = 30.0
 LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -119,7 +119,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
-            script = str(Path(__file__).with_name("zygote.py"))
+            script = str(Path(__file__).with_name("jail") / "zygote.py")
             # As isolated as -I: no user site, no script directory, no environment but the fixed hash seed (which -I
             # would refuse), so that a workflow that walks a set does the same thing each time.
             process = subprocess.Popen(  # noqa: ASYNC220 -- a few ms

@@ -19,21 +19,21 @@ from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.llm.limits import Limits as ProviderLimits
-from aflow_env.llm.policy import Generate
+from aflow_env.llm.providers.policy_server import Generate
 from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.search.memory import Memory, open_memory
+from aflow_env.search.belief import BEGINNING, Progress
 from aflow_env.search.proposal import Believer, LLMProposer, Proposer, RandomProposer
 from aflow_env.search.rounds import Implement, Search
-from aflow_env.search.schedule import BEGINNING, Progress
 from aflow_env.search.served import ServedPolicy, serve_policy
-from aflow_env.search.shared import Parts, open_cache, open_recording
-from aflow_env.search.store import Store
+from aflow_env.store.remembered import Memory, open_memory
+from aflow_env.store.shared import Parts, open_cache, open_recording
+from aflow_env.store.store import Store
 from aflow_env.tasks import load_task
 from aflow_env.tasks.base import Problem, Task, content_digest
 from aflow_env.tasks.own import own_digest
 from aflow_env.tasks.start import start_steps
-from aflow_env.workflow.aflow_folder import read_workflow
+from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.implement import Modification, implement_rule, implementer_prompt, parse_modification
@@ -285,7 +285,7 @@ def landscape_digest(config: LLMConfig) -> str:
     """What a simulated executor's answers depend on, as a hash; "" for a real one."""
     if config.kind != "simulated":
         return ""
-    from aflow_env.llm.landscape import load_landscape
+    from aflow_env.llm.simulated.landscape import load_landscape
 
     return content_digest(load_landscape(config.landscape).model_dump(mode="json"))
 

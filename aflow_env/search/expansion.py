@@ -18,7 +18,8 @@ import numpy as np
 from aflow_env.errors import WorkflowError
 from aflow_env.search.flight import Flight, first_to
 from aflow_env.search.proposal import Proposer, Reply, State
-from aflow_env.search.tree import Node, Rejection, Tree
+from aflow_env.search.tree import Tree
+from aflow_env.store.records import Node, Rejection
 from aflow_env.workflow.edits import Edit, NoChange, parse_edit
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.implement import Modification, parse_modification, to_program

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from aflow_env.search.session import Turn
-from aflow_env.search.tree import Node, Rejection, Tree
+from aflow_env.search.tree import Tree
+from aflow_env.store.records import Node, Rejection
 
 
 @dataclass(frozen=True)

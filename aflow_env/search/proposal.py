@@ -15,7 +15,7 @@ from typing import Protocol
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.llm.client import LLMClient, Message, Request
-from aflow_env.search.experience import Entry, render
+from aflow_env.store.experience import Entry, render
 from aflow_env.workflow.edits import edit_grammar, format_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.signatures import SIGNATURES, describe_operators

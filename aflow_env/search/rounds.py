@@ -20,21 +20,20 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation, Outcome
-from aflow_env.search.collector import put_aside
+from aflow_env.search.belief import BEGINNING, Progress, shrink, weight
 from aflow_env.search.expansion import Change, Changer, Duplicate, Implement, Place, draw
 from aflow_env.search.flight import Flight, ground, refly
-from aflow_env.search.memory import Memory
 from aflow_env.search.proposal import Belief, Believer, Failure, Origin, Proposer, State
-from aflow_env.search.records import JSON
-from aflow_env.search.schedule import BEGINNING, Progress, weight
 from aflow_env.search.selection import Selection, bar, may_widen, select
 from aflow_env.search.session import Listener, SearchProblem, Session, Turn, session_seed
-from aflow_env.search.shared import RunStore
 from aflow_env.search.stopping import INTERRUPTED, Stopper
-from aflow_env.search.store import SessionKey
-from aflow_env.search.tree import Node, Rejection, Tree
-from aflow_env.search.value import shrink
+from aflow_env.search.tree import Tree
 from aflow_env.soon import soon
+from aflow_env.store.database import put_aside
+from aflow_env.store.records import JSON, Node, Rejection
+from aflow_env.store.remembered import Memory
+from aflow_env.store.shared import RunStore
+from aflow_env.store.store import SessionKey
 from aflow_env.tasks.base import Problem, Task
 from aflow_env.workflow.program import Workflow
 

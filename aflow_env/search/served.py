@@ -26,14 +26,14 @@ from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import Completion, LLMClient, PromptTooLong, Request
 from aflow_env.llm.keys import load_key
 from aflow_env.llm.limits import LimitedClient, Limits
-from aflow_env.llm.openai import OpenAIClient
 from aflow_env.llm.prices import find_price
-from aflow_env.llm.provider import Lenient
-from aflow_env.llm.provider import Reply as Raw
+from aflow_env.llm.providers.openai import OpenAIClient
+from aflow_env.llm.providers.provider import Lenient
+from aflow_env.llm.providers.provider import Reply as Raw
 from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient
 from aflow_env.llm.retry import RetryingClient
+from aflow_env.search.belief import digit_expectation
 from aflow_env.search.proposal import Belief, Messages, Reply, State, action_messages, value_messages
-from aflow_env.search.value import digit_expectation
 
 TOP_LOGPROBS = 20
 ROLE = "policy"

@@ -5,11 +5,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from aflow_env.search.belief import Proof
 from aflow_env.search.proposal import Belief, Reply, State
-from aflow_env.search.schedule import Proof
 from aflow_env.search.selection import Selection
-from aflow_env.search.store import SessionKey
-from aflow_env.search.tree import Node, Rejection, Tree
+from aflow_env.search.tree import Tree
+from aflow_env.store.records import Node, Rejection
+from aflow_env.store.store import SessionKey
 from aflow_env.workflow.program import Workflow
 
 

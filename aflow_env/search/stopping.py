@@ -4,16 +4,30 @@
 All but time and the user's interrupt depend on what was told alone, so a resumed search stops where one that was never
 cut would. Cost and tokens are those of the evaluations of the session's nodes, cached or not; what proposals cost is
 not in them (`budget.*` is the hard ceiling for all of a run).
+
+AFlow's early stop, told round by round.
+
+y_i is the mean of the best top_k mean scores of rounds 0..i, sigma_i = sqrt(sum of their variances) / top_k. The
+search has converged once |y_i - y_{i-1}| <= z * sqrt(sigma_i^2 + sigma_{i-1}^2) for `consecutive` rounds in a row.
+With AFlow's default z = 0 this says "no new round entered the top_k for `consecutive` rounds" and the sigmas are
+inert. Rounds without a score are absent.
+
+Equal means: the later round goes first. (AFlow leaves that to numpy's unstable sort; it matters only for z > 0.)
 """
 
 import math
 import time
+from bisect import insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
 
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import COUNTED, Evaluation
-from aflow_env.search.convergence import Convergence
-from aflow_env.search.tree import Node, Rejection, Tree
+from aflow_env.search.tree import Tree
+from aflow_env.store.records import Node, Rejection
 
 INTERRUPTED = "interrupted"
 
@@ -25,6 +39,59 @@ def repeat_scores(evaluation: Evaluation) -> list[float]:
         if result.outcome in COUNTED:
             repeats.setdefault(result.repeat, []).append(result.score)
     return [math.fsum(scores) / len(scores) for scores in repeats.values()] or [evaluation.score]
+
+
+class Verdict(NamedTuple):
+    """Whether the search has converged; the first and last index (of scored rounds, from 0) of the quiet run."""
+
+    converged: bool
+    first: int | None
+    last: int | None
+
+
+NOT_YET = Verdict(False, None, None)
+
+
+@dataclass
+class Convergence:
+    """Folds rounds into a verdict in O(top_k) each. Rounds must be told in round order."""
+
+    top_k: int = 3
+    z: float = 0.0
+    consecutive: int = 5
+    _rounds: int = 0
+    _quiet: int = 0
+    _top: list[tuple[float, int, float]] = field(default_factory=list)  # (-mean, -index, std), best first
+    _previous: tuple[float, float] | None = None  # (y, sigma) of the round before
+    _found: Verdict = NOT_YET
+
+    def tell(self, scores: Sequence[float]) -> Verdict:
+        """Add the next round's scores (one per repeat, at least one); whether the search has converged by now."""
+        insort(self._top, (-float(np.mean(scores)), -self._rounds, float(np.std(scores))))
+        del self._top[self.top_k :]
+        y = float(np.mean([-mean for mean, _, _ in self._top]))
+        sigma = float(np.sqrt(np.sum([std**2 for _, _, std in self._top]) / self.top_k**2))
+        if self._previous is not None and not self._found.converged:
+            change, noise = abs(y - self._previous[0]), float(np.sqrt(sigma**2 + self._previous[1] ** 2))
+            self._quiet = self._quiet + 1 if change <= self.z * noise else 0
+            if self._quiet >= self.consecutive:
+                self._found = Verdict(True, self._rounds - self.consecutive + 1, self._rounds)
+        self._previous = (y, sigma)
+        self._rounds += 1
+        return self.verdict
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the rounds told so far; never converged before top_k + 1 rounds."""
+        return self._found if self._rounds > self.top_k else NOT_YET
+
+
+def converged(scores: Iterable[Sequence[float]], top_k: int = 3, z: float = 0.0, consecutive: int = 5) -> Verdict:
+    """The verdict on rounds in round order, each with its scores (one per repeat, at least one)."""
+    rule = Convergence(top_k, z, consecutive)
+    for repeats in scores:
+        rule.tell(repeats)
+    return rule.verdict
 
 
 @dataclass

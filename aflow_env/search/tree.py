@@ -12,47 +12,12 @@ has been asked for (progressive widening), `begin` and `tell` also climb to the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aflow_env.evaluation.results import Evaluation
-from aflow_env.workflow.program import Workflow
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """An evaluated workflow. `round` 1 is the start (no parent); `edit` is the proposer's text, "" for the start."""
-
-    round: int
-    parent: int | None
-    workflow: Workflow
-    evaluation: Evaluation
-    modification: str = ""
-    edit: str = ""
-
-    @property
-    def digest(self) -> str:
-        """The workflow's digest, without parsing the workflow again."""
-        return self.evaluation.digest
-
-    @property
-    def score(self) -> float:
-        """The mean score, in [0, 1]."""
-        return self.evaluation.score
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A round whose action was not valid and was not run; `edit` is the proposer's text, `reason` what it is told."""
-
-    round: int
-    parent: int
-    modification: str
-    edit: str
-    reason: str
+from aflow_env.store.records import Node, Rejection
 
 
 class Tree:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aflow_env.errors import ConfigError
-from aflow_env.search.findings import last_report
-from aflow_env.search.reading import ReadOnlyStore
+from aflow_env.store.findings import last_report
+from aflow_env.store.reading import ReadOnlyStore
 from aflow_env.sweep.jobs import Ended
 
 

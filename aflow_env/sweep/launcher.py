@@ -21,7 +21,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from aflow_env.search.settings import may_change
+from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
 from aflow_env.sweep.closing import closing_table, found
 from aflow_env.sweep.jobs import Ended, Job, run

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks import aime, drop, gsm8k, hotpotqa, humaneval, livecodebench, math, mbpp
-from aflow_env.tasks.arithmetic import Arithmetic
 from aflow_env.tasks.base import CodeRun, Problem, RunTests, Score, Split, Task
+from aflow_env.tasks.benchmarks import aime, drop, gsm8k, hotpotqa, humaneval, livecodebench, math, mbpp
+from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.tasks.own import is_own, own_task
 
 __all__ = ["TASKS", "CodeRun", "Problem", "RunTests", "Score", "Split", "Task", "load_task"]

@@ -19,15 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aflow_env.config import TaskConfig, explain
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.aime import score_whole_number
 from aflow_env.tasks.base import Problem, RunTests, Score, Task, content_digest
-from aflow_env.tasks.code import score_by_tests
+from aflow_env.tasks.benchmarks.aime import score_whole_number
+from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.dataset import FileTask, Judge, by_text
-from aflow_env.tasks.math_judge import MathJudge
-from aflow_env.tasks.numbers import score_number
 from aflow_env.tasks.options import check_operators
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.tokens import score_alternatives, score_f1, score_same_text
+from aflow_env.tasks.scorers import score_alternatives, score_by_tests, score_f1, score_number, score_same_text
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 

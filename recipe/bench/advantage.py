@@ -17,7 +17,7 @@ import torch
 
 from aflow_env.rl.gigpo import OURS, REFERENCE, GigpoRows, compute_gigpo
 from aflow_env.rl.hgpo import HgpoConfig, compute_hgpo
-from tests.rl.loops import loop_gigpo
+from tests.training.rollout.loops import loop_gigpo
 
 SESSIONS = 8
 

@@ -21,7 +21,8 @@ from rich.table import Table
 from aflow_env.config import SelectionConfig
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.search.selection import select
-from aflow_env.search.tree import Node, Tree
+from aflow_env.search.tree import Tree
+from aflow_env.store.records import Node
 from aflow_env.workflow.program import Workflow
 
 START, MEAN, DEVIATION, PROBLEMS = 0.24, -0.032, 0.1, 50

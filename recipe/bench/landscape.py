@@ -17,8 +17,8 @@ from pydantic import JsonValue
 
 from aflow_env.config import TaskConfig
 from aflow_env.llm.client import Message, Request
-from aflow_env.llm.landscape import load_landscape
-from aflow_env.llm.simulated import SimulatedClient
+from aflow_env.llm.simulated.executor import SimulatedClient
+from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.tasks import Problem, load_task
 from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.operators import AskOptions, CodeResult, OperatorContext, call_operator

@@ -23,7 +23,7 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposal import Messages, action_messages, value_messages
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.session import Session
-from aflow_env.search.store import SessionKey
+from aflow_env.store.store import SessionKey
 
 KINDS = ("edit prompt", "edit", "edit row", "value row")
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from aflow_env.rl.architecture import architecture
-from aflow_env.rl.memory import Memory, Update, memory_of
+from aflow_env.training.hardware.gpu_memory import Memory, Update, memory_of
+from aflow_env.training.hardware.model_shape import architecture
 
 MIB = 2**20
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
@@ -43,7 +43,7 @@ def measure(model: str, toy_model: str, tokens: int, fused: bool, lora: int) -> 
     """Bytes above the base: after building, around and within the second update, and in the pass without gradients."""
     import torch
 
-    from tests.verl_cpu import packed
+    from tests.training.verl_patches.cpu import packed
 
     os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
     torch.distributed.init_process_group("cpu:gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
@@ -86,7 +86,7 @@ def measure(model: str, toy_model: str, tokens: int, fused: bool, lora: int) -> 
 
 
 def formula(planned: Memory) -> dict[str, int]:
-    """The same quantities by aflow_env.rl.memory."""
+    """The same quantities by aflow_env.training.hardware.gpu_memory."""
     kept = planned.kept
     all_kept = sum(kept.values())
     without = kept["weights"] + kept["Adam"]
@@ -102,7 +102,7 @@ def formula(planned: Memory) -> dict[str, int]:
 
 def in_fresh_process(arguments: list[str]) -> dict[str, int]:
     """`measure` in a process whose allocator has a clean past."""
-    from tests.verl_cpu import toy
+    from tests.training.verl_patches.cpu import toy
 
     with tempfile.TemporaryDirectory() as folder:
         toy.write(Path(folder))

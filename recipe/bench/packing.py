@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from tests.verl_cpu import packed, toy
+from tests.training.verl_patches.cpu import packed, toy
 
 LONGEST, MEDIAN, DIGIT, EDIT = 942, 695, 1, 20
 """Tokens, measured: the longest row, the median prompt, a value row's answer and the median edit."""

@@ -30,10 +30,10 @@ from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.racing import race
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.findings import last_report, leaders
-from aflow_env.search.report import CANDIDATES, report
+from aflow_env.search.closing import CANDIDATES, report
 from aflow_env.search.rounds import SearchProblem, Session, session_seed
-from aflow_env.search.store import SessionKey
+from aflow_env.store.findings import last_report, leaders
+from aflow_env.store.store import SessionKey
 
 RACING = ("racing.enabled=true",)
 BEST = (*RACING, "racing.against=best")

@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from aflow_env.sandbox.jail.virtual import Modules
 from aflow_env.sandbox.limits import Limits, Run
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.sandbox.virtual import Modules
 from aflow_env.sandbox.worker import interpreter
 
 GRAPH = """

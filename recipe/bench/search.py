@@ -12,8 +12,8 @@ workflow of three Custom steps, so no call repeats another and every round asks 
              children's part. Importing is no part of it.
 
 Beside it, requests of the same kind without a search: by aiohttp alone, by our client without its layers
-(llm/openai.py), and by OpenAI's official SDK, which we do not use, where it is installed. Wall-clock figures: run it on
-an idle machine.
+(llm/providers/openai.py), and by OpenAI's official SDK, which we do not use, where it is installed. Wall-clock
+figures: run it on an idle machine.
 """
 
 import argparse
@@ -36,12 +36,12 @@ from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.llm.client import Message, Request
 from aflow_env.llm.keys import NO_KEY
-from aflow_env.llm.openai import OpenAIClient
 from aflow_env.llm.prices import FREE
+from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposal import Reply, State
 from aflow_env.search.rounds import SearchProblem, session_seed
-from aflow_env.search.store import SessionKey
+from aflow_env.store.store import SessionKey
 from aflow_env.workflow.edits import Edit, EditParameters, format_edit
 from aflow_env.workflow.steps import Step, to_workflow
 from recipe.bench.stub import MODEL, serving

@@ -2,7 +2,8 @@
 """A thousand concurrent sessions against the owner of a run's files: `python -m recipe.bench.shared [EVALUATIONS]`.
 
 SIMULATED sessions: no executor, no sandbox and no policy, so all they do is ask and tell, through the very actor and
-line that agent loops use (aflow_env/rl/owner.py, line.py). What is asked and told has the size of real records.
+line that agent loops use (aflow_env/training/nodes/owner.py, line.py). What is asked and told has the size of real
+records.
 
     ask    read the experience of the workflow that is expanded: 1 request
     tell   take the workflow's turn, look for 20 results, store them, read them back, append the node, hand the turn
@@ -37,10 +38,10 @@ from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.llm.client import Completion, Message, Request
 from aflow_env.llm.ledger import Ceiling, Spend
-from aflow_env.rl.owner import parts_of, start
-from aflow_env.search.shared import Parts
-from aflow_env.search.store import SessionKey
-from aflow_env.search.tree import Node
+from aflow_env.store.records import Node
+from aflow_env.store.shared import Parts
+from aflow_env.store.store import SessionKey
+from aflow_env.training.nodes.owner import parts_of, start
 from aflow_env.workflow.program import Workflow
 
 PROBLEMS = 20

@@ -5,7 +5,7 @@ Plays a search whose evaluations are made up, nodes x problems results in all. T
 plays on from the resumed tree, whose results are on file until somebody asks for them.
 
     ask      select a node, read its experience and the results of its evaluation, begin
-    tell     store the results, store the node, tell the tree, put aside what stays (search/collector.py)
+    tell     store the results, store the node, tell the tree, put aside what stays (store/database.py)
     resume   open the file, read the session, tell a fresh tree all of it
 
 Ask and tell are those of the last tenth of the rounds. The file lies in the temporary directory and is removed; about
@@ -25,10 +25,11 @@ from rich.table import Table
 
 from aflow_env.config import SelectionConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
-from aflow_env.search.collector import put_aside
 from aflow_env.search.selection import select
-from aflow_env.search.store import SessionKey, Store
-from aflow_env.search.tree import Node, Tree
+from aflow_env.search.tree import Tree
+from aflow_env.store.database import put_aside
+from aflow_env.store.records import Node
+from aflow_env.store.store import SessionKey, Store
 from aflow_env.workflow.program import Workflow
 
 KEY = SessionKey("bench")

@@ -32,8 +32,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from aflow_env.rl.value import spearman
-from aflow_env.search.value import shrink, skill
+from aflow_env.search.belief import shrink, skill, spearman
 
 Floats = NDArray[np.float64]
 STRENGTH, REMEMBERED = 4.0, 8

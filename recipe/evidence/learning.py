@@ -39,14 +39,14 @@ import numpy as np
 import typer
 
 from aflow_env.cli.compose import load
-from aflow_env.llm.landscape import load_landscape
-from aflow_env.llm.simulated import SimulatedClient
+from aflow_env.llm.simulated.executor import SimulatedClient
+from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.report.offline_run import OfflineRun, read_offline_run
-from aflow_env.rl.calibration import recall
-from aflow_env.rl.value import spearman
-from aflow_env.search.findings import workflow_of
-from aflow_env.search.store import Store
+from aflow_env.search.belief import spearman
+from aflow_env.store.findings import workflow_of
+from aflow_env.store.store import Store
 from aflow_env.tasks import load_task
+from aflow_env.training.rollout.calibration import recall
 from aflow_env.workflow.edits import apply_edit, every_edit
 from aflow_env.workflow.steps import Step, to_steps
 from recipe.bench.landscape import Meter, run

@@ -18,8 +18,9 @@ TEXT = """
 
 `aflow.q.rule=log aflow.q.replay=8 aflow.q.loss_weight=0.1` takes value rows out of the edits' update and gives them
 eight optimiser steps of their own a training step, of 32 rows each, drawn from the latest 16 steps
-(`aflow_env/rl/replay.py`). `replay` to `replay4` are four training runs of one command, `log` one without replay, all
-else equal; on two cores the eight take 13 of a training step's 23 s. Beliefs in the later half of the run:
+(`aflow_env/training/trainer/replay.py`). `replay` to `replay4` are four training runs of one command, `log` one
+without replay, all else equal; on two cores the eight take 13 of a training step's 23 s. Beliefs in the later half of
+the run:
 
 | training run | skill | rank correlation | concordance | spread |
 |---|---|---|---|---|

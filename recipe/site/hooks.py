@@ -49,7 +49,10 @@ def api() -> dict[str, str]:
 
 
 def _page(name: str, folder: Path) -> str:
-    modules = [path.stem for path in sorted(folder.glob("*.py")) if not path.stem.startswith("__")]
+    files = folder.glob("*.py") if name == "aflow_env" else folder.rglob("*.py")
+    modules = [
+        ".".join(path.relative_to(folder).with_suffix("").parts) for path in sorted(files) if path.stem[:2] != "__"
+    ]
     return "\n\n".join([f"# {name}", *(f"::: {name}.{module}" for module in modules), ""])
 
 

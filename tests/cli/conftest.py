@@ -54,8 +54,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three rounds that has ended; tests that change it must not use it."""
     from aflow_env.cli.compose import load
     from aflow_env.cli.options import UNGUIDED
-    from aflow_env.cli.search import run
+    from aflow_env.cli.verbs.search import search_to_end
 
     folder = tmp_path_factory.mktemp("cli") / "run"
-    run(load([f"run_dir={folder}", "rounds=3", *SMALL], UNGUIDED), as_json=True)
+    search_to_end(load([f"run_dir={folder}", "rounds=3", *SMALL], UNGUIDED), as_json=True)
     return folder

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from aflow_env.search.store import Store
-from aflow_env.workflow.aflow_workspace import Workspace, read_workspace
+from aflow_env.store.store import Store
+from aflow_env.workflow.aflow.aflow_workspace import Workspace, read_workspace
 from tests.cli.conftest import SMALL, Command
 
 GRAPH = """\

@@ -10,8 +10,8 @@ import pytest
 from aflow_env.cli.compose import load
 from aflow_env.cli.options import UNGUIDED
 from aflow_env.llm.client import Message, Request
-from aflow_env.llm.landscape import load_landscape
-from aflow_env.llm.simulated import SimulatedClient
+from aflow_env.llm.simulated.executor import SimulatedClient
+from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.search.assemble import Assembly
 from tests.cli.conftest import SMALL, Command
 from tests.llm.helpers import KINDS

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from aflow_env.report.runs import read_run
+from aflow_env.search.belief import digit_expectation
 from aflow_env.search.served import digit_log_probs
-from aflow_env.search.value import digit_expectation
 from tests.cli.conftest import SMALL, Command
 from tests.search.policy_server import PolicyServer, serve_policy
 

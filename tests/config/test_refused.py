@@ -9,7 +9,7 @@ from aflow_env.cli.compose import load
 from aflow_env.cli.options import UNGUIDED, check_schedule, search_config
 from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import check_parts
-from aflow_env.search.schedule import BEGINNING, FEWEST, weight
+from aflow_env.search.belief import BEGINNING, FEWEST, weight
 
 OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
 LLM = ("implementer=llm", "implementer.llm.model=m")

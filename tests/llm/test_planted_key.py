@@ -30,7 +30,7 @@ SPELLINGS = [
 LOUD = {"ANTHROPIC_LOG": "debug", "PYTHONASYNCIODEBUG": "1", "PYTHONFAULTHANDLER": "1"}
 
 BROKEN = """
-from aflow_env.tasks.arithmetic import Arithmetic
+from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 
 class Broken(Arithmetic):
     async def score(self, problem, output, run_tests):
@@ -149,7 +149,7 @@ def test_a_crash_of_ours_shows_no_key_in_its_traceback(tmp_path: Path) -> None:
 WANDB = """
 import wandb
 from aflow_env.cli.compose import load
-from aflow_env.search.settings import as_plain
+from aflow_env.store.settings import as_plain
 config = load(["executor=anthropic", "executor.model=m", "executor.api_key_variable=PLANTED_KEY", "run_dir=run"])
 wandb.init(mode="offline", project="aflow", config={"aflow": as_plain(config)})
 wandb.log({"aflow/best_score": 1.0})

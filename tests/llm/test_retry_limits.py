@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from aflow_env.llm.breaker import Breaker
 from aflow_env.llm.client import Completion, LLMError, Request
-from aflow_env.llm.faults import retry_after, status_error
 from aflow_env.llm.keys import NO_KEY
 from aflow_env.llm.limits import LimitedClient, Limits, TokenBucket, estimated_tokens
+from aflow_env.llm.providers.faults import retry_after, status_error
 from aflow_env.llm.retry import RetryingClient
 from tests.llm.helpers import ask
 

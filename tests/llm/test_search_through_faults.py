@@ -17,13 +17,13 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED
 from aflow_env.llm.client import Message, Request
-from aflow_env.llm.landscape import load_landscape
 from aflow_env.llm.ledger import Spend, Totals
 from aflow_env.llm.prices import Price
-from aflow_env.llm.simulated import SimulatedClient
+from aflow_env.llm.simulated.executor import SimulatedClient
+from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.rounds import SearchProblem, Session, session_seed
-from aflow_env.search.store import SessionKey
+from aflow_env.store.store import SessionKey
 from tests.llm.helpers import KINDS, ask
 from tests.llm.server import FAULTS, Books, Plan, no_fault, serve, thirty_percent
 

@@ -27,7 +27,7 @@ from aflow_env.llm import Budget, build_client
 from aflow_env.llm.client import Message, Request
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.rounds import SearchProblem, session_seed
-from aflow_env.search.store import SessionKey
+from aflow_env.store.store import SessionKey
 from tests.llm.helpers import KINDS
 
 pytest.importorskip("vllm", reason="needs vllm: make setup")
@@ -44,7 +44,7 @@ PR_SET_PDEATHSIG = 1
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of vLLM serving the tiny policy as `tiny`; its whole process group ends with the tests."""
-    from aflow_env.rl.tiny import cached_policy
+    from aflow_env.training.tiny_policy.build import cached_policy
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

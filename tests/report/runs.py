@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aflow_env.report.runs import Round, Run
-from aflow_env.search.schema import APPLICATION_ID, SCHEMA, VERSION
+from aflow_env.store.database import APPLICATION_ID, SCHEMA, VERSION
 
 GRAPH = "class Workflow:\n    def __init__(self):\n        self.custom = operator.Custom(self.llm)\n"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
 
 from aflow_env.report import numbers
-from aflow_env.report.courses import search_curves, training_curves
+from aflow_env.report.html.courses import search_curves, training_curves
 from tests.report.runs import round_, run, trained
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=12)

@@ -16,7 +16,7 @@ from aflow_env.rl.gigpo import OURS, REFERENCE, GigpoConfig, GigpoRows, compute_
 from aflow_env.rl.rows import discounted_returns, group_statistics
 from tests.golden import main as golden
 from tests.rl.batches import TEXTS, Row, batch, configs, examples, paddings, row_lists, scaled
-from tests.rl.loops import loop_gigpo
+from tests.training.rollout.loops import loop_gigpo
 
 
 def assert_close(got: torch.Tensor, expected: torch.Tensor) -> None:

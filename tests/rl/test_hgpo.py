@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aflow_env.rl.gigpo import GigpoConfig
 from aflow_env.rl.hgpo import HgpoConfig, compute_hgpo
 from tests.rl.batches import Row, batch, configs, examples, paddings, row_lists
-from tests.rl.loops import loop_hgpo
+from tests.training.rollout.loops import loop_hgpo
 
 
 def with_history(config: GigpoConfig, history_length: int, alpha: float, base_group: bool) -> HgpoConfig:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from aflow_env.errors import InfrastructureError
-from aflow_env.sandbox import scratch
+from aflow_env.sandbox.jail import scratch
 from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
 

@@ -45,7 +45,7 @@ math_jail.main()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
 def test_after_the_first_question_the_jail_is_closed(tmp_path: Path) -> None:
-    from aflow_env.sandbox import landlock, seccomp
+    from aflow_env.sandbox.kernel import landlock, seccomp
 
     if not landlock.version() or not seccomp.available():
         pytest.skip("this kernel has no Landlock or no seccomp")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
-from aflow_env.sandbox import virtual
+from aflow_env.sandbox.jail import virtual
 from aflow_env.sandbox.limits import Limits, Run
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.workflow.signatures import stub_parameters

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from aflow_env.search.convergence import converged
 from aflow_env.search.selection import candidates, mixed_probabilities
+from aflow_env.search.stopping import converged
 
 
 def check_selection(section: dict[str, Any]) -> tuple[int, float]:

@@ -19,9 +19,9 @@ from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.search.proposal import Proposer, RandomProposer
 from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
-from aflow_env.search.store import SessionKey, Store
-from aflow_env.tasks.arithmetic import Arithmetic
+from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks.base import Problem
+from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.implement import Modification, implement_rule
 from aflow_env.workflow.program import TaskSpec, Workflow

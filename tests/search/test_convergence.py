@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.evaluation.results import summarise
-from aflow_env.search.convergence import NOT_YET, Convergence, converged
-from aflow_env.search.stopping import Stopper, repeat_scores
-from aflow_env.search.tree import Node, Tree
+from aflow_env.search.stopping import NOT_YET, Convergence, Stopper, converged, repeat_scores
+from aflow_env.search.tree import Tree
+from aflow_env.store.records import Node
 from tests.search.quick import config
 from tests.search.support import EXECUTOR, examples, node, results
 

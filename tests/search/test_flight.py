@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError
-from aflow_env.search.convergence import converged
 from aflow_env.search.proposal import RandomProposer, Reply, State
-from aflow_env.search.tree import Node, Rejection
+from aflow_env.search.stopping import converged
+from aflow_env.store.records import Node, Rejection
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
 few = settings(deadline=None, max_examples=12)

@@ -16,8 +16,8 @@ from aflow_env.llm.client import Completion, Request
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposal import Reply, State, action_messages
 from aflow_env.search.rounds import SearchProblem, Session, session_seed
-from aflow_env.search.store import SessionKey
-from aflow_env.search.tree import Rejection
+from aflow_env.store.records import Rejection
+from aflow_env.store.store import SessionKey
 from aflow_env.workflow.edits import parse_edit
 from aflow_env.workflow.implement import implement_rule
 

@@ -14,12 +14,12 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.findings import last_report
+from aflow_env.search.closing import report
 from aflow_env.search.proposal import Belief, Proposer, Reply, State
-from aflow_env.search.report import report
 from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
-from aflow_env.search.store import SessionKey
-from aflow_env.search.tree import Rejection
+from aflow_env.store.findings import last_report
+from aflow_env.store.records import Rejection
+from aflow_env.store.store import SessionKey
 from aflow_env.workflow.program import Workflow
 from tests.search import quick
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
-from aflow_env.search.schedule import BEGINNING, FEWEST, Progress, Proof, proved, weight
+from aflow_env.search.belief import BEGINNING, FEWEST, Progress, Proof, proved, weight
 
 share = st.floats(0.0, 1.0)
 proofs_of = st.lists(st.tuples(share, share), max_size=60)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from aflow_env.config import SelectionConfig
 from aflow_env.search.selection import select
-from aflow_env.search.tree import Node, Rejection, Tree
+from aflow_env.search.tree import Tree
+from aflow_env.store.records import Node, Rejection
 from tests.search.support import examples, node
 
 

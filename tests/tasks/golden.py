@@ -4,9 +4,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aflow_env.tasks.math_judge import MathJudge
-from aflow_env.tasks.numbers import score_number
-from aflow_env.tasks.tokens import score_alternatives, score_f1
+from aflow_env.tasks.benchmarks.math_judge import MathJudge
+from aflow_env.tasks.scorers import score_alternatives, score_f1, score_number
 
 
 def check_scorers(cases: Sequence[dict[str, Any]]) -> tuple[int, float]:

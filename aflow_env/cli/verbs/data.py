@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env data`: the search problems of a config as parquet files, for those who want files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aflow_env.cli.compose import load
+
+
+def data(
+    out: Annotated[Path, typer.Option(help="Folder for train.parquet and validate.parquet.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node")] = None,
+) -> None:
+    """Write the search problems; use them by data.train_files=OUT/train.parquet data.val_files=OUT/validate.parquet."""
+    from aflow_env.training.rollout.dataset import rows, write_parquet
+
+    config = load(overrides or ())
+    for split in ("train", "validate"):
+        found = rows(config, split)
+        write_parquet(found, out / f"{split}.parquet")
+        typer.echo(f"{out / split}.parquet: {len(found)} search problems of {config.task.name}")

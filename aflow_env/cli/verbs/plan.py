@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env plan`: what a training run will need, before it is started."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from aflow_env.cli.options import AsJson
+from aflow_env.config import config_directory, parse
+from aflow_env.errors import ConfigError
+from aflow_env.training.hardware import plan as rl
+from aflow_env.training.hardware.costs import CALLS_A_RUN, PROMPT_TOKENS, REPLY_TOKENS, ROW_TOKENS, TFLOPS, Costs, costs
+from aflow_env.training.hardware.layout_check import check_layout
+from aflow_env.training.hardware.model_shape import architecture
+
+
+def plan(
+    overrides: Annotated[list[str] | None, typer.Argument(help="Hydra overrides, as for verl's main_ppo.")] = None,
+    config_name: Annotated[str, typer.Option(help="Which of the training configs.")] = "aflow_gigpo",
+    gpu_gib: Annotated[
+        float | None, typer.Option(min=1, help="Memory of one GPU in GiB; the hardware group's card unless given.")
+    ] = None,
+    gpu_tflops: Annotated[float, typer.Option(min=1, help="Nominal bf16 rate of one GPU; an A100's is 312.")] = TFLOPS,
+    calls: Annotated[float, typer.Option(min=0, help="Executor calls a problem run.")] = CALLS_A_RUN,
+    prompt_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's prompt.")] = PROMPT_TOKENS,
+    reply_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's reply.")] = REPLY_TOKENS,
+    row_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a training row.")] = ROW_TOKENS,
+    as_json: AsJson = False,
+) -> None:
+    """Layout, memory of each GPU by formula, tokens, executor calls and USD a step; status 2 for what cannot fit."""
+    given = overrides or []
+    config = composed(config_name, given)
+    aflow, shape = parse(config.aflow), architecture(str(config.actor_rollout_ref.model.path))
+    check_layout(config, shape)
+    memory = gpu_gib or card(config_name, given)
+    found = rl.plan(config, aflow, shape, int(memory * rl.GIB))
+    asked = costs(found, aflow, calls, prompt_tokens, reply_tokens, row_tokens, gpu_tflops)
+    if as_json:
+        facts = asdict(found) | {"offloaded": sorted(found.offloaded), "complaints": found.complaints}
+        more = {"phases": found.phases, "peak": found.peak, "costs": asdict(asked) | {"seconds": asked.seconds}}
+        typer.echo(json.dumps(facts | more))
+    else:
+        _print(found, asked, row_tokens)
+    if found.complaints:
+        raise ConfigError("it does not fit: " + ". Also, ".join(found.complaints))
+
+
+def composed(name: str, overrides: list[str], hydra_node: bool = False) -> DictConfig:
+    """The training config as verl's main_ppo would get it. Raises ConfigError."""
+    import verl
+
+    GlobalHydra.instance().clear()
+    path = f"hydra.searchpath=[file://{Path(verl.__file__).parent}/trainer/config]"
+    try:
+        with initialize_config_dir(str(config_directory()), version_base=None):
+            return compose(name, overrides=[path, *overrides], return_hydra_config=hydra_node)
+    except HydraException as error:
+        raise ConfigError(" ".join(str(error).split()).partition(" Config search path:")[0]) from error
+
+
+def card(name: str, overrides: list[str]) -> float:
+    """GiB of the card in the name of the chosen hardware group; 80 where none is chosen."""
+    choices = composed(name, overrides, hydra_node=True).hydra.runtime.choices
+    named = re.search(r"(\d+)gb", str(choices.get("hardware")))
+    return float(named[1]) if named else 80.0
+
+
+def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
+    grid = Table(box=None, show_header=False, pad_edge=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+
+    def size(amount: int) -> str:
+        return f"{amount / rl.GIB:7.1f} GiB"
+
+    servers = f"{_count(found.gpus // found.tensor_parallel, 'vLLM server')} of {_count(found.tensor_parallel, 'GPU')}"
+    grid.add_row("layout", f"{_count(found.gpus, 'FSDP2 rank')}, {servers}")
+    grid.add_row("policy", f"{found.parameters / 1e9:.2f} billion parameters")
+    for name, amount in found.training.kept.items():
+        away = " (on the host, for good)" if found.host_only else " (on the host between updates)"
+        grid.add_row(f"  {name}", size(amount) + away * (name in found.offloaded))
+    for name, amount in found.training.backward.items():
+        grid.add_row(f"  {name}", f"{size(amount)} in the backward pass")
+    grid.add_row("  Adam's step", f"{size(found.training.optimizer)} after it")
+    for name, amount in found.phases.items():
+        grid.add_row(f"phase {name}", size(amount))
+    grid.add_row("peak with slack", f"{size(found.peak)} of {found.memory / rl.GIB:.0f} a GPU")
+    grid.add_row("KV cache", f"{max(0, found.kv_tokens):,} tokens a server")
+    grid.add_row("host memory", f"{size(found.host)} a node; {found.loading / rl.GIB:.1f} more while it loads")
+    grid.add_row("a step, at most", f"{found.rows:,} rows, {found.tokens:,} policy tokens")
+    grid.add_row("", f"{found.evaluations:,} evaluations, {found.problem_runs:,} problem runs")
+    grid.add_row("", f"about {asked.calls:,} LLM calls, {_usd(asked.usd)}")
+    grid.add_row("training, estimate", f"{asked.tokens_a_second:,.0f} tokens/s, {asked.seconds:,.0f} s a step")
+    grid.add_row("", f"with rows of {row_tokens} tokens, the rollout not counted")
+    Console(width=80).print(grid)
+    Console(width=80).print("By formula (aflow_env/training/hardware), not a measurement.")
+
+
+def _usd(amount: float | None) -> str:
+    return "USD unknown: no price for this model" if amount is None else f"{amount:,.2f} USD"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

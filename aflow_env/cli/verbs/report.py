@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env report RUNS...`: compare runs, as a table, an HTML page, CSV or JSON.
+
+`aflow-env tree RUN`: the search tree of a run as one interactive HTML file.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from aflow_env.cli.options import AsJson, RunFolder, needs, open_reading
+from aflow_env.cli.output import print_json
+from aflow_env.errors import ConfigError
+from aflow_env.report.runs import Run, read_runs
+from aflow_env.report.wandb_runs import offline_runs, online_runs
+
+Runs = Annotated[
+    list[Path], typer.Argument(help="Run folders, folders of runs, wandb folders, or a wandb ENTITY/PROJECT.")
+]
+
+
+def report(
+    runs: Runs,
+    by: Annotated[list[str] | None, typer.Option(help="Config key to group by, dotted; may be repeated.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The group that the others are compared with, as KEY=VALUE.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page there.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row a run there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs: mean, interval, n and cost of each group, and what the comparison shows."""
+    needs("report", "matplotlib", "jinja2", "scipy")
+    from aflow_env.report.html.page import page
+    from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise
+    from aflow_env.report.verdict import verdict
+
+    summary: Summary = summarise(_read(runs), by or ["rl_weight"], baseline)
+    for path, text in ((html, page), (csv, as_csv)):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text(summary))
+    if as_json:
+        print_json(as_object(summary, verdict(summary)))
+        return
+    console = Console(width=80)
+    if summary.simulated:
+        console.print(f"SIMULATED executor in {summary.simulated} of {len(summary.runs)} runs", highlight=False)
+    grid = Table(box=None, pad_edge=False)
+    grid.add_column("group", overflow="fold")
+    for name in ("runs", "test", "best, validate", "USD"):
+        grid.add_column(name, no_wrap=True)
+    for each in summary.groups:
+        scores = (mean_text(each.test, 2), mean_text(each.best, 2))
+        grid.add_row(each.label, str(each.runs), *scores, f"{each.cost_usd.value:.4f}")
+    console.print(grid, highlight=False)
+    for effect in summary.effects:
+        interval = "" if effect.low is None else f" [{effect.low:+.3f}, {effect.high:+.3f}]"
+        console.print(
+            f"{effect.group} against {summary.baseline}: {effect.difference:+.3f}{interval}, n={effect.n} pairs",
+            highlight=False,
+            markup=False,
+        )
+    console.print(verdict(summary), highlight=False, markup=False)
+    for path in (html, csv):
+        if path is not None:
+            console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _read(paths: list[Path]) -> list[Run]:
+    """Stores where a path has some; else what wandb kept offline there; else a project of that name online.
+
+    A run that several paths hold counts once, and by its store where wandb tells of it too.
+    """
+    projects = dict.fromkeys(path for path in paths if not path.exists() and len(path.parts) == 2)
+    logs = [path for path in paths if _is_log(path)]
+    found = read_runs([path for path in paths if path not in projects and path not in logs])
+    known = {_identity(run) for run in found}
+    tracked = [*offline_runs(logs), *(run for project in projects for run in online_runs(str(project)))]
+    return [*found, *(run for run in tracked if _identity(run) not in known)]
+
+
+def _is_log(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix == ".wandb"
+    return not any(path.glob("**/run.sqlite")) and any(path.glob("**/*.wandb"))
+
+
+def _identity(run: Run) -> tuple[str, str]:
+    return run.name, str(run.config.get("run_dir"))
+
+
+def tree(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="Where the page goes; RUN/tree.html unless it is given.")] = None,
+) -> None:
+    """Write the search tree: nodes coloured by score, with code, differences, outcomes and failed cases at a click."""
+    needs("report", "jinja2")
+    from aflow_env.report.html.tree import tree_page
+
+    with open_reading(run) as store:
+        folder = store.path.parent
+        try:
+            page = tree_page(store, folder.parent.name if folder.name == "search" else folder.name)
+        except ValueError as error:
+            raise ConfigError(f"{run}: {error}") from error
+    path = out or folder / "tree.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    print(path)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env search`: the search engine without a trainer.
+
+`aflow-env resume RUN`: go on with a search, by the config that it keeps.
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+import typer
+
+from aflow_env.cli.interrupt import finishing
+from aflow_env.cli.options import AsJson, Overrides, RunFolder, check_schedule, run_config, search_config
+from aflow_env.cli.output import print_json, score_text
+from aflow_env.cli.progress import SearchProgress
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError
+from aflow_env.search.assemble import Assembly
+from aflow_env.search.closing import report
+from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.stopping import INTERRUPTED
+from aflow_env.store.findings import last_report, overview
+from aflow_env.store.settings import hold
+from aflow_env.store.store import SessionKey
+
+
+def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Search for a better workflow; run the same command again to go on where it stopped."""
+    search_to_end(search_config(overrides or ()), as_json)
+
+
+def search_to_end(config: AflowConfig, as_json: bool) -> None:
+    """Search, and say how it went. Status 130 after a Ctrl-C.
+
+    The first Ctrl-C finishes the rounds in flight and says what is best so far, without a closing report; the second
+    ends at once. Either leaves everything that was paid for on disk.
+    """
+    if config.rl_weight > 0 and config.policy.base_url is None:
+        raise ConfigError(
+            f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint "
+            "(vllm serve DIR) and name its address, or set rl_weight=0"
+        )
+    check_schedule(config)
+    try:
+        text, found = asyncio.run(_search(config))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _say_stopped(config)
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(found)
+    else:
+        print(text)
+    if found["stopped"] == INTERRUPTED:
+        _say_stopped(config)
+        raise typer.Exit(130)
+
+
+def _say_stopped(config: AflowConfig) -> None:
+    print(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", file=sys.stderr)
+
+
+def _best_so_far(node: dict[str, Any]) -> str:
+    text = score_text(node["score"], node["ci95"])
+    return f"best so far: round {node['round']}, {text}, n={node['n']}, {node['digest']}"
+
+
+async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
+    assembly = await Assembly.open(config)
+    try:
+        hold(assembly.store, config)
+        policy = assembly.served()
+        believer = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
+        problem = SearchProblem(
+            key=SessionKey(assembly.task.spec.name, config.seed),
+            seed=session_seed(config.seed),
+            start=assembly.start(),
+        )
+        search = assembly.search(policy, believer, "validate")
+        with (
+            SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress,
+            finishing(progress.note) as interrupt,
+        ):
+            session = await search.play(problem, progress, interrupt)
+        if interrupt.is_set():
+            found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
+            return _best_so_far(found["best"]), found
+        closing = await report(assembly)
+        said = last_report(assembly.store) or {}
+        found = {**overview(assembly.store), "stopped": session.stopped, "test": said.get("test")}
+        return f"{closing.text}stopped by: {session.stopped}", found
+    finally:
+        await assembly.aclose()
+
+
+def resume(run: RunFolder, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Go on where a search stopped. Overrides may say how far or how fast (rounds=, budget.usd=, stop.*), no more."""
+    search_to_end(run_config(run, overrides), as_json)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env show RUN`: a run explained from its store.
+
+`aflow-env best RUN`: the best workflow of a run, printed, and copied to a folder.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from aflow_env.cli.options import AsJson, RunFolder, open_run
+from aflow_env.cli.output import print_json, score_text
+from aflow_env.errors import ConfigError
+from aflow_env.store.findings import best_node, last_report, overview, rejections, stopped, workflow_of
+from aflow_env.store.settings import stored_config
+from aflow_env.store.store import Store
+from aflow_env.workflow.aflow.aflow_folder import write_workflow
+
+
+def show(
+    run: RunFolder,
+    as_json: AsJson = False,
+    top: Annotated[int, typer.Option(help="How many workflows to list, the best first.")] = 20,
+) -> None:
+    """The nodes of a run, best first, why it stopped and what it cost."""
+    with open_run(run) as store:
+        found = overview(store)
+        if as_json:
+            print_json({**found, "store": store.digest()})
+            return
+        console = Console()
+        for line in _facts(store, found):
+            console.print(line, highlight=False, markup=False)
+        console.print(_table(sorted(found["nodes"], key=lambda node: -node["score"])[:top]))
+
+
+def _facts(store: Store, found: dict[str, Any]) -> list[str]:
+    """What stands above the table."""
+    config, ends, said = stored_config(store), stopped(store), last_report(store)
+    lines = []
+    if config:
+        guide = f", policy {config.policy.model}" if config.policy.base_url else ""
+        executor = "SIMULATED executor" if config.executor.kind == "simulated" else f"executor {config.executor.model}"
+        lines.append(f"{config.task.name}, {executor}, rl_weight={config.rl_weight}{guide}, seed={config.seed}")
+    sessions = len(store.sessions())
+    lines.append(
+        f"{len(found['nodes'])} nodes and {rejections(store)} rejected proposals in {sessions} "
+        f"session{'' if sessions == 1 else 's'}, {found['cost_usd']:.4f} USD"
+    )
+    lines.extend(f"{session} stopped by: {why}" for session, why in list(ends.items())[:3])
+    if best := found["best"]:
+        lines.append(f"best: round {best['round']}, {score_text(best['score'], best['ci95'])}, {best['digest']}")
+    if said and said["test"]:
+        lines.append(f"test: {score_text(said['test']['score'], said['test']['ci95'])}, n={said['test']['n']}")
+    return lines
+
+
+def _table(nodes: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    several = len({node["session"] for node in nodes}) > 1
+    for name in ("session",) * several + ("round", "from", "score", "n"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("modification", overflow="fold")
+    for node in nodes:
+        low, high = node["ci95"]
+        table.add_row(
+            *(node["session"],) * several,
+            str(node["round"]),
+            str(node["parent"] or "-"),
+            f"{node['score']:.3f} [{low:.2f}, {high:.2f}]",
+            str(node["n"]),
+            node["modification"],
+        )
+    return table
+
+
+def best(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="Copy graph.py and prompt.py to this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the best workflow of a run; what it scored is on the problems that it was chosen by."""
+    with open_run(run) as store:
+        node = best_node(store)
+        if node is None:
+            raise ConfigError(f"{run} holds no evaluated workflow yet: go on with aflow-env resume {run}")
+        workflow = workflow_of(store, node["digest"])
+    if out is not None:
+        write_workflow(workflow, out)
+    if as_json:
+        folder = None if out is None else str(out)
+        print_json({**node, "graph": workflow.graph, "prompts": workflow.prompts, "folder": folder})
+        return
+    print(f"# round {node['round']}, {score_text(node['score'], node['ci95'])}, n={node['n']}")
+    print(f"# ---- graph.py\n{workflow.graph.rstrip()}\n\n# ---- prompt.py\n{workflow.prompts.rstrip()}")
+    if out is not None:
+        print(f"# copied to {out}")

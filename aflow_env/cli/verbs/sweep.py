@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env sweep`: searches without training over a grid of values, some at a time."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from aflow_env.cli.options import AsJson, check_schedule, search_config
+from aflow_env.cli.output import print_json
+from aflow_env.errors import ConfigError
+from aflow_env.store.settings import may_change
+from aflow_env.sweep import names
+from aflow_env.sweep.closing import closing_table, found
+from aflow_env.sweep.jobs import Ended, Job, run
+
+Grid = Annotated[
+    list[str], typer.Argument(help="key=value of the aflow: node; key=a,b,c sweeps, as does key=range(1,4)")
+]
+HALF_THE_CORES = max(1, (os.cpu_count() or 2) // 2)
+
+
+def sweep(
+    overrides: Grid,
+    jobs: Annotated[int, typer.Option(min=1, help="How many searches run at a time.")] = HALF_THE_CORES,
+    out: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/sweep"),
+    as_json: AsJson = False,
+) -> None:
+    """Search once for every combination of values; run the same command again to go on with what is missing."""
+    planned = [_job(combination, overrides, out) for combination in grid(overrides)]
+    try:
+        ended = run(planned, jobs, lambda text: print(text, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command again to go on with what is missing.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json({"jobs": [_object(each) for each in ended]})
+    else:
+        print(closing_table(ended))
+        print(f"aflow-env report {out}/* --by KEY compares them")
+    if any(each.status == "failed" for each in ended):
+        raise typer.Exit(3)
+
+
+def grid(overrides: list[str]) -> list[list[str]]:
+    """Every combination, by Hydra's own grammar and order. Raises ConfigError for what is no override."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        batches: list[list[list[str]]] = BasicSweeper.split_arguments(parsed, None)
+    except HydraException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    return [combination for batch in batches for combination in batch]
+
+
+def _job(overrides: list[str], given: list[str], out: Path) -> Job:
+    """The search of one combination of those `given`, named by what is swept, if anything is.
+
+    Raises ConfigError before anything has started.
+    """
+    what = names.identity(overrides)
+    if "run_dir" in what:
+        raise ConfigError("run_dir: the searches of a sweep must not share one; name their parent folder by --out")
+    name = names.shorten(names.suffix(names.swept(what, given) or what).removeprefix("-"))
+    folder = out / name
+    quoted = str(folder).replace("'", "\\'")
+    config = search_config([*overrides, f"run_dir='{quoted}'"])
+    if config.rl_weight > 0 and config.policy.base_url is None:
+        raise ConfigError(
+            f"rl_weight={config.rl_weight} needs a policy: name a served checkpoint by policy.base_url, or sweep "
+            "training runs by python -m verl.trainer.main_ppo --multirun"
+        )
+    check_schedule(config)
+    command = (sys.executable, "-m", "aflow_env.cli", "search", *overrides, f"run_dir='{quoted}'")
+    return Job(name, folder, folder, command, what, may_change)
+
+
+def _object(ended: Ended) -> dict[str, object]:
+    said = found(ended.job.run_dir) or {}
+    figures = {name: said.get(name) for name in ("start", "best", "test")}
+    facts = {"name": ended.job.name, "status": ended.status, "run_dir": str(ended.job.run_dir), "reason": ended.reason}
+    return facts | figures

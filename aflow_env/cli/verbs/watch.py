@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env watch RUN`: a running search, live on a terminal, plain lines anywhere else."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from aflow_env.cli.options import RunFolder, is_run, open_reading
+from aflow_env.cli.output import score_text
+from aflow_env.errors import ConfigError
+from aflow_env.report.live import Last, Standing, standing
+
+WIDTH = 80
+WAIT_SECONDS = 20.0
+"""How long a folder that exists may take to get its store, before `watch` says that there is none."""
+
+
+def watch(
+    run: RunFolder,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+) -> None:
+    """Follow a search until it ends, or until Ctrl-C, which ends the view and not the search."""
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    _wait(run, every)
+    try:
+        with open_reading(run) as store:
+            if console.is_terminal:
+                with Live(console=console, auto_refresh=False) as live:
+                    for found in _looks(lambda: standing(store), every):
+                        live.update(view(found), refresh=True)
+            else:
+                _lines(console, _looks(lambda: standing(store), every))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def view(found: Standing) -> Group:
+    """What the terminal shows."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("round", "from", "score"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("change", overflow="ellipsis", no_wrap=True)
+    for each in found.last:
+        score = "rejected" if each.score is None else f"{each.score:.3f}"
+        table.add_row(str(each.round), str(each.parent or "-"), score, Text(" ".join(each.modification.split())))
+    return Group(*(Text(line, overflow="ellipsis", no_wrap=True) for line in facts(found)), Text(""), table)
+
+
+def facts(found: Standing) -> list[str]:
+    """The figures, a line each."""
+    who = f"{found.task or 'a run'}{', SIMULATED executor' if found.simulated else ''}"
+    far = f"round {found.played} of {found.wanted}" if found.wanted else f"round {found.played}"
+    sessions = f", {found.sessions} sessions" if found.sessions > 1 else ""
+    total = sum(found.outcomes.values())
+    shares = (
+        ", ".join(f"{name} {count / total:.0%}" for name, count in sorted(found.outcomes.items())) if total else "-"
+    )
+    best = "none yet"
+    if found.best:
+        best = (
+            f"{score_text(found.best['score'], found.best['ci95'])}, n={found.best['n']}, round {found.best['round']}"
+        )
+    return [
+        f"{who}: {far}{sessions}",
+        f"best      {best}",
+        f"evaluated {found.evaluated}, rejected {found.rejected}, {found.cost_usd:.4f} USD",
+        f"outcomes  {shares or '-'} (n={total})",
+        *([f"ended     {found.ended}"] if found.ended else []),
+    ]
+
+
+def _looks(look: Callable[[], Standing], every: float) -> Iterator[Standing]:
+    while True:
+        found = look()
+        yield found
+        if found.ended:
+            return
+        time.sleep(every)
+
+
+def _lines(console: Console, looks: Iterator[Standing]) -> None:
+    """A line for each round that is new (the latest `LAST` of a look), the figures at the first and at the end."""
+    seen: set[tuple[str, int]] = set()
+    found = None
+    for found in looks:
+        if found.last and not seen:
+            _say(console, facts(found)[0])
+        for each in reversed(found.last):
+            if (each.session, each.round) not in seen:
+                seen.add((each.session, each.round))
+                _say(console, _line(each))
+    if found is not None:
+        for line in facts(found)[1:]:
+            _say(console, line)
+
+
+def _line(each: Last) -> str:
+    score = "rejected" if each.score is None else f"{each.score:.3f}"
+    return f"round {each.round} from {each.parent or '-'}: {score}  {' '.join(each.modification.split())}"
+
+
+def _say(console: Console, text: str) -> None:
+    cut = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+    console.print(cut, highlight=False, markup=False, soft_wrap=True)
+    console.file.flush()
+
+
+def _wait(run: Path, every: float) -> None:
+    """A search that starts right now has no store yet. Raises ConfigError when none comes."""
+    deadline = time.monotonic() + (WAIT_SECONDS if run.is_dir() else 0.0)
+    while not is_run(run):
+        if time.monotonic() >= deadline:
+            raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
+        time.sleep(min(every, 0.5))

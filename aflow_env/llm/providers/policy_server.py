@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The very model that is trained, as an LLMClient: wraps a callable that training/rollout/ connects to verl's server.
+
+The server is ours: it costs no money, an empty answer is an answer, and an exception of it other than a time-out goes
+up as it is, because a dead rollout server must end the run.
+"""
+
+import asyncio
+import time
+from typing import Protocol
+
+from aflow_env.llm.client import Completion, LLMError, Request, derive_seed
+
+
+class Generate(Protocol):
+    """Asks the policy: chat messages ({"role", "content"}) in, text and token counts (prompt, reply) out."""
+
+    async def __call__(
+        self, messages: list[dict[str, str]], temperature: float, max_tokens: int, seed: int
+    ) -> tuple[str, int, int]:
+        """One draw from the policy as it is now."""
+        ...
+
+
+class PolicyClient:
+    """An LLMClient over `generate`; `seconds` is the time-out of a call."""
+
+    def __init__(self, generate: Generate, model: str = "policy", seed: int = 0, seconds: float = 600.0) -> None:
+        self._generate = generate
+        self._model = model or "policy"
+        self._seed = seed
+        self._seconds = seconds
+
+    async def complete(self, request: Request) -> Completion:
+        """As LLMClient; raises LLMError(timeout). Stop sequences cut the text afterwards; what they cut is counted."""
+        started = time.monotonic()
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        try:
+            async with asyncio.timeout(self._seconds):
+                text, prompt_tokens, reply_tokens = await self._generate(
+                    messages, request.temperature, request.max_tokens, derive_seed(self._seed, request)
+                )
+        except TimeoutError:
+            raise LLMError("timeout", f"the policy gave no answer within {self._seconds:g} s") from None
+        cut = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=len(text))
+        return Completion(
+            text=text[:cut],
+            model=self._model,
+            input_tokens=prompt_tokens,
+            output_tokens=reply_tokens,
+            stop_reason="length" if reply_tokens >= request.max_tokens and cut == len(text) else "stop",
+            seconds=time.monotonic() - started,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to release: the server belongs to verl."""

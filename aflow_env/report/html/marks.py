@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What figures are made of: lines with bands, bars, intervals, legends, and numbers as text."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from aflow_env.report.html.drawing import series
+from aflow_env.report.numbers import Mean
+
+MARKERS = "osD^vP"
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+Places = Mapping[str, int]
+"""A group's place, which decides its colour and marker in every figure."""
+
+
+def lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str, places: Places) -> Callable[[Axes], None]:
+    """Curves with their bands; a group's line differs from the others in dash and marker too, not in colour alone."""
+
+    def draw(axes: Axes) -> None:
+        for label, found in points.items():
+            place = places[label]
+            x, y = [at for at, _ in found], [each.value for _, each in found]
+            marker = MARKERS[place % 6] if len(x) < 25 else ""
+            axes.plot(x, y, color=series(place), linestyle=DASHES[place % 6], label=label, marker=marker)
+            low = [each.value if each.low is None else each.low for _, each in found]
+            high = [each.value if each.high is None else each.high for _, each in found]
+            axes.fill_between(x, low, high, color=series(place), alpha=0.15, linewidth=0)
+        axes.set_xlabel(along)
+        axes.set_ylabel("score")
+        axes.set_ylim(-0.02, 1.02)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        legend(axes)
+
+    return draw
+
+
+def bars(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> Callable[[Axes], None]:
+    """A row of bars a name, one for each group."""
+
+    def draw(axes: Axes) -> None:
+        width = 0.8 / max(1, len(values))
+        for place, (label, shares) in enumerate(values.items()):
+            at = [row - 0.4 + width * (place + 0.5) for row in range(len(names))]
+            axes.barh(at, shares, height=width, color=series(place), label=label)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("share")
+        legend(axes)
+
+    return draw
+
+
+def legend(axes: Axes) -> None:
+    """Above the plot, where it hides nothing."""
+    figure = axes.get_figure()
+    assert figure is not None
+    figure.legend(loc="outside upper left", ncols=2)
+
+
+def interval(axes: Axes, centre: Mean, row: int, place: int) -> None:
+    """A mean and its interval in a row."""
+    colour = series(place)
+    if centre.low is not None and centre.high is not None:
+        axes.plot([centre.low, centre.high], [row, row], color=colour, linewidth=2)
+    axes.plot([centre.value], [row], MARKERS[place % 6], color=colour, markersize=8)
+
+
+def name_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Labels of rows, from the top down."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def height_of(rows: float) -> float:
+    """Inches that this many rows need."""
+    return min(9.0, 1.3 + 0.42 * rows)
+
+
+def number_text(value: float) -> str:
+    """A score."""
+    return f"{value:.3f}"
+
+
+def range_text(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval, "-" where there is none."""
+    return "-" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"

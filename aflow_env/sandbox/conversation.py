@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One child that runs problems of a workflow, as its parent sees it: answers, clocks, outcomes and blame.
+
+The child is not believed. Frames are checked for shape, size, order and number; whoever breaks the protocol is killed.
+A problem that stops, floods or kills its child ends with it; the problems that it took down with it go back to
+`waiting`, to start again in the next child.
+"""
+
+import asyncio
+import json
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
+from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
+from aflow_env.sandbox.limits import Limits, Outcome, Run
+from aflow_env.sandbox.worker import Child, Ended
+
+Handler = Callable[[int, str, dict[str, JSON]], Awaitable[dict[str, JSON]]]
+"""(call index, operator, arguments) -> {"result": {...}, "cost_usd": float}."""
+
+Launch = Callable[[Callable[[bytes | None], None]], Awaitable[Child]]
+"""Starts a child whose lines go to the given function."""
+
+MESSAGES = 10
+"""All operator calls of one problem together may be this many times as large as one message."""
+
+GRACE_SECONDS = 1.0
+"""How long a child may take to give up a problem that is out of time, before it is killed."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all children of a batch share: how to start one, its first frame, who answers, and the ceilings."""
+
+    launch: Launch
+    job: dict[str, JSON]
+    handle: Handler
+    limits: Limits
+    concurrency: int
+
+
+@dataclass(eq=False)
+class Problem:
+    """One call of the workflow: its clock, its replies so far, and in the end its result."""
+
+    index: int
+    arguments: dict[str, JSON]
+    left: float
+    result: Run | BaseException | None = None
+    began: float = 0.0
+    alone: bool = False
+    asked: int = 0
+    asked_bytes: int = 0
+    pending: int = 0
+    expired: bool = False
+    replies: dict[bytes, list[asyncio.Task[dict[str, JSON]]]] = field(default_factory=dict)
+    seen: Counter[bytes] = field(default_factory=Counter)
+    timer: asyncio.TimerHandle | None = None
+    since: float = 0.0
+
+
+class Session:
+    """One child's part of a batch: takes problems from `waiting`, puts back those that its child's end cuts short."""
+
+    def __init__(self, work: Work, waiting: deque[Problem]) -> None:
+        self._work = work
+        self._waiting = waiting
+        self._running: dict[int, Problem] = {}
+        self._loop = asyncio.get_running_loop()
+        self._child: Child
+        self._ready = False
+        self._number = 0
+        self._stray = 0
+        self._blame: tuple[Problem | None, Outcome, str] | None = None
+        self._bug: BaseException | None = None
+        self._over = False
+        self._load_timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Until no problem waits, or the child has ended."""
+        self._child = await self._work.launch(self._line)
+        try:
+            self._child.send(self._work.job)
+            self._load_timer = self._loop.call_later(self._work.limits.wall_seconds, self._load_expired)
+            ended = await self._child.ended()
+        except asyncio.CancelledError:
+            self._child.kill()
+            raise
+        finally:
+            self._over = True
+            if self._load_timer:
+                self._load_timer.cancel()
+            for problem in self._running.values():
+                self._stop_clock(problem)
+        if self._bug is not None:
+            raise self._bug
+        self._after(ended)
+
+    # frames from the child
+
+    def _line(self, line: bytes | None) -> None:
+        if self._over:
+            return
+        try:
+            if line is None:
+                raise FrameError(f"a message of more than {self._work.limits.output_bytes} bytes")
+            self._frame(unpack(line), len(line))
+        except FrameError as error:
+            self._abort(None, "violation", f"broker: {error}")
+        except Exception as error:
+            self._give_in(error)
+
+    def _frame(self, frame: dict[str, JSON], size: int) -> None:
+        match frame:
+            case {"ready": bool(ready)} if not self._ready:
+                self._ready = True
+                if self._load_timer:
+                    self._load_timer.cancel()
+                if ready:
+                    self._fill()
+                else:
+                    self._fail_all(frame)
+            case {"id": int(number), "call": int(index), "operator": str(operator), "arguments": dict(arguments)}:
+                self._number += 1
+                if number != self._number or isinstance(number, bool):
+                    raise FrameError(f"call id {number} where {self._number} was due")
+                problem = self._running.get(index)
+                if problem is not None and not problem.expired and problem.result is None:
+                    self._asked(problem, number, operator[:64], arguments, size)
+                else:
+                    self._stray += 1  # a task that outlived its problem may have one under way
+                    if self._stray > self._work.limits.calls:
+                        raise FrameError("calls for problems that are not running")
+            case {"end": int(index), "outcome": str(outcome)}:
+                problem = self._running.pop(index, None)
+                if not self._ready or problem is None:
+                    raise FrameError(f"the end of problem {index}, which is not running")
+                self._ended(problem, outcome, frame)
+            case _:
+                raise FrameError("a message of unknown form")
+
+    def _asked(self, problem: Problem, number: int, operator: str, arguments: dict[str, JSON], size: int) -> None:
+        limits = self._work.limits
+        problem.asked += 1
+        problem.asked_bytes += size
+        if problem.asked > limits.calls or problem.asked_bytes > MESSAGES * limits.output_bytes:
+            most = f"{limits.calls} operator calls or {MESSAGES * limits.output_bytes} bytes of them"
+            self._abort(problem, "violation", f"broker: more than {most}")
+            return
+        key = sha256(json.dumps([operator, arguments], sort_keys=True).encode()).digest()
+        replies = problem.replies.setdefault(key, [])
+        if problem.seen[key] == len(replies):
+            replies.append(asyncio.ensure_future(self._work.handle(problem.index, operator, arguments)))
+        task = replies[problem.seen[key]]
+        problem.seen[key] += 1
+        problem.pending += 1
+        self._stop_clock(problem)
+        task.add_done_callback(lambda done: self._reply(problem, number, done))
+
+    def _reply(self, problem: Problem, number: int, task: "asyncio.Task[dict[str, JSON]]") -> None:
+        if self._over or self._running.get(problem.index) is not problem or problem.result is not None:
+            return
+        problem.pending -= 1
+        try:
+            self._child.send({"id": number, **task.result()})
+        except WorkflowError as error:
+            self._child.send({"id": number, "error": short(error)})
+        except (InfrastructureError, BudgetExhausted) as error:
+            problem.result = error
+            self._give_up(problem)
+            return
+        except (Exception, asyncio.CancelledError) as error:
+            self._give_in(error)
+            return
+        if not problem.pending:
+            self._start_clock(problem)
+
+    def _ended(self, problem: Problem, outcome: str, frame: dict[str, JSON]) -> None:
+        self._stop_clock(problem)
+        if problem.result is None:
+            value, error = frame.get("value"), frame.get("error", "")
+            if problem.expired:
+                self._finish(problem, "timeout", self._out_of_time())
+            elif outcome == "ok" and isinstance(value, str):
+                self._finish(problem, "ok", value=value)
+            elif outcome in ("crash", "violation") and isinstance(error, str):
+                self._finish(problem, "violation" if outcome == "violation" else "crash", short(error))
+            else:
+                self._running[problem.index] = problem
+                raise FrameError("an end of unknown form")
+        self._fill()
+
+    def _fail_all(self, frame: dict[str, JSON]) -> None:
+        """The workflow could not be loaded: nothing of it ever ran, and every problem ends with the same error."""
+        said = frame.get("outcome")
+        outcome: Outcome = said if said in ("violation", "timeout") else "crash"
+        for problem in (*self._running.values(), *self._waiting):
+            problem.began = problem.began or time.monotonic()
+            self._finish(problem, outcome, short(frame.get("error", "the workflow could not be loaded")))
+        self._running.clear()
+        self._waiting.clear()
+        self._child.kill()
+
+    # problems to the child
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._work.concurrency:
+            alone = self._waiting[0].alone
+            if self._running and (alone or any(p.alone for p in self._running.values())):
+                break
+            self._start(self._waiting.popleft())
+        if not self._running and not self._waiting:
+            self._child.kill()
+
+    def _start(self, problem: Problem) -> None:
+        problem.began = time.monotonic()
+        problem.left = self._work.limits.wall_seconds
+        problem.asked = problem.asked_bytes = problem.pending = 0
+        problem.expired = False
+        problem.seen.clear()
+        self._running[problem.index] = problem
+        self._child.send({"run": problem.index, "arguments": problem.arguments})
+        self._start_clock(problem)
+
+    # clocks
+
+    def _start_clock(self, problem: Problem) -> None:
+        problem.since = self._loop.time()
+        problem.timer = self._loop.call_later(max(problem.left, 0.0), self._expired, problem)
+
+    def _stop_clock(self, problem: Problem) -> None:
+        if problem.timer is not None:
+            problem.timer.cancel()
+            problem.timer = None
+            problem.left -= self._loop.time() - problem.since
+
+    def _expired(self, problem: Problem) -> None:
+        problem.expired = True
+        self._give_up(problem)
+
+    def _give_up(self, problem: Problem) -> None:
+        """Ask the child to drop a problem; it is killed when it does not answer."""
+        self._stop_clock(problem)
+        self._child.send({"cancel": problem.index})
+        problem.timer = self._loop.call_later(GRACE_SECONDS, self._stuck, problem)
+
+    def _stuck(self, problem: Problem) -> None:
+        """The child's loop is held up: by whom, the board says, and `_after` judges."""
+        problem.timer = None
+        self._abort(None, "timeout", self._out_of_time())
+
+    def _load_expired(self) -> None:
+        self._abort(None, "timeout", self._out_of_time())
+
+    def _out_of_time(self) -> str:
+        return f"more than {self._work.limits.wall_seconds:g} s"
+
+    # the child's end
+
+    def _abort(self, problem: Problem | None, outcome: Outcome, error: str) -> None:
+        if not self._over:
+            self._over = True
+            self._blame = (problem, outcome, error)
+            self._child.kill()
+
+    def _give_in(self, error: BaseException) -> None:
+        """A bug of ours, to be raised by `run`."""
+        self._over = True
+        self._bug = error
+        self._child.kill()
+
+    def _after(self, ended: Ended) -> None:
+        """The child is gone: name the problem whose doing that was, and put the others back.
+
+        Who had the processor when it died, the board says. Who broke the protocol, closed the pipe or held up the loop
+        it need not say: then the suspects run again, each alone, until one is found.
+        """
+        if self._ready and not self._running:
+            return
+        culprit, outcome, error = self._blame or (None, *ended.verdict(self._work.limits.cpu_seconds))
+        if not self._ready:
+            self._fail_all({"outcome": outcome, "error": error})
+            return
+        running = list(self._running.values())
+        guilty = culprit or self._running.get(ended.problem) or running[0]
+        if self._blame is None:
+            sure = ended.code != -signal.SIGKILL
+        else:
+            sure = culprit is not None or (outcome == "timeout" and guilty.expired)
+        if sure or len(running) == 1:
+            for problem in (*running, *self._waiting):
+                problem.alone = problem.alone and not guilty.alone
+            running.remove(guilty)
+            if guilty.result is None:
+                self._finish(guilty, outcome, error)
+        else:
+            for problem in running:
+                problem.alone = outcome != "timeout" or problem.expired or problem is guilty
+        self._waiting.extendleft(reversed([p for p in running if p.result is None]))
+
+    def _finish(self, problem: Problem, outcome: Outcome, error: str = "", value: JSON = None) -> None:
+        problem.result = Run(outcome, value, error, time.monotonic() - problem.began)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The child's end of the pipe, and how generated code is loaded and its failures are told. Standard library only."""
+
+import asyncio
+import inspect
+import os
+from collections import deque
+from typing import Any
+
+from aflow_env.sandbox.jail.wire import JSON, FrameError, pack, short, unpack
+
+
+class Link:
+    """The child's end of the pipe: whole frames in, whole frames out, none larger than `cap` bytes out."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.cap = 1 << 16
+        self._buffer = bytearray()
+        self._frames: deque[dict[str, JSON]] = deque()
+
+    def send(self, frame: dict[str, JSON]) -> None:
+        data = pack(frame)
+        if len(data) > self.cap:
+            raise FrameError(f"{len(data)} bytes in one message; the limit is {self.cap}")
+        while data:
+            data = data[os.write(self.fd, data) :]
+
+    def receive(self) -> dict[str, JSON]:
+        """The next frame, waiting for it; raises EOFError when the parent has closed."""
+        while not self._frames:
+            self._fill()
+        return self._frames.popleft()
+
+    def receive_all(self) -> list[dict[str, JSON]]:
+        """The frames that are complete after reading once; raises EOFError when the parent has closed."""
+        self._fill()
+        frames = list(self._frames)
+        self._frames.clear()
+        return frames
+
+    def _fill(self) -> None:
+        data = os.read(self.fd, 1 << 16)
+        if not data:
+            raise EOFError
+        self._buffer += data
+        if b"\n" in data:
+            *lines, self._buffer = self._buffer.split(b"\n")
+            self._frames.extend(unpack(bytes(line)) for line in lines)
+
+
+def failure(index: int, error: BaseException) -> dict[str, JSON]:
+    """The frame that ends problem `index` with `error`: a violation where a wall was touched, else a crash."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    blocked = False
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        blocked = blocked or isinstance(cause, PermissionError | FrameError)
+        cause = cause.__cause__ or cause.__context__
+    text = short(error)
+    name = type(error).__name__
+    outcome = "violation" if blocked else "crash"
+    return {"end": index, "outcome": outcome, "error": f"{name}: {text}" if text else name}
+
+
+def load(code: str, name: str) -> dict[str, Any]:
+    """The global names of `code` after it ran. It is no `__main__`: a script's own test block stays quiet."""
+    namespace: dict[str, Any] = {"__name__": name}
+    exec(compile(code, f"{name}.py", "exec"), namespace)
+    return namespace
+
+
+def run(function: Any, *args: Any, **named: Any) -> Any:
+    """Call a function, and run the coroutine that it returns if it is an async one."""
+    value = function(*args, **named)
+    return asyncio.run(value) if inspect.iscoroutine(value) else value

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The warm process that every jailed child is forked from: one trusted helper a worker, with no generated code in it.
+
+It is started as a script in an isolated interpreter with an empty environment, imports what workflows use, and waits.
+For each job it forks; the child confines itself before it reads the job from its pipe. One job at a time, so that
+whatever is left of a job when its first process ends is easy to name: everything below the zygote. It ends when its
+parent does, and takes the child and the directory with it; what a killed zygote leaves, the next one sweeps. Standard
+library only; nothing of aflow_env is imported but the files of this directory that the jail needs.
+
+`zygote.py CONTROL_FD TEMP_DIR LAYER,LAYER...` speaks JSON lines over the inherited socket CONTROL_FD:
+in `{"start": {"limits": {...}, "disk_bytes": n, "threads": n}}` with the child's end of the pipe, `{"kill": true}`;
+out `{"ready": pid, "home": path, "layers": [...]}`, `{"ended": code, "problem": n, "why": text, "refused": text}`.
+"""
+
+import contextlib
+import gc
+import json
+import mmap
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import types
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+if "aflow_env" not in sys.modules:  # a script: give the siblings their package names, and run no package's __init__
+    _root = Path(__file__).resolve().parents[2]
+    for _name in ("aflow_env", "aflow_env.sandbox", "aflow_env.sandbox.jail", "aflow_env.sandbox.kernel"):
+        sys.modules[_name] = types.ModuleType(_name)
+        sys.modules[_name].__path__ = [str(_root.joinpath(*_name.split(".")[1:]))]
+
+from aflow_env.sandbox.jail import child, process, scratch
+from aflow_env.sandbox.kernel import confine
+
+WARM = (
+    "asyncio base64 bisect bz2 cmath collections copy dataclasses datetime decimal enum fractions functools hashlib "
+    "heapq inspect itertools json lzma math numbers operator queue random re statistics string textwrap threading "
+    "traceback typing unicodedata zlib"
+)
+"""Imported once, here: what generated code asks for most, and every part of it that maps a shared library."""
+
+WATCH_SECONDS = 0.1
+"""How often a running job's directory and threads are counted."""
+
+
+class Zygote:
+    """Forks one child after another on the parent's word."""
+
+    def __init__(self, control: socket.socket, home: Path, confinement: confine.Confinement) -> None:
+        self._control = control
+        self._home = home
+        self._confinement = confinement
+        self._board = mmap.mmap(-1, 8)
+        self._pid = 0
+        self._job: dict[str, Any] = {}
+
+    def serve(self) -> None:
+        """Until the parent closes the control socket or dies."""
+        selector = selectors.DefaultSelector()
+        selector.register(self._control, selectors.EVENT_READ, self._read)
+        # The parent's death shows here even where a fork of it still holds the socket.
+        with contextlib.suppress(AttributeError, OSError):
+            selector.register(os.pidfd_open(os.getppid()), selectors.EVENT_READ, lambda: False)
+        wake = _signals()
+        selector.register(wake, selectors.EVENT_READ, lambda: bool(wake.recv(4096)))
+        try:
+            while all(key.data() for key, _ in selector.select(WATCH_SECONDS if self._pid else None)):
+                if self._pid:
+                    self._look()
+        finally:
+            self._kill()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """One line to the parent; lost when it is gone, which the socket's other side tells next."""
+        with contextlib.suppress(OSError):
+            self._control.sendall(json.dumps(message).encode() + b"\n")
+
+    def _read(self) -> bool:
+        try:
+            data, pipes, _, _ = socket.recv_fds(self._control, 1 << 16, 1)
+        except ConnectionResetError:  # the parent closed with a line of ours unread
+            return False
+        for line in data.splitlines():
+            command = json.loads(line)
+            if "start" in command:
+                self._start(command["start"], pipes.pop())
+            else:
+                self._kill()
+        return bool(data)
+
+    def _start(self, job: dict[str, Any], pipe: int) -> None:
+        self._job = job
+        self._write(-1)
+        self._pid, refused = process.fork(
+            lambda: self._confinement.apply(job["limits"]), (pipe, self._confinement.landlock_fd), self._home
+        )
+        if self._pid == 0:
+            try:
+                child.main(pipe, self._write)
+            finally:
+                os._exit(0)
+        os.close(pipe)
+        if refused:
+            self._kill(refused=refused)
+
+    def _write(self, problem: int) -> None:
+        struct.pack_into("i", self._board, 0, problem)
+
+    def _look(self) -> None:
+        """Reap the child when it has ended; kill it when it has too much on disk or too many threads."""
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid:
+            self._finish(status)
+            return
+        used = scratch.usage(self._home)
+        if used is None or used > self._job["disk_bytes"]:
+            self._kill(f"more than {self._job['disk_bytes'] >> 20} MB or {scratch.MAX_ENTRIES} files on disk")
+        elif _threads(self._pid) > self._job["threads"]:
+            self._kill(f"more than {self._job['threads']} threads")
+
+    def _kill(self, why: str = "", refused: str = "") -> None:
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._finish(os.waitpid(self._pid, 0)[1], why, refused)
+
+    def _finish(self, status: int, why: str = "", refused: str = "") -> None:
+        """The first process is reaped: end whatever it left, empty the directory, and say how it ended."""
+        process.end_descendants(self._pid)
+        self._pid = 0
+        scratch.empty(self._home)
+        (problem,) = struct.unpack_from("i", self._board, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self.tell({"ended": code, "problem": problem, "why": why, "refused": refused})
+
+
+def confinement(wanted: list[str], home: Path, library: list[str]) -> confine.Confinement:
+    """The strongest confinement of the wanted layers that a child of this process can in fact put on."""
+    for given_up in ((), ("seccomp",), ("landlock",), ("seccomp", "landlock"), confine.LAYERS):
+        try:
+            candidate = confine.Confinement([layer for layer in wanted if layer not in given_up], home, library)
+        except OSError:  # announced by the kernel, and refused
+            continue
+
+        def apply(candidate: confine.Confinement = candidate) -> None:
+            candidate.apply({})
+
+        pid, refused = process.fork(apply, (candidate.landlock_fd,), home)
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        if not refused:
+            break
+    return candidate
+
+
+def _signals() -> socket.socket:
+    """A socket that can be read when a child has ended."""
+    wake, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker.detach())
+    return wake
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return 0
+
+
+def main() -> None:
+    """Prepare, say what the children are going to be confined by, and serve."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    os.environ.clear()
+    confine.adopt_orphans()
+    scratch.sweep(sys.argv[2])
+    home, _lock = scratch.make(sys.argv[2])
+    try:
+        for name in WARM.split():
+            with contextlib.suppress(ImportError):
+                import_module(name)
+        ready = confinement(sys.argv[3].split(","), home, sys.path)
+        zygote = Zygote(control, home, ready)
+        gc.collect()
+        gc.freeze()
+        zygote.tell({"ready": os.getpid(), "home": str(home), "layers": ready.layers()})
+        zygote.serve()
+    finally:
+        scratch.remove(home)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layers between generated code and the machine, and the order in which a child puts them on.
+
+    limits         rlimits: memory, processor time, file size, open files, no core, no locked memory
+    capabilities   root gives up every capability (a plain user has none)
+    landlock-N     files, TCP, signals: landlock.py
+    seccomp        system calls: seccomp.py; rests on no_new_privs
+
+Linux has all of them, other systems the limits alone. `Confinement` is prepared in the zygote, once, and applied in
+each child before it reads its job. A layer that was found at the start and cannot be put on later stops the child.
+"""
+
+import ctypes
+import os
+import platform
+import resource
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+LAYERS = ("limits", "capabilities", "landlock", "seccomp")
+"""All layers, in the order of their application."""
+
+LINUX = sys.platform == "linux"
+
+_NO_NEW_PRIVS, _DEATH_SIGNAL, _SUBREAPER, _DUMPABLE = 38, 1, 36, 4
+
+if LINUX:
+    from aflow_env.sandbox.kernel import landlock, seccomp
+
+    _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Confinement:
+    """Ready to be put on: the layers of `wanted` that this machine has. `home` is the one writable directory."""
+
+    def __init__(self, wanted: Iterable[str], home: Path | None, library: Iterable[str]) -> None:
+        self._wanted = frozenset(wanted)
+        self._rules: landlock.Ruleset | None = None
+        self.landlock_fd = -1
+        if LINUX and "landlock" in self._wanted and landlock.version():
+            self._rules = landlock.Ruleset()
+            if home is not None:
+                self._rules.allow(home, landlock.HOME)
+            landlock.allow_interpreter(self._rules, library)
+            self.landlock_fd = self._rules.fd
+        self._seccomp = LINUX and "seccomp" in self._wanted and seccomp.available()
+
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers that `apply` puts on."""
+        portable = ("limits", "capabilities") if LINUX else ("limits",)
+        names: list[str] = [name for name in portable if name in self._wanted]
+        if self._rules is not None:
+            names.append(f"landlock-{self._rules.version}")
+        return (*names, "seccomp") if self._seccomp else tuple(names)
+
+    def apply(self, limits: dict[str, int]) -> None:
+        """Put everything on, for ever; OSError (or ValueError from a limit) when a layer cannot be."""
+        if "limits" in self._wanted:
+            for name, value in limits.items():
+                _limit(getattr(resource, name), value + (_mapped() if name == "RLIMIT_AS" else 0))
+        if not LINUX:
+            return
+        _prctl(_DUMPABLE, 0)
+        if "capabilities" in self._wanted:
+            _drop_capabilities()
+        _prctl(_NO_NEW_PRIVS, 1)
+        if self._rules is not None:
+            self._rules.restrict()
+            os.close(self.landlock_fd)
+        if self._seccomp:
+            seccomp.install(seccomp.program(os.getpid(), platform.machine()))
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, also when that just happened."""
+    if LINUX:
+        _prctl(_DEATH_SIGNAL, 9)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every descendant that loses its own."""
+    if LINUX:
+        _prctl(_SUBREAPER, 1)
+
+
+def _mapped() -> int:
+    """Bytes of address space that this process has already, mostly libraries: no part of what a job asks for."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _limit(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def _drop_capabilities() -> None:
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
+    if _libc.capset(header, (ctypes.c_uint32 * 6)()):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
+        error = ctypes.get_errno()
+        raise OSError(error, f"prctl {option}: {os.strerror(error)}")

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's store for readers only: nothing is made, converted or locked, and a search may write it meanwhile."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.store.database import APPLICATION_ID, BUSY_SECONDS, VERSION, Row, Value
+
+
+class Reads(Protocol):
+    """What a question about a run needs of its store."""
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        ...
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """All rows of a query."""
+        ...
+
+    def meta(self, name: str) -> str | None:
+        """A property of the run, or None."""
+        ...
+
+
+def store_file(key: str, run: str, which: str) -> Path:
+    """The store of the run that a config key names, by folder or file. Raises ConfigError where there is none."""
+    path = Path(run)
+    file = path if path.is_file() else path / "run.sqlite"
+    if not file.is_file():
+        raise ConfigError(f"{key}={run}: there is no run.sqlite; name the run_dir of {which} run")
+    return file
+
+
+class ReadOnlyStore:
+    """Implements `Reads` over a file that exists. Raises ConfigError for one that is not a run's store."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._connection = _connect(path)
+            found = self._connection.execute("PRAGMA application_id").fetchone()[0]
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
+        if found != APPLICATION_ID or version > VERSION:
+            self._connection.close()
+            raise ConfigError(f"{path} is not a run's store, or one of a newer aflow_env: name the run_dir of a search")
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._path
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """All rows of a query. Raises InfrastructureError when the file cannot be read."""
+        try:
+            return self._connection.execute(sql, arguments).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise InfrastructureError(f"{self._path}: {error}; check that the file is whole") from error
+
+    def meta(self, name: str) -> str | None:
+        """A property of the run, or None."""
+        rows = self.read("SELECT value FROM meta WHERE key = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Read-only; a finished run in a folder that cannot be written has no shared memory to map, and needs none."""
+    address = path.resolve().as_uri()
+    connection = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        connection = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True)
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    return connection

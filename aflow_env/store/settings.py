@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The config that a run was made with, kept in its store: what `resume` reads, and what may not change on the way.
+
+The first config stays in `meta`; later ones are events. A run whose results come from two configs would be neither, so
+a change is an error, but for keys that only say how far to go, how fast, where the servers are and what to show.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aflow_env.config import AflowConfig, parse
+from aflow_env.errors import ConfigError
+from aflow_env.store.reading import Reads
+from aflow_env.store.store import Store
+from aflow_env.tasks.own import own_digest
+
+JSON = Any
+
+FREE = frozenset(("run_dir", "shared", "recording", "cache", "rounds", "final_test", "stop", "budget", "convergence"))
+"""Keys at the root, with all below them, that a run may change on the way."""
+FREE_LEAVES = frozenset(
+    (
+        *("base_url", "api_key_variable", "api_key_file", "prices", "concurrency", "tokens_per_minute", "workers"),
+        *("timeout_seconds", "max_attempts", "retry_seconds", "retry_max_seconds"),
+        *("breaker_failures", "breaker_seconds", "batch", "batch_seconds", "batch_poll_seconds"),
+    )
+)
+"""Keys of any node that a run may change on the way."""
+
+
+def as_plain(config: AflowConfig) -> dict[str, JSON]:
+    """The config as JSON, in the user's own spelling of the keys."""
+    plain: dict[str, JSON] = config.model_dump(mode="json", by_alias=True)
+    return plain
+
+
+def stored_config(store: Reads) -> AflowConfig | None:
+    """The config that the run was last told to follow; None where none was kept."""
+    rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
+    text = str(rows[0][0]) if rows else store.meta("config")
+    return parse(json.loads(text), "") if text else None
+
+
+def hold(store: Store, config: AflowConfig) -> None:
+    """Keep the config of a run, or check it against the one that is kept; a run without results takes any.
+
+    (A first try that failed, for want of a key or of data, must not stand in the way of the second.)
+    Raises ConfigError that names each key that differs and may not, or when an own task scores otherwise than before.
+    """
+    plain = as_plain(config)
+    store.set_meta("config", json.dumps(plain, sort_keys=True))
+    kept = stored_config(store)
+    assert kept is not None
+    _hold_own_task(store, config)
+    before, now = flat(as_plain(kept)), flat(plain)
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    fixed = [key for key in changed if not may_change(key)]
+    if fixed and _begun(store):
+        said = "; ".join(f"{key}={_show(now.get(key))}, the run has {_show(before.get(key))}" for key in fixed)
+        raise ConfigError(
+            f"{store.path.parent} holds a run with another config ({said}): set the run's own value to go on with "
+            "it, or name another run_dir to begin a new one"
+        )
+    if changed:
+        store.event("config", plain)
+
+
+def _hold_own_task(store: Store, config: AflowConfig) -> None:
+    """The same for what a config only names: the YAML, class and scorer of an own task."""
+    own = own_digest(config.task)
+    rows = store.read("SELECT data FROM events WHERE kind = 'own_task' ORDER BY id DESC LIMIT 1")
+    kept = str(json.loads(str(rows[0][0]))) if rows else ""
+    if own == kept:
+        return
+    if kept and _begun(store):
+        raise ConfigError(
+            f"{store.path.parent} holds scores of {config.task.name} as it was before its YAML, class or scorer "
+            "changed: name another run_dir to begin a new run"
+        )
+    store.event("own_task", own)
+
+
+def _begun(store: Store) -> bool:
+    """Whether the run has come to anything that its config decided."""
+    tables = ("sessions", "evaluations", "completions")
+    return any(store.read(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
+
+
+def may_change(key: str) -> bool:
+    """Whether a dotted key only says how far, how fast or where."""
+    parts = key.split(".")
+    return parts[0] in FREE or parts[-1] in FREE_LEAVES
+
+
+def flat(node: Mapping[str, JSON], prefix: str = "") -> dict[str, JSON]:
+    """Dotted keys -> values; a list is one value, and so is an empty node."""
+    return dict(_leaves(node, prefix))
+
+
+def _leaves(node: Mapping[str, JSON], prefix: str) -> Iterator[tuple[str, JSON]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _show(value: JSON) -> str:
+    return "null" if value is None else str(value)

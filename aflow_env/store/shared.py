@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all processes of a run share: its store, its ledger, and how hard it may hit a provider.
+
+`Parts.local` opens the run's files here: one process, or several of one machine. In a run of several machines one
+process owns the files and the others ask it (`aflow_env.training.nodes.owner`); searches cannot tell the difference.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.errors import ConfigError
+from aflow_env.evaluation.evaluator import EvaluationCache, Turn
+from aflow_env.llm.budget import Account
+from aflow_env.llm.ledger import Ledger
+from aflow_env.llm.limits import Limits
+from aflow_env.llm.record import CompletionLog
+from aflow_env.soon import Soon
+from aflow_env.store.database import Row, Value
+from aflow_env.store.experience import Entry
+from aflow_env.store.reading import store_file
+from aflow_env.store.records import JSON, Told
+from aflow_env.store.store import SessionKey, Store, StoredSession
+
+
+class RunStore(EvaluationCache, CompletionLog, Protocol):
+    """What sessions need of `Store`, whose methods these are: each is on file once it is answered.
+
+    Asked twice, each does the same as asked once, but `event` and the failures in `put_many`, which are noted twice.
+    """
+
+    def open_session(self, key: SessionKey, task: str) -> Soon[StoredSession]: ...
+    def tell(self, key: SessionKey, ended: Told, payload: JSON = None) -> Soon[None]: ...
+    def set_state(self, key: SessionKey, state: JSON) -> Soon[None]: ...
+    def experience(
+        self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None
+    ) -> Soon[list[Entry]]: ...
+    def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> Soon[None]: ...
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> Soon[list[Row]]: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`recording` is the log that a replay answers from, None: the store; `cache` the one that runs share, if any.
+
+    `limits` makes a provider's gates, `turn` what one evaluation of a workflow at a time can enter.
+    """
+
+    store: RunStore
+    ledger: Account
+    recording: CompletionLog | None
+    cache: CompletionLog | None
+    limits: Callable[[LLMConfig, str], Limits]
+    turn: Callable[[str], Turn]
+    close: Callable[[], None]
+
+    @classmethod
+    def local(cls, config: AflowConfig) -> "Parts":
+        """The run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
+        recording, cache = open_recording(config), open_cache(config)
+        folder = Path(config.run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        store, ledger = Store(folder / "run.sqlite"), Ledger(folder / "ledger.sqlite")
+
+        def close() -> None:
+            for each in filter(None, (store, recording, cache)):
+                each.close()
+
+        return cls(store, ledger, recording, cache, Limits.of, lambda _: asyncio.Lock(), close)
+
+
+def open_recording(config: AflowConfig) -> Store | None:
+    """The store of the run that a replay answers from; None: the run's own. Raises ConfigError where there is none."""
+    if config.recording is None:
+        return None
+    return Store(store_file("recording", config.recording, "a recorded"))
+
+
+def open_cache(config: AflowConfig) -> Store | None:
+    """The completions that runs share, made where they are missing. Raises ConfigError for a folder that cannot be."""
+    if config.cache is None:
+        return None
+    folder = Path(config.cache)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cache={folder}: cannot be made ({error}); name a folder on a local disk") from error
+    return Store(folder / "completions.sqlite")

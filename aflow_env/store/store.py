@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that a run found and paid for, in one SQLite file: sessions and their nodes, evaluations, LLM calls, events.
+
+Every method that writes is one transaction that is on file when it returns (database.py says what that survives), so
+a session killed at any instant is opened again with every round that was told, and nothing is paid twice. First
+writer wins: an evaluation, a completion or a node is never changed. Several processes of one machine may use one file
+at a time.
+
+What was paid for, and so is never asked twice: results of evaluations and completions of LLM calls.
+
+The evaluator's cache and the LLM room's log, over the run's database. First writer wins, nothing is ever changed.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from aflow_env.errors import InfrastructureError
+from aflow_env.evaluation.results import COUNTED, ProblemResult
+from aflow_env.llm.client import Completion, Request
+from aflow_env.store import records
+from aflow_env.store.database import APPLICATION_ID, SCHEMA, TAUGHT, VERSION, Database, Row, Value, Writer, building
+from aflow_env.store.experience import Entry, choose
+from aflow_env.store.records import JSON, Node, Told
+
+_TOLD = ", ".join((*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS))
+_RESULTS_OF = ("digest", "executor_key", "problem_set", "uncounted")
+_NEVER = 2**62  # a round that no session comes to
+_SCAN = 100  # rows looked at for the experience of one workflow, in either order; more than a prompt can show
+
+
+@dataclass(frozen=True)
+class SessionKey:
+    """What names a session: the search problem, its seed, which session of its group, the training step (or 0)."""
+
+    problem: str
+    seed: int = 0
+    session: str = "0"
+    step: int = 0
+
+    @property
+    def id(self) -> str:
+        """The primary key in the store."""
+        return f"{self.problem}/{self.seed}/{self.step}/{quote(self.session, safe='')}"
+
+
+@dataclass(frozen=True)
+class StoredSession:
+    """A session as far as it was told, by ascending round: tell a fresh tree `told` and go on.
+
+    `payloads` is what `tell` was given beside a round; `state` what `set_state` was given last, None before.
+    """
+
+    key: SessionKey
+    told: tuple[Told, ...] = ()
+    payloads: Mapping[int, JSON] = field(default_factory=dict)
+    state: JSON = None
+
+
+_RESULT = ", ".join(records.RESULT_COLUMNS)
+_MARKS = ", ".join("?" * (2 + len(records.RESULT_COLUMNS)))
+
+
+class Paid:
+    """Implements EvaluationCache (`get_many`, `put_many`) and CompletionLog (`get`, `put`)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """All rows of a query, for reports; schema.py describes the tables."""
+        return self._database.read(sql, arguments)
+
+    def get_many(
+        self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]
+    ) -> dict[tuple[str, int], ProblemResult]:
+        """The stored results among (problem digest, repeat) keys, marked as cached. One query."""
+        wanted = set(keys)
+        sql = f"SELECT {_RESULT} FROM evaluations WHERE digest = ? AND executor_key = ?"
+        found = map(records.result_of, self._database.read(sql, (digest, executor_key)))
+        return {key: result for result in found if (key := (result.problem_digest, result.repeat)) in wanted}
+
+    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
+        """Store results in one transaction; one that does not count (llm_error, budget) becomes an event instead."""
+        with self._database.write() as writer:
+            writer.run_many(
+                f"INSERT OR IGNORE INTO evaluations (digest, executor_key, {_RESULT}) VALUES ({_MARKS})",
+                [(digest, executor_key, *records.result_row(each)) for each in results if each.outcome in COUNTED],
+            )
+            for result in results:
+                if result.outcome not in COUNTED:
+                    data = {"digest": digest, "executor_key": executor_key, **result._asdict()}
+                    note(writer, str(result.outcome), data)
+
+    def get(self, key: str) -> Completion | None:
+        """The completion of a request's key, or None."""
+        rows = self._database.read("SELECT response FROM completions WHERE key = ?", (key,))
+        return Completion.model_validate_json(str(rows[0][0])) if rows else None
+
+    def put(self, key: str, request: Request, completion: Completion) -> None:
+        """Keep what a request was answered."""
+        response = completion.model_dump_json()
+        tokens = (completion.tokens - completion.output_tokens, completion.output_tokens)
+        row = (key, completion.model, request.model_dump_json(), response, *tokens, completion.cost_usd, time.time())
+        with self._database.write() as writer:
+            writer.run("INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+class Store(Paid):
+    """One run's file; also the evaluator's EvaluationCache and the LLM room's CompletionLog."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file. Raises ConfigError for one of a newer schema, of another program, or not SQLite."""
+        self.path = path
+        super().__init__(Database(path, SCHEMA, VERSION, APPLICATION_ID))
+
+    def close(self) -> None:
+        """Close the connection; nothing is pending."""
+        self._database.close()
+
+    # -- sessions ------------------------------------------------------------------------------------------------------
+
+    def open_session(self, key: SessionKey, task: str) -> StoredSession:
+        """Register the session if it is new, and return what was told of it."""
+        with self._database.write() as writer:
+            writer.run(
+                "INSERT OR IGNORE INTO sessions (id, problem, seed, step, session, task) VALUES (?, ?, ?, ?, ?, ?)",
+                (key.id, key.problem, key.seed, key.step, key.session, task),
+            )
+        return self.session(key)
+
+    def sessions(self) -> dict[SessionKey, str]:
+        """All sessions, with their tasks, by step and name."""
+        rows = self._database.read("SELECT problem, seed, session, step, task FROM sessions ORDER BY step, id")
+        plain: list[JSON] = list(rows)
+        return {SessionKey(*row[:4]): row[4] for row in plain}
+
+    def session(self, key: SessionKey) -> StoredSession:
+        """What was told of an open session. Raises ValueError for one that was never opened."""
+        state = str(_one(self._database, "SELECT state FROM sessions WHERE id = ?", key.id)[0])
+        names = (*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS, "payload", "graph", "prompts")
+        sql = (
+            "SELECT " + ", ".join("nodes.digest" if name == "digest" else name for name in names) + " FROM nodes "
+            "LEFT JOIN programs ON programs.id = nodes.program WHERE session = ? ORDER BY round"
+        )
+        told, payloads = [], {}
+        with building():
+            for row in self._database.read(sql, (key.id,)):
+                record: dict[str, JSON] = dict(zip(names, row, strict=True))
+                told.append(records.told(record, partial(self._results, *map(record.__getitem__, _RESULTS_OF))))
+                if record["payload"] is not None:
+                    payloads[record["round"]] = json.loads(record["payload"])
+        return StoredSession(key, tuple(told), payloads, json.loads(state))
+
+    def tell(self, key: SessionKey, ended: Told, payload: JSON = None) -> None:
+        """Append a round that ended to its session, and so to the experience of its parent's workflow.
+
+        `payload` is the caller's own (JSON). The same round again changes nothing. Raises ValueError when it ended
+        otherwise before, when its parent was not told, or for a session that was not opened.
+        """
+        columns: dict[str, Value] = {"session": key.id, "step": key.step, **records.told_columns(ended)}
+        columns["payload"] = None if payload is None else json.dumps(payload)
+        with self._database.write() as writer:
+            (columns["task"],) = _one(writer, "SELECT task FROM sessions WHERE id = ?", key.id)
+            if ended.parent is not None:
+                parent = "SELECT digest, score FROM nodes WHERE session = ? AND round = ? AND score IS NOT NULL"
+                columns["parent_digest"], columns["before"] = _one(writer, parent, key.id, ended.parent)
+            if isinstance(ended, Node):
+                program = records.program_row(ended.workflow, ended.digest)
+                problems = records.problem_set_row(ended.evaluation.results)
+                writer.run("INSERT OR IGNORE INTO programs VALUES (?, ?, ?, ?)", program)
+                writer.run("INSERT OR IGNORE INTO problem_sets VALUES (?, ?)", problems)
+                columns |= records.evaluation_columns(ended.evaluation)
+                columns |= {"program": program[0], "problem_set": problems[0]}
+            marks = ", ".join("?" * len(columns))
+            sql = f"INSERT OR IGNORE INTO nodes ({', '.join(columns)}) VALUES ({marks})"
+            if not writer.run(sql, tuple(columns.values())):
+                names = ("parent", "program", "score", "edit", "reason")
+                stored = f"SELECT {', '.join(names)} FROM nodes WHERE session = ? AND round = ?"
+                if _one(writer, stored, key.id, ended.round) != tuple(map(columns.get, names)):
+                    raise ValueError(f"round {ended.round} of session {key.id} ended before, and otherwise")
+
+    def set_state(self, key: SessionKey, state: JSON) -> None:
+        """Replace the session's own state (JSON), e.g. why it stopped."""
+        with self._database.write() as writer:
+            writer.run("UPDATE sessions SET state = ? WHERE id = ?", (json.dumps(state), key.id))
+
+    def experience(self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None) -> list[Entry]:
+        """What was tried on this workflow before: at most `limit` entries, chosen as `experience.choose` says.
+
+        A session sees its own rounds (those below `unseen`) and those of earlier steps, whatever the session or search
+        problem; never those of sessions that run beside it, whose order of arrival is chance, nor those of a training
+        run's validation, which would teach what it is to measure. Only the largest gains and the latest rounds are
+        looked at.
+        """
+        end = _NEVER if unseen is None else unseen
+        rows: set[Row] = set()
+        for some, order in (
+            ("score > before", "score - before DESC, step DESC, session DESC, round DESC"),
+            ("true", "step DESC, session DESC, round DESC"),
+        ):
+            sql = (
+                "SELECT step, session, round, modification, before, score, coalesce(reason, '') FROM nodes "
+                f"WHERE task = ? AND parent_digest = ? AND {some} "
+                f"AND (step < ? AND {TAUGHT} OR session = ? AND round < ?) ORDER BY {order} LIMIT {_SCAN}"
+            )
+            rows.update(self._database.read(sql, (task, digest, key.step, key.id, end)))
+        tried: list[JSON] = sorted(rows, key=lambda row: row[:3])
+        return choose([Entry(*row[3:]) for row in tried], limit)
+
+    def take_back(self, step: int) -> None:
+        """The run goes on from its checkpoint of this training step: what later steps tried was tried by weights that
+        are gone, so it is no experience of those that are trained instead, and their events are out of date.
+
+        The rounds themselves stay: they were evaluated, and the best of them is still the best.
+        """
+        with self._database.write() as writer:
+            forgotten = writer.run(
+                "UPDATE nodes SET parent_digest = NULL WHERE parent_digest IS NOT NULL AND session IN (SELECT id FROM "
+                "sessions WHERE step > ?)",
+                (step,),
+            )
+            forgotten += writer.run(
+                "UPDATE events SET kind = 'forgotten ' || kind WHERE session IS NULL AND kind NOT LIKE 'forgotten %' "
+                "AND json_extract(data, '$.step') > ?",
+                (step,),
+            )
+            if forgotten:
+                note(writer, "resumed", {"after_step": step})
+
+    # -- events, meta, the whole ---------------------------------------------------------------------------------------
+
+    def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> None:
+        """Note something that happened, with the time of day."""
+        with self._database.write() as writer:
+            note(writer, kind, data, key.id if key else None)
+
+    def meta(self, name: str) -> str | None:
+        """A property of the run, or None."""
+        rows = self._database.read("SELECT value FROM meta WHERE key = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def set_meta(self, name: str, value: str) -> str:
+        """Set a property of the run unless it is set; returns the value that holds (the first writer's)."""
+        with self._database.write() as writer:
+            writer.run("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
+            return str(_one(writer, "SELECT value FROM meta WHERE key = ?", name)[0])
+
+    def digest(self) -> str:
+        """64 hex digits over all that the same seed and config must reproduce: nodes, and evaluations without seconds.
+
+        What depends on who came first (cache hits, money spent), on the world's failures, and payloads are left out.
+        """
+        chance = ("seconds", "cache_hits", "spent_usd", "uncounted")
+        nodes = ", ".join(name for name in _TOLD.split(", ") if name not in chance)
+        results = ", ".join(name for name in records.RESULT_COLUMNS if name not in chance)
+        total = hashlib.sha256()
+        for sql in (
+            f"SELECT session, task, step, {nodes} FROM nodes ORDER BY session, round",
+            f"SELECT digest, executor_key, {results} FROM evaluations ORDER BY 1, 2, problem_digest, repeat",
+        ):
+            for row in self._database.stream(sql):
+                total.update(repr(row).encode())
+        return total.hexdigest()
+
+    def _results(self, digest: str, executor_key: str, problem_set: str, uncounted: str | None) -> list[ProblemResult]:
+        """The results that a node's evaluation was made of. Raises InfrastructureError where one is missing."""
+        (problems,) = _one(self._database, "SELECT problems FROM problem_sets WHERE id = ?", problem_set)
+        listed: list[tuple[str, int, str]] = json.loads(str(problems))
+        inline = {place: records.result_of(row) for place, *row in json.loads(uncounted or "[]")}
+        found = self.get_many(digest, executor_key, ((problem, repeat) for problem, repeat, _ in listed))
+        results = []
+        for place, (problem, repeat, problem_id) in enumerate(listed):
+            result = inline.get(place) or found.get((problem, repeat))
+            if result is None:
+                raise InfrastructureError(
+                    f"{self.path}: the evaluation of workflow {digest} on problem {problem_id} is missing"
+                )
+            results.append(result._replace(problem_id=problem_id))
+        return results
+
+
+def _one(source: Writer | Database, sql: str, *arguments: Value) -> Row:
+    rows = source.read(sql, arguments)
+    if not rows:
+        raise ValueError(f"nothing stored for {arguments}: open the session first, and tell parents before children")
+    return rows[0]
+
+
+def note(writer: Writer, kind: str, data: JSON, session: str | None = None) -> None:
+    """An event, with the time of day, within a transaction."""
+    sql = "INSERT INTO events (time, session, kind, data) VALUES (?, ?, ?, ?)"
+    writer.run(sql, (time.time(), session, kind, json.dumps(data)))

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HotpotQA (distractor): questions over ten paragraphs. Fields `question`, `answer`, `context`, `_id`; scored by F1.
+
+`context` is a list of [title, sentences] pairs, or the Hugging Face form {"title": [...], "sentences": [[...], ...]}.
+The prompt is AFlow's: the paragraphs without their titles, then the question.
+"""
+
+from typing import Any
+
+from aflow_env.config import TaskConfig
+from aflow_env.tasks.base import Problem
+from aflow_env.tasks.dataset import FileTask, Hub, by_text
+from aflow_env.tasks.records import Record
+from aflow_env.tasks.scorers import score_f1
+from aflow_env.workflow.program import TaskSpec
+
+SPEC = TaskSpec("hotpotqa", "HotpotQA", ("Custom", "AnswerGenerate", "ScEnsemble"))
+HUB = Hub("hotpotqa/hotpot_qa", ("distractor",), train="train", whole="validation")
+
+
+def task(config: TaskConfig) -> FileTask:
+    """HotpotQA's development set in the distractor setting."""
+    return FileTask(config, SPEC, problem, by_text(score_f1), HUB)
+
+
+def problem(record: Record) -> Problem:
+    """A record of the official file as a problem. Raises ConfigError."""
+    context = "\n".join(" ".join(sentences) for sentences in _paragraphs(record))
+    question = record.text("question")
+    own_id = next((record.text(name) for name in ("_id", "id") if name in record.fields), "")
+    return Problem(own_id, f"Context: {context}\n\nQuestion: {question}\n\nAnswer:", record.text("answer"))
+
+
+def _paragraphs(record: Record) -> list[list[str]]:
+    context: Any = record.value("context")
+    if isinstance(context, dict):
+        paragraphs = context.get("sentences")
+    elif isinstance(context, list):
+        paragraphs = [pair[1] if isinstance(pair, list) and len(pair) == 2 else None for pair in context]
+    else:
+        paragraphs = None
+    if not isinstance(paragraphs, list) or not all(_is_texts(sentences) for sentences in paragraphs):
+        raise record.error("context", "should be a list of [title, sentences] pairs")
+    return paragraphs
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

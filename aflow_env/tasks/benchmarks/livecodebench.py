@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LiveCodeBench, code generation: contest problems, in the files of its data set `code_generation_lite`.
+
+Fields `question_content`, `starter_code`, `question_id`, `metadata` (func_name), `public_test_cases` and
+`private_test_cases` (JSON, or packed as base64 of zlib of a pickled JSON text). Public tests go to the workflow; both
+kinds score it.
+
+A problem with starter code is solved by a class `Solution`; any other by `main()`, which reads standard input and
+prints (a plain script is scored too). Outputs are compared line by line, stripped, or as equal numbers.
+
+The small programs around a LiveCodeBench solution: what runs it on one case, and what compares the outputs.
+
+`runner` stands on the solution's side and gives `run_case`; the tests stand on the judge's side and define
+`check(run_case)`. Public tests are single texts for the operator Test, which executes them beside the solution.
+"""
+
+import base64
+import io
+import json
+import pickle
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from aflow_env.config import TaskConfig
+from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.tasks.dataset import FileTask
+from aflow_env.tasks.records import Record
+from aflow_env.workflow.parsing import extract_code
+from aflow_env.workflow.program import TaskSpec
+
+OPERATORS = ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test")
+SPEC = TaskSpec("livecodebench", "LiveCodeBench", OPERATORS, entry_point=True)
+SECONDS = 30.0
+"""For all tests of a problem; the benchmark's own harness grants 6 s a test."""
+LARGEST_UNPACKED = 256 << 20
+_MAIN = "Write a program as a function `main()` that reads from standard input and prints the answer. Do not call it."
+_CLASS = "Complete this code:"
+
+
+def task(config: TaskConfig) -> FileTask:
+    """LiveCodeBench from its own files: `task.path` is needed."""
+    return FileTask(config, SPEC, problem, score)
+
+
+def problem(record: Record) -> Problem:
+    """A record of the official files as a problem. Raises ConfigError."""
+    starter = record.text("starter_code")
+    public = _cases(record, "public_test_cases")
+    private = _cases(record, "private_test_cases")
+    if not (*public, *private):
+        raise record.error("private_test_cases", "holds no test, and neither does public_test_cases")
+    method = _method(record) if starter.strip() else ""
+    task = f"{_CLASS}\n{starter}" if method else _MAIN
+    cases = [(case["input"], case["output"]) for case in (*public, *private)]
+    write = method_test if method else program_test
+    return Problem(
+        id=f"livecodebench/{record.text('question_id')}",
+        prompt=f"{record.text('question_content')}\n\n{task}\n",
+        answer="",
+        entry_point="Solution" if method else "main",
+        public_tests=tuple(write(case["input"], case["output"], method) for case in public),
+        hidden_tests=f"CASES = {cases!r}\n{METHOD_TESTS if method else PROGRAM_TESTS}# method: {method}\n",
+    )
+
+
+async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
+    """Whether all tests, public and private, pass."""
+    code = extract_code(output, str(problem.entry_point))
+    method = problem.hidden_tests.rpartition("# method: ")[2].strip()
+    run = await run_code(runner(code, method), problem.hidden_tests, "run_case", SECONDS)
+    passed = run.outcome == "ok"
+    return Score(float(passed), code, passed)
+
+
+def _method(record: Record) -> str:
+    metadata = record.value("metadata")
+    try:
+        values = json.loads(metadata) if isinstance(metadata, str) else metadata
+        name = values["func_name"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise record.error("metadata", "should be JSON with `func_name`, as there is starter code") from None
+    if not isinstance(name, str) or not name.isidentifier():
+        raise record.error("metadata", f"has no usable func_name: {name!r}")
+    return name
+
+
+def _cases(record: Record, name: str) -> Sequence[dict[str, str]]:
+    """The tests in a field: a list, its JSON, or its packed form. Raises ConfigError."""
+    value: Any = record.value(name)
+    try:
+        cases = json.loads(_unpack(value)) if isinstance(value, str) else value
+    except (ValueError, zlib.error, pickle.UnpicklingError, EOFError) as error:
+        raise record.error(name, f"is neither JSON nor packed JSON ({error})") from None
+    for case in cases if isinstance(cases, list) else [None]:
+        if (
+            not isinstance(case, dict)
+            or not isinstance(case.get("input"), str)
+            or not isinstance(case.get("output"), str)
+        ):
+            raise record.error(name, "should be a list of objects with the texts `input` and `output`")
+    return list(cases)
+
+
+def _unpack(value: str) -> str:
+    if value.lstrip().startswith(("[", "{")):
+        return value
+    inflate = zlib.decompressobj()
+    plain = inflate.decompress(base64.b64decode(value, validate=True), LARGEST_UNPACKED)
+    text = _TextOnly(io.BytesIO(plain)).load()
+    if not isinstance(text, str):
+        raise ValueError("the packed value is no text")
+    return text
+
+
+class _TextOnly(pickle.Unpickler):
+    """A pickle may run code when it is read; a pickled text needs none, so nothing may be looked up."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        raise pickle.UnpicklingError(f"it wants {module_name}.{global_name}, which a text does not need")
+
+
+_RUN_PROGRAM = """
+
+def run_case(text):
+    import io, sys
+    def attempt(action):
+        saved = sys.stdin, sys.stdout
+        sys.stdin = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
+        sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        try:
+            action()
+        except SystemExit:
+            pass
+        finally:
+            printed = sys.stdout
+            sys.stdin, sys.stdout = saved
+        printed.flush()
+        return printed.buffer.getvalue().decode("utf-8", "replace")
+    scope = {"__name__": "__main__", "exit": sys.exit, "quit": sys.exit}
+    printed = attempt(lambda: exec(compile(SOURCE, "solution", "exec"), scope))
+    return attempt(scope["main"]) if not printed.strip() and callable(scope.get("main")) else printed
+"""
+
+_RUN_METHOD = """
+
+def run_case(text):
+    import json
+    values = [json.loads(line) for line in text.split("\\n") if line.strip()]
+    return json.dumps(getattr(Solution(), METHOD)(*values))
+"""
+
+_SAME = """
+def same(printed, wanted):
+    from decimal import Decimal, InvalidOperation
+    left = [line.strip() for line in printed.strip().split("\\n")]
+    right = [line.strip() for line in wanted.strip().split("\\n")]
+    if left == right:
+        return True
+    try:
+        return [[Decimal(word) for word in line.split()] for line in left] == [
+            [Decimal(word) for word in line.split()] for line in right
+        ]
+    except InvalidOperation:
+        return False
+"""
+
+PROGRAM_TESTS = f"""{_SAME}
+def check(run_case):
+    for text, wanted in CASES:
+        printed = run_case(text)
+        assert same(printed, wanted), f"on {{text[:200]!r}} printed {{printed[:200]!r}}, expected {{wanted[:200]!r}}"
+"""
+
+METHOD_TESTS = """
+def check(run_case):
+    import json
+    for text, wanted in CASES:
+        given = json.loads(run_case(text))
+        assert given == json.loads(wanted), f"input {text[:200]!r}: returned {given!r:.200}, expected {wanted[:200]!r}"
+"""
+
+
+def runner(code: str, method: str) -> str:
+    """The solution with a `run_case(text)` that gives its output on one input, as text."""
+    if method:
+        return f"{code}\nMETHOD = {method!r}\n{_RUN_METHOD}"
+    return f"SOURCE = {code!r}\n{_RUN_PROGRAM}"
+
+
+def method_test(text: str, wanted: str, method: str) -> str:
+    """A public test of a class Solution."""
+    return (
+        f"import json\nvalues = [json.loads(line) for line in {text!r}.split('\\n') if line.strip()]\n"
+        f"given = json.loads(json.dumps(candidate().{method}(*values)))\n"
+        f"assert given == json.loads({wanted!r}), f'{method}: returned {{given!r}}, expected ' + {wanted!r}\n"
+    )
+
+
+def program_test(text: str, wanted: str, method: str = "") -> str:
+    """A public test of a main() that reads standard input."""
+    return f"""{_SAME}
+def check(candidate):
+    import io, sys
+    saved = sys.stdin, sys.stdout
+    sys.stdin, sys.stdout = io.StringIO({text!r}), io.StringIO()
+    try:
+        candidate()
+    finally:
+        printed = sys.stdout.getvalue()
+        sys.stdin, sys.stdout = saved
+    assert same(printed, {wanted!r}), f"printed {{printed[:200]!r}}, expected " + {wanted!r}
+"""

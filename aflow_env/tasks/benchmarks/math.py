@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MATH: competition problems. Fields `problem`, `solution` (with `\\boxed{}`), `level`, `type`.
+
+`task.options.scorer` is `verify` (math-verify, the default) or `aflow`. `task.options.levels` and `.subjects` keep what
+AFlow keeps: level 5 of four subjects, 605 problems of the official test split, 119 of them validate and 486 test.
+"""
+
+from fractions import Fraction
+
+from aflow_env.config import TaskConfig
+from aflow_env.errors import ConfigError
+from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.tasks.benchmarks.math_judge import MathJudge
+from aflow_env.tasks.dataset import FileTask, Hub
+from aflow_env.tasks.records import Record
+from aflow_env.workflow.program import TaskSpec
+
+SPEC = TaskSpec("math", "MATH", ("Custom", "ScEnsemble", "Programmer"))
+SUBJECTS = ("counting_and_probability", "number_theory", "prealgebra", "precalculus")
+HUB = Hub("EleutherAI/hendrycks_math", SUBJECTS, train="train", whole="test")
+SHARE = Fraction(119, 605)
+
+
+def task(config: TaskConfig) -> FileTask:
+    """MATH with the wanted levels and subjects. Raises ConfigError for an unknown scorer."""
+    scorer = config.options.get("scorer", "verify")
+    if scorer not in ("verify", "aflow"):
+        raise ConfigError(f"task.options.scorer={scorer!r}: math has the scorers verify and aflow.")
+    judge = MathJudge(scorer)
+    levels = tuple(config.options.get("levels") or ())
+    subjects = tuple(config.options.get("subjects") or ())
+
+    def convert(record: Record) -> Problem | None:
+        if levels and record.text("level") not in levels:
+            return None
+        if subjects and record.text("type", "subject") not in subjects:
+            return None
+        return problem(record)
+
+    async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
+        return await judge.score(problem.answer, output)
+
+    return FileTask(config, SPEC, convert, score, HUB, SHARE, ("scorer", "levels", "subjects"))
+
+
+def problem(record: Record) -> Problem:
+    """A record of the official files as a problem. Raises ConfigError when the solution has no boxed answer."""
+    solution = record.text("solution")
+    if "\\boxed" not in solution and "\\fbox" not in solution:
+        raise record.error("solution", "has no \\boxed{} answer in it")
+    return Problem("", record.text("problem"), solution)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MBPP: short functions from one sentence. Fields `task_id`, `text` (or `prompt`), `code`, `test_list`.
+
+The first assert is public and stands in the prompt, as nobody could guess the function's name; all of them are the
+hidden tests. `test_setup_code`, or `test_imports` of the sanitized edition, runs before them.
+"""
+
+import ast
+
+from aflow_env.config import TaskConfig
+from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.tasks.dataset import FileTask, Hub
+from aflow_env.tasks.records import Record
+from aflow_env.tasks.scorers import score_by_tests
+from aflow_env.workflow.parsing import extract_code
+from aflow_env.workflow.program import SourceError, TaskSpec, parse_source
+
+SPEC = TaskSpec("mbpp", "MBPP", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
+HUB = Hub("google-research-datasets/mbpp", ("sanitized",), train="train", whole="test")
+
+
+def task(config: TaskConfig) -> FileTask:
+    """MBPP; AFlow's sizes are 86 / 341 of the sanitized edition's 427."""
+    return FileTask(config, SPEC, problem, score, HUB)
+
+
+def problem(record: Record) -> Problem:
+    """A record of the official file as a problem. Raises ConfigError."""
+    tests = record.texts("test_list")
+    setup = "\n".join((*_optional(record, "test_imports"), *_optional(record, "test_setup_code"))).strip()
+    code = record.text("code").replace("\r\n", "\n")
+    entry_point = _entry_point(record, code, tests)
+    text = record.text("text", "prompt").strip()
+    return Problem(
+        id=f"mbpp/{record.text('task_id')}",
+        prompt=f"{text}\nThe function is named `{entry_point}` and must satisfy:\n{tests[0]}\n",
+        answer=code,
+        entry_point=entry_point,
+        public_tests=("\n".join((setup, _public(tests[0], entry_point))).strip(),),
+        hidden_tests="\n".join((setup, *tests)).strip(),
+    )
+
+
+async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
+    """Whether every assert holds."""
+    entry_point = str(problem.entry_point)
+    return await score_by_tests(problem, extract_code(output, entry_point), entry_point, run_code)
+
+
+class _ToCandidate(ast.NodeTransformer):
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name("candidate", node.ctx) if node.id == "check" else node
+
+
+def _public(test: str, entry_point: str) -> str:
+    """The test as the operator Test can run it: `check` is a name that its harness needs for itself."""
+    return ast.unparse(_ToCandidate().visit(parse_source(test))) if entry_point == "check" else test
+
+
+def _entry_point(record: Record, code: str, tests: tuple[str, ...]) -> str:
+    """The function of the reference solution that the first test calls."""
+    if not tests:
+        raise record.error("test_list", "is empty")
+    try:
+        defined = {
+            node.name for node in ast.walk(parse_source(code)) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        called = [node for node in ast.walk(parse_source(tests[0])) if isinstance(node, ast.Call)]
+        parse_source("\n".join(tests))
+    except SourceError as error:
+        raise record.error("code", f"or a test in `test_list` is not Python ({error})") from None
+    names = [call.func.id for call in called if isinstance(call.func, ast.Name) and call.func.id in defined]
+    if not names:
+        raise record.error("test_list", "calls no function that `code` defines in its first test")
+    return names[0]
+
+
+def _optional(record: Record, name: str) -> tuple[str, ...]:
+    value = record.fields.get(name) or ()
+    return (record.text(name),) if isinstance(value, str) else record.texts(name) if value else ()

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much memory an update takes of one rank, part by part, by formula: verl 0.9.1's FSDP2 engine on a Qwen2.
+
+For P parameters of b bytes (`fsdp_config.model_dtype`; fp32 unless set), P' of them trained (all, or LoRA's), W ranks,
+T tokens in the longest micro-batch, vocabulary V, width h, keys and values kv, MLP width i, u parameters a layer and
+E = V h in the embedding:
+
+    kept         weights b P / W, gradients b P' / W, Adam 2 b P' / W
+    checkpoints  2 T h L                               the input of each layer, in bf16
+    layer        T (28 h + 4 kv + 12 i)                one layer computed again: norms in fp32, all else in bf16
+                 + 3 T^2                               with sdpa: the mask of a packed row, as bool and as bf16
+    units        gathered in bf16, gradients in bf16, and those copied to fp32 for the reduction: 8 bytes a parameter
+    logits       2 T V, again where temperature is not 1; the loss works in place     on a GPU
+                 4 T V                                 on a CPU: logits and log-softmax, row by row
+                 24 C V with the fused loss            C = 512 tokens at a time, mostly in fp32
+    Adam's step  b P' / W on a GPU (all tensors at once), 2 b max(E, ...) / W on a CPU (one after the other)
+
+Parts do not live at once. A backward pass has three moments (output layer, decoder layer, embedding), of which the
+largest counts. Measured against real updates in docs/hardware.md.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aflow_env.training.hardware.model_shape import Architecture
+
+FUSED_CHUNK = 512
+"""Tokens that verl's fused loss takes at a time."""
+ENTROPY_CHUNK = 2048
+"""Tokens that verl's chunked entropy takes at a time."""
+ROW_OBJECTS = 8 * 1024
+"""Bytes a token of autograd's own objects, from verl's loop over tokens on a CPU, where a GPU has one kernel: measured
+(docs/hardware.md), not derived."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the memory of an update depends on, beside the model's shape; tokens are those of one rank."""
+
+    ranks: int
+    width: int
+    """Bytes of a stored parameter, of its gradient, and of each of Adam's two moments."""
+    tokens: int
+    log_prob_tokens: int
+    device: Literal["gpu", "cpu"] = "gpu"
+    lora_rank: int = 0
+    sdpa: bool = False
+    fused: bool = False
+    scaled: bool = False
+    """Whether the sampling temperature is not 1."""
+    chunked_entropy: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one rank. `kept` and its `moments` add up to what a phase takes."""
+
+    kept: dict[str, int]
+    """Weights, gradients and Adam's moments: what lives through a whole update."""
+    backward: dict[str, int]
+    """What the largest moment of a forward and backward pass needs on top."""
+    optimizer: int
+    """What Adam's step needs on top."""
+    log_probs: int
+    """What a pass without gradients needs on top of the weights: log-probabilities and entropies of a step's rows."""
+
+    @property
+    def peak(self) -> int:
+        """The most that an update takes."""
+        return sum(self.kept.values()) + max(sum(self.backward.values()), self.optimizer)
+
+
+def memory_of(shape: Architecture, update: Update) -> Memory:
+    """All parts of an update."""
+    trained = shape.adapter_parameters(update.lora_rank) if update.lora_rank else shape.parameters
+    stored = shape.parameters + (trained if update.lora_rank else 0)
+    kept = {
+        "weights": update.width * stored // update.ranks,
+        "gradients": update.width * trained // update.ranks,
+        "Adam": 2 * update.width * trained // update.ranks,
+    }
+    moments = (_output(shape, update), _layer(shape, update), _embedding(shape, update))
+    largest = shape.embedding_parameters if not update.lora_rank else shape.intermediate * update.lora_rank
+    step = update.width * trained if update.device == "gpu" else 2 * update.width * largest
+    return Memory(
+        kept=kept,
+        backward=max(moments, key=lambda moment: sum(moment.values())),
+        optimizer=step // update.ranks,
+        log_probs=_log_probs(shape, update),
+    )
+
+
+def _layer_tokens(shape: Architecture, update: Update, tokens: int) -> int:
+    mask = 3 * tokens**2 if update.sdpa else 0
+    return tokens * (28 * shape.hidden + 4 * shape.key_value + 12 * shape.intermediate) + mask
+
+
+def _checkpoints(shape: Architecture, update: Update) -> int:
+    return 2 * update.tokens * shape.hidden * shape.layers
+
+
+def _output(shape: Architecture, update: Update) -> dict[str, int]:
+    """The moment of the output layer: all checkpoints, the logits and their gradients, the layer and its gradient."""
+    gradient = 0 if update.lora_rank else 2 * shape.embedding_parameters * (2 if update.fused else 1)
+    mask = update.tokens**2 if update.sdpa else 0
+    return {
+        "checkpoints": _checkpoints(shape, update) + mask,
+        "logits": _logits(shape, update),
+        "gathered units": 2 * shape.embedding_parameters + gradient,
+    }
+
+
+def _logits(shape: Architecture, update: Update) -> int:
+    if update.fused:
+        return 24 * min(FUSED_CHUNK, update.tokens) * shape.vocabulary
+    each = 4 if update.device == "cpu" else 2
+    return (each + (2 if update.scaled else 0)) * update.tokens * shape.vocabulary
+
+
+def _layer(shape: Architecture, update: Update) -> dict[str, int]:
+    """The moment of the last layer: it is computed again, its weights and the next layer's are gathered."""
+    trained = 0 if update.lora_rank else 6 * shape.layer_parameters
+    tied = (2 if update.lora_rank else 4) * shape.embedding_parameters if shape.tied else 0
+    objects = ROW_OBJECTS * update.tokens if update.device == "cpu" and not update.fused else 0
+    return {
+        "checkpoints": _checkpoints(shape, update),
+        "layer computed again": _layer_tokens(shape, update, update.tokens) + objects,
+        "gathered units": 4 * shape.layer_parameters + trained + tied,
+    }
+
+
+def _embedding(shape: Architecture, update: Update) -> dict[str, int]:
+    """The last moment: the embedding's gradient in bf16, its copy in fp32 for the reduction, and this rank's share."""
+    each = 2 if update.lora_rank else 6 + 4 / update.ranks
+    return {"gathered units": int(each * shape.embedding_parameters)}
+
+
+def _log_probs(shape: Architecture, update: Update) -> int:
+    tokens = update.log_prob_tokens
+    if update.fused:
+        logits = 24 * min(FUSED_CHUNK, tokens) * shape.vocabulary
+    elif update.chunked_entropy:
+        logits = (2 * tokens + 12 * min(ENTROPY_CHUNK, tokens)) * shape.vocabulary
+    else:
+        logits = (6 if update.device == "cpu" else 10) * tokens * shape.vocabulary  # softmax in bf16, or in fp32
+    passing = _layer_tokens(shape, update, tokens)
+    return max(logits + 2 * shape.embedding_parameters, passing + 4 * shape.layer_parameters)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training run will need of each GPU, of a node's host memory and of the executor, before anything is started.
+
+By formula, not a measurement. A step has three phases, of which the largest must fit with some slack:
+
+    log-probs     weights, and one pass without gradients
+    update        weights, gradients, Adam, and the largest moment of a backward pass or Adam's step (memory.py)
+    rollout       gpu_memory_utilization * memory for vLLM (weights 2 P / t; the rest KV cache, 4 L kv / t bytes a
+                  token), verl's buffer for new weights, and what the trainer leaves on the GPU
+
+The trainer leaves weights and Adam, unless `param_offload` and `optimizer_offload` move them to the host between
+phases; `offload_policy` keeps them, and gradients, on the host for good. The reference of a KL term lives on the host
+with FSDP2, and is the model without its adapters with LoRA.
+"""
+
+from dataclasses import dataclass
+
+from omegaconf import DictConfig, OmegaConf
+
+from aflow_env.config import AflowConfig
+from aflow_env.training.hardware.gpu_memory import Memory, Update, memory_of
+from aflow_env.training.hardware.model_shape import Architecture
+
+GIB = 2**30
+SLACK = 4 * GIB
+"""For the CUDA context, NCCL and the allocator's fragments."""
+HALF = ("bf16", "bfloat16", "fp16", "float16")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bytes are per GPU, `host` and `loading` per node; rows, tokens and runs are the most that one step can have."""
+
+    gpus: int
+    tensor_parallel: int
+    parameters: int
+    memory: int
+    training: Memory
+    offloaded: frozenset[str]
+    """Which of weights, gradients and Adam are on the host while the rollout server has the GPU."""
+    host_only: bool
+    """Whether they are there for good (`offload_policy`)."""
+    rollout: int
+    rollout_weights: int
+    kv_tokens: int
+    sync_buffer: int
+    host: int
+    loading: int
+    rows: int
+    tokens: int
+    evaluations: int
+    problem_runs: int
+    flops_a_token: int
+    """2 P for log-probs, 2 P for the reference where there is one, and for an update, which computes its layers again,
+    8 P (6 P where only adapters have gradients)."""
+
+    @property
+    def resident(self) -> int:
+        """What the trainer leaves on the GPU while vLLM has it; gradients are gone by then."""
+        kept = self.training.kept
+        return sum(kept[name] for name in ("weights", "Adam") if name not in self.offloaded)
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """What each phase of a step takes, without slack."""
+        kept, training = self.training.kept, self.training
+        on_host = set(kept) if self.host_only else set[str]()
+        waiting = 0 if "Adam" in self.offloaded else kept["Adam"]
+        during = sum(size for name, size in kept.items() if name not in on_host)
+        weights = 0 if "weights" in on_host else kept["weights"]
+        step = 0 if self.host_only else training.optimizer
+        return {
+            "log-probs": weights + waiting + training.log_probs,
+            "update": during + max(sum(training.backward.values()), step),
+            "rollout": self.resident + self.rollout + self.sync_buffer,
+        }
+
+    @property
+    def peak(self) -> int:
+        """The largest phase, with slack."""
+        return max(self.phases.values()) + SLACK
+
+    @property
+    def complaints(self) -> list[str]:
+        """Why it cannot fit; empty where it can."""
+        found = []
+        room, phases = self.memory - SLACK, self.phases
+        if phases["update"] > room:
+            parts = self.training.kept | self.training.backward
+            largest = max(parts, key=lambda name: parts[name])
+            found.append(
+                f"an update needs {_gib(phases['update'])} of {_gib(room)}, most for {largest}: use more GPUs, "
+                "tuning=lora, actor_rollout_ref.actor.fsdp_config.offload_policy=true (all on the host, slow), or a "
+                "smaller actor_rollout_ref.actor.ppo_max_token_len_per_gpu"
+            )
+        if phases["log-probs"] > room:
+            found.append(
+                f"log-probabilities need {_gib(phases['log-probs'])} of {_gib(room)}: use a smaller "
+                "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu, "
+                "actor_rollout_ref.actor.entropy_from_logits_with_chunking=true, or, with a tied output layer, "
+                "actor_rollout_ref.model.use_fused_kernels=true"
+            )
+        if phases["rollout"] > room:
+            found.append(
+                f"the rollout server wants {_gib(self.rollout)} beside {_gib(self.resident)} of the trainer: lower "
+                "actor_rollout_ref.rollout.gpu_memory_utilization, or set "
+                "actor_rollout_ref.actor.fsdp_config.param_offload=true and optimizer_offload=true"
+            )
+        if self.kv_tokens <= 0:
+            found.append(
+                f"the rollout server's share holds the weights ({_gib(self.rollout_weights)}) and no KV cache: raise "
+                "actor_rollout_ref.rollout.gpu_memory_utilization or tensor_model_parallel_size"
+            )
+        return found
+
+
+def plan(config: DictConfig, aflow: AflowConfig, shape: Architecture, memory: int) -> Plan:
+    """The plan of a composed training config on GPUs of `memory` bytes."""
+    actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
+    update = update_of(config)
+    training, engine = memory_of(shape, update), actor.fsdp_config
+    host_only = bool(engine.offload_policy)
+    offloaded = {"weights": engine.param_offload, "gradients": False, "Adam": engine.optimizer_offload}
+    gone = frozenset(name for name, away in offloaded.items() if away or host_only)
+    tensor_parallel, node = int(rollout.tensor_model_parallel_size), int(config.trainer.n_gpus_per_node)
+    share, weights = int(float(rollout.gpu_memory_utilization) * memory), 2 * shape.parameters // tensor_parallel
+    reference = update.width * shape.parameters // update.ranks if has_reference(config) and not update.lora_rank else 0
+    sessions = int(config.data.train_batch_size * rollout.n)
+    value_rows = aflow.q.samples if aflow.q.kind == "digits" and aflow.q.train else 0
+    rows = sessions * aflow.rounds * (1 + value_rows)
+    evaluations = sessions * (aflow.rounds + 1)
+    problems = aflow.limit or aflow.task.train_size or aflow.task.validate_size
+    return Plan(
+        gpus=update.ranks,
+        tensor_parallel=tensor_parallel,
+        parameters=shape.parameters,
+        memory=memory,
+        training=training,
+        offloaded=gone,
+        host_only=host_only,
+        rollout=share,
+        rollout_weights=weights,
+        kv_tokens=(share - weights) * tensor_parallel // (4 * shape.layers * shape.key_value),
+        sync_buffer=int(rollout.checkpoint_engine.update_weights_bucket_megabytes) * 2**20,
+        host=node * (reference + sum(training.kept[name] for name in gone)),
+        loading=update.width * shape.parameters * (node if shape.tied else 1),
+        rows=rows,
+        tokens=rows * int(config.data.max_prompt_length + config.data.max_response_length),
+        evaluations=evaluations,
+        problem_runs=evaluations * problems * aflow.repeats,
+        flops_a_token=shape.parameters * (2 + (6 if update.lora_rank else 8) + (2 if has_reference(config) else 0)),
+    )
+
+
+def update_of(config: DictConfig) -> Update:
+    """What a training config says about the memory of its updates."""
+    actor, model, rollout = (
+        config.actor_rollout_ref.actor,
+        config.actor_rollout_ref.model,
+        config.actor_rollout_ref.rollout,
+    )
+    dtype = str(OmegaConf.select(actor, "fsdp_config.model_dtype") or "fp32")
+    return Update(
+        ranks=int(config.trainer.nnodes * config.trainer.n_gpus_per_node),
+        width=2 if dtype in HALF else 4,
+        tokens=int(actor.ppo_max_token_len_per_gpu),
+        log_prob_tokens=int(rollout.log_prob_max_token_len_per_gpu),
+        device="cpu" if config.trainer.device == "cpu" else "gpu",
+        lora_rank=int(model.lora_rank),
+        sdpa=OmegaConf.select(model, "override_config.attn_implementation") == "sdpa",
+        fused=bool(model.use_fused_kernels),
+        scaled=float(rollout.temperature) != 1.0,
+        chunked_entropy=bool(actor.entropy_from_logits_with_chunking),
+    )
+
+
+def has_reference(config: DictConfig) -> bool:
+    """Whether rows are also read by the model as it was at the start."""
+    return bool(config.actor_rollout_ref.actor.use_kl_loss or config.algorithm.use_kl_in_reward)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"

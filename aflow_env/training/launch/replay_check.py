@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What value rows cannot go with, nor further optimiser steps on them (`aflow.q.replay`); checked before Ray starts."""
+
+from omegaconf import DictConfig
+
+from aflow_env.config.search import ValueConfig
+from aflow_env.errors import ConfigError
+from aflow_env.training.trainer.mini_batches import ranks
+
+ACTOR = "actor_rollout_ref.actor"
+CORRECTION = {"rollout_is": "null", "rollout_rs": "null", "bypass_mode": "false"}
+"""Keys of `algorithm.rollout_correction` that compare a row with what the rollout sampled, and what switches them off.
+"""
+
+
+def check_value_rows(config: DictConfig, q: ValueConfig) -> None:
+    """Raises ConfigError naming the keys that do not agree, and the fix."""
+    if q.kind == "digits" and q.train and q.samples and q.rule == "log":
+        _check_correction(config)
+    if q.replay:
+        _check_replay(config, q)
+
+
+def _check_correction(config: DictConfig) -> None:
+    """Replay relies on this, too: it would keep rows with weights and masks of their own step."""
+    correction = config.algorithm.get("rollout_correction") or {}
+    for key, off in CORRECTION.items():
+        value = correction.get(key)
+        if value:
+            raise ConfigError(
+                f"algorithm.rollout_correction.{key}={str(value).lower()} with aflow.q.rule=log: it weighs a row by "
+                "the probability with which the rollout sampled it, and a value row of this rule was not sampled: its "
+                "digit is the one that came true, and where the belief was most wrong no more than a bound is known of "
+                f"its probability. Set algorithm.rollout_correction.{key}={off}, or aflow.q.rule=quadratic"
+            )
+
+
+def _check_replay(config: DictConfig, q: ValueConfig) -> None:
+    key, rate = f"aflow.q.replay={q.replay}", config.actor_rollout_ref.actor.optim
+    if rate.lr_scheduler_type != "constant" or max(rate.lr_warmup_steps, rate.lr_warmup_steps_ratio) > 0:
+        raise ConfigError(
+            f"{key} with {ACTOR}.optim.lr_scheduler_type={rate.lr_scheduler_type}, lr_warmup_steps="
+            f"{rate.lr_warmup_steps}, lr_warmup_steps_ratio={rate.lr_warmup_steps_ratio}: verl's schedule moves on "
+            "with each update, so it would run twice as fast; use a constant rate without warm-up, or replay=0"
+        )
+    sharing = ranks(config)
+    if q.replay_rows % sharing:
+        raise ConfigError(
+            f"{key} with q.replay_rows={q.replay_rows}: {sharing} ranks cannot share them; set q.replay_rows to a "
+            f"multiple of {sharing}"
+        )

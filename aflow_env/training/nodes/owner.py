@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process owns the run's files; the agent loops of all nodes ask it (docs/nodes.md).
+
+A run's store and ledger are SQLite files in `run_dir`, which is a local folder: processes on other machines cannot
+open them. So in a run of several processes the trainer starts an `Owner`, a Ray actor on its own node, and each agent
+loop worker asks it over a `Line`. The owner is the only writer while agent loops play, it acknowledges nothing that is
+not on file, and it keeps nothing in memory but leases (providers' places, turns), which are told anew: killed, it is
+started again by Ray and goes on from the files. It ends with the trainer.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import ray
+from omegaconf import DictConfig, OmegaConf
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.llm.leases import BEAT, LeasedPlaces, Leases, Renew
+from aflow_env.llm.limits import Limits
+from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.shared import Parts
+from aflow_env.training.nodes.line import Call, Failure, Line, RemoteLedger, RemoteStore
+
+SETTLING = 4 * BEAT
+"""Seconds after a restart in which every process that holds places has said so."""
+
+
+class Owner:
+    """The parts of a run, asked by name. One batch is answered after the other."""
+
+    def __init__(self, config: AflowConfig) -> None:
+        parts = Parts.local(config)
+        again = ray.get_runtime_context().was_current_actor_reconstructed
+        self._parts = {
+            "store": parts.store,
+            "recording": parts.recording,
+            "cache": parts.cache,
+            "ledger": parts.ledger,
+            "leases": Leases(SETTLING if again else 0.0),
+        }
+
+    def answer(self, calls: Sequence[Call]) -> list[Any]:
+        """What each call returns, or the Failure with what it raised; one that fails does not keep others back."""
+        return [self._answer(call) for call in calls]
+
+    def _answer(self, call: Call) -> Any:
+        try:
+            return getattr(self._parts[call.part], call.method)(*call.arguments)
+        except Exception as error:
+            return Failure(error)
+
+
+def start(config: AflowConfig) -> Any:
+    """Start the run's owner on this node, for as long as the handle is held; its name in Ray follows from `run_dir`."""
+    here = ray.get_runtime_context().get_node_id()
+    actor = ray.remote(Owner).options(
+        name=owner_name(config),
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+    )
+    return actor.remote(config)
+
+
+def parts_of(owner: Any, config: AflowConfig) -> Parts:
+    """What a search needs of a run, asked of its owner."""
+    line, process = Line(owner), uuid4().hex
+    recording = RemoteStore(line, "recording") if config.recording else None
+    cache = RemoteStore(line, "cache") if config.cache else None
+
+    def renew(name: str, places: int) -> Renew:
+        async def ask(held: int, wanted: int) -> int:
+            may: int = await line.ask("leases", "renew", name, places, process, held, wanted)
+            return may
+
+        return ask
+
+    def limits(node: LLMConfig, role: str) -> Limits:
+        return Limits.leased(node, role, renew(f"{node.kind} {node.base_url}", node.concurrency))
+
+    def turn(workflow: str) -> LeasedPlaces:
+        return LeasedPlaces(renew(workflow, 1))
+
+    return Parts(RemoteStore(line), RemoteLedger(line), recording, cache, limits, turn, close=lambda: None)
+
+
+def join(config: AflowConfig) -> Parts | None:
+    """The parts that the owner holds; None where each process opens the files itself. Raises InfrastructureError."""
+    if config.shared != "ray":
+        return None
+    try:
+        return parts_of(ray.get_actor(owner_name(config)), config)
+    except ValueError as error:
+        raise InfrastructureError(f"the run's owner ({owner_name(config)}) is gone, and the run with it") from error
+
+
+def share(config: DictConfig, aflow: AflowConfig) -> Any:
+    """Decide who opens the run's files, write it into the config that agent loops get, and start the owner if needed.
+
+    Called by the trainer. Returns the owner's handle, or None. Raises ConfigError when files of this node alone cannot
+    do, or when they are not those that the driver checked.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    check_shared(aflow, len(nodes))
+    several = len(nodes) > 1 or config.actor_rollout_ref.rollout.agent.num_workers > 1
+    shared = aflow.shared == "ray" or (aflow.shared == "auto" and several)
+    OmegaConf.update(config, "aflow.shared", "ray" if shared else "local", force_add=True)
+    if not shared:
+        return None
+    _same_files(aflow)
+    return start(aflow)
+
+
+def check_shared(aflow: AflowConfig, nodes: int) -> None:
+    """Raises ConfigError for what several nodes rule out; `nodes` is how many there are, or will be."""
+    if nodes < 2:
+        return
+    if aflow.shared == "local":
+        raise ConfigError(
+            f"aflow.shared=local on {nodes} nodes: a node cannot open another's run.sqlite, so each would search and "
+            "pay for itself; set aflow.shared=auto"
+        )
+    batched = [
+        role
+        for role, node in (("executor", aflow.executor), ("implementer.llm", aflow.implementer.llm))
+        if node is not None and node.batch
+    ]
+    if batched:
+        raise ConfigError(
+            f"aflow.{batched[0]}.batch=true on {nodes} nodes: the ids of batches are kept in a file of the node that "
+            f"sent them, and would be lost with it; set aflow.{batched[0]}.batch=false"
+        )
+
+
+def owner_name(config: AflowConfig) -> str:
+    """The actor's name in Ray: of this run and no other of the cluster."""
+    return f"aflow_owner_{sha256(config.run_dir.encode()).hexdigest()[:16]}"
+
+
+def _same_files(config: AflowConfig) -> None:
+    """The driver checked the config against the run's store; the trainer must find the very same one."""
+    path = Path(config.run_dir) / "run.sqlite"
+    found = None
+    if path.is_file():
+        with closing(ReadOnlyStore(path)) as store:
+            found = store.meta("config")
+    if found is None:
+        where = ray.util.get_node_ip_address()
+        raise ConfigError(
+            f"aflow.run_dir={config.run_dir}: the trainer runs on {where}, and there is no run.sqlite of the driver's. "
+            "Give the driver's node a CPU in Ray, so that the trainer is placed there, or name a run_dir (an absolute "
+            "path) on a file system that both nodes see"
+        )

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment as verl sees it: the agent loop `aflow_search` plays one search and returns one row a round.
+
+verl makes one agent-loop object a session, `rollout.n` a search problem, all in one event loop of an AgentLoopWorker.
+What sessions of a worker share (store, sandbox, clients, problems) is opened once for the process, on first use; what
+all workers share is asked of its owner (owner.py) where there are several.
+"""
+
+import asyncio
+from dataclasses import asdict
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import httpx
+from verl.experimental.agent_loop import AgentLoopBase, AgentLoopOutput
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
+
+from aflow_env.config import AflowConfig, parse
+from aflow_env.search.assemble import Assembly
+from aflow_env.search.belief import Progress
+from aflow_env.search.proposal import Believer
+from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.store.store import SessionKey
+from aflow_env.training.nodes.owner import join
+from aflow_env.training.rollout.calibration import beliefs_held, keep, proofs, recall, temperature
+from aflow_env.training.rollout.group import Groups, play_together
+from aflow_env.training.rollout.policy import RolloutPolicy
+from aflow_env.training.rollout.prior import PriorBeliever
+from aflow_env.training.rollout.rollout_rows import TrainingRow, check_played, edit_rows, session_summary, value_rows
+from aflow_env.training.rollout.weights_version import steps_behind, version
+
+
+class Shared:
+    """What all sessions of this process share; opened by the first that needs it."""
+
+    assembly: Assembly | None = None
+    http: httpx.AsyncClient | None = None
+    lock = asyncio.Lock()
+    groups = Groups()
+    learnt: tuple[int, float, Progress] = (-1, 1.0, Progress())
+
+    @classmethod
+    async def earlier(cls, assembly: Assembly, step: int) -> tuple[float, Progress]:
+        """What earlier steps say to the sessions of this one: the digits' temperature, and how far Q has come."""
+        if cls.learnt[0] != step:
+            held = await recall(assembly.parts.store, step)
+            cls.learnt = (step, temperature(held), Progress(max(step - 1, 0), proofs(held)))
+        return cls.learnt[1:]
+
+    @classmethod
+    async def open(cls, config: AflowConfig, policy: RolloutPolicy) -> Assembly:
+        async with cls.lock:
+            if cls.assembly is None:
+                cls.assembly = await Assembly.open(config, generate=policy.complete, parts=join(config))
+            return cls.assembly
+
+
+class AflowSearchLoop(AgentLoopBase):
+    """Plays `aflow.rounds` rounds for one (search problem, session) and turns them into training rows."""
+
+    async def run(self, sampling_params: dict[str, Any], **row: Any) -> list[AgentLoopOutput]:
+        """One output per value question and per round, the last round last.
+
+        Raises InfrastructureError when an evaluation could not be scored, and what `check_played` does when the search
+        ended before its first round: verl then leaves this session out and goes on with the rest of its group.
+        """
+        config = parse(self.config.aflow)
+        problem = row["extra_info"]
+        training = problem["split"] == "train"
+        if Shared.http is None:
+            Shared.http = httpx.AsyncClient(timeout=600.0)
+        policy = RolloutPolicy(
+            server=self.server_manager,
+            tokenizer=self.tokenizer,
+            config=config,
+            sampling=sampling_params,
+            request_id=f"{row['uid']}-{row['session_id']}",
+            prompt_length=self.rollout_config.prompt_length,
+            temperature=self.rollout_config.temperature,
+            http=Shared.http,
+            template=self.apply_chat_template_kwargs,
+        )
+        assembly = await Shared.open(config, policy)
+        split, step = problem["split"], int(row["global_steps"])
+        fitted, progress = await Shared.earlier(assembly, step)
+        if config.q.calibrate:
+            policy.calibration = fitted
+        weights = version(config, steps_behind(step, training))
+        believer = self._believer(policy)
+        search = assembly.search(policy, believer, split, problem["seed"], version=weights, progress=progress)
+        number, together = int(row["session_id"]), config.tree == "group"
+        name = "group" if together else str(number)
+        draws = session_seed(config.seed, split, problem["seed"], name, step if training else 0)
+        started = SearchProblem(
+            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], name, step),
+            seed=draws,
+            start=assembly.start(problem["start"]),
+        )
+        if together:
+            size = int(self.rollout_config.n if training else self.rollout_config.val_kwargs.n)
+            play = partial(play_together, search, size, started)
+            session = await Shared.groups.part(started.key.id, number, size, play)
+        else:
+            session = await search.play(started)
+        check_played(session, config)
+        edits = edit_rows(session, config)
+        beliefs = value_rows(session, config, draws) if training else []
+        outputs = [self._output(each, len(session.turns)) for each in [*beliefs, *edits]]
+        for output in outputs:
+            output.extra_fields["session"] = {}
+        if outputs:
+            held = beliefs_held(session)
+            if training:
+                await keep(assembly.parts.store, step, held)
+            outputs[-1].extra_fields["session"] = session_summary(session, config) | {
+                "return": sum(each.step_reward for each in edits),
+                "beliefs": [asdict(each) for each in held],
+                "temperature": fitted,
+            }
+        return outputs
+
+    def _believer(self, policy: RolloutPolicy) -> Believer | None:
+        kind = parse(self.config.aflow).q.kind
+        if kind == "prior":
+            return PriorBeliever(policy, self.rollout_config.response_length - 1)
+        return policy if kind == "digits" else None
+
+    def _output(self, row: TrainingRow, turns: int) -> AgentLoopOutput:
+        limit = self.rollout_config.response_length
+        response = list(row.tokens.response_ids[:limit])
+        return AgentLoopOutput(
+            prompt_ids=list(row.tokens.prompt_ids),
+            response_ids=response,
+            response_mask=[1] * len(response),
+            response_logprobs=list(row.tokens.log_probs[:limit]),
+            num_turns=turns,
+            metrics=AgentLoopMetrics(),
+            extra_fields=row.fields()
+            | {
+                "min_global_steps": row.tokens.version,
+                "max_global_steps": row.tokens.version,
+            },
+        )
+
+
+def register(agent_loops: ModuleType) -> None:
+    """Add the agent loop to verl's registry."""
+    agent_loops.agent_loop.register("aflow_search")(AflowSearchLoop)

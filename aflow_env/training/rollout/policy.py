@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy that is being trained, as proposer, as believer and as executor: verl's rollout server seen from a search.
+
+Proposals and executor calls go through verl's own LLM client (token ids in, token ids out). Beliefs need the
+probabilities of ten tokens, which that client does not return, so they go to the same server's OpenAI endpoint: one
+HTTP request for all states, one token each, answered from the prefix that the proposal needs anyway. The weights are
+those last synced.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import httpx
+from transformers import PreTrainedTokenizerBase
+
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.search.belief import digit_expectation
+from aflow_env.search.proposal import Belief, Messages, Reply, State, action_messages, value_messages
+
+DIGITS = "0123456789"
+TOP_LOGPROBS = 20
+NO_DIGIT = (
+    f"asked for a digit, the policy has none among its {TOP_LOGPROBS} likeliest tokens, so it has no belief to follow: "
+    "use an instruction-tuned policy (actor_rollout_ref.model.path), or aflow.q.kind=none with aflow.rl_weight=0"
+)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a trainer needs of one answer: prompt and response token ids, their log-probs, and the weights' version."""
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    version: int
+
+
+@dataclass(frozen=True)
+class DigitTokens:
+    """The value question's prompt, and each digit's log-prob, uncalibrated: what a digit is drawn from.
+
+    A digit that is not among the server's top tokens has -inf; in truth it has at most `floor`, the least of those.
+    """
+
+    prompt_ids: tuple[int, ...]
+    digit_ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    floor: float = -math.inf
+
+
+def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The token of each digit. Raises ConfigError when a digit is not a single token of its own."""
+    ids = [tokenizer.encode(digit, add_special_tokens=False) for digit in DIGITS]
+    split = [digit for digit, tokens in zip(DIGITS, ids, strict=True) if len(tokens) != 1 or ids.count(tokens) > 1]
+    if split:
+        raise ConfigError(
+            f"actor_rollout_ref.model.path: the tokenizer has no single token for the digits {split}, and "
+            "q.kind=digits reads the policy's belief off those; use a tokenizer that splits digits (Qwen2.5, Llama "
+            "3), or aflow.q.kind=none with aflow.rl_weight=0"
+        )
+    return tuple(tokens[0] for tokens in ids)
+
+
+@dataclass
+class RolloutPolicy:
+    """One session's view of verl's rollout server.
+
+    `sampling` is what verl hands to agent loops (temperature, top_p, ...).
+    """
+
+    server: Any
+    tokenizer: PreTrainedTokenizerBase
+    config: AflowConfig
+    sampling: dict[str, Any]
+    request_id: str
+    prompt_length: int
+    temperature: float
+    http: httpx.AsyncClient
+    calibration: float = 1.0
+    """The temperature at which beliefs are read off the digits (q.calibrate); drawing and training stay at 1."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is told beside the messages (`data.apply_chat_template_kwargs`)."""
+    _beliefs: dict[tuple[int, ...], Belief] = field(default_factory=dict)
+    _log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = field(default_factory=dict)
+    _model: str = ""
+
+    async def propose(self, state: State, seed: int) -> Reply:
+        """Sample an action from the policy; the tokens ride along in the reply."""
+        prompt_ids = self.fit(partial(action_messages, state))
+        output = await self.server.generate(
+            request_id=self.request_id, prompt_ids=list(prompt_ids), sampling_params=dict(self.sampling)
+        )
+        version = output.extra_fields.get("max_global_steps") or 0
+        tokens = Tokens(prompt_ids, tuple(output.token_ids), tuple(output.log_probs or ()), int(version))
+        return Reply(self.tokenizer.decode(output.token_ids, skip_special_tokens=True), tokens)
+
+    async def believe(self, states: Sequence[State]) -> list[Belief]:
+        """Q_theta of each state: the expectation over the digit that the policy would answer, in [0, 1].
+
+        A state whose text has not changed is not asked again: within a session the weights stand still.
+        """
+        prompts = [self.fit(partial(value_messages, state)) for state in states]
+        new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._beliefs))
+        if new:
+            self._beliefs.update(zip(new, await self._ask(new), strict=True))
+        return [self._beliefs[prompt] for prompt in prompts]
+
+    async def log_probs(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:
+        """The log-probability of each token of an answer after its prompt, for (prompt, answer) pairs of token ids.
+
+        A pair is asked about once: within a session the weights stand still.
+        """
+        new = [pair for pair in dict.fromkeys(texts) if pair not in self._log_probs and pair[1]]
+        if new:
+            self._log_probs.update(zip(new, await self._score(new), strict=True))
+        return [self._log_probs.get(pair, ()) for pair in texts]
+
+    def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:
+        """Token ids of the messages, the state cut until they fit `rollout.prompt_length`.
+
+        Raises ConfigError if they never do.
+        """
+        characters = self.config.state_characters
+        while True:
+            config = self.config.model_copy(update={"state_characters": characters})
+            prompt_ids = self.encode([message.model_dump() for message in build(config)])
+            if len(prompt_ids) <= self.prompt_length:
+                return prompt_ids
+            if characters < 100:
+                raise ConfigError(
+                    f"actor_rollout_ref.rollout.prompt_length={self.prompt_length} is too short for the question "
+                    f"alone, which has {len(prompt_ids)} tokens: raise it"
+                )
+            characters = characters * 3 // 4
+
+    def encode(self, chat: list[dict[str, str]]) -> tuple[int, ...]:
+        """Token ids of a chat, up to where the assistant answers."""
+        encoded = self.tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, tokenize=True, return_dict=True, **self.template
+        )
+        return tuple(encoded["input_ids"])
+
+    async def complete(
+        self, messages: list[dict[str, str]], temperature: float, max_tokens: int, seed: int
+    ) -> tuple[str, int, int]:
+        """Answer as executor: (text, prompt tokens, completion tokens).
+
+        Raises InfrastructureError when the server fails.
+        """
+        prompt_ids = self.encode(messages)
+        sampling = {"temperature": temperature, "max_tokens": max_tokens, "logprobs": False}
+        output = await self.server.generate(
+            request_id=f"{self.request_id}-{seed}", prompt_ids=list(prompt_ids), sampling_params=sampling
+        )
+        text = self.tokenizer.decode(output.token_ids, skip_special_tokens=True)
+        return text, len(prompt_ids), len(output.token_ids)
+
+    async def _ask(self, prompts: list[tuple[int, ...]]) -> list[Belief]:
+        digit_ids = digit_token_ids(self.tokenizer)
+        wanted = {"temperature": self.temperature, "logprobs": TOP_LOGPROBS, "return_tokens_as_token_ids": True}
+        beliefs = []
+        for prompt, choice in zip(prompts, await self._complete_ids(prompts, wanted), strict=True):
+            top = choice["logprobs"]["top_logprobs"][0]
+            log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
+            expectation, mass = digit_expectation(log_probs, self.calibration)
+            if mass <= 0.0:
+                raise ConfigError(NO_DIGIT)
+            floor = sorted(map(float, top.values()), reverse=True)[:TOP_LOGPROBS][-1]
+            beliefs.append(Belief(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
+        return beliefs
+
+    async def _score(self, pairs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:
+        choices = await self._complete_ids([prompt + answer for prompt, answer in pairs], {"prompt_logprobs": 0})
+        found = []
+        for (prompt, answer), choice in zip(pairs, choices, strict=True):
+            at = choice["prompt_logprobs"][len(prompt) :]
+            found.append(
+                tuple(float(here[str(token)]["logprob"]) for here, token in zip(at, answer, strict=False) if here)
+            )
+        return found
+
+    async def _complete_ids(self, prompts: Sequence[tuple[int, ...]], wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        """One token after each prompt, in one request; the choices in the prompts' order."""
+        address, _ = await self.server._acquire_server(self.request_id)
+        try:
+            body = {
+                "model": await self._model_name(address),
+                "prompt": [list(prompt) for prompt in prompts],
+                "max_tokens": 1,
+                **wanted,
+            }
+            answer = await self._http_json("POST", f"http://{address}/v1/completions", body)
+        finally:
+            self.server._release_server(address, request_id=self.request_id)
+        return sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+
+    async def _model_name(self, address: str) -> str:
+        if not self._model:
+            self._model = (await self._http_json("GET", f"http://{address}/v1/models", None))["data"][0]["id"]
+        return self._model
+
+    async def _http_json(self, method: str, url: str, body: dict[str, Any] | None) -> Any:
+        try:
+            response = await self.http.request(method, url, json=body)
+            response.raise_for_status()
+            return response.json()
+        except httpx.HTTPStatusError as error:
+            raise InfrastructureError(f"the rollout server refused {url}: {error.response.text[:300]}") from error
+        except httpx.HTTPError as error:
+            raise InfrastructureError(f"the rollout server did not answer {url}: {error!r}") from error

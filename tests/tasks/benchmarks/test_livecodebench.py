@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LiveCodeBench: realistic records of both kinds, packed tests, and what must not be unpacked."""
+
+import base64
+import json
+import pickle
+import zlib
+from pathlib import Path
+
+import pytest
+
+from aflow_env.errors import ConfigError
+from aflow_env.sandbox.pool import Sandbox
+from aflow_env.tasks import load_task
+from tests.tasks.support import config
+
+
+def case(given: str, wanted: str, kind: str = "stdin") -> dict[str, str]:
+    return {"input": given, "output": wanted, "testtype": kind}
+
+
+def packed(cases: list[dict[str, str]]) -> str:
+    return base64.b64encode(zlib.compress(pickle.dumps(json.dumps(cases)))).decode()
+
+
+def record(number: int, **changes: object) -> dict[str, object]:
+    """Add up: read two numbers (even), or a method of a class (odd)."""
+    if number % 2:
+        cases = [case(f"{number}\n[{n}, 2]", f"[{number}, {n + 2}]", "functional") for n in range(3)]
+        own = {
+            "starter_code": "class Solution:\n    def total(self, k: int, items: List[int]):\n        ",
+            "metadata": '{"func_name": "total"}',
+        }
+    else:
+        cases = [case(f"{number} {n}\n", f"{number + n}\n", "stdin") for n in range(3)]
+        own = {"starter_code": "", "metadata": "{}"}
+    return {
+        "question_id": f"q{number}",
+        "question_content": f"Add up, variant {number}.",
+        "public_test_cases": json.dumps(cases[:1]),
+        "private_test_cases": packed(cases[1:]),
+        **own,
+        **changes,
+    }
+
+
+def write(folder: Path, records: list[dict[str, object]]) -> Path:
+    (folder / "test.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+    return folder
+
+
+RIGHT = {
+    "main": [
+        "def main():\n    a, b = map(int, input().split())\n    print(a + b)",
+        "import sys\na, b = map(int, sys.stdin.read().split())\nprint(f'{a + b}.0')",
+        "import sys\ndef main():\n    print(sum(map(int, sys.stdin.buffer.readline().split())))\n"
+        "if __name__ == '__main__':\n    main()",
+        "print(sum(map(int, input().split())))\nexit()",
+    ],
+    "Solution": ["class Solution:\n    def total(self, k, items):\n        return (k, sum(items))"],
+}
+WRONG = {
+    "main": ["def main():\n    input()\n    print(3)", "", "print(1", "while True: pass"],
+    "Solution": [
+        "class Solution:\n    def total(self, k, items):\n        return [k, 2]",
+        "def total(k, items): return [k, sum(items)]",
+    ],
+}
+
+
+async def test_scores_twenty_problems_right_and_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aflow_env.tasks.benchmarks.livecodebench.SECONDS", 3.0)
+    task = load_task(config("livecodebench", write(tmp_path, [record(n) for n in range(20)])))
+    problems = task.load("test")
+    assert len(problems) == 20
+    async with Sandbox() as sandbox:
+        for index, problem in enumerate(problems):
+            right, wrong = RIGHT[str(problem.entry_point)], WRONG[str(problem.entry_point)]
+            reply = f"```python\n{right[index // 2 % len(right)]}\n```"
+            assert (await task.score(problem, reply, sandbox.run_tests)).value == 1.0, (problem.id, reply)
+            if index < 8:
+                reply = wrong[index // 2 % len(wrong)]
+                assert (await task.score(problem, reply, sandbox.run_tests)).value == 0.0, (problem.id, reply)
+
+
+def test_private_tests_stay_hidden_and_public_ones_run(tmp_path: Path) -> None:
+    task = load_task(config("livecodebench", write(tmp_path, [record(n) for n in range(2)])))
+    for problem in task.load("test"):
+        visible = problem.prompt + "".join(problem.public_tests)
+        assert len(problem.public_tests) == 1
+        assert problem.hidden_tests.count("'") > 0
+        assert "[2, 2]" not in visible
+        assert "0 2" not in visible
+        scope: dict[str, object] = {}
+        exec(RIGHT[str(problem.entry_point)][0], scope)
+        scope["candidate"] = scope[str(problem.entry_point)]
+        exec(problem.public_tests[0], scope)
+        if "check" in scope:
+            scope["check"](scope["candidate"])  # type: ignore[operator]
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, ("1/0",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"private_test_cases": base64.b64encode(zlib.compress(pickle.dumps(Evil()))).decode()}, "wants builtins.eval"),
+        ({"private_test_cases": "!!"}, "is neither JSON nor packed JSON"),
+        ({"private_test_cases": "[1]"}, "should be a list of objects"),
+        ({"public_test_cases": "[]", "private_test_cases": "[]"}, "holds no test"),
+        ({"starter_code": "class Solution: ...", "metadata": "{}"}, "should be JSON with `func_name`"),
+        ({"starter_code": "class Solution: ...", "metadata": '{"func_name": "a b"}'}, "no usable func_name"),
+    ],
+)
+def test_bad_records_are_named_and_pickles_run_nothing(
+    tmp_path: Path, changes: dict[str, object], complaint: str
+) -> None:
+    task = load_task(config("livecodebench", write(tmp_path, [record(0), record(2, **changes)])))
+    with pytest.raises(ConfigError, match=rf"test\.jsonl line 2, field .*{complaint}"):
+        task.load("test")

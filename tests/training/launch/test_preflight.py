@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each mistake is one paragraph that names the key, the value and the fix, before any process is started."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from aflow_env.config import config_directory
+from aflow_env.errors import ConfigError
+
+pytest.importorskip("verl", reason="needs verl")
+from aflow_env.rl.gigpo import GigpoConfig
+from aflow_env.rl.hgpo import HgpoConfig
+from aflow_env.training.launch.preflight import check
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The CPU config as verl composes it; the policy is a folder that is not there unless a test names one."""
+    import verl
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_directory()), version_base=None):
+        path = f"hydra.searchpath=[file://{Path(verl.__file__).parent}/trainer/config]"
+        return compose("aflow_gigpo_cpu", overrides=[path, *overrides])
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    """A real tokenizer and model config, without weights: all that the check reads."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2Config
+
+    letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="!", pad_token="!")
+    fast.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    fast.save_pretrained(tmp_path / "policy")
+    Qwen2Config(vocab_size=300).save_pretrained(tmp_path / "policy")
+    return f"actor_rollout_ref.model.path={tmp_path / 'policy'}"
+
+
+def test_the_embedded_default_passes(policy: str) -> None:
+    assert check(composed(policy)).task.name == "arithmetic"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("aflow.rl_weight=2", "aflow.rl_weight=2"),
+        ("aflow.q.kind=none", "q.kind=none"),
+        ("+aflow.wheight=1", "aflow.wheight=1: there is no such key"),
+        ("aflow.task.name=gsm9k", "gsm9k"),
+        ("aflow/executor=openai", "base_url is missing"),
+        ("trainer.v1.trainer_mode=sync", "trainer.v1.trainer_mode=sync"),
+        ("algorithm.adv_estimator=gippo", "algorithm.adv_estimator=gippo"),
+        ("algorithm.gigpo.anchor=resembling", "algorithm.gigpo.anchor='resembling'"),
+        ("+algorithm.gigpo.step_weight=1", "algorithm.gigpo.step_weight=1: there is no such key"),
+        (
+            "+algorithm.gigpo.gamma=0.9",
+            "algorithm.gigpo.gamma=0.9: the discount is verl's own key",
+        ),
+        ("algorithm.hgpo.history_length=-1", "algorithm.hgpo.history_length=-1"),
+        ("algorithm.gamma=1.5", "algorithm.gamma=1.5"),
+        ("reward.reward_manager.name=naive", "reward.reward_manager.name=naive"),
+        ("aflow.proposer=random", "aflow.proposer=random"),
+        ("aflow.redraws=2", "aflow.redraws=2"),
+        ("aflow.proposer=guided", "proposer=guided with implementer.kind=rule"),
+        ("aflow.q.kind=critic", "aflow.q: kind=critic: verl 0.9.1 keeps its critic inside the trainer"),
+        ("critic.enable=true", "critic.enable=true"),
+        ("trainer.v1.sampler.sync_refill_failed_groups=true", "sync_refill_failed_groups=true"),
+        ("aflow.problems.train=3", "train_batch_size=4"),
+        ("data.val_files=train", "data.val_files=train has rows of the split train"),
+        ("algorithm.rollout_correction.rollout_is=token aflow.q.rule=log", "rollout_is=token with aflow.q.rule=log"),
+        ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep=1"),
+        ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.model.lora.merge=false with q.kind=digits"),
+        ("trainer.v1.trainer_mode=colocate_async", "verl 0.9.1 aborts whatever the rollout server is at"),
+        ("trainer.v1.trainer_mode=separate_async", "accelerators of its own for the rollout"),
+        ("aflow.problems.start=/nowhere", "problems.start=/nowhere"),
+        ("actor_rollout_ref.model.path=/nowhere/policy", "actor_rollout_ref.model.path=/nowhere/policy"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(policy: str, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(composed(policy, *override.split()))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value), "one paragraph"
+
+
+def test_the_estimators_switches_in_the_yaml_are_the_schemas() -> None:
+    """Every switch can be set without a `+`, and a run that sets none gets the preset that the documents describe."""
+    algorithm = composed().algorithm
+    assert dict(algorithm.gigpo) == GigpoConfig().model_dump(exclude={"gamma"})
+    assert {**algorithm.gigpo, **algorithm.hgpo} == HgpoConfig().model_dump(exclude={"gamma"})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["aflow.q.rule=quadratic"], "replay=2 with rule=quadratic"),
+        (["aflow.q.train=false"], "there would be no value rows to replay"),
+        (["actor_rollout_ref.actor.optim.lr_scheduler_type=cosine"], "optim.lr_scheduler_type=cosine"),
+        (["actor_rollout_ref.actor.optim.lr_warmup_steps=3"], "lr_warmup_steps=3"),
+        (["algorithm.rollout_correction.rollout_rs=token_k1"], "algorithm.rollout_correction.rollout_rs=token_k1"),
+        (["trainer.n_gpus_per_node=2", "aflow.q.replay_rows=33"], "q.replay_rows to a multiple of 2"),
+    ],
+)
+def test_what_a_replay_cannot_go_with_is_named(policy: str, overrides: list[str], said: str) -> None:
+    replaying = (policy, "aflow.q.rule=log", "aflow.q.replay=2")
+    assert check(composed(*replaying)).q.replay == 2
+    with pytest.raises(ConfigError) as caught:
+        check(composed(*replaying, *overrides))
+    assert said in str(caught.value)
+
+
+def test_a_rejected_action_is_charged_once(policy: str) -> None:
+    overrides = (policy, "algorithm.gigpo.invalid_penalty=0.2")
+    assert check(composed(*overrides, "aflow.reward.invalid_penalty=0")).reward.invalid_penalty == 0
+    both = r"algorithm\.gigpo\.invalid_penalty=0\.2 with aflow\.reward\.invalid_penalty=0\.1: .*set one of them to 0"
+    with pytest.raises(ConfigError, match=both):
+        check(composed(*overrides))
+
+
+def test_ranks_that_cannot_share_a_mini_batch_are_named(policy: str) -> None:
+    with pytest.raises(ConfigError, match=r"actor\.ppo_mini_batch_size=2: 3 ranks cannot share"):
+        check(composed(policy, "trainer.n_gpus_per_node=3", "actor_rollout_ref.actor.ppo_mini_batch_size=2"))
+
+
+def test_an_unreadable_data_file_is_named_with_its_line(policy: str, tmp_path: Path) -> None:
+    lines = [json.dumps({"question": "1 + 1?", "answer": "#### 2"})] * 5
+    (tmp_path / "gsm8k.jsonl").write_text("\n".join([*lines[:3], '{"question": 5}', *lines[3:]]))
+    with pytest.raises(ConfigError) as caught:
+        check(
+            composed(policy, "aflow/task=gsm8k", "aflow/executor=policy", f"aflow.task.path={tmp_path / 'gsm8k.jsonl'}")
+        )
+    assert "gsm8k.jsonl" in str(caught.value)
+    assert "4" in str(caught.value)
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_vocabulary_that_does_not_fit_is_an_error(policy: str) -> None:
+    edit_json(Path(policy.partition("=")[2]) / "config.json", vocab_size=7)
+    with pytest.raises(ConfigError, match="they do not belong together"):
+        check(composed(policy))
+
+
+def test_a_missing_chat_template_is_an_error(policy: str) -> None:
+    (Path(policy.partition("=")[2]) / "chat_template.jinja").unlink()
+    with pytest.raises(ConfigError, match=r"no chat template.*custom_chat_template"):
+        check(composed(policy))
+    given = "actor_rollout_ref.model.custom_chat_template='{{ messages[0].content }}'"
+    assert check(composed(policy, given)).q.kind == "digits"
+
+
+def test_a_chat_template_that_refuses_our_roles_is_an_error(policy: str) -> None:
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    (Path(policy.partition("=")[2]) / "chat_template.jinja").write_text(refuses)
+    with pytest.raises(ConfigError, match=r"refuses a system message.*System role not supported"):
+        check(composed(policy))
+
+
+def test_a_policy_that_would_think_before_it_says_a_digit_is_an_error(policy: str) -> None:
+    """Qwen3's template: an answer begins with <think> unless it is told otherwise."""
+    thinks = "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    (Path(policy.partition("=")[2]) / "chat_template.jinja").write_text(thinks)
+    with pytest.raises(ConfigError, match="enable_thinking=false"):
+        check(composed(policy))
+    assert check(composed(policy, "+data.apply_chat_template_kwargs.enable_thinking=false")).q.kind == "digits"
+    assert check(composed(policy, "aflow.q.kind=none", "aflow.rl_weight=0")).q.kind == "none"
+
+
+@pytest.mark.parametrize("vocabulary", [{"<unk>": 0, "hello": 1}, {"<unk>": 0} | {str(n): n for n in range(1, 7)}])
+def test_digits_that_are_no_tokens_of_their_own_are_an_error(policy: str, vocabulary: dict[str, int]) -> None:
+    """A tokenizer says <unk> for each digit, or for some: their probabilities cannot be told apart."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>")))
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    tokenizer.save_pretrained(policy.partition("=")[2])
+    with pytest.raises(ConfigError, match=r"model\.path.*no single token for the digits.*q\.kind=none"):
+        check(composed(policy))
+    assert check(composed(policy, "aflow.q.kind=none", "aflow.rl_weight=0")).q.kind == "none"
+
+
+def test_a_run_without_our_node_is_left_alone() -> None:
+    from aflow_env.training.launch.preflight import before_ray
+
+    before_ray(OmegaConf.create({"algorithm": {"adv_estimator": "grpo"}}))
+
+
+def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path) -> None:
+    """`aflow-env test RUN` reads it from the store; a folder with results of another config is not gone on with."""
+    from aflow_env.store.settings import stored_config
+    from aflow_env.store.store import SessionKey, Store
+    from aflow_env.training.launch.preflight import keep
+
+    where = f"aflow.run_dir={tmp_path / 'run'}"
+    aflow = check(composed(policy, where, "aflow.rl_weight=0.25"))
+    keep(aflow)
+    keep(check(composed(policy, where, "aflow.rl_weight=0.25", "aflow.rounds=9")))
+    kept = stored_config(Store(tmp_path / "run" / "run.sqlite"))
+    assert kept is not None
+    assert (kept.rl_weight, kept.rounds) == (0.25, 9)
+    with closing(Store(tmp_path / "run" / "run.sqlite")) as store:
+        store.open_session(SessionKey("problem"), "arithmetic")
+    with pytest.raises(ConfigError, match=r"rl_weight=0.5, the run has 0.25.*another run_dir"):
+        keep(check(composed(policy, where, "aflow.rl_weight=0.5")))

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of a training step, from rows to a wandb offline run and back; verl's own logger in between."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from aflow_env.cli.compose import load
+from aflow_env.config import AflowConfig
+from aflow_env.report.offline_run import BLOCK, NAMED, read_offline_run
+from aflow_env.rl.gigpo import compute_gigpo
+from aflow_env.rl.rows import GigpoRows
+from aflow_env.training.trainer.metrics import step_metrics
+
+LOG_TWO_STEPS = """
+import json, sys
+from pathlib import Path
+from verl.utils.tracking import Tracking
+log = Tracking("aflow_env", "a run", ["wandb"], {"trainer": {}, "aflow": {"seed": 3}})
+for step, metrics in enumerate(json.loads(Path(sys.argv[1]).read_text()), start=1):
+    log.log(data=metrics, step=step)
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> AflowConfig:
+    return load(["rl_weight=0.5", "policy.base_url=http://localhost:1/v1", f"run_dir={tmp_path}"])
+
+
+def belief(says: float, came: float) -> dict[str, Any]:
+    """A belief whose digits are certain of `says`, which is a ninth."""
+    digits = [0.0 if digit == round(9 * says) else -100.0 for digit in range(10)]
+    return {"digest": "d", "score": 0.1, "belief": says, "mass": 0.9, "target": came, "digits": digits}
+
+
+def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int = 1) -> dict[str, Any]:
+    summary = dict.fromkeys(("start_score", "best_score", "gain", "nodes", "valid", "duplicates", "cached"), 1.0)
+    summary |= {"turns": 2.0, "cost_usd": 0.25, "tokens": 50.0, "results": 4.0, "ucb": 0.5, "return": reward}
+    summary |= {
+        "outcome_correct": 3.0,
+        "outcome_wrong": 1.0,
+        "steered": float(steered),
+        "temperature": 2.0,
+        "rl_weight": 0.25,
+    }
+    return {"kind": "edit", "step_reward": reward, "session": {**summary, "beliefs": beliefs}, "uid": session}
+
+
+def figures(config: AflowConfig) -> dict[str, float]:
+    """A step of four sessions, one of which failed: what the trainer would log of it."""
+    held = [belief(1 / 9, 0.2), belief(5 / 9, 0.5), belief(8 / 9, 0.6)]
+    rows = [row(0, 0.5, held[:2]), row(1, 0.25, held[2:]), row(2, 0.0, [], steered=0)]
+    credit = GigpoRows(
+        uid=["u"] * 3,
+        trajectory=["0", "1", "2"],
+        anchor=["root"] * 3,
+        step_index=torch.zeros(3, dtype=torch.int64),
+        step_reward=torch.tensor([each["step_reward"] for each in rows]),
+        valid=torch.ones(3, dtype=torch.bool),
+        is_padding=torch.zeros(3, dtype=torch.bool),
+        response_mask=torch.ones(3, 2),
+    )
+    groups = {f"aflow/{name}": value for name, value in compute_gigpo(credit).metrics.items()}
+    return step_metrics([*rows, {"session": {}}], [False] * 3 + [True], config, sessions=4) | groups
+
+
+def test_figures_are_what_they_say(config: AflowConfig) -> None:
+    found = figures(config)
+    errors = [(1 / 9 - 0.2) ** 2, (5 / 9 - 0.5) ** 2, (8 / 9 - 0.6) ** 2]
+    assert found["aflow/q_error"] == pytest.approx(sum(errors) / 3)
+    assert found["aflow/q_error_constant"] == pytest.approx(0.26 / 9, abs=1e-3)
+    assert found["aflow/q_skill"] == pytest.approx(1 - found["aflow/q_error"] / found["aflow/q_error_constant"])
+    assert found["aflow/q_corr"] == pytest.approx(1.0)
+    assert found["aflow/q_decision_share"] == pytest.approx(2 / 6), "decisions that Q changed, of all decisions"
+    assert found["aflow/q_error_calibrated"] == pytest.approx(found["aflow/q_error"]), "certainty has no temperature"
+    assert (found["aflow/sessions"], found["aflow/failed_sessions"]) == (3.0, 1.0)
+    assert found["aflow/outcome/correct"] == pytest.approx(0.75)
+
+
+def test_what_is_undefined_is_left_out(config: AflowConfig) -> None:
+    found = step_metrics([row(0, 0.5, [belief(5 / 9, 0.5)])], [False], config, sessions=1)
+    assert "aflow/q_corr" not in found
+    assert "aflow/q_skill" not in found
+    nobody_asked = step_metrics([row(0, 0.5, [])], [False], config, sessions=1)
+    assert not [name for name in nobody_asked if name.startswith("aflow/q_")]
+    without_digits = {**belief(5 / 9, 0.5), "digits": []}
+    assert "aflow/q_temperature" not in step_metrics([row(0, 0.5, [without_digits])], [False], config, sessions=1)
+
+
+def test_every_named_metric_is_in_the_wandb_offline_run(config: AflowConfig, tmp_path: Path) -> None:
+    """Written by verl's own logger in a process of its own, read back from wandb's file."""
+    pytest.importorskip("verl", reason="needs verl")
+    steps = [figures(config), figures(config) | {"aflow/long": "x" * (2 * BLOCK)}]
+    (tmp_path / "steps.json").write_text(json.dumps(steps))
+    environment = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "VERL_USE_EXTERNAL_PLUGINS": "none"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOG_TWO_STEPS, "steps.json"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    run = read_offline_run(tmp_path)
+    assert run.name == "a run"
+    assert run.config["aflow"] == {"seed": 3}
+    assert run.without(NAMED) == []
+    assert run.without(("aflow/never_logged",)) == ["aflow/never_logged"]
+    assert run.column("aflow/q_error") == pytest.approx([steps[0]["aflow/q_error"]] * 2)
+    assert len(run.column("aflow/long")[0]) == 2 * BLOCK, "a record that spans blocks"
+    file = next(tmp_path.glob("**/*.wandb"))
+    file.write_bytes(file.read_bytes()[: -BLOCK // 2])
+    assert len(read_offline_run(file).history) == 1, "a run that was cut short is read as far as it goes"
+
+
+def test_a_file_that_is_no_wandb_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_offline_run(tmp_path)
+    (tmp_path / "run.wandb").write_bytes(b"not a log")
+    with pytest.raises(ValueError, match="no wandb log"):
+        read_offline_run(tmp_path)

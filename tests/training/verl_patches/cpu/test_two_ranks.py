@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""World size 2 on a CPU, for real: two FSDP2 ranks over gloo, two vLLM replicas, two agent-loop workers; a Llama.
+
+Two training steps of the main job. Each replica's weights come from one rank's own gathering of the shards, so what the
+replicas hold is what the ranks hold.
+"""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("verl", reason="needs verl: make setup")
+pytest.importorskip("vllm", reason="needs vllm: make setup")
+import torch
+from transformers import AutoModelForCausalLM
+
+from aflow_env.training.trainer.export import export_policy, find_checkpoint
+from tests.main_job import metrics, start
+from tests.training.verl_patches.cpu.architectures import write_llama
+
+pytestmark = pytest.mark.real
+STEPS = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its metrics by step, and the policy that it began with."""
+
+    folder: Path
+    steps: dict[int, dict[str, float]]
+    policy: Path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("two")
+    write_llama(folder / "policy")
+    log = folder / "log"
+    driver = start(
+        folder,
+        log,
+        f"actor_rollout_ref.model.path={folder / 'policy'}",
+        "trainer.n_gpus_per_node=2",
+        "actor_rollout_ref.rollout.agent.num_workers=2",
+        "actor_rollout_ref.rollout.disable_log_stats=false",  # the replicas count what they answer
+        "actor_rollout_ref.actor.optim.lr=2e-3",
+        f"trainer.total_training_steps={STEPS}",
+        f"trainer.save_freq={STEPS}",
+        "trainer.test_freq=-1",
+        "trainer.checkpoint_callback_class=tests.training.verl_patches.cpu.replicas.AskReplicas",
+    )
+    assert driver.wait(timeout=900) == 0, log.read_text(errors="replace")[-3000:]
+    return Run(folder / "runs" / "test", metrics(log), folder / "policy")
+
+
+def log_probs(policy: Path, ids: list[int]) -> np.ndarray:
+    """The model's, in transformers, of a text's tokens but the first."""
+    model = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        scores = torch.log_softmax(model(torch.tensor([ids])).logits.float(), -1)[0, :-1]
+    return scores[torch.arange(len(ids) - 1), torch.tensor(ids[1:])].numpy()
+
+
+def test_both_replicas_hold_what_was_trained_and_the_exported_policy_is_the_same(run: Run, tmp_path: Path) -> None:
+    export_policy(find_checkpoint(run.folder, None), tmp_path / "exported")
+    found = json.loads((run.folder / f"global_step_{STEPS}" / "replicas.json").read_text())
+    first, second = map(np.array, found["log_probs"])
+    assert np.array_equal(first, second), "the two ranks gathered different parameters"
+    exported, untrained = (log_probs(folder, found["ids"]) for folder in (tmp_path / "exported", run.policy))
+    assert np.abs(exported - untrained).mean() > 0.1, "nothing was learnt: a stale replica would go unseen"
+    assert np.abs(exported - first).mean() < 0.05  # bf16: 8 bits of mantissa
+
+
+def test_both_replicas_served_and_agree_with_the_actor(run: Run) -> None:
+    """Every row's log-probs by the replica that sampled it agree with the actor's, on every step."""
+    found = json.loads((run.folder / f"global_step_{STEPS}" / "replicas.json").read_text())
+    assert min(found["answered"]) > 0, "the load balancer knows both"
+    assert min(run.steps[step]["training/rollout_actor_probs_pearson_corr"] for step in (1, 2)) > 0.99
+    for step in range(1, STEPS + 1):
+        assert run.steps[step]["global_seqlen/balanced_max"] / run.steps[step]["global_seqlen/balanced_min"] < 1.5
+        assert run.steps[step]["actor/grad_norm"] > 0
+
+
+def test_two_agent_loop_workers_share_the_store_and_the_ledger(run: Run) -> None:
+    """All sessions are in one store; the policy that a Llama is proposes well-formed edits and has beliefs."""
+    store = sqlite3.connect(run.folder / "search" / "run.sqlite")
+    sessions = "SELECT step, count(*) FROM sessions WHERE problem LIKE 'train/%' GROUP BY step"
+    assert store.execute(sessions).fetchall() == [(step, 8) for step in range(1, STEPS + 1)]
+    spent = sqlite3.connect(run.folder / "search" / "ledger.sqlite").execute("SELECT calls FROM spent WHERE certain")
+    assert spent.fetchone()[0] >= store.execute("SELECT count(*) FROM completions").fetchone()[0] > 0
+    for step in range(1, STEPS + 1):
+        assert run.steps[step]["aflow/failed_sessions"] == 0
+        assert run.steps[step]["aflow/valid_rate"] > 0.75
+        assert run.steps[step]["aflow/q_mass"] > 0.9
