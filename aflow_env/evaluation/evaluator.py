@@ -88,13 +88,12 @@ class Evaluator:
         """16 hex digits over everything but workflow, problem and repeat that decides a result."""
         config = self._config
         parts = {
-            "executor": [config.kind, config.model, config.temperature, config.max_tokens, config.landscape],
+            "executor": [config.decisive, config.temperature, config.max_tokens, config.landscape],
             "seed": self._seed,
             "task": self._task.spec.name,
             "limits": asdict(self._sandbox.limits),
             "settings": self._settings,
             "version": version,
-            **config.departures("effort", "send_temperature", "send_seed", "accept_empty"),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The circuit breaker: when a provider fails again and again, everybody waits and one call at a time tries.
 
-A search then pauses, with one line on the logger, instead of burning its rounds on a provider that is down.
+A search then pauses, with one line on the logger, instead of burning its rounds on a provider that is down. That is for
+servers that have answered before: an address where no connection was ever made is most likely a wrong one, or a server
+that nobody started, so after some seconds of trying every call fails with an error that says what to check.
 """
 
 import asyncio
@@ -17,6 +19,8 @@ TROUBLE: frozenset[ErrorKind] = frozenset(
     ("rate_limited", "overloaded", "server_error", "timeout", "connection", "malformed")
 )
 LONGEST_PAUSE = 600.0
+PATIENCE = 10.0
+"""Seconds for which a server that never answered is tried; with the last wait and attempt, half a minute at most."""
 
 
 class Breaker:
@@ -30,6 +34,9 @@ class Breaker:
         self._limit = failures
         self._first_pause = pause
         self._clock = clock
+        self._answered = False
+        self._unreached: LLMError | None = None
+        self._tried_since = clock()
         self._in_a_row = 0
         self._pause = 0.0  # 0: closed
         self._open_until = 0.0
@@ -38,7 +45,12 @@ class Breaker:
         self._changed = asyncio.Event()
 
     async def admit(self) -> bool:
-        """Wait until a call may go out; True: it is the one that tries a provider that was down."""
+        """Wait until a call may go out; True: it is the one that tries a provider that was down.
+
+        Raises LLMError (unreachable) once a server that has never answered was tried for long enough.
+        """
+        if self._unreached:
+            self._give_up(self._unreached)
         while self._pause:
             wait = self._open_until - self._clock()
             if wait > 0:
@@ -52,13 +64,24 @@ class Breaker:
 
     def succeeded(self) -> None:
         """The provider answered: all calls go on."""
+        self._answered, self._unreached = True, None
         if self._pause:
             log.warning("%s answers again after %.0f s", self._name, self._clock() - self._opened_at)
         self._in_a_row, self._pause = 0, 0.0
         self._wake()
 
     def failed(self, trial: bool, error: LLMError) -> None:
-        """The call failed: a reason that speaks for the provider's health counts, any other shows that it is alive."""
+        """The call failed: a reason that speaks for the provider's health counts, any other shows that it is alive.
+
+        Raises LLMError (unreachable) in place of the error, as `admit` does.
+        """
+        if error.kind == "connection" and error.bill == "none" and not self._answered:
+            if self._unreached is None:
+                self._tried_since = self._clock()
+            self._unreached = error
+            self._give_up(error)
+            return
+        self._answered, self._unreached = True, None
         if error.kind not in TROUBLE:
             self.succeeded()
             return
@@ -73,6 +96,10 @@ class Breaker:
         """The call ended without a word about the provider (cancelled, out of budget): another may try."""
         if trial:
             self._wake()
+
+    def _give_up(self, last: LLMError) -> None:
+        if (tried := self._clock() - self._tried_since) > PATIENCE:
+            raise LLMError("unreachable", f"{self._name} has not answered once in {tried:.0f} s ({last})")
 
     def _open(self, pause: float, error: LLMError) -> None:
         self._pause = max(pause, min(error.retry_after or 0.0, LONGEST_PAUSE))

@@ -98,7 +98,10 @@ class BudgetClient:
         await self._inner.aclose()
 
 
-def _spend(completion: Completion) -> Spend:
+def _spend(completion: Completion) -> Spend | None:
+    """What a reply cost; None when the server told no usage: tokens then count at their worst case."""
+    if not completion.counted:
+        return None
     return Spend(picos=round(completion.cost_usd * PICO), tokens=completion.tokens, calls=1)
 
 

@@ -25,6 +25,7 @@ ErrorKind = Literal[
     "server_error",  # 500 and its kin
     "timeout",  # no whole reply within the call's time-out
     "connection",  # refused, reset, DNS, TLS, proxy
+    "unreachable",  # the same, of an address that has never answered
     "malformed",  # a reply that is not one: broken JSON, no content, impossible usage
     "refused",  # the model declined, or a content filter cut in
     "no_text",  # cut at max_tokens before any text (thinking counts): raise max_tokens
@@ -36,13 +37,16 @@ ErrorKind = Literal[
 RETRYABLE: frozenset[ErrorKind] = frozenset(
     ("rate_limited", "overloaded", "server_error", "timeout", "connection", "malformed")
 )
-FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota", "not_found"))
+FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota", "not_found", "unreachable"))
 
 
 def _well_formed(text: object) -> object:
     """Lone surrogates (generated code can make them) become `?`: no provider takes one, and no store keeps one."""
     return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
 
+
+BYTES_PER_TOKEN = 4
+"""The usual estimate."""
 
 Text = Annotated[str, BeforeValidator(_well_formed)]
 Tokens = Annotated[int, Field(ge=0)]
@@ -84,10 +88,15 @@ class Request(Frozen):
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
     @property
+    def prompt_bytes(self) -> int:
+        """Bytes of all messages."""
+        return sum(len(message.content.encode()) for message in self.messages)
+
+    @property
     def input_bound(self) -> int:
         """No tokenizer makes more tokens of the messages: one a byte, plus a generous chat template."""
         schema = sum(len(name.encode()) + 128 for name in self.fields)
-        return sum(len(message.content.encode()) + 16 for message in self.messages) + 512 + schema
+        return self.prompt_bytes + 16 * len(self.messages) + 512 + schema
 
     @property
     def reply_schema(self) -> dict[str, object]:
@@ -111,7 +120,8 @@ class Completion(Frozen):
 
     `input_tokens` counts the prompt tokens neither read from nor written to the provider's prompt cache; those
     are in `cache_read_tokens` and `cache_write_tokens`. `cost_known` is False when no price is known: `cost_usd` is
-    then 0 and says nothing. `stop_reason` is `stop` (the model ended, or a stop sequence did) or `length` (cut
+    then 0 and says nothing. `counted` is False when the server told no usage: its tokens are then estimated at
+    `BYTES_PER_TOKEN`. `stop_reason` is `stop` (the model ended, or a stop sequence did) or `length` (cut
     at max_tokens). `seconds` is the time of the successful attempt.
     """
 
@@ -123,6 +133,7 @@ class Completion(Frozen):
     cache_write_tokens: Tokens = 0
     cost_usd: Annotated[float, Field(ge=0.0)] = 0.0
     cost_known: bool = True
+    counted: bool = True
     stop_reason: str = "stop"
     request_id: str = ""
     seconds: Annotated[float, Field(ge=0.0)] = 0.0

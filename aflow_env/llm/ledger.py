@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aflow_env.errors import BudgetExhausted
+from aflow_env.errors import BudgetExhausted, InfrastructureError
 from aflow_env.llm.prices import PICO
 
 SCHEMA = """
@@ -77,16 +77,21 @@ class Totals:
 
 
 class Ledger:
-    """The shared account; every method is one transaction, safe among threads and among processes."""
+    """The shared account; every method is one transaction, safe among threads and among processes.
+
+    Each raises InfrastructureError when the file cannot be written.
+    """
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        with writing(path):
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
             for statement in filter(None, map(str.strip, SCHEMA.split(";"))):
                 self._db.execute(statement)
@@ -148,14 +153,27 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
+        with self._lock, writing(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+
+
+@contextmanager
+def writing(path: Path | None) -> Iterator[None]:
+    """Turn what the disk refuses into an InfrastructureError that names the file."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise InfrastructureError(
+            f"{path or 'the ledger in memory'} cannot be written ({error}): make room on its disk, or name a run_dir "
+            "that can be written; nothing that was paid for is lost, run the same command again to go on"
+        ) from error
 
 
 def _explain(key: str, spent: Spend, worst: Spend) -> str:

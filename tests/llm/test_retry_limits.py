@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from aflow_env.llm.breaker import Breaker
 from aflow_env.llm.client import Completion, LLMError, Request
-from aflow_env.llm.keys import NO_KEY
 from aflow_env.llm.limits import LimitedClient, Limits, TokenBucket, estimated_tokens
 from aflow_env.llm.providers.faults import retry_after, status_error
 from aflow_env.llm.retry import RetryingClient
@@ -109,8 +108,8 @@ def test_any_retry_after_is_a_sane_number_or_nothing(value):
 def test_a_context_that_max_tokens_alone_fills_is_the_configs_fault_not_the_workflows():
     text = "This model's maximum context length is 2048 tokens. However, you requested {} output tokens and your prompt"
     small, large = ask("x", max_tokens=512), ask("x", max_tokens=1500)
-    assert type(status_error(400, "", text.format(512), {}, small, NO_KEY)).__name__ == "PromptTooLong"
-    error = status_error(400, "", text.format(1500), {}, large, NO_KEY)
+    assert type(status_error(400, "", text.format(512), {}, small)).__name__ == "PromptTooLong"
+    error = status_error(400, "", text.format(1500), {}, large)
     assert isinstance(error, LLMError)
     assert "max_tokens=1500 leaves too little" in str(error)
 
