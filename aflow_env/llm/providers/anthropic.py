@@ -74,7 +74,8 @@ class AnthropicClient(Provider):
                     body = await read_body(response.aiter_raw(), encoding, largest)
                 finally:
                     await response.aclose()
-                headers = [pair for pair in response.headers.items() if pair[0].lower() != "content-encoding"]
+                said = response.headers.items()  # cleaned here too: the SDK logs them
+                headers = [(name, key.scrub(value)) for name, value in said if name.lower() != "content-encoding"]
                 return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
 
         self._client = anthropic.AsyncAnthropic(
