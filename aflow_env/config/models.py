@@ -4,7 +4,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from aflow_env.config.base import Section
 from aflow_env.config.guards import Address, check_extras
@@ -12,10 +12,15 @@ from aflow_env.config.guards import Address, check_extras
 Many = Annotated[int, Field(ge=1, le=10_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=604_800, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0, allow_inf_nan=False)]
-HeaderValue = Annotated[str, Field(coerce_numbers_to_str=True)]
+Words = Annotated[str, Field(coerce_numbers_to_str=True)]
+NoneIsEmpty = BeforeValidator(lambda given: {} if given is None else given)
 
 SERVERS = ("openai", "anthropic")
-DECIDE = ("send_temperature", "send_seed", "effort", "accept_empty", "extra_body", "headers", "query", "top_p", "stop")
+DECIDE = (
+    *("send_temperature", "send_seed", "effort", "accept_empty"),
+    *("extra_body", "headers", "query", "top_p", "stop"),
+)
+"""Keys that decide a completion, beside kind and model."""
 
 
 class LLMConfig(Section):
@@ -27,9 +32,9 @@ class LLMConfig(Section):
     api_key_variable: str | None = None
     api_key_file: str | None = None
     api_key_header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")] = "Authorization"
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    headers: dict[str, HeaderValue] = Field(default_factory=dict)
-    query: dict[str, HeaderValue] = Field(default_factory=dict)
+    extra_body: Annotated[dict[str, Any], NoneIsEmpty] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Words], NoneIsEmpty] = Field(default_factory=dict)
+    query: Annotated[dict[str, Words], NoneIsEmpty] = Field(default_factory=dict)
     temperature: Temperature = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     stop: tuple[str, ...] = ()

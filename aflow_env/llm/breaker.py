@@ -3,7 +3,7 @@
 
 A search then pauses, with one line on the logger, instead of burning its rounds on a provider that is down. That is for
 servers that have answered before: an address where no connection was ever made is most likely a wrong one, or a server
-that nobody started, so after some seconds of trying every call fails with an error that says what to check.
+that nobody started, so after a few tries (retry.py) every call fails at once, and says what to check.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ TROUBLE: frozenset[ErrorKind] = frozenset(
 )
 LONGEST_PAUSE = 600.0
 PATIENCE = 10.0
-"""Seconds for which a server that never answered is tried; with the last wait and attempt, half a minute at most."""
+"""Seconds for which a server that never answered is tried."""
 
 
 class Breaker:
@@ -49,8 +49,8 @@ class Breaker:
 
         Raises LLMError (unreachable) once a server that has never answered was tried for long enough.
         """
-        if self._unreached:
-            self._give_up(self._unreached)
+        if self._unreached and self._clock() - self._tried_since > PATIENCE:
+            raise self._unreached
         while self._pause:
             wait = self._open_until - self._clock()
             if wait > 0:
@@ -70,36 +70,32 @@ class Breaker:
         self._in_a_row, self._pause = 0, 0.0
         self._wake()
 
-    def failed(self, trial: bool, error: LLMError) -> None:
+    def failed(self, trial: bool, error: LLMError) -> LLMError:
         """The call failed: a reason that speaks for the provider's health counts, any other shows that it is alive.
 
-        Raises LLMError (unreachable) in place of the error, as `admit` does.
+        Return the error to raise: `unreachable` where no connection was ever made, else the same.
         """
         if error.kind == "connection" and error.bill == "none" and not self._answered:
             if self._unreached is None:
                 self._tried_since = self._clock()
-            self._unreached = error
-            self._give_up(error)
-            return
+            self._unreached = LLMError("unreachable", f"{self._name} has never answered ({error})")
+            return self._unreached
         self._answered, self._unreached = True, None
         if error.kind not in TROUBLE:
             self.succeeded()
-            return
+            return error
         self._in_a_row += 1
         if trial:
             self._open(min(2 * self._pause, LONGEST_PAUSE), error)
         elif not self._pause and self._in_a_row >= self._limit:
             self._opened_at = self._clock()
             self._open(self._first_pause, error)
+        return error
 
     def abandoned(self, trial: bool) -> None:
         """The call ended without a word about the provider (cancelled, out of budget): another may try."""
         if trial:
             self._wake()
-
-    def _give_up(self, last: LLMError) -> None:
-        if (tried := self._clock() - self._tried_since) > PATIENCE:
-            raise LLMError("unreachable", f"{self._name} has not answered once in {tried:.0f} s ({last})")
 
     def _open(self, pause: float, error: LLMError) -> None:
         self._pause = max(pause, min(error.retry_after or 0.0, LONGEST_PAUSE))

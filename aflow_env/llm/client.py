@@ -35,7 +35,7 @@ ErrorKind = Literal[
     "bad_request",  # the provider rejects a parameter
 ]
 RETRYABLE: frozenset[ErrorKind] = frozenset(
-    ("rate_limited", "overloaded", "server_error", "timeout", "connection", "malformed")
+    ("rate_limited", "overloaded", "server_error", "timeout", "connection", "unreachable", "malformed")
 )
 FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota", "not_found", "unreachable"))
 
@@ -164,8 +164,9 @@ class LLMError(InfrastructureError):
     """The provider or the way to it failed: never a score.
 
     `kind` says how, `retryable` whether the same call may succeed later, `fatal` whether every later call would fail
-    alike (so the run should stop and tell the user). `retry_after` is the provider's own wish in seconds. `bill` says
-    what the failed attempt may have cost: nothing, what the provider told (`billed`), or nobody knows.
+    alike once this one has failed for good (so the run should stop and tell the user). `retry_after` is the provider's
+    own wish in seconds. `bill` says what the failed attempt may have cost: nothing, what the provider told (`billed`),
+    or nobody knows.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class LLMError(InfrastructureError):
 
     @property
     def fatal(self) -> bool:
-        """Whether no later call can succeed until the user acts."""
+        """Whether no later call will succeed until the user acts."""
         return self.kind in FATAL
 
 

@@ -103,8 +103,7 @@ class LimitedClient:
             except LLMError as error:
                 if error.bill == "none":
                     limits.tokens.give_back(estimate)
-                limits.breaker.failed(trial, error)
-                raise
+                raise limits.breaker.failed(trial, error) from None
             except BaseException:
                 limits.breaker.abandoned(trial)
                 raise

@@ -199,3 +199,38 @@ def test_errors_that_show_a_provider_alive_do_not_open_the_breaker(kind):
         breaker.failed(False, LLMError(kind, "no"))
         breaker.failed(False, down())
     assert not breaker._pause
+
+
+def refused() -> LLMError:
+    return LLMError("connection", "refused")
+
+
+async def test_a_server_that_never_answered_is_not_waited_for():
+    """Tries come at even waits, and once they took ten seconds every other call fails without one."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    now = [0.0]
+    breaker = Breaker("test", failures=3, pause=60, clock=lambda: now[0])
+    limits = Limits(**LIMITS)
+    limits.breaker = breaker
+    inner = Script(*[refused() for _ in range(99)])
+    client = RetryingClient(LimitedClient(inner, limits), 6, 1.0, 60.0, sleep)
+    with pytest.raises(LLMError, match="test has never answered") as caught:
+        await client.complete(ask("x"))
+    assert caught.value.fatal
+    assert waits == [1.0] * 5
+    now[0] = 10.1
+    with pytest.raises(LLMError, match="never answered"):
+        await client.complete(ask("x"))
+    assert inner.calls == 6
+
+
+async def test_a_server_that_has_answered_is_waited_for():
+    """The same failure, of a server that was there before, is a pause and no end."""
+    limits = Limits(**{**LIMITS, "failures": 3, "pause": 0.01})
+    client = RetryingClient(LimitedClient(Script(None, *[refused() for _ in range(4)]), limits), 6, 0.001, 0.001)
+    assert await client.complete(ask("x")) == DONE
+    assert await client.complete(ask("x")) == DONE

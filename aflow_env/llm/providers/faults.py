@@ -43,6 +43,8 @@ STATUS = {
     "overloaded_error": 529, "api_error": 500, "server_error": 500, "internal_server_error": 500,
 }  # fmt: skip
 """Statuses by the names that providers have for them, for failures that come without one."""
+HINTS = {"not_found": ", no such address or model: check base_url (it often ends in /v1) and model"}
+"""What to check where a server says nothing itself."""
 TOO_LONG = re.compile(
     "context_length_exceeded|maximum context length|prompt is too long|longer than the maximum model|"
     "exceed context limit"
@@ -78,7 +80,7 @@ def status_error(
         kind = "quota"
     return LLMError(
         kind,
-        f"status {status}: {text[:SHOWN]}",
+        f"status {status}{': ' if text else ''}{text[:SHOWN] or HINTS.get(kind, '')}",
         retry_after=retry_after(headers),
         request_id=Answer(status, headers, "", None).request_id,
         bill="unknown" if kind == "timeout" else "none",

@@ -97,13 +97,14 @@ async def test_a_prompt_that_does_not_fit_is_the_workflows_fault_and_costs_nothi
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_nobody_listens_is_a_connection_error_that_costs_nothing(kind):
+async def test_nobody_listens_is_an_error_that_says_what_to_check_and_costs_nothing(kind):
+    """An address that never answered is fatal after a few tries, and the text names it."""
     account = budget()
     client = build_client(config(kind, max_attempts=2), budget=account, log=None, seed=0)
-    with pytest.raises(LLMError) as caught:
+    with pytest.raises(LLMError, match=r"127\.0\.0\.1:9.* has never answered .*is the server up") as caught:
         await client.complete(ask("hello"))
     await client.aclose()
-    assert caught.value.kind == "connection"
+    assert (caught.value.kind, caught.value.fatal) == ("unreachable", True)
     assert account.totals.spent == Spend()
 
 
