@@ -60,6 +60,7 @@ def build_client(
     role: str = "executor",
     priced_for: str = "",
     served: Served | None = None,
+    kept_under: str = "",
 ) -> LLMClient:
     """The client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
 
@@ -68,7 +69,8 @@ def build_client(
     present weights: without it the policy's completions are neither kept nor found again, because other weights would
     have given others. `batches` is the file that keeps the ids of batches (batch=true); None: memory.
     `priced_for` names the key, beside a USD budget, that is worthless without a price; "": none. `served` makes another
-    client of an OpenAI-compatible server than OpenAIClient; its completions are kept under its name.
+    client of an OpenAI-compatible server than OpenAIClient. `kept_under` says what decides completions beside the
+    request, in place of what follows from the config.
     Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
     """
     mode: Mode = config.mode if log is not None else "live"
@@ -79,7 +81,7 @@ def build_client(
         )
     if config.kind == "policy" and version is None:
         mode = "live"
-    scope = _scope(config, seed, version, served)
+    scope = (lambda: kept_under) if kept_under else _scope(config, seed, version)
     if mode == "replay":
         return RecordingClient(None, log, mode, scope)
     needed = budget.ceiling.picos is not None
@@ -167,7 +169,7 @@ def _price_and_key(wanted: Wanted) -> tuple[Price | None, ApiKey]:
     return price, key
 
 
-def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None, served: Served | None) -> Callable[[], str]:
+def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:
     """All that decides a completion beside the request itself: a log never mixes up two models, seeds or landscapes.
 
     Of providers that are told no seed, draw k of a prompt is the same draw for all seeds.
@@ -177,8 +179,6 @@ def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None, serv
         from aflow_env.llm.simulated.landscape import load_landscape
 
         decisive["landscape"] = load_landscape(config.landscape).model_dump(mode="json")
-    if served:
-        decisive["served"] = getattr(served, "__name__", "")
     seeded = config.kind in ("simulated", "policy") or (config.kind == "openai" and config.send_seed)
     fixed = json.dumps({**decisive, "seed": seed if seeded else None}, sort_keys=True)
     return lambda: fixed + (version() if version else "")

@@ -16,7 +16,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -72,7 +71,9 @@ class FirstTokenClient(OpenAIClient):
     def _read(self, plain: JSON) -> Raw:
         logprobs = _Body.model_validate(plain).choices[0].logprobs
         first = logprobs.content[0].top_logprobs if logprobs and logprobs.content else []
-        return replace(super()._read(plain), text=json.dumps([[token.token, token.logprob] for token in first]))
+        reply = super()._read(plain)
+        output = None if reply.output is None else max(1, reply.output)
+        return replace(reply, text=json.dumps([[token.token, token.logprob] for token in first]), output=output)
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,14 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
         )
     except ValidationError as error:
         raise ConfigError(explain(error, ROLE).replace("executor.", "policy.")) from None
-    limits = Limits.of(node, ROLE)
-    client = partial(build_client, node, budget=budget, log=log, seed=config.seed, limits=limits, role=ROLE)
-    return ServedPolicy(config, client(), client(served=FirstTokenClient))
+    shared: dict[str, Any] = {
+        "budget": budget,
+        "log": log,
+        "seed": config.seed,
+        "limits": Limits.of(node, ROLE),
+        "role": ROLE,
+    }
+    scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is
+    writer = build_client(node, **shared, kept_under=f"{scope}action")
+    first_token = build_client(node, **shared, served=FirstTokenClient, kept_under=f"{scope}first token")
+    return ServedPolicy(config, writer, first_token)

@@ -137,7 +137,9 @@ async def _exchange(
     text = {"empty": "", "null": None}.get(fault, model(prompt))
     if fault == "echo":
         body["model"] = _key(headers)
-    good = json.dumps((_anthropic if path.partition("?")[0].endswith("/messages") else _openai)(body, prompt, text, fault)).encode()
+    good = json.dumps(
+        (_anthropic if path.partition("?")[0].endswith("/messages") else _openai)(body, prompt, text, fault)
+    ).encode()
     return await _reply(reader, writer, good, fault, headers, books, drip_seconds)
 
 

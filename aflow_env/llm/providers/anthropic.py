@@ -161,8 +161,10 @@ class AnthropicClient(Provider):
     def _read(self, plain: JSON) -> Reply:
         parsed = _Body.model_validate(plain)
         usage = parsed.usage or _Usage()
+        text = "".join(block.text or "" for block in parsed.content if block.type == "text")
         return Reply(
-            text="".join(block.text or "" for block in parsed.content if block.type == "text"),
+            text=text,
+            size=len(text.encode()),
             model=one_line(parsed.model or ""),
             stop=stop_of(parsed.stop_reason),
             fresh=usage.input_tokens,

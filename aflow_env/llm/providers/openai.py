@@ -115,8 +115,10 @@ class OpenAIClient(Provider):
     def _read(self, plain: JSON) -> Reply:
         parsed = _Body.model_validate(plain)
         choice, usage = parsed.choices[0], parsed.usage or _Usage()
+        text = _text(choice.message.content)
         return Reply(
-            text=_text(choice.message.content),
+            text=text,
+            size=len(text.encode()),
             model=one_line(parsed.model or ""),
             stop="refused" if choice.message.refusal else stop_of(choice.finish_reason),
             fresh=None if usage.prompt_tokens is None else usage.prompt_tokens - usage.cached,

@@ -44,12 +44,14 @@ class Lenient(BaseModel):
 
 @dataclass(frozen=True)
 class Reply:
-    """What a reply says, in our words. `fresh`, `read`, `written`: prompt tokens not cached, from and to the cache.
+    """What a reply says, in our words. `size` is the bytes that the model wrote.
 
-    `fresh` and `output` are None where the server told no usage.
+    `fresh`, `read`, `written`: prompt tokens not cached, from and to the cache. `fresh` and `output` are None where the
+    server told no usage.
     """
 
     text: str
+    size: int
     model: str
     stop: Stop
     fresh: int | None
@@ -149,7 +151,7 @@ class Provider:
         """The completion; tokens that the server does not tell are estimated."""
         told = counted(reply)
         fresh = (reply.fresh or 0) if told else math.ceil(request.prompt_bytes / BYTES_PER_TOKEN)
-        output = (reply.output or 0) if told else math.ceil(len(reply.text.encode()) / BYTES_PER_TOKEN)
+        output = (reply.output or 0) if told else math.ceil(reply.size / BYTES_PER_TOKEN)
         picos = self._price.cost(fresh, output, reply.read, reply.written) if self._price else 0
         stop = reply.stop
         if stop == "unknown":
@@ -187,7 +189,7 @@ def counted(reply: Reply) -> bool:
 def impossible(reply: Reply, request: Request) -> str:
     """Why text and usage of a reply cannot be true, or the empty string."""
     fresh, output = reply.fresh or 0, reply.output or 0
-    prompt, size = fresh + reply.read + reply.written, len(reply.text.encode())
+    prompt = fresh + reply.read + reply.written
     if min(fresh, reply.read, reply.written, output) < 0:
         return "the usage has a negative count"
     if prompt > request.input_bound + ADDED_PROMPT:
@@ -195,8 +197,8 @@ def impossible(reply: Reply, request: Request) -> str:
     if output > request.output_bound:
         return f"the usage counts {output} reply tokens, which cannot be (max_tokens={request.max_tokens})"
     tokens = output + 1 if counted(reply) else request.output_bound
-    if size > LONGEST_TOKEN * tokens:
-        return f"the reply has {size} bytes, which cannot be in {tokens} tokens"
+    if reply.size > LONGEST_TOKEN * tokens:
+        return f"the reply has {reply.size} bytes, which cannot be in {tokens} tokens"
     return ""
 
 
