@@ -97,17 +97,12 @@ class LimitedClient:
         async with limits.places:
             estimate = estimated_tokens(request)
             await limits.tokens.take(estimate)
-            trial = await limits.breaker.admit()
             try:
-                completion = await self._inner.complete(request)
+                completion = await limits.breaker.call(lambda: self._inner.complete(request))
             except LLMError as error:
                 if error.bill == "none":
                     limits.tokens.give_back(estimate)
-                raise limits.breaker.failed(trial, error) from None
-            except BaseException:
-                limits.breaker.abandoned(trial)
                 raise
-            limits.breaker.succeeded()
             limits.tokens.give_back(estimate - completion.tokens)
             return completion
 

@@ -181,23 +181,28 @@ async def test_the_breaker_pauses_everybody_with_one_line_then_one_call_tries(ca
 
 
 async def test_a_trial_call_that_is_cancelled_lets_another_try():
+    """A call that gives up while it tries a provider that is down leaves its place to the next."""
     breaker = Breaker("test", failures=1, pause=0.01)
-    assert await breaker.admit() is False
-    breaker.failed(False, down())
-    assert await breaker.admit() is True
-    waiting = asyncio.create_task(breaker.admit())
-    await asyncio.sleep(0.02)
+    with pytest.raises(LLMError):
+        await breaker.call(lambda: Script(down()).complete(ask("x")))
+    slow = Script(seconds=60)
+    trial = asyncio.create_task(breaker.call(lambda: slow.complete(ask("x"))))
+    waiting = asyncio.create_task(breaker.call(lambda: Script().complete(ask("x"))))
+    await asyncio.sleep(0.1)
+    assert slow.running == 1
     assert not waiting.done()
-    breaker.abandoned(True)
-    assert await waiting is True
+    trial.cancel()
+    assert await waiting == DONE
 
 
 @pytest.mark.parametrize("kind", ["refused", "bad_request", "no_text"])
-def test_errors_that_show_a_provider_alive_do_not_open_the_breaker(kind):
+async def test_errors_that_show_a_provider_alive_do_not_open_the_breaker(kind):
+    """Only failures of the provider's health, in a row, are a reason to wait."""
     breaker = Breaker("test", failures=2, pause=60)
-    for _ in range(5):
-        breaker.failed(False, LLMError(kind, "no"))
-        breaker.failed(False, down())
+    inner = Script(*[error for _ in range(5) for error in (LLMError(kind, "no"), down())])
+    for _ in range(10):
+        with pytest.raises(LLMError):
+            await breaker.call(lambda: inner.complete(ask("x")))
     assert not breaker._pause
 
 

@@ -51,7 +51,8 @@ async def test_with_faults_in_30_percent_of_calls_all_completions_are_right_and_
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_that_does_not_pass_is_an_error_of_its_kind_and_never_a_text(kind, fault, tmp_path):
     async with serve(lambda prompt, attempt: fault, drip_seconds=60) as (address, books):
-        settings = config(kind, address, timeout_seconds=0.5, max_attempts=2, **priced(tmp_path))
+        seconds = 0.5 if fault == "drip" else 20.0
+        settings = config(kind, address, timeout_seconds=seconds, max_attempts=2, **priced(tmp_path))
         client = build_client(settings, budget=budget(), log=None, seed=0)
         with pytest.raises(LLMError) as caught:
             await client.complete(ask("hello"))
