@@ -8,7 +8,7 @@ is too long is cut in a fixed order: failed cases first, then experience, then t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -47,16 +47,8 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a node came from: the proposal's text, and its parent as it was before anything was tried from there."""
-
-    parent: "State"
-    edit: str
-
-
-@dataclass(frozen=True)
 class State:
-    """Everything that a proposal or a belief about a node may depend on; `origin` is None for a start workflow."""
+    """Everything that a proposal or a belief about a node may depend on."""
 
     workflow: Workflow
     task: TaskSpec
@@ -64,7 +56,6 @@ class State:
     n: int
     experience: tuple[Entry, ...] = ()
     failures: tuple[Failure, ...] = ()
-    origin: Origin | None = field(default=None, kw_only=True)
 
     @property
     def steps(self) -> tuple[Step, ...] | None:
@@ -85,8 +76,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Belief:
-    """Q_theta of one state: `expectation` in [0, 1]; `mass` is the probability that the policy put on digits at all,
-    or 1 where Q is not read off digits."""
+    """Q_theta of one state: `expectation` in [0, 1]; `mass` is the probability that the policy put on digits at all."""
 
     expectation: float
     mass: float

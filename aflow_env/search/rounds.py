@@ -9,8 +9,8 @@ an LLM, or a uniform draw.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -20,18 +20,16 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation, Outcome
-from aflow_env.search.belief import BEGINNING, Progress, shrink, weight
+from aflow_env.search.belief import shrink
 from aflow_env.search.expansion import Change, Changer, Duplicate, Implement, Place, draw
 from aflow_env.search.flight import Flight, ground, refly
-from aflow_env.search.proposal import Belief, Believer, Failure, Origin, Proposer, State
-from aflow_env.search.selection import Selection, bar, may_widen, select
+from aflow_env.search.proposal import Belief, Believer, Failure, Proposer, State
+from aflow_env.search.selection import Selection, bar, select
 from aflow_env.search.session import Listener, SearchProblem, Session, Turn, session_seed
 from aflow_env.search.stopping import INTERRUPTED, Stopper
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon
-from aflow_env.store.database import put_aside
 from aflow_env.store.records import JSON, Node, Rejection
-from aflow_env.store.remembered import Memory
 from aflow_env.store.shared import RunStore
 from aflow_env.store.store import SessionKey
 from aflow_env.tasks.base import Problem, Task
@@ -70,8 +68,6 @@ class Search:
 
     scores hold for those alone.
     """
-    progress: Progress = BEGINNING
-    memory: Memory | None = None
 
     def __post_init__(self) -> None:
         if self.config.rl_weight > 0 and self.believer is None:
@@ -95,7 +91,6 @@ class Search:
         flights: deque[Flight] = deque()
         try:
             stored = await soon(self.store.open_session(problem.key, self.task.spec.name))
-            session.steered.update(_steered(stored.payloads))
             flights.extend(refly(tree, stored.told or [await self._start(problem)], places))
             for node in tree:
                 stopper.tell(node)
@@ -127,16 +122,14 @@ class Search:
         tree = session.tree
         rng = np.random.default_rng([problem.seed, tree.played + len(flights)])
         unseen = flights[0].round if flights else None
-        w = weight(self.config, self.progress, tree.played + len(flights), session.proofs())
-        selection, beliefs, q = await self._select(tree, problem.key, unseen, w, rng)
+        selection, beliefs = await self._select(tree, problem.key, unseen, rng)
         parent = tree.node(selection.round)
         state = await self.state(tree, parent, problem.key, unseen)
         digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         round_ = tree.begin(parent.round)
-        place = Place(round_, parent, tree.best(), tree, tuple(flights), digest, self._rival(tree))
+        place = Place(round_, parent, tree, tuple(flights), digest, self._rival(tree))
         seed = int(rng.integers(2**31))
-        belief, steers = beliefs.get(parent.round), q.get(parent.round)
-        turn = asyncio.ensure_future(self._expand(place, selection, state, belief, steers, seed))
+        turn = asyncio.ensure_future(self._expand(place, selection, state, beliefs.get(parent.round), seed))
         return Flight(place.round, parent.round, digest, turn)
 
     async def _land(
@@ -147,10 +140,7 @@ class Search:
         ended = turn.ended if isinstance(turn, Turn) else turn
         if isinstance(turn, Turn):
             await soon(self.store.tell(problem.key, ended, _payload(turn)))
-            if turn.q is not None:
-                session.steered[ended.round] = turn.q
         session.tree.tell(ended)
-        put_aside(session.tree.played)
         flights.popleft()
         if isinstance(turn, Turn):
             session.turns.append(turn)
@@ -158,12 +148,10 @@ class Search:
                 told(session, turn)
         return ended
 
-    async def _expand(
-        self, place: Place, selection: Selection, state: State, belief: Belief | None, q: float | None, seed: int
-    ) -> Turn:
+    async def _expand(self, place: Place, selection: Selection, state: State, belief: Belief | None, seed: int) -> Turn:
         """Propose, implement, gate and evaluate."""
         config = self.config
-        change = Changer(self.task.spec, config.form, config.duplicates, self.implement)
+        change = Changer(self.task.spec, config.form, self.implement)
         try:
             drawn = await draw(self.proposer, change, place, state, seed, config.redraws)
         finally:
@@ -172,46 +160,27 @@ class Search:
         ended = (
             await self._node(place, drawn.ended, drawn.reply.text) if isinstance(drawn.ended, Change) else drawn.ended
         )
-        return Turn(state, selection, drawn.reply, ended, belief, drawn.duplicate, place.best.score, q)
+        return Turn(state, selection, drawn.reply, ended, belief, drawn.duplicate)
 
     async def _node(self, place: Place, change: Change, text: str) -> Node:
         evaluation = await self._evaluate(change.workflow, place.rival)
         return Node(place.round, place.parent.round, change.workflow, evaluation, change.modification, text)
 
     async def _select(
-        self, tree: Tree, key: SessionKey, unseen: int | None, w: float, rng: Generator
-    ) -> tuple[Selection, dict[int, Belief], dict[int, float]]:
-        """Which node to expand; what the policy believed of each node, and its Q."""
+        self, tree: Tree, key: SessionKey, unseen: int | None, rng: Generator
+    ) -> tuple[Selection, dict[int, Belief]]:
+        """Which node to expand, and what the policy believed of each node."""
         rounds, means, visits = tree.arrays()
         beliefs: dict[int, Belief] = {}
-        q: dict[int, float] = {}
+        q = None
         if self.believer is not None:
-            states = await asyncio.gather(*(self._questioned(tree, int(round_), key, unseen) for round_ in rounds))
+            nodes = [tree.node(round_) for round_ in rounds.tolist()]
+            states = await asyncio.gather(*(self.state(tree, node, key, unseen) for node in nodes))
             beliefs = dict(zip(rounds.tolist(), await self.believer.believe(states), strict=True))
-            q = {round_: await self._q(tree, round_, belief, key) for round_, belief in beliefs.items()}
-        rule, widening = self.config.selection, self.config.widening
-        open_ = may_widen(*tree.widths(), widening) if widening.enabled else None
-        values = np.array(list(q.values())) if q else None
-        selection = select(rounds=rounds, means=means, visits=visits, q=values, w=w, config=rule, rng=rng, open_=open_)
-        return selection, beliefs, q
-
-    async def _questioned(self, tree: Tree, round_: int, key: SessionKey, unseen: int | None) -> State:
-        """The state of a node with where it came from, as a believer reads it."""
-        node = tree.node(round_)
-        state = await self.state(tree, node, key, unseen)
-        if node.parent is None:
-            return state
-        parent = tree.node(node.parent)
-        bare = State(parent.workflow, self.task.spec, parent.score, parent.evaluation.n)
-        return replace(state, origin=Origin(bare, node.edit))
-
-    async def _q(self, tree: Tree, round_: int, belief: Belief, key: SessionKey) -> float:
-        realised = [child.score for child in tree.children(round_)]
-        if self.memory:
-            realised += await self.memory.best_children(tree.node(round_).digest, key.step)
-        if self.config.q.count_rejected:
-            realised += [0.0] * (tree.visits(round_) - 1 - len(tree.children(round_)))
-        return shrink(belief.expectation, realised, self.config.q.prior_strength)
+            realised = {round_: [child.score for child in tree.children(round_)] for round_ in beliefs}
+            q = np.array([shrink(belief.expectation, realised[round_]) for round_, belief in beliefs.items()])
+        rule, w = self.config.selection, self.config.rl_weight
+        return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng), beliefs
 
     def _rival(self, tree: Tree) -> tuple[Node, float] | None:
         """Whom a new workflow is raced against, and by how much that one may be better."""
@@ -258,12 +227,5 @@ class Search:
 
 
 def _payload(turn: Turn) -> JSON:
-    """What is stored beside a round: Q_theta and Q of its parent, and the weight that Q had."""
-    if turn.belief is None:
-        return None
-    return {"q": turn.belief.expectation, "steered": turn.q, "w": turn.selection.w}
-
-
-def _steered(payloads: Mapping[int, JSON]) -> dict[int, float]:
-    """By round, the Q that steered it, of the rounds that an earlier process played."""
-    return {round_: each["steered"] for round_, each in payloads.items() if each and each.get("steered") is not None}
+    """What is stored beside a round: Q_theta of its parent."""
+    return None if turn.belief is None else {"q": turn.belief.expectation}

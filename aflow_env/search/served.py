@@ -4,7 +4,7 @@
 Both questions are chat completions, so the server's chat template applies as it did in training. Q_theta is read off
 the log-probabilities of the first token of the answer to the value question (`logprobs`, `top_logprobs=20`,
 `max_tokens=1`): tokens are matched with digits by their text, white space aside. Servers return probabilities at
-temperature 1; `policy.belief_temperature` makes them those that training drew from. A policy that puts none of its 20
+temperature 1; `policy.temperature` makes them those of the training. A policy that puts none of its 20
 likeliest tokens on a digit has no belief, and that is an error at the first question, never a Q of one's own making.
 
 The calls go through the layers of every other model: budget, limits, retries, and the run's log, so that a resumed
@@ -124,7 +124,7 @@ class ServedPolicy:
                 "more), or set rl_weight=0 q.kind=none"
             )
         log_probs = digit_log_probs(top)
-        expectation, mass = digit_expectation(log_probs, policy.belief_temperature)
+        expectation, mass = digit_expectation(log_probs, policy.temperature)
         if mass == 0.0:
             likeliest = ", ".join(repr(token) for token, _ in sorted(top, key=lambda each: -each[1])[:3])
             raise ConfigError(
@@ -166,20 +166,9 @@ def digit_log_probs(top: Sequence[tuple[str, float]]) -> tuple[float, ...]:
 def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None) -> ServedPolicy:
     """The policy that `policy.*` names, or in a replay (executor.mode) what it answered, from `log`.
 
-    Raises ConfigError when its model, key or price is missing, and for a Q that only training has.
+    Raises ConfigError when its model, key or price is missing.
     """
     policy = config.policy
-    if config.q.kind == "prior" or config.q.calibrate:
-        asked = "q.calibrate=true" if config.q.calibrate else "q.kind=prior"
-        raise ConfigError(
-            f"{asked} works in training only, where the rollout server gives the log-probabilities of whole edits and "
-            "the run has earlier steps: set q.kind=digits q.calibrate=false"
-        )
-    if config.q.memory and config.q.memory_run is None:
-        raise ConfigError(
-            f"q.memory={config.q.memory} without q.memory_run: a search without a trainer has no earlier steps to "
-            "remember; name the run_dir of an earlier run, or set q.memory=0"
-        )
     try:
         node = LLMConfig(
             kind="openai",

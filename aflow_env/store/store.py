@@ -16,7 +16,6 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,7 +23,7 @@ from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED, ProblemResult
 from aflow_env.llm.client import Completion, Request
 from aflow_env.store import records
-from aflow_env.store.database import APPLICATION_ID, SCHEMA, TAUGHT, VERSION, Database, Row, Value, Writer, building
+from aflow_env.store.database import APPLICATION_ID, SCHEMA, TAUGHT, VERSION, Database, Row, Value, Writer
 from aflow_env.store.experience import Entry, choose
 from aflow_env.store.records import JSON, Node, Told
 
@@ -149,12 +148,11 @@ class Store(Paid):
             "LEFT JOIN programs ON programs.id = nodes.program WHERE session = ? ORDER BY round"
         )
         told, payloads = [], {}
-        with building():
-            for row in self._database.read(sql, (key.id,)):
-                record: dict[str, JSON] = dict(zip(names, row, strict=True))
-                told.append(records.told(record, partial(self._results, *map(record.__getitem__, _RESULTS_OF))))
-                if record["payload"] is not None:
-                    payloads[record["round"]] = json.loads(record["payload"])
+        for row in self._database.read(sql, (key.id,)):
+            record: dict[str, JSON] = dict(zip(names, row, strict=True))
+            told.append(records.told(record, self._results(*map(record.__getitem__, _RESULTS_OF))))
+            if record["payload"] is not None:
+                payloads[record["round"]] = json.loads(record["payload"])
         return StoredSession(key, tuple(told), payloads, json.loads(state))
 
     def tell(self, key: SessionKey, ended: Told, payload: JSON = None) -> None:
@@ -268,8 +266,15 @@ class Store(Paid):
                 total.update(repr(row).encode())
         return total.hexdigest()
 
-    def _results(self, digest: str, executor_key: str, problem_set: str, uncounted: str | None) -> list[ProblemResult]:
-        """The results that a node's evaluation was made of. Raises InfrastructureError where one is missing."""
+    def _results(
+        self, digest: str, executor_key: str, problem_set: str | None, uncounted: str | None
+    ) -> list[ProblemResult]:
+        """The results that a node's evaluation was made of; none for a rejection.
+
+        Raises InfrastructureError where one is missing.
+        """
+        if problem_set is None:
+            return []
         (problems,) = _one(self._database, "SELECT problems FROM problem_sets WHERE id = ?", problem_set)
         listed: list[tuple[str, int, str]] = json.loads(str(problems))
         inline = {place: records.result_of(row) for place, *row in json.loads(uncounted or "[]")}

@@ -43,7 +43,6 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "racing.against=best": BEST,
     "in_flight=4": ("in_flight=4",),
     "in_flight=4, racing": ("in_flight=4", *RACING),
-    "duplicates=tree": ("duplicates=tree",),
 }
 
 

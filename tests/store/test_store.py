@@ -143,11 +143,8 @@ def test_the_first_writer_wins(store: Store, path: Path) -> None:
 def test_a_stored_evaluation_that_lost_its_results_says_so(store: Store) -> None:
     store.open_session(KEY, TASK)
     store.tell(KEY, node(1, None))
-    [told] = store.session(KEY).told
-    assert isinstance(told, Node)
-    assert told.score == 0.5
     with pytest.raises(InfrastructureError, match="p0 is missing"):
-        told.evaluation.results[0]
+        store.session(KEY)
 
 
 def test_completions_are_kept_word_for_word(store: Store, path: Path) -> None:

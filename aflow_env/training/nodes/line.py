@@ -23,7 +23,6 @@ from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import ProblemResult
 from aflow_env.llm.client import Completion, Request
 from aflow_env.llm.ledger import Ceiling, Spend
-from aflow_env.store.database import Row, Value
 from aflow_env.store.experience import Entry
 from aflow_env.store.records import JSON, Told
 from aflow_env.store.store import SessionKey, StoredSession
@@ -120,10 +119,6 @@ class RemoteStore:
     def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> Awaitable[None]:
         """As Store."""
         return self.line.ask(self.part, "event", kind, data, key)
-
-    def read(self, sql: str, arguments: Sequence[Value] = ()) -> Awaitable[list[Row]]:
-        """As Store."""
-        return self.line.ask(self.part, "read", sql, arguments)
 
     def get_many(
         self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]

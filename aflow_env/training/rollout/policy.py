@@ -41,7 +41,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class DigitTokens:
-    """The value question's prompt, and each digit's log-prob, uncalibrated: what a digit is drawn from.
+    """The value question's prompt, and each digit's log-prob.
 
     A digit that is not among the server's top tokens has -inf; in truth it has at most `floor`, the least of those.
     """
@@ -80,12 +80,9 @@ class RolloutPolicy:
     prompt_length: int
     temperature: float
     http: httpx.AsyncClient
-    calibration: float = 1.0
-    """The temperature at which beliefs are read off the digits (q.calibrate); drawing and training stay at 1."""
     template: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template is told beside the messages (`data.apply_chat_template_kwargs`)."""
     _beliefs: dict[tuple[int, ...], Belief] = field(default_factory=dict)
-    _log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = field(default_factory=dict)
     _model: str = ""
 
     async def propose(self, state: State, seed: int) -> Reply:
@@ -108,16 +105,6 @@ class RolloutPolicy:
         if new:
             self._beliefs.update(zip(new, await self._ask(new), strict=True))
         return [self._beliefs[prompt] for prompt in prompts]
-
-    async def log_probs(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:
-        """The log-probability of each token of an answer after its prompt, for (prompt, answer) pairs of token ids.
-
-        A pair is asked about once: within a session the weights stand still.
-        """
-        new = [pair for pair in dict.fromkeys(texts) if pair not in self._log_probs and pair[1]]
-        if new:
-            self._log_probs.update(zip(new, await self._score(new), strict=True))
-        return [self._log_probs.get(pair, ()) for pair in texts]
 
     def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:
         """Token ids of the messages, the state cut until they fit `rollout.prompt_length`.
@@ -166,22 +153,12 @@ class RolloutPolicy:
         for prompt, choice in zip(prompts, await self._complete_ids(prompts, wanted), strict=True):
             top = choice["logprobs"]["top_logprobs"][0]
             log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
-            expectation, mass = digit_expectation(log_probs, self.calibration)
+            expectation, mass = digit_expectation(log_probs)
             if mass <= 0.0:
                 raise ConfigError(NO_DIGIT)
             floor = sorted(map(float, top.values()), reverse=True)[:TOP_LOGPROBS][-1]
             beliefs.append(Belief(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
         return beliefs
-
-    async def _score(self, pairs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:
-        choices = await self._complete_ids([prompt + answer for prompt, answer in pairs], {"prompt_logprobs": 0})
-        found = []
-        for (prompt, answer), choice in zip(pairs, choices, strict=True):
-            at = choice["prompt_logprobs"][len(prompt) :]
-            found.append(
-                tuple(float(here[str(token)]["logprob"]) for here, token in zip(at, answer, strict=False) if here)
-            )
-        return found
 
     async def _complete_ids(self, prompts: Sequence[tuple[int, ...]], wanted: dict[str, Any]) -> list[dict[str, Any]]:
         """One token after each prompt, in one request; the choices in the prompts' order."""
