@@ -9,7 +9,6 @@ cancelled one (the world's fault) leaves no trace and its number is free.
 """
 
 from collections.abc import Iterator
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +22,22 @@ class Tree:
     def __init__(self) -> None:
         self._ended: dict[int, Node | Rejection] = {}
         self._nodes: dict[int, Node] = {}
-        self._visits: dict[int, int] = {}  # of each node, those in flight too
+        self._place: dict[int, int] = {}  # round -> position in the three lists
+        self._rounds: list[int] = []
+        self._means: list[float] = []
+        self._visits: list[int] = []  # those in flight too
         self._children: dict[int, list[Node]] = {}
         self._flying: dict[int, int] = {}  # round -> parent
         self._best: Node | None = None
+        self._free = 1  # no lower round is free
 
     def begin(self, parent: int) -> int:
         """Start an expansion of `parent`; returns its round number. Raises KeyError for a parent that has no node."""
-        self._visits[parent] += 1
-        round_ = next(each for each in count(1) if each not in self._ended and each not in self._flying)
-        self._flying[round_] = parent
-        return round_
+        self._visits[self._place[parent]] += 1
+        while self._free in self._ended or self._free in self._flying:
+            self._free += 1
+        self._flying[self._free] = parent
+        return self._free
 
     def tell(self, ended: Node | Rejection) -> None:
         """End an expansion with a node, or with the rejection of its action; the same telling again changes nothing.
@@ -49,7 +53,10 @@ class Tree:
         self._ended[ended.round] = ended
         if isinstance(ended, Node):
             self._nodes[ended.round] = ended
-            self._visits[ended.round] = 1
+            self._place[ended.round] = len(self._place)
+            self._rounds.append(ended.round)
+            self._means.append(ended.score)
+            self._visits.append(1)
             if ended.parent is not None:
                 self._children.setdefault(ended.parent, []).append(ended)
             if self._best is None or (-ended.score, ended.round) < (-self._best.score, self._best.round):
@@ -59,13 +66,12 @@ class Tree:
         """Forget an expansion in flight: its visit is taken back, its number is free. Unknown rounds are ignored."""
         parent = self._flying.pop(round_, None)
         if parent is not None:
-            self._visits[parent] -= 1
+            self._visits[self._place[parent]] -= 1
+            self._free = min(self._free, round_)
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         """Parallel arrays (rounds, mean scores, visits) of all nodes, in the order told."""
-        rounds = np.array(list(self._nodes), dtype=np.int64)
-        means = np.array([node.evaluation.score for node in self._nodes.values()], dtype=np.float64)
-        return rounds, means, np.array(list(self._visits.values()), dtype=np.int64)
+        return np.array(self._rounds, np.int64), np.array(self._means, np.float64), np.array(self._visits, np.int64)
 
     def node(self, round_: int) -> Node:
         """The node of a round. Raises KeyError where there is none (rejected, in flight, or not begun)."""
@@ -83,7 +89,7 @@ class Tree:
 
     def visits(self, round_: int) -> int:
         """1 + how often the node was expanded: told, rejected and in flight."""
-        return self._visits[round_]
+        return self._visits[self._place[round_]]
 
     def best(self) -> Node:
         """The node with the highest score, the earliest among equals. Raises ValueError for an empty tree."""
@@ -121,7 +127,7 @@ class Tree:
             raise ValueError(f"round {round_} expands round {parent}, which has no node: tell parents first")
         begun = self._flying.get(round_)
         if begun is None:
-            self._visits[parent] += 1
+            self._visits[self._place[parent]] += 1
         elif begun == parent:
             del self._flying[round_]
         else:

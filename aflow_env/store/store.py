@@ -28,7 +28,6 @@ from aflow_env.store.experience import Entry, choose
 from aflow_env.store.records import JSON, Node, Told
 
 _TOLD = ", ".join((*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS))
-_RESULTS_OF = ("digest", "executor_key", "problem_set", "uncounted")
 _NEVER = 2**62  # a round that no session comes to
 _SCAN = 100  # rows looked at for the experience of one workflow, in either order; more than a prompt can show
 
@@ -142,15 +141,16 @@ class Store(Paid):
     def session(self, key: SessionKey) -> StoredSession:
         """What was told of an open session. Raises ValueError for one that was never opened."""
         state = str(_one(self._database, "SELECT state FROM sessions WHERE id = ?", key.id)[0])
-        names = (*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS, "payload", "graph", "prompts")
+        names = (*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS, "payload", "graph", "prompts", "problems")
         sql = (
-            "SELECT " + ", ".join("nodes.digest" if name == "digest" else name for name in names) + " FROM nodes "
-            "LEFT JOIN programs ON programs.id = nodes.program WHERE session = ? ORDER BY round"
+            f"SELECT {', '.join('nodes.digest' if name == 'digest' else name for name in names)} FROM nodes "
+            "LEFT JOIN programs ON programs.id = nodes.program "
+            "LEFT JOIN problem_sets ON problem_sets.id = nodes.problem_set WHERE session = ? ORDER BY round"
         )
         told, payloads = [], {}
         for row in self._database.read(sql, (key.id,)):
             record: dict[str, JSON] = dict(zip(names, row, strict=True))
-            told.append(records.told(record, self._results(*map(record.__getitem__, _RESULTS_OF))))
+            told.append(records.told(record, self._results(record)))
             if record["payload"] is not None:
                 payloads[record["round"]] = json.loads(record["payload"])
         return StoredSession(key, tuple(told), payloads, json.loads(state))
@@ -266,27 +266,19 @@ class Store(Paid):
                 total.update(repr(row).encode())
         return total.hexdigest()
 
-    def _results(
-        self, digest: str, executor_key: str, problem_set: str | None, uncounted: str | None
-    ) -> list[ProblemResult]:
-        """The results that a node's evaluation was made of; none for a rejection.
-
-        Raises InfrastructureError where one is missing.
-        """
-        if problem_set is None:
-            return []
-        (problems,) = _one(self._database, "SELECT problems FROM problem_sets WHERE id = ?", problem_set)
-        listed: list[tuple[str, int, str]] = json.loads(str(problems))
-        inline = {place: records.result_of(row) for place, *row in json.loads(uncounted or "[]")}
-        found = self.get_many(digest, executor_key, ((problem, repeat) for problem, repeat, _ in listed))
+    def _results(self, node: Mapping[str, JSON]) -> list[ProblemResult]:
+        """Return the results that a row's evaluation was made of. Raises InfrastructureError where one is missing."""
+        inline = {place: records.result_of(row) for place, *row in json.loads(node["uncounted"] or "[]")}
+        listed: list[tuple[str, int, str]] = json.loads(node["problems"] or "[]")
+        found = self.get_many(node["digest"], node["executor_key"], ((digest, repeat) for digest, repeat, _ in listed))
         results = []
         for place, (problem, repeat, problem_id) in enumerate(listed):
             result = inline.get(place) or found.get((problem, repeat))
             if result is None:
                 raise InfrastructureError(
-                    f"{self.path}: the evaluation of workflow {digest} on problem {problem_id} is missing"
+                    f"{self.path}: the evaluation of workflow {node['digest']} on problem {problem_id} is missing"
                 )
-            results.append(result._replace(problem_id=problem_id))
+            results.append(result if result.problem_id == problem_id else result._replace(problem_id=problem_id))
         return results
 
 
