@@ -67,7 +67,6 @@ async def play_row(folder: Path, monkeypatch: pytest.MonkeyPatch, split: str, st
         opened = SimpleNamespace(parts=parts, search=search, start=lambda where: START)
         monkeypatch.setattr(Shared, "assembly", opened)
         monkeypatch.setattr(Shared, "http", object())
-        monkeypatch.setattr(Shared, "learnt", Shared.learnt)
         loop.config = SimpleNamespace(aflow=as_plain(config(folder, *POLICY)))
         loop.server_manager = loop.tokenizer = None
         loop.apply_chat_template_kwargs = {}
