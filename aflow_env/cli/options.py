@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import change, composed, load, values
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.tasks import TASKS

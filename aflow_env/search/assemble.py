@@ -21,7 +21,7 @@ from aflow_env.llm.limits import Limits as ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
 from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.search.proposal import Believer, LLMProposer, Proposer, RandomProposer
+from aflow_env.search.proposal import LLMProposer, Proposer, QPredictor, RandomProposer
 from aflow_env.search.rounds import Implement, Search
 from aflow_env.search.served import ServedPolicy, serve_policy
 from aflow_env.store.shared import Parts, open_cache, open_recording
@@ -192,7 +192,7 @@ class Assembly:
     def search(
         self,
         proposer: Proposer | None,
-        believer: Believer | None,
+        predictor: QPredictor | None,
         split: Split,
         seed: int | None = None,
         version: str = "",
@@ -203,7 +203,7 @@ class Assembly:
         problems = self.problems(split, seed)
         implement = self.implement()
         store = self.parts.store
-        return Search(config, self.task, problems, self.evaluator, store, chosen, implement, believer, version)
+        return Search(config, self.task, problems, self.evaluator, store, chosen, implement, predictor, version)
 
     def implement(self) -> Implement:
         """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a suggestion."""

@@ -16,9 +16,9 @@ import numpy as np
 
 from aflow_env.errors import WorkflowError
 from aflow_env.search.flight import Flight, first_to
-from aflow_env.search.proposal import Proposer, Reply, State
+from aflow_env.search.proposal import Proposal, Proposer, State
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.workflow.edits import Edit, NoChange, parse_edit
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.implement import Modification, parse_modification, to_program
@@ -61,7 +61,7 @@ class Change:
 class Drawn:
     """The last proposal of a round, and what it came to; `duplicate` marks the rejection of a well-formed edit."""
 
-    reply: Reply
+    reply: Proposal
     ended: Change | Rejection
     duplicate: bool = False
 

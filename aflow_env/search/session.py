@@ -5,10 +5,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aflow_env.search.proposal import Belief, Reply, State
+from aflow_env.search.proposal import Prediction, Proposal, State
 from aflow_env.search.selection import Selection
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.program import Workflow
 
@@ -27,14 +27,14 @@ class Turn:
     """One round as it was played: what was chosen, said, and what came of it.
 
     `ended` is a Rejection where the action was not run; `duplicate` marks the rejection of a well-formed edit.
-    `belief` is what the policy believed of the parent when it was chosen, None when nobody was asked.
+    `prediction` is the policy's of the parent when it was chosen, None when nobody was asked.
     """
 
     state: State
     selection: Selection
-    reply: Reply
+    reply: Proposal
     ended: Node | Rejection
-    belief: Belief | None = None
+    prediction: Prediction | None = None
     duplicate: bool = False
 
     @property
@@ -44,19 +44,19 @@ class Turn:
 
 
 @dataclass
-class Session:
+class SearchSession:
     """A search as far as it went: the tree, the turns played by this process, and why it stopped."""
 
     tree: Tree = field(default_factory=Tree)
     turns: list[Turn] = field(default_factory=list)
     stopped: str = "rounds"
 
-    def target(self, round_: int) -> float | None:
+    def q_target(self, round_: int) -> float | None:
         """What Q of this node should have said: the score of its best evaluated child, or None without one."""
         return max((child.score for child in self.tree.children(round_)), default=None)
 
 
-Listener = Callable[[Session, Turn], None]
+Listener = Callable[[SearchSession, Turn], None]
 
 
 def session_seed(*parts: object) -> int:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The search tree: immutable nodes by round.
 
-An expansion is asked for with `begin(parent)`, which gives it the lowest round number that is free, and ends with
-`tell(node)`, `tell(rejection)` or `cancel(round)`. Until then it counts as a visit of its parent (a virtual visit),
-so that several expansions in flight spread out. Tellings may come in any order, and twice: the tree depends only on
-what was told. A rejected round stays a visit and has no node, as in AFlow, where a failed round is absent; a
-cancelled one (the world's fault) leaves no trace and its number is free.
+`begin(parent)` starts an expansion and gives it the lowest free round number; `record(node)`, `record(rejection)` or
+`cancel(round)` ends it. Until then it counts as a visit of its parent (a virtual visit), so that several expansions in
+flight spread out. Rounds may be recorded in any order, and twice: the tree depends only on the set of them. A rejected
+round stays a visit and has no node, as in AFlow, where a failed round is absent. A cancelled one (the world's fault)
+leaves no trace and its number is free.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 
 
 class Tree:
@@ -39,10 +39,10 @@ class Tree:
         self._flying[self._free] = parent
         return self._free
 
-    def tell(self, ended: Node | Rejection) -> None:
-        """End an expansion with a node, or with the rejection of its action; the same telling again changes nothing.
+    def record(self, ended: Node | Rejection) -> None:
+        """End an expansion with a node, or with the rejection of its action; recording it again changes nothing.
 
-        It need not have been begun (a stored session is told as it is). Raises ValueError for a round that ended
+        It need not have been begun (a stored session is recorded as it is). Raises ValueError for a round that ended
         otherwise, for a parent that differs from the one begun, and for a parent that has no node.
         """
         if ended.round in self._ended:
@@ -70,7 +70,7 @@ class Tree:
             self._free = min(self._free, round_)
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Parallel arrays (rounds, mean scores, visits) of all nodes, in the order told."""
+        """Parallel arrays (rounds, mean scores, visits) of all nodes, in the order recorded."""
         return np.array(self._rounds, np.int64), np.array(self._means, np.float64), np.array(self._visits, np.int64)
 
     def node(self, round_: int) -> Node:
@@ -88,13 +88,13 @@ class Tree:
         return tuple(sorted(self._children.get(round_, ()), key=lambda node: node.round))
 
     def visits(self, round_: int) -> int:
-        """1 + how often the node was expanded: told, rejected and in flight."""
+        """1 + how often the node was expanded: evaluated, rejected and in flight."""
         return self._visits[self._place[round_]]
 
     def best(self) -> Node:
         """The node with the highest score, the earliest among equals. Raises ValueError for an empty tree."""
         if self._best is None:
-            raise ValueError("the tree is empty: evaluate and tell the start workflow first")
+            raise ValueError("the tree is empty: evaluate and record the start workflow first")
         return self._best
 
     def seen(self, parent: int, digest: str) -> bool:
@@ -124,7 +124,7 @@ class Tree:
         if parent is None:
             return
         if parent not in self._nodes:
-            raise ValueError(f"round {round_} expands round {parent}, which has no node: tell parents first")
+            raise ValueError(f"round {round_} expands round {parent}, which has no node: record parents first")
         begun = self._flying.get(round_)
         if begun is None:
             self._visits[self._place[parent]] += 1

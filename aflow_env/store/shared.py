@@ -20,8 +20,8 @@ from aflow_env.llm.limits import Limits
 from aflow_env.llm.record import CompletionLog
 from aflow_env.soon import Soon
 from aflow_env.store.experience import Entry
-from aflow_env.store.reading import store_file
-from aflow_env.store.records import JSON, Told
+from aflow_env.store.node_rows import JSON, RoundEnd
+from aflow_env.store.read_only import store_file
 from aflow_env.store.store import SessionKey, Store, StoredSession
 
 
@@ -32,7 +32,7 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
     """
 
     def open_session(self, key: SessionKey, task: str) -> Soon[StoredSession]: ...
-    def tell(self, key: SessionKey, ended: Told, payload: JSON = None) -> Soon[None]: ...
+    def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> Soon[None]: ...
     def set_state(self, key: SessionKey, state: JSON) -> Soon[None]: ...
     def experience(
         self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None

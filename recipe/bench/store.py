@@ -27,7 +27,7 @@ from aflow_env.config import SelectionConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.search.selection import select
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node
+from aflow_env.store.node_rows import Node
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.workflow.program import Workflow
 
@@ -78,8 +78,8 @@ def play(store: Store, tree: Tree, until: int, rng: np.random.Generator, problem
         told = node(round_, parent, rng, problems)
         made = time.perf_counter()
         store.put_many(told.digest, told.evaluation.executor_key, told.evaluation.results)
-        store.tell(KEY, told)
-        tree.tell(told)
+        store.record(KEY, told)
+        tree.record(told)
         times.tells.append(time.perf_counter() - made)
         times.asks.append(asked - start)
     return times
@@ -100,12 +100,12 @@ def main(nodes: int, problems: int) -> None:
         store.open_session(KEY, "bench")
         times = play(store, tree, nodes, rng, problems)
         row("ask", times.asks[-nodes // 10 :], 10)
-        row("tell", times.tells[-nodes // 10 :], 10)
+        row("record", times.tells[-nodes // 10 :], 10)
         store.close()
         start = time.perf_counter()
         store, again = Store(path), Tree()
         for ended in store.open_session(KEY, "bench").told:
-            again.tell(ended)
+            again.record(ended)
         row("resume", [time.perf_counter() - start], 5000)
         assert again.best() == tree.best()
         assert [array.tolist() for array in again.arrays()] == [array.tolist() for array in tree.arrays()]

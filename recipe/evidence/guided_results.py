@@ -180,7 +180,7 @@ def guidance(arms: Arms, beliefs: Mapping[str, Any]) -> str:
         long="\n".join(_long(arms)),
         long_stock=LONG_STOCK,
         trainings="\n".join(_trainings(arms)),
-        beliefs="\n".join(_beliefs(beliefs)),
+        beliefs="\n".join(_predictions(beliefs)),
         second_pairs=second["pairs"],
         second_workflows=beliefs["second"]["workflows"],
         second_spread=second["spread"],
@@ -276,7 +276,7 @@ def _trainings(arms: Arms) -> list[str]:
     return rows
 
 
-def _beliefs(beliefs: Mapping[str, Any]) -> list[str]:
+def _predictions(beliefs: Mapping[str, Any]) -> list[str]:
     rows = []
     for run, found in beliefs.items():
         said = found["predictors"]["Q_theta"]

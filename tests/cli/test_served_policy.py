@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.report.runs import read_run
-from aflow_env.search.belief import digit_expectation
+from aflow_env.search.q import digit_expectation
 from aflow_env.search.served import digit_log_probs
 from tests.cli.conftest import SMALL, Command
 from tests.search.policy_server import PolicyServer, serve_policy

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError
-from aflow_env.search.proposal import RandomProposer, Reply, State
+from aflow_env.search.proposal import Proposal, RandomProposer, State
 from aflow_env.search.stopping import converged
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
 few = settings(deadline=None, max_examples=12)
@@ -109,11 +109,11 @@ class Same:
 
     asked: int = 0
 
-    async def propose(self, state: State, seed: int) -> Reply:
+    async def propose(self, state: State, seed: int) -> Proposal:
         self.asked += 1
         for _ in range(40 - 10 * self.asked):
             await asyncio.sleep(0)
-        return Reply(ADD_FORMAT)
+        return Proposal(ADD_FORMAT)
 
 
 async def test_of_two_in_flight_that_come_to_one_program_the_first_is_evaluated(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ async def test_after_an_interrupt_no_round_begins_and_those_in_flight_are_told(t
 
     @dataclass(frozen=True)
     class Interrupting(RandomProposer):
-        async def propose(self, state: State, seed: int) -> Reply:
+        async def propose(self, state: State, seed: int) -> Proposal:
             nonlocal begun
             begun += 1
             if begun == 5:

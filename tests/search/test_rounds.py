@@ -14,11 +14,11 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.closing import report
-from aflow_env.search.proposal import Belief, Proposer, Reply, State
-from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
+from aflow_env.search.final_report import report
+from aflow_env.search.proposal import Prediction, Proposal, Proposer, State
+from aflow_env.search.rounds import Search, SearchProblem, SearchSession, session_seed
 from aflow_env.store.findings import last_report
-from aflow_env.store.records import Rejection
+from aflow_env.store.node_rows import Rejection
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.program import Workflow
 from tests.search import quick
@@ -34,9 +34,9 @@ class Script:
     texts: Sequence[str]
     seen: list[State] = field(default_factory=list)
 
-    async def propose(self, state: State, seed: int) -> Reply:
+    async def propose(self, state: State, seed: int) -> Proposal:
         self.seen.append(state)
-        return Reply(self.texts[(len(self.seen) - 1) % len(self.texts)])
+        return Proposal(self.texts[(len(self.seen) - 1) % len(self.texts)])
 
 
 @dataclass
@@ -45,8 +45,8 @@ class Oracle:
 
     of: dict[int, float]
 
-    async def believe(self, states: Sequence[State]) -> list[Belief]:
-        return [Belief(self.of.get(len(state.steps or ()), 0.0), 1.0) for state in states]
+    async def predict(self, states: Sequence[State]) -> list[Prediction]:
+        return [Prediction(self.of.get(len(state.steps or ()), 0.0), 1.0) for state in states]
 
 
 def config(folder: Path, *overrides: str) -> AflowConfig:
@@ -54,13 +54,15 @@ def config(folder: Path, *overrides: str) -> AflowConfig:
     return load(given)
 
 
-def play(config: AflowConfig, proposer: Proposer | None = None, believer: Oracle | None = None) -> tuple[Session, str]:
+def play(
+    config: AflowConfig, proposer: Proposer | None = None, predictor: Oracle | None = None
+) -> tuple[SearchSession, str]:
     """One session, and the digest of its store."""
 
-    async def run() -> tuple[Session, str]:
+    async def run() -> tuple[SearchSession, str]:
         assembly = await Assembly.open(config)
         try:
-            search = assembly.search(proposer, believer, "validate")
+            search = assembly.search(proposer, predictor, "validate")
             problem = SearchProblem(SessionKey("test", config.seed), session_seed(config.seed), assembly.start())
             return await search.play(problem), assembly.store.digest()
         finally:
@@ -139,7 +141,7 @@ def test_target_of_a_node_is_its_best_child(tmp_path: Path) -> None:
     session, _ = play(config(tmp_path, "proposer=random", "rounds=5"))
     for node in session.tree:
         scores = [child.score for child in session.tree.children(node.round)]
-        assert session.target(node.round) == (max(scores) if scores else None)
+        assert session.q_target(node.round) == (max(scores) if scores else None)
 
 
 def test_weight_without_a_believer_is_an_error_before_anything_is_spent(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ async def test_failed_cases_are_drawn_anew_for_each_expansion_and_the_same_for_t
 
 
 def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
-    """`replace` on a Search checks again, so no copy of it can lose its believer."""
+    """`replace` on a Search checks again, so no copy of it can lose its predictor."""
 
     async def run() -> None:
         assembly = await Assembly.open(config(tmp_path))

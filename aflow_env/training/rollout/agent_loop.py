@@ -22,9 +22,9 @@ from aflow_env.training.nodes.owner import join
 from aflow_env.training.rollout.policy import RolloutPolicy
 from aflow_env.training.rollout.rollout_rows import (
     TrainingRow,
-    beliefs_held,
     check_played,
     edit_rows,
+    predictions_made,
     session_summary,
     value_rows,
 )
@@ -74,8 +74,8 @@ class AflowSearchLoop(AgentLoopBase):
         assembly = await Shared.open(config, policy)
         split, step = problem["split"], int(row["global_steps"])
         weights = version(config, steps_behind(step, training))
-        believer = policy if config.q.kind == "digits" else None
-        search = assembly.search(policy, believer, split, problem["seed"], version=weights)
+        predictor = policy if config.q.kind == "digits" else None
+        search = assembly.search(policy, predictor, split, problem["seed"], version=weights)
         number = str(row["session_id"])
         draws = session_seed(config.seed, split, problem["seed"], number, step if training else 0)
         started = SearchProblem(
@@ -86,14 +86,14 @@ class AflowSearchLoop(AgentLoopBase):
         session = await search.play(started)
         check_played(session, config)
         edits = edit_rows(session, config)
-        beliefs = value_rows(session, config, draws) if training else []
-        outputs = [self._output(each, len(session.turns)) for each in [*beliefs, *edits]]
+        predictions = value_rows(session, config, draws) if training else []
+        outputs = [self._output(each, len(session.turns)) for each in [*predictions, *edits]]
         for output in outputs:
             output.extra_fields["session"] = {}
         if outputs:
             outputs[-1].extra_fields["session"] = session_summary(session) | {
                 "return": sum(each.step_reward for each in edits),
-                "beliefs": beliefs_held(session),
+                "predictions": predictions_made(session),
             }
         return outputs
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a played session to training rows: what the agent loop tells the trainer, as plain data.
 
-Each round is one edit row, its step reward by `rl/reward.py`. Each belief about an expanded node is one value row: the
-digit that the score of the node's best child makes true (search/belief.py), with `q.loss_weight` as its advantage. Both
+Each round is one edit row, its step reward by `rl/reward.py`. Each prediction about an expanded node is one value row:
+the digit that the score of the node's best child makes true (search/q.py), with `q.loss_weight` as its advantage. Both
 kinds carry (kind, anchor, step index, step reward, valid), edit rows also the expanded workflow's text. verl's
 TransferQueue carries them untouched.
 """
@@ -17,9 +17,9 @@ import numpy as np
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl import reward
-from aflow_env.search.belief import realised_digit
-from aflow_env.search.proposal import Belief
-from aflow_env.search.rounds import OVER_BUDGET, Session, Turn, session_seed
+from aflow_env.search.proposal import Prediction
+from aflow_env.search.q import realised_digit
+from aflow_env.search.rounds import OVER_BUDGET, SearchSession, Turn, session_seed
 from aflow_env.training.rollout.policy import DigitTokens, Tokens
 
 
@@ -48,7 +48,7 @@ class TrainingRow:
         }
 
 
-def check_played(session: Session, config: AflowConfig) -> None:
+def check_played(session: SearchSession, config: AflowConfig) -> None:
     """Raises BudgetExhausted or ConfigError, by what ended it, for a search without a round: nothing to train on."""
     if session.tree.played:
         return
@@ -65,7 +65,7 @@ def check_played(session: Session, config: AflowConfig) -> None:
     )
 
 
-def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
+def edit_rows(session: SearchSession, config: AflowConfig) -> list[TrainingRow]:
     """One row a round, in order."""
     played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
     rewards = reward.step_rewards(played, config.reward)
@@ -83,11 +83,11 @@ def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
     ]
 
 
-def value_rows(session: Session, config: AflowConfig, seed: int) -> list[TrainingRow]:
-    """One row for each expansion of a node whose belief was asked for and whose best child is known."""
+def value_rows(session: SearchSession, config: AflowConfig, seed: int) -> list[TrainingRow]:
+    """One row for each expansion of a node whose prediction was asked for and whose best child is known."""
     found: list[TrainingRow] = []
-    for turn, belief, target in _judged(session):
-        asked = belief.payload
+    for turn, prediction, target in _judged(session):
+        asked = prediction.payload
         if not config.q.rows or not isinstance(asked, DigitTokens):
             continue
         draw = np.random.default_rng(session_seed(seed, "digits", turn.ended.round)).random()
@@ -99,22 +99,22 @@ def value_rows(session: Session, config: AflowConfig, seed: int) -> list[Trainin
     return found
 
 
-def beliefs_held(session: Session) -> list[dict[str, float]]:
-    """Each belief with the score of the best child that came, for the metrics of the step."""
+def predictions_made(session: SearchSession) -> list[dict[str, float]]:
+    """Each prediction with the score of the best child that came, for the metrics of the step."""
     return [
-        {"belief": belief.expectation, "mass": belief.mass, "target": target} for _, belief, target in _judged(session)
+        {"q": prediction.q, "mass": prediction.mass, "q_target": target} for _, prediction, target in _judged(session)
     ]
 
 
-def _judged(session: Session) -> Iterator[tuple[Turn, Belief, float]]:
-    """The turns whose belief was asked for and whose expanded node has a best child, with its score."""
+def _judged(session: SearchSession) -> Iterator[tuple[Turn, Prediction, float]]:
+    """The turns whose prediction was asked for and whose expanded node has a best child, with its score."""
     for turn in session.turns:
-        target = session.target(turn.ended.parent) if turn.ended.parent else None
-        if turn.belief is not None and target is not None:
-            yield turn, turn.belief, target
+        target = session.q_target(turn.ended.parent) if turn.ended.parent else None
+        if turn.prediction is not None and target is not None:
+            yield turn, turn.prediction, target
 
 
-def session_summary(session: Session) -> dict[str, float]:
+def session_summary(session: SearchSession) -> dict[str, float]:
     """Numbers of one session, for the reward manager's extra info and the trainer's metrics."""
     nodes = list(session.tree)
     start, best = session.tree.node(1).score, session.tree.best().score

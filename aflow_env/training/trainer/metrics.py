@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.belief import calibration
+from aflow_env.search.q import calibration
 
 Fields = dict[str, Any]
 
@@ -16,7 +16,7 @@ Fields = dict[str, Any]
 def step_metrics(
     fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig, sessions: int
 ) -> dict[str, float]:
-    """Means over the sessions of the step; `aflow/q_*` over the beliefs that turned out to have a target.
+    """Means over the sessions of the step; `aflow/q_*` over the predictions that turned out to have a target.
 
     `sessions` is how many were to be played: the others failed and were left out.
     """
@@ -27,7 +27,7 @@ def step_metrics(
         "aflow/sessions": float(len(played)),
         "aflow/failed_sessions": float(sessions - len(played)),
     }
-    return metrics | session_metrics(played) | belief_metrics(played)
+    return metrics | session_metrics(played) | q_metrics(played)
 
 
 def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
@@ -56,13 +56,13 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     }
 
 
-def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
+def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0."""
-    held = [each for session in sessions for each in session["beliefs"]]
+    held = [each for session in sessions for each in session["predictions"]]
     if not held:
         return {}
-    belief, target, mass = (np.array([each[name] for each in held]) for name in ("belief", "target", "mass"))
-    judged = calibration(belief, target)
+    q, target, mass = (np.array([each[name] for each in held]) for name in ("q", "q_target", "mass"))
+    judged = calibration(q, target)
     turns = sum(session["turns"] for session in sessions)
     metrics = {
         "aflow/q_error": judged.brier,
@@ -70,7 +70,7 @@ def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
         "aflow/q_skill": judged.skill,
         "aflow/q_calibration_error": judged.calibration_error,
         "aflow/q_corr": judged.rank_correlation,
-        "aflow/q_mean": float(belief.mean()),
+        "aflow/q_mean": float(q.mean()),
         "aflow/q_mass": float(mass.mean()),
         "aflow/q_target_mean": float(target.mean()),
         "aflow/q_decision_share": sum(session["steered"] for session in sessions) / max(turns, 1.0),

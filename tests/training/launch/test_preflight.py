@@ -201,16 +201,16 @@ def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path)
     """`aflow-env test RUN` reads it from the store; a folder with results of another config is not gone on with."""
     from aflow_env.store.settings import stored_config
     from aflow_env.store.store import SessionKey, Store
-    from aflow_env.training.launch.preflight import keep
+    from aflow_env.training.launch.preflight import lock_run
 
     where = f"aflow.run_dir={tmp_path / 'run'}"
     aflow = check(composed(policy, where, "aflow.rl_weight=0.25"))
-    keep(aflow)
-    keep(check(composed(policy, where, "aflow.rl_weight=0.25", "aflow.rounds=9")))
+    lock_run(aflow)
+    lock_run(check(composed(policy, where, "aflow.rl_weight=0.25", "aflow.rounds=9")))
     kept = stored_config(Store(tmp_path / "run" / "run.sqlite"))
     assert kept is not None
     assert (kept.rl_weight, kept.rounds) == (0.25, 9)
     with closing(Store(tmp_path / "run" / "run.sqlite")) as store:
         store.open_session(SessionKey("problem"), "arithmetic")
     with pytest.raises(ConfigError, match=r"rl_weight=0.5, the run has 0.25.*another run_dir"):
-        keep(check(composed(policy, where, "aflow.rl_weight=0.5")))
+        lock_run(check(composed(policy, where, "aflow.rl_weight=0.5")))

@@ -101,10 +101,10 @@ def test_q_is_the_expectation_over_the_digits_and_equal_states_are_asked_about_o
     async def run() -> None:
         async with httpx.AsyncClient() as http:
             mine = policy(asked[0], tmp_path, http)
-            first, second = await mine.believe([state(mine.config), state(mine.config)])
+            first, second = await mine.predict([state(mine.config), state(mine.config)])
             assert first == second
-            assert first.expectation == pytest.approx((0.8 * 3 + 0.2 * 6) / 9)
-            await mine.believe([state(mine.config)])
+            assert first.q == pytest.approx((0.8 * 3 + 0.2 * 6) / 9)
+            await mine.predict([state(mine.config)])
             assert [len(body["prompt"]) for body in asked[1]] == [1]
 
     asyncio.run(run())

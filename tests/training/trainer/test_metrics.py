@@ -33,7 +33,7 @@ def config(tmp_path: Path) -> AflowConfig:
 
 
 def belief(says: float, came: float) -> dict[str, Any]:
-    return {"belief": says, "mass": 0.9, "target": came}
+    return {"q": says, "mass": 0.9, "q_target": came}
 
 
 def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int = 1) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int
         "outcome_wrong": 1.0,
         "steered": float(steered),
     }
-    return {"kind": "edit", "step_reward": reward, "session": {**summary, "beliefs": beliefs}, "uid": session}
+    return {"kind": "edit", "step_reward": reward, "session": {**summary, "predictions": beliefs}, "uid": session}
 
 
 def figures(config: AflowConfig) -> dict[str, float]:

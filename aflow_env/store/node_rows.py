@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A round whose action was not valid and was not run; `edit` is the proposer's text, `reason` what it is told."""
+    """A round whose action was rejected, for `reason`, and not run; `edit` is the proposer's text."""
 
     round: int
     parent: int
@@ -47,7 +47,7 @@ class Rejection:
     reason: str
 
 
-Told = Node | Rejection
+RoundEnd = Node | Rejection
 
 RESULT_COLUMNS = (
     *("problem_id", "repeat", "outcome", "score", "answer", "seconds", "cost_usd", "input_tokens", "output_tokens"),
@@ -65,11 +65,11 @@ FIGURES = (
     "cache_hits",
     "spent_usd",
 )
-TOLD_COLUMNS = ("round", "parent", "modification", "edit", "reason")
+ROUND_COLUMNS = ("round", "parent", "modification", "edit", "reason")
 EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_set", "uncounted")
 
 
-def told_columns(ended: Told) -> dict[str, Value]:
+def round_columns(ended: RoundEnd) -> dict[str, Value]:
     """The columns that nodes and rejections share. Lone surrogates, which no database keeps, become `?`."""
     return {
         "round": ended.round,
@@ -105,9 +105,9 @@ def evaluation_columns(evaluation: Evaluation) -> dict[str, Value]:
     }
 
 
-def told(record: Mapping[str, JSON], results: Sequence[ProblemResult]) -> Told:
+def round_end(record: Mapping[str, JSON], results: Sequence[ProblemResult]) -> RoundEnd:
     """The node or rejection of a row of `nodes` joined with `programs`; `results` are those of its evaluation."""
-    shared = {name: record[name] for name in TOLD_COLUMNS}
+    shared = {name: record[name] for name in ROUND_COLUMNS}
     if record["score"] is None:
         return Rejection(**shared)
     del shared["reason"]
