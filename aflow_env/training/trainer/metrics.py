@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.belief import brier_score, calibration, expected_value
+from aflow_env.search.belief import calibration
 
 Fields = dict[str, Any]
 
@@ -23,7 +23,7 @@ def step_metrics(
     rows = [row for row, pad in zip(fields, padding, strict=True) if not pad]
     played = [row["session"] for row in rows if row.get("session")]
     metrics = {
-        "aflow/rl_weight": float(np.mean([each["rl_weight"] for each in played])) if played else config.rl_weight,
+        "aflow/rl_weight": config.rl_weight,
         "aflow/sessions": float(len(played)),
         "aflow/failed_sessions": float(sessions - len(played)),
     }
@@ -31,10 +31,7 @@ def step_metrics(
 
 
 def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """Scores are means over sessions;
-
-    rates are shares of all turns or results of the step; cost and tokens are sums.
-    """
+    """Means of scores over sessions, rates over all turns or results of the step, sums of cost and tokens."""
     if not sessions:
         return {}
     total = {name: float(sum(session[name] for session in sessions)) for name in sessions[0] if name in SUMMED}
@@ -57,10 +54,7 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 
 
 def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0.
-
-    `q_error_calibrated` is what the digits would have done at the temperature that fitted *earlier* steps best.
-    """
+    """How good Q was, beside the best constant in hindsight; a figure that is undefined is left out, never 0."""
     held = [each for session in sessions for each in session["beliefs"]]
     if not held:
         return {}
@@ -80,13 +74,6 @@ def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
         **steering_metrics(held),
         "aflow/q_decision_share": sum(session["steered"] for session in sessions) / max(turns, 1.0),
     }
-    if all(each["digits"] for each in held):
-        temperature = float(sessions[0]["temperature"])
-        calibrated = expected_value([each["digits"] for each in held], temperature)
-        metrics |= {
-            "aflow/q_temperature": temperature,
-            "aflow/q_error_calibrated": brier_score(calibrated, target),
-        }
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 

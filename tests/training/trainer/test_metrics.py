@@ -13,8 +13,9 @@ import torch
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.report.offline_run import BLOCK, NAMED, read_offline_run
-from aflow_env.rl.gigpo import compute_gigpo
-from aflow_env.rl.rows import GigpoRows
+from aflow_env.rl.gigpo import GigpoConfig, gigpo
+from aflow_env.rl.group_metrics import group_metrics
+from aflow_env.rl.rows import Rows, Steps
 from aflow_env.training.trainer.metrics import step_metrics
 
 LOG_TWO_STEPS = """
@@ -33,21 +34,13 @@ def config(tmp_path: Path) -> AflowConfig:
 
 
 def belief(says: float, came: float) -> dict[str, Any]:
-    """A belief whose digits are certain of `says`, which is a ninth."""
-    digits = [0.0 if digit == round(9 * says) else -100.0 for digit in range(10)]
-    return {"digest": "d", "score": 0.1, "belief": says, "mass": 0.9, "target": came, "digits": digits}
+    return {"digest": "d", "score": 0.1, "belief": says, "mass": 0.9, "target": came}
 
 
 def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int = 1) -> dict[str, Any]:
     summary = dict.fromkeys(("start_score", "best_score", "gain", "nodes", "valid", "duplicates", "cached"), 1.0)
     summary |= {"turns": 2.0, "cost_usd": 0.25, "tokens": 50.0, "results": 4.0, "ucb": 0.5, "return": reward}
-    summary |= {
-        "outcome_correct": 3.0,
-        "outcome_wrong": 1.0,
-        "steered": float(steered),
-        "temperature": 2.0,
-        "rl_weight": 0.25,
-    }
+    summary |= {"outcome_correct": 3.0, "outcome_wrong": 1.0, "steered": float(steered)}
     return {"kind": "edit", "step_reward": reward, "session": {**summary, "beliefs": beliefs}, "uid": session}
 
 
@@ -55,17 +48,18 @@ def figures(config: AflowConfig) -> dict[str, float]:
     """A step of four sessions, one of which failed: what the trainer would log of it."""
     held = [belief(1 / 9, 0.2), belief(5 / 9, 0.5), belief(8 / 9, 0.6)]
     rows = [row(0, 0.5, held[:2]), row(1, 0.25, held[2:]), row(2, 0.0, [], steered=0)]
-    credit = GigpoRows(
+    credit = Rows(
         uid=["u"] * 3,
         trajectory=["0", "1", "2"],
         anchor=["root"] * 3,
         step_index=torch.zeros(3, dtype=torch.int64),
         step_reward=torch.tensor([each["step_reward"] for each in rows]),
-        valid=torch.ones(3, dtype=torch.bool),
-        is_padding=torch.zeros(3, dtype=torch.bool),
+        is_edit=torch.ones(3, dtype=torch.bool),
         response_mask=torch.ones(3, 2),
     )
-    groups = {f"aflow/{name}": value for name, value in compute_gigpo(credit).metrics.items()}
+    steps = Steps.of(credit)
+    found = group_metrics(steps, gigpo(steps, GigpoConfig()))
+    groups = {f"aflow/{name}": value for name, value in found.items()}
     return step_metrics([*rows, {"session": {}}], [False] * 3 + [True], config, sessions=4) | groups
 
 
@@ -77,7 +71,6 @@ def test_figures_are_what_they_say(config: AflowConfig) -> None:
     assert found["aflow/q_skill"] == pytest.approx(1 - found["aflow/q_error"] / found["aflow/q_error_constant"])
     assert found["aflow/q_corr"] == pytest.approx(1.0)
     assert found["aflow/q_decision_share"] == pytest.approx(2 / 6), "decisions that Q changed, of all decisions"
-    assert found["aflow/q_error_calibrated"] == pytest.approx(found["aflow/q_error"]), "certainty has no temperature"
     assert (found["aflow/sessions"], found["aflow/failed_sessions"]) == (3.0, 1.0)
     assert found["aflow/outcome/correct"] == pytest.approx(0.75)
 
@@ -88,8 +81,6 @@ def test_what_is_undefined_is_left_out(config: AflowConfig) -> None:
     assert "aflow/q_skill" not in found
     nobody_asked = step_metrics([row(0, 0.5, [])], [False], config, sessions=1)
     assert not [name for name in nobody_asked if name.startswith("aflow/q_")]
-    without_digits = {**belief(5 / 9, 0.5), "digits": []}
-    assert "aflow/q_temperature" not in step_metrics([row(0, 0.5, [without_digits])], [False], config, sessions=1)
 
 
 def test_every_named_metric_is_in_the_wandb_offline_run(config: AflowConfig, tmp_path: Path) -> None:
