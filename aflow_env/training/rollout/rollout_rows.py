@@ -82,11 +82,11 @@ def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
     Where sessions grew the tree together, a gain is one over the best that was known when the round was selected.
     """
     if session.part is None:
-        played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
-        rewards = reward.step_rewards(played, config.reward)
+        steps = [_step(turn) for turn in session.turns]
+        rewards = reward.step_rewards(session.tree.node(1).score, steps, config.reward)
     else:
-        alone = [reward.Session(turn.best, [_step(turn)]) for turn in session.turns]
-        rewards = [worth for each in alone for worth in reward.step_rewards(each, config.reward)]
+        alone = [reward.step_rewards(turn.best, [_step(turn)], config.reward) for turn in session.turns]
+        rewards = [worth for each in alone for worth in each]
     return [
         TrainingRow(
             kind="edit",

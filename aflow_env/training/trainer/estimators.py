@@ -20,7 +20,14 @@ from torch import Tensor
 from aflow_env.config import explain
 from aflow_env.config.base import Section
 from aflow_env.errors import ConfigError
-from aflow_env.rl.baselines import GrpoConfig, ReinforcePlusPlusConfig, RlooConfig, grpo, reinforce_plus_plus, rloo
+from aflow_env.rl.baseline_estimators import (
+    GrpoConfig,
+    ReinforcePlusPlusConfig,
+    RlooConfig,
+    grpo,
+    reinforce_plus_plus,
+    rloo,
+)
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
 from aflow_env.rl.group_metrics import group_metrics
 from aflow_env.rl.hgpo import HgpoConfig, hgpo

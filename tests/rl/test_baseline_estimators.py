@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from aflow_env.rl.baselines import (
+from aflow_env.rl.baseline_estimators import (
     GrpoConfig,
     ReinforcePlusPlusConfig,
     RlooConfig,
