@@ -61,6 +61,7 @@ def registered() -> Any:
 
 
 def test_verls_estimator_is_gigpo_on_these_rows(registered: Any) -> None:
+    """The registered function gives each edit row GiGPO's advantage, and a value row its own."""
     online, rewards, mask, uid = batch()
     with rows_of_step(online):
         advantages, returns = registered.get_adv_estimator_fn("gigpo")(
@@ -126,12 +127,14 @@ def test_a_failed_session_is_left_out_and_its_group_goes_on(registered: Any) -> 
 
 @pytest.mark.parametrize("name", ["gigpo", "hgpo"])
 def test_without_our_trainer_it_refuses_instead_of_being_grpo(registered: Any, name: str) -> None:
+    """Without the rows' fields there are no anchors, and the error names the trainer that fetches them."""
     _, rewards, mask, uid = batch()
     with pytest.raises(RuntimeError, match="trainer_mode=aflow_sync"):
         registered.get_adv_estimator_fn(name)(token_level_rewards=rewards, response_mask=mask, index=uid, config=CONFIG)
 
 
 def test_an_unknown_gigpo_key_is_an_error(registered: Any) -> None:
+    """A misspelt switch is named with its key also where verl calls the estimator."""
     online, rewards, mask, uid = batch()
     config = OmegaConf.create({"gamma": 1.0, "gigpo": {"step_weight": 1.0}})
     with rows_of_step(online), pytest.raises(ConfigError, match=r"algorithm\.gigpo\.step_weight"):
@@ -174,6 +177,7 @@ def test_a_wrong_switch_is_named_also_where_another_estimator_is_chosen(changed:
 
 
 def test_kl_in_reward_becomes_a_penalty_of_its_own_row() -> None:
+    """Without a penalty there is none; with one, only the penalised row loses it."""
     online, rewards, _, _ = batch()
     assert torch.equal(kl_penalty(online, rewards), torch.zeros(6))
     rewards[1, 0] -= 0.125

@@ -64,6 +64,7 @@ def figures(config: AflowConfig) -> dict[str, float]:
 
 
 def test_figures_are_what_they_say(config: AflowConfig) -> None:
+    """Each figure of Q and of the sessions is its definition, computed by hand."""
     found = figures(config)
     errors = [(1 / 9 - 0.2) ** 2, (5 / 9 - 0.5) ** 2, (8 / 9 - 0.6) ** 2]
     assert found["aflow/q_error"] == pytest.approx(sum(errors) / 3)
@@ -76,6 +77,7 @@ def test_figures_are_what_they_say(config: AflowConfig) -> None:
 
 
 def test_what_is_undefined_is_left_out(config: AflowConfig) -> None:
+    """A correlation with a constant is no number, and Q's figures need a question."""
     found = step_metrics([row(0, 0.5, [belief(5 / 9, 0.5)])], [False], config, sessions=1)
     assert "aflow/q_corr" not in found
     assert "aflow/q_skill" not in found
@@ -112,6 +114,7 @@ def test_every_named_metric_is_in_the_wandb_offline_run(config: AflowConfig, tmp
 
 
 def test_a_file_that_is_no_wandb_log_is_refused(tmp_path: Path) -> None:
+    """A missing log and a foreign file are errors, not empty runs."""
     with pytest.raises(FileNotFoundError):
         read_offline_run(tmp_path)
     (tmp_path / "run.wandb").write_bytes(b"not a log")
