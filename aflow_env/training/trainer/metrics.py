@@ -31,7 +31,10 @@ def step_metrics(
 
 
 def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """Means of scores over sessions, rates over all turns or results of the step, sums of cost and tokens."""
+    """Scores are means over sessions;
+
+    rates are shares of all turns or results of the step; cost and tokens are sums.
+    """
     if not sessions:
         return {}
     total = {name: float(sum(session[name] for session in sessions)) for name in sessions[0] if name in SUMMED}
@@ -54,12 +57,11 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 
 
 def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """How good Q was, beside the best constant in hindsight; a figure that is undefined is left out, never 0."""
+    """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0."""
     held = [each for session in sessions for each in session["beliefs"]]
     if not held:
         return {}
-    belief = np.array([each["belief"] for each in held], dtype=float)
-    target = np.array([each["target"] for each in held], dtype=float)
+    belief, target, mass = (np.array([each[name] for each in held]) for name in ("belief", "target", "mass"))
     judged = calibration(belief, target)
     turns = sum(session["turns"] for session in sessions)
     metrics = {
@@ -69,21 +71,11 @@ def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
         "aflow/q_calibration_error": judged.calibration_error,
         "aflow/q_corr": judged.rank_correlation,
         "aflow/q_mean": float(belief.mean()),
-        "aflow/q_mass": float(np.mean([each["mass"] for each in held])),
+        "aflow/q_mass": float(mass.mean()),
         "aflow/q_target_mean": float(target.mean()),
-        **steering_metrics(held),
         "aflow/q_decision_share": sum(session["steered"] for session in sessions) / max(turns, 1.0),
     }
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
-
-
-def steering_metrics(held: Sequence[Fields]) -> dict[str, float]:
-    """How well Q as it steered, with all data in it, foretold the child that each expansion came to."""
-    pairs = [(each["q"], each["came"]) for each in held if each.get("q") is not None and each.get("came") is not None]
-    if not pairs:
-        return {}
-    judged = calibration(*zip(*pairs, strict=True))
-    return {"aflow/q_steering_skill": judged.skill, "aflow/q_steering_corr": judged.rank_correlation}
 
 
 SUMMED = ("turns", "valid", "duplicates", "results", "cached", "cost_usd", "tokens")

@@ -7,10 +7,9 @@ update (their advantages become 0 there) and are kept for `q.replay_steps` train
 `q.replay` mini-batches of `q.replay_rows`, drawn without replacement. This is an auxiliary phase as in phasic policy
 gradient (Cobbe et al. 2021), with the policy's own answer tokens in the place of a value head, without cloning term.
 
-The digit of a value row is the one that came true. It does not depend on the policy, so an old row is as good as a new
-one, and its gradient is that of log p(d). Ratios are taken to the policy as it is when the phase begins, and clipped as
-in any update. A row has no weight and no mask from its own step, because `algorithm.rollout_correction` is refused
-(replay_check.py).
+The digit of a value row is the one that came true, so an old row is as good as a new one and its gradient is that of
+log p(d). Ratios are taken to the policy as it is when the phase begins, and clipped as in any update. A row has no
+weight and no mask from its own step, since `algorithm.rollout_correction` is refused (replay_check.py).
 
 Limits: older weights, whose proposals were others, found the targets. The rows live in TransferQueue, so a resumed run
 starts with none.

@@ -34,13 +34,17 @@ def config(tmp_path: Path) -> AflowConfig:
 
 
 def belief(says: float, came: float) -> dict[str, Any]:
-    return {"digest": "d", "score": 0.1, "belief": says, "mass": 0.9, "target": came}
+    return {"belief": says, "mass": 0.9, "target": came}
 
 
 def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int = 1) -> dict[str, Any]:
     summary = dict.fromkeys(("start_score", "best_score", "gain", "nodes", "valid", "duplicates", "cached"), 1.0)
     summary |= {"turns": 2.0, "cost_usd": 0.25, "tokens": 50.0, "results": 4.0, "ucb": 0.5, "return": reward}
-    summary |= {"outcome_correct": 3.0, "outcome_wrong": 1.0, "steered": float(steered)}
+    summary |= {
+        "outcome_correct": 3.0,
+        "outcome_wrong": 1.0,
+        "steered": float(steered),
+    }
     return {"kind": "edit", "step_reward": reward, "session": {**summary, "beliefs": beliefs}, "uid": session}
 
 
