@@ -104,7 +104,7 @@ def main(nodes: int, problems: int) -> None:
         store.close()
         start = time.perf_counter()
         store, again = Store(path), Tree()
-        for ended in store.open_session(KEY, "bench").told:
+        for ended in store.open_session(KEY, "bench").ended:
             again.record(ended)
         row("resume", [time.perf_counter() - start], 5000)
         assert again.best() == tree.best()
