@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A belief becomes a training row: the digit that came true."""
+"""A prediction becomes a training row: the digit that came true."""
 
 import math
 from pathlib import Path
