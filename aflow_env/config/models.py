@@ -129,8 +129,7 @@ class PolicyServerConfig(Section):
     model: str = ""
     api_key_variable: str | None = None
     prices: str | None = "free"
-    temperature: Temperature = 1.0
-    belief_temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
     max_tokens: Many = 512
     concurrency: Many = 16
     timeout_seconds: Seconds = 120.0
