@@ -2,7 +2,7 @@
 """A ridge regression that predicts a workflow's score from its steps. It needs no GPU and no policy.
 
 It is fitted on evaluations that are stored: of this search and of earlier runs. A workflow in normal form is read as
-tokens of its steps (operators, instructions, their words, neighbours, order), any other program as the words of its
+tokens of its steps (operators, instructions, their words, neighbours), any other program as the words of its
 source. Tokens are hashed into a fixed number of columns, so nothing has to be fitted but the weights.
 
     score = mean + sum over tokens of weight,    weights minimise  sum n_i (error_i)^2 / mean n + alpha |weights|^2
@@ -26,7 +26,7 @@ from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps
 
 COLUMNS = 4096
-ALPHA = 3.0
+ALPHA = 5.0
 FEWEST = 40
 """Evaluations below which the surrogate abstains; docs/results.md has the measurement."""
 _WORD = re.compile(r"[a-z]+|\d+")
@@ -108,7 +108,6 @@ def step_tokens(steps: Sequence[Step]) -> Iterator[str]:
     yield f"last operator {operators[-1]}"
     yield from (f"then {first} > {second}" for first, second in pairwise(names))
     yield from (f"then {first} > {second}" for first, second in pairwise(operators))
-    yield from sorted({f"before {first} > {second}" for place, second in enumerate(names) for first in names[:place]})
 
 
 def _source_tokens(workflow: Workflow) -> Iterator[str]:

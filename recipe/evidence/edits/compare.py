@@ -65,7 +65,9 @@ def main() -> None:
         found, wanted = ours(seed), asyncio.run(real(seed))
         if found != wanted:
             differing = [pair for pair in zip(found, wanted, strict=False) if pair[0] != pair[1]]
-            raise SystemExit(f"seed {seed}: {len(found)} and {len(wanted)} nodes; the first difference: {differing[:1]}")
+            raise SystemExit(
+                f"seed {seed}: {len(found)} and {len(wanted)} nodes; the first difference: {differing[:1]}"
+            )
         print(f"seed {seed}: {len(found)} nodes agree in digest, parent, score and calls")
 
 

@@ -7,7 +7,8 @@ library's own search, round for round (`compare` checks it).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from random import Random
 from typing import Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 
 from aflow_env.config import SelectionConfig
-from aflow_env.search.selection import draw, mixed_probabilities, select, ucb
+from aflow_env.search.selection import AFLOW_CODE, Floats, draw, mixed_probabilities, select, ucb
 from aflow_env.search.session import session_seed
 from aflow_env.search.surrogate import Observation, Surrogate, fit, step_tokens
 from aflow_env.workflow.edits import apply_edit, uniform_edit
@@ -23,6 +24,10 @@ from recipe.evidence.edits.world import VALIDATE, Steps, World
 
 BOUND = 4
 """Draws for each proposal that is wanted; duplicates use them up."""
+LIMIT = 60
+"""Rounds of any search."""
+EXPLORED = SelectionConfig(sample=4, alpha=0.2, lambda_=0.3, c_ucb=0.1)
+"""AFlow's soft mix with the exploration bonus of conf/aflow/default.yaml."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Rule:
 
     `mix` is over: `one`, no choice: a node, then one proposal, whatever it is; `rank`, the library's selection of a
     node, then the best of its edits; `all`, the soft mix over all pairs; `best`, over the best `sample` pairs, of which
-    one is the best pair of round 1; `nodes`, over the best `sample` nodes, each with its best pair; `top`, the best pair.
+    one is the best pair of round 1; `nodes`, over the best `sample` nodes, each with its best pair; `top`, no mix but
+    the best pair.
     """
 
     mix: Literal["one", "rank", "all", "best", "nodes", "top"] = "one"
@@ -41,7 +47,7 @@ class Rule:
     fresh: bool = False
     log: int = 10**6
     fewest: int = 16
-    selection: SelectionConfig = SelectionConfig(sample=4, alpha=0.2, lambda_=0.3, c_ucb=0.0)
+    selection: SelectionConfig = AFLOW_CODE
 
 
 @dataclass
@@ -78,7 +84,7 @@ class Search:
 
     def play(self, rounds: int, calls: int) -> list[Found]:
         """Search until both so many rounds and so many calls are used; return the nodes, in order."""
-        while (self.played < rounds or self.calls < calls) and self.played < 3 * rounds:
+        while (self.played < rounds or self.calls < calls) and self.played < LIMIT:
             rng = np.random.default_rng([self.seed, self.played])
             self.played += 1
             (self._one if self.rule.mix == "one" else self._among)(rng)
@@ -105,7 +111,7 @@ class Search:
             return
         model = self._model() if rule.w else None
         predicted = self._values([child for _, child in pairs], model or self.shadow)
-        q = np.array([value for value in predicted]) if model else np.zeros(len(pairs))
+        q = np.array(predicted) if model else np.zeros(len(pairs))
         w = rule.w if model else 0.0
         if mixed:
             bounds = dict(enumerate(self._bounds()))
@@ -118,7 +124,7 @@ class Search:
         self.nodes[parent].visits += 1
         self._tell(child, parent, predicted[chosen])
 
-    def _mix(self, parents: np.ndarray, c: np.ndarray, rng: Generator) -> int:
+    def _mix(self, parents: Floats, c: Floats, rng: Generator) -> int:
         """Draw a pair; ties in an order that is drawn too."""
         rule = self.rule.selection
         order = np.lexsort((rng.random(len(c)), -c))
@@ -160,7 +166,7 @@ class Search:
         spec, phrases = self.world.task.spec, self.world.config.instructions
         return apply_edit(steps, uniform_edit(steps, spec, phrases, Random(seed)), spec)
 
-    def _bounds(self) -> np.ndarray:
+    def _bounds(self) -> Floats:
         visits = np.array([each.visits for each in self.nodes])
         return ucb(np.array([each.score for each in self.nodes]), visits, int(visits.sum()), self.rule.selection.c_ucb)
 
@@ -175,7 +181,7 @@ class Search:
         return model if model.model is not None else None
 
     def _values(self, children: Sequence[Steps], model: Surrogate | None) -> list[float | None]:
-        found = model.values([tuple(step_tokens(each)) for each in children]) if model else None
+        found = model.values([words(each) for each in children]) if model else None
         return list(found) if found is not None else [None] * len(children)
 
     def _tell(self, steps: Steps, parent: int, predicted: float | None) -> None:
@@ -187,7 +193,13 @@ class Search:
 
 def observation(steps: Steps, score: float) -> Observation:
     """What the surrogate is told of an evaluation."""
-    return Observation(tuple(step_tokens(steps)), score, VALIDATE)
+    return Observation(words(steps), score, VALIDATE)
+
+
+@lru_cache(maxsize=65536)
+def words(steps: Steps) -> tuple[str, ...]:
+    """The tokens of a workflow in normal form."""
+    return tuple(step_tokens(steps))
 
 
 def best(nodes: Sequence[Found], calls: float = np.inf, rounds: float = np.inf) -> Found:
@@ -198,5 +210,5 @@ def best(nodes: Sequence[Found], calls: float = np.inf, rounds: float = np.inf) 
 def logged(seeds: Sequence[int], rounds: int = 20) -> Iterator[Observation]:
     """The evaluations of stock random searches in other worlds."""
     for seed in seeds:
-        for node in Search(World.of(seed), replace(Rule())).play(rounds, 0):
+        for node in Search(World.of(seed), Rule()).play(rounds, 0):
             yield observation(node.steps, node.score)

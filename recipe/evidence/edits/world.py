@@ -24,7 +24,7 @@ from aflow_env.workflow.steps import Step
 from recipe.bench.landscape import run, run_code
 
 Steps = tuple[Step, ...]
-VALIDATE, TEST = 24, 120
+VALIDATE, TEST = 24, 60
 COMMON = (f"limit={VALIDATE}", f"task.validate_size={VALIDATE}", f"task.test_size={TEST}", "proposer=random")
 
 
