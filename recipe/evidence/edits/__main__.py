@@ -20,6 +20,8 @@ RESULTS = Path(__file__).parents[1] / "results" / "edits.jsonl"
 LOG_SEEDS = range(10000, 10024)
 CALLS, SHORT, LONG = 600, 8, 20
 SECONDARY = 30
+FOLLOWED = 100
+"""The first seed of the follow-up."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 Row = dict[str, Any]
 
@@ -50,6 +52,29 @@ def secondary() -> dict[str, Rule]:
         "best w=0.75, log of 40": replace(base, log=40),
         "best w=0.75, log of 150": replace(base, log=150),
         "rank 8, fresh": Rule("rank", 1, 8, fresh=True),
+    }
+
+
+def followed() -> dict[str, Rule]:
+    """The arms of the follow-up, on seeds of its own."""
+    base = Rule("all", 0.75, 8, selection=EXPLORED)
+    best4 = replace(base, mix="best")
+    select = EXPLORED.model_copy
+    return {
+        "stock": Rule(),
+        "rank 8, fresh": Rule("rank", 1, 8, fresh=True),
+        "all": base,
+        "all, w=1": replace(base, w=1),
+        "all, 32 edits": replace(base, edits=32),
+        "all, 4 nodes": replace(base, nodes=4),
+        "all, alpha=0.4": replace(base, selection=select(update={"alpha": 0.4})),
+        "all, lambda=0": replace(base, selection=select(update={"lambda_": 0.0})),
+        "all, price 0.01": replace(base, price=0.01),
+        "all, per call": replace(base, per_call=True),
+        "all, 32 edits, per call": replace(base, edits=32, per_call=True),
+        "best, 32 edits": replace(best4, edits=32),
+        "best, sample=16": replace(best4, selection=select(update={"sample": 16})),
+        "best, price 0.01": replace(best4, price=0.01),
     }
 
 
@@ -104,6 +129,9 @@ def table(rows: Iterable[Row]) -> str:
     for arm, found in by_arm.items():
         cells = []
         for name in ("calls600", "rounds8", "rounds20"):
+            if not any(name in row for row in found.values()):
+                cells += ["", ""]
+                continue
             pairs = [(row[name], by_arm["stock"][seed][name]) for seed, row in found.items() if name in row]
             mean, half = interval([score - stock for score, stock in pairs])
             cells += [f"{np.mean([score for score, _ in pairs]):.3f}", f"{mean:+.3f}±{half:.3f}"]
@@ -136,18 +164,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=60)
     parser.add_argument("--table", action="store_true", help="print the table of the stored results, run nothing")
+    parser.add_argument("--follow", action="store_true", help="the follow-up's arms, on its seeds")
     options = parser.parse_args()
-    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    results = RESULTS.with_name("edits_follow.jsonl") if options.follow else RESULTS
+    first = FOLLOWED if options.follow else 0
+    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     if not options.table:
         done = {(row["arm"], row["seed"]) for row in rows}
         log = list(logged(LOG_SEEDS))
         print(f"{len(log)} logged evaluations", flush=True)
-        for seed in range(options.seeds):
+        for seed in range(first, first + options.seeds):
             world = World.of(seed)
-            wanted = {**arms(), **(secondary() if seed < SECONDARY else {})}
+            wanted = followed() if options.follow else {**arms(), **(secondary() if seed < SECONDARY else {})}
             fresh = [play(world, arm, rule, log) for arm, rule in wanted.items() if (arm, seed) not in done]
-            fresh += [] if ("restarts", seed) in done else [restarts(world)]
-            with RESULTS.open("a") as file:
+            fresh += [] if options.follow or ("restarts", seed) in done else [restarts(world)]
+            with results.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in fresh)
             rows += fresh
             print(f"seed {seed} done", flush=True)

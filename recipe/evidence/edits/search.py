@@ -37,7 +37,8 @@ class Rule:
     `mix` is over: `one`, no choice: a node, then one proposal, whatever it is; `rank`, the library's selection of a
     node, then the best of its edits; `all`, the soft mix over all pairs; `best`, over the best `sample` pairs, of which
     one is the best pair of round 1; `nodes`, over the best `sample` nodes, each with its best pair; `top`, no mix but
-    the best pair.
+    the best pair. `price` is taken off c for each executor call of the child beyond the first; with `per_call` a pair's
+    probability is divided by them.
     """
 
     mix: Literal["one", "rank", "all", "best", "nodes", "top"] = "one"
@@ -47,6 +48,8 @@ class Rule:
     fresh: bool = False
     log: int = 10**6
     fewest: int = 16
+    price: float = 0.0
+    per_call: bool = False
     selection: SelectionConfig = AFLOW_CODE
 
 
@@ -116,7 +119,9 @@ class Search:
         if mixed:
             bounds = dict(enumerate(self._bounds()))
             c = (1 - w) * np.array([bounds[parent] for parent, _ in pairs]) + w * q
-            chosen = self._mix(np.array([parent for parent, _ in pairs]), c, rng)
+            costs = np.array([price(child) for _, child in pairs])
+            c = c - rule.price * (costs - 1)
+            chosen = self._mix(np.array([parent for parent, _ in pairs]), c, costs, rng)
         else:
             chosen = int(np.argmax(q + 1e-9 * rng.random(len(q))))
         parent, child = pairs[chosen]
@@ -124,7 +129,7 @@ class Search:
         self.nodes[parent].visits += 1
         self._tell(child, parent, predicted[chosen])
 
-    def _mix(self, parents: Floats, c: Floats, rng: Generator) -> int:
+    def _mix(self, parents: Floats, c: Floats, costs: Floats, rng: Generator) -> int:
         """Draw a pair; ties in an order that is drawn too."""
         rule = self.rule.selection
         order = np.lexsort((rng.random(len(c)), -c))
@@ -141,7 +146,10 @@ class Search:
                     best.setdefault(int(parents[place]), int(place))
                 root = [best.pop(0)] if 0 in best else []
                 order = np.array([*root, *list(best.values())[: rule.sample - len(root)]])
-        return int(order[draw(mixed_probabilities(c[order], rule.alpha, rule.lambda_), float(rng.random()))])
+        probabilities = mixed_probabilities(c[order], rule.alpha, rule.lambda_)
+        if self.rule.per_call:
+            probabilities = probabilities / costs[order]
+        return int(order[draw(probabilities, float(rng.random()))])
 
     def _frontier(self) -> list[int]:
         """The start and the best other nodes by their bound."""
@@ -189,6 +197,11 @@ class Search:
         self.calls += score.calls
         self.tried.add(steps)
         self.nodes.append(Found(steps, parent, score.mean, self.calls, self.played, predicted))
+
+
+def price(steps: Steps) -> int:
+    """The executor calls of one problem, as far as the steps tell."""
+    return sum(max(step.samples, 1) for step in steps)
 
 
 def observation(steps: Steps, score: float) -> Observation:
