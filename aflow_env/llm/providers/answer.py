@@ -37,10 +37,10 @@ class Answer:
     begin: str
     plain: JSON
 
-    @property
-    def request_id(self) -> str:
-        """The provider's name for the request, cut to 100 characters, or the empty string."""
-        return (self.headers.get("request-id") or self.headers.get("x-request-id") or "")[:100]
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The provider's name for the request, cut to 100 characters, or the empty string."""
+    return (headers.get("request-id") or headers.get("x-request-id") or "")[:100]
 
 
 def clean_answer(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -> Answer:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aflow_env.llm.client import ErrorKind, LLMError, PromptTooLong, Request
-from aflow_env.llm.providers.answer import READ, SHOWN, Answer, one_line
+from aflow_env.llm.providers.answer import READ, SHOWN, Answer, one_line, request_id
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take."""
@@ -60,7 +60,9 @@ def failure(answer: Answer, request: Request) -> LLMError | PromptTooLong | None
     if not (codes or text):
         return None
     if told is None:
-        return LLMError("malformed", f"the server says {text[:SHOWN]}", request_id=answer.request_id, bill="unknown")
+        return LLMError(
+            "malformed", f"the server says {text[:SHOWN]}", request_id=request_id(answer.headers), bill="unknown"
+        )
     error = status_error(told, codes, text, answer.headers, request)
     if isinstance(error, LLMError) and error.kind != "rate_limited":
         error.bill = "unknown"  # the gateway took the call, and may have been billed before it failed
@@ -82,7 +84,7 @@ def status_error(
         kind,
         f"status {status}{': ' if text else ''}{text[:SHOWN] or HINTS.get(kind, '')}",
         retry_after=retry_after(headers),
-        request_id=Answer(status, headers, "", None).request_id,
+        request_id=request_id(headers),
         bill="unknown" if kind == "timeout" else "none",
     )
 

@@ -19,7 +19,7 @@ from aflow_env.config import LLMConfig
 from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMError, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import PICO, Price
-from aflow_env.llm.providers.answer import JSON, Answer
+from aflow_env.llm.providers.answer import JSON, Answer, request_id
 from aflow_env.llm.providers.faults import failure
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class Provider:
         raise NotImplementedError
 
     def _completion(self, request: Request, answer: Answer, seconds: float) -> Completion:
-        name = answer.request_id
+        name = request_id(answer.headers)
         try:
             reply = self._read(answer.plain)
             problem = impossible(reply, request) or self._unbilled(reply)
