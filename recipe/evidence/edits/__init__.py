@@ -32,8 +32,8 @@ Reading. Mean difference to `stock` with a 95 % t interval, n = 60. Yes: `rank 8
 library's is decided by the mean of (a) over w = 0.25 to 1, and by whether (a) rises with w. Nothing is corrected for
 the number of arms, so the best of the secondary arms is a hint and no finding.
 
-Follow-up (`--part follow`, seeds 100 to 159, registered before its first run, after the first 23 seeds of the above). With
-these seeds `all` led at w >= 0.5 and rose with w. Does another setting beat it at w = 0.75? Arms: w = 1, 32 edits,
+Follow-up (`--part follow`, seeds 100 to 159, registered before its first run, after the first 23 seeds of the above).
+With these seeds `all` led at w >= 0.5 and rose with w. Does another setting beat it at w = 0.75? Arms: w = 1, 32 edits,
 4 nodes, alpha = 0.4, lambda = 0, a price of 0.01 for each executor call of the child beyond the first (counted from its
 steps), probabilities divided by these calls, and `best` with 32 edits, with 16 pairs, with the price. Endpoints (a) and
 (b). A setting replaces the base only where its paired difference to `all` at (a) excludes 0.
