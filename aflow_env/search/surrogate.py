@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from aflow_env.search.predict import Candidate
+from aflow_env.search.predict import ActionValue, Candidate
 from aflow_env.search.proposal import State
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps
@@ -49,9 +49,10 @@ class Surrogate:
     evaluations: int
     model: Any = None
 
-    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[float] | None:
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
         """Return the predicted score of each edit's workflow; None where there is no model. See QPredictor."""
-        return self.values([tokens(edit.workflow) for edit in edits])
+        values = self.values([tokens(edit.workflow) for edit in edits])
+        return None if values is None else [ActionValue(value) for value in values]
 
     def values(self, workflows: Sequence[tuple[str, ...]]) -> list[float] | None:
         """Return the predicted score of each workflow, given by its tokens; None where there is no model."""

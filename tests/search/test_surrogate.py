@@ -50,7 +50,8 @@ STATE = State(WORKFLOWS[0], SPEC, 0.5, 24)
 
 
 def ask(predictor: QPredictor, workflows: list[Workflow]) -> list[float] | None:
-    return asyncio.run(predictor.predict(STATE, [Candidate("", each) for each in workflows]))
+    found = asyncio.run(predictor.predict(STATE, [Candidate("", each) for each in workflows]))
+    return None if found is None else [each.q for each in found]
 
 
 def test_it_ranks_workflows_that_it_has_not_seen() -> None:
