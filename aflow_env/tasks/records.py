@@ -78,7 +78,9 @@ def read_records(path: Path) -> Iterator[Record]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         utf_16 = " (it is UTF-16)" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
-        raise ConfigError(f"{path} line {line}: is not UTF-8 text{utf_16} ({error.reason}); save it as UTF-8.") from None
+        raise ConfigError(
+            f"{path} line {line}: is not UTF-8 text{utf_16} ({error.reason}); save it as UTF-8."
+        ) from None
     if path.suffix == ".json":
         whole = _parse(text, str(path), 1)
         items = list(enumerate(whole if isinstance(whole, list) else [whole], start=1))
@@ -96,7 +98,9 @@ def _parse(text: str, source: str, line: int) -> Any:
         return json.loads(text.lstrip("\ufeff"))
     except (ValueError, RecursionError) as error:
         place = error if isinstance(error, json.JSONDecodeError) else None
-        message = place.msg if place else "a number is too long" if isinstance(error, ValueError) else "nested too deeply"
+        message = (
+            place.msg if place else "a number is too long" if isinstance(error, ValueError) else "nested too deeply"
+        )
         where = line + place.lineno - 1 if place else line
         column = f" column {place.colno}" if place else ""
         raise ConfigError(f"{source} line {where}{column}: is not JSON ({message}).") from None

@@ -114,7 +114,9 @@ def score_alternatives_of_both(gold: str, output: str) -> Score:
 
     An output that lists every phrase of the passage scores near 1, so train on no score of this rule.
     """
-    return max((score_alternatives(gold, part) for part in output[:LONGEST].split("|")[:PARTS]), key=lambda score: score.value)
+    return max(
+        (score_alternatives(gold, part) for part in output[:LONGEST].split("|")[:PARTS]), key=lambda score: score.value
+    )
 
 
 def alternatives(gold: str) -> list[str]:

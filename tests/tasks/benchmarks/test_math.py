@@ -10,8 +10,8 @@ import pytest
 
 from aflow_env.errors import ConfigError
 from aflow_env.tasks import load_task
-from aflow_env.tasks.benchmarks.aime import whole_number
-from aflow_env.tasks.benchmarks.math_child import aflow_equal, digits, extract, harmless, last_boxed
+from aflow_env.tasks.answers import last_boxed, whole_number
+from aflow_env.tasks.benchmarks.math_child import aflow_equal, digits, extract, harmless
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from tests.tasks.support import config, no_code
 
