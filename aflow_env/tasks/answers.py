@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one answer of a text: its last `\\boxed{}`, its last number, its whole number. Imports the standard library alone.
+"""The one answer of a text: its last `\\boxed{}`, its last number, its whole number. Standard library alone.
 
 Every function reads any text in time linear in its length and never raises.
 """
@@ -26,12 +26,8 @@ def last_decimal(text: str) -> Decimal | None:
     digits are thousands separators. U+2212 is a minus sign. Digits of every script count. `.5` is 0.5, and `1e3` is
     1000. A slash or a colon separates two numbers ("3/4" ends in 4).
     """
-    number = None
-    for number in _NUMBER.finditer(text[-LONGEST:].translate(_ASCII)):
-        pass
-    if number is None or len(number.group()) > LONGEST_NUMBER:
-        return None
-    return Decimal(re.sub(_SEPARATOR, "", number.group()))
+    number = next(reversed(_NUMBER.findall(text[-LONGEST:].translate(_ASCII))), "")
+    return Decimal(re.sub(_SEPARATOR, "", number)) if 0 < len(number) <= LONGEST_NUMBER else None
 
 
 def whole_number(text: str) -> int | None:

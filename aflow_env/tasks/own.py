@@ -3,9 +3,10 @@
 
 The YAML names fields of your records in braces, e.g. `prompt: "Translate {English text} into French."`; `{{` and `}}`
 are plain braces, and so is `{}`. Its scorer is one of `SCORERS`, or a function of yours, `module:function`, that is
-called with the gold answer and the output and returns a share in [0, 1]; what it prints goes to standard error. A class is called with the TaskConfig and must be a Task
-(aflow_env/tasks/base.py). Your modules are looked for on PYTHONPATH, and then beside the YAML, or for a class in the
-current folder. They run in this process: they are yours, and no model wrote them.
+called with the gold answer and the output and returns a share in [0, 1]; what it prints goes to standard error. A class
+is called with the TaskConfig and must be a Task (aflow_env/tasks/base.py). Your modules are looked for on PYTHONPATH,
+and then beside the YAML, or for a class in the current folder. They run in this process: they are yours, and no model
+wrote them.
 """
 
 import importlib
@@ -176,7 +177,7 @@ def _by_function(function: Callable[[str, str], object], where: str) -> Judge:
         except (Exception, SystemExit) as error:
             why = f"{type(error).__name__}: {str(error)[:REPLY_SHOWN]}"
             raise ConfigError(f"{where} raised {why}, {about}.") from error
-        if not isinstance(share, Real) or not 0 <= share <= 1:
+        if not isinstance(share, Real) or not 0 <= float(share) <= 1:
             raise ConfigError(
                 f"{where} gave {reprlib.repr(share)} ({type(share).__name__}) {about}: return a number from 0 to 1, or "
                 "True or False."

@@ -14,7 +14,6 @@ from typing import Any
 
 from aflow_env.errors import ConfigError
 
-
 _BLANK = " \t\r\n\ufeff"
 
 

@@ -1,33 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading what a language model wrote: XML-like or JSON fields and fenced code, tolerant of what models get wrong.
+"""Reading what a language model wrote: thinking, XML-like or JSON fields, fenced code; tolerant of common slips.
 
 Every function is total (any text has a defined result, never an exception) and linear in the text.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^`\n]*)")
+_THINKING = re.compile(r"<(/?)think(?:ing)?\s*>", re.IGNORECASE)
+_MARKER = r"[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?"  # a fence may follow a list item's marker
+_FENCE = re.compile(rf"({_MARKER})(`{{3,}}|~{{3,}})([^`\n]*)")
+_FENCE_AFTER_WORDS = re.compile(r"[^`\n]*\S()[ \t]+(`{3,})(py\w*)[ \t]*", re.IGNORECASE)
+_DECODER = json.JSONDecoder(strict=False)  # models write raw line breaks inside strings
+JSON_FAILURES = 500
+_OBJECT = re.compile(r"\{(?=\s*[\"}])")
+_ESCAPE = re.compile(r'\\(["\\/bfnrtu])?')
+_LATEX = re.compile(r"([\b\f])|(?<![\n\t])([\t\r])(?=[a-z]{2})")  # \boxed, \frac, \text, \right as JSON reads them
+_CODE_LINE = re.compile(
+    r"(?:async[ \t]+)?def[ \t]+\w+[ \t]*[(\[]|class[ \t]+\w+[ \t]*[(\[:]|@\w"
+    r"|from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+[\w.]+(?:[ \t]+as[ \t]+\w+)?(?:[ \t]*,.*)?[ \t]*$"
+)
+_CODE_GOES_ON = re.compile(
+    r"\s|[\])}#\"'@]|(?:if|for|while|with|try|except|finally|else|elif|assert|return|async|match)\b.*:[ \t]*(?:#.*)?$"
+    r"|[A-Za-z_][\w.]*(?:[ \t]*[-+*/|&%@]?=|\[|\()|(?:assert|raise|del|pass)\b"
+)
+
+
+_FUTURE = re.compile(r"^from[ \t]+__future__[ \t]+import[ \t]*(?:\([^)]*\)|.*)$", re.MULTILINE)
+
+
+def strip_thinking(text: str) -> str:
+    """The text without its thinking.
+
+    That is each `<think>...</think>`, all before a lone `</think>` and all after a lone `<think>`; `<thinking>` is read
+    likewise, in any case.
+    """
+    kept: list[str] = []
+    position, thinking = 0, False
+    for tag in _THINKING.finditer(text):
+        if not tag[1]:
+            kept += [] if thinking else [text[position : tag.start()]]
+            thinking = True
+        else:
+            kept = kept if thinking else []
+            position, thinking = tag.end(), False
+    return "".join(kept if thinking else [*kept, text[position:]]).strip()
 
 
 def fields(text: str, *names: str) -> dict[str, str]:
-    """The stripped content of each named tag that is present, e.g. fields(reply, "thought", "answer").
+    """The stripped content of each named field that is present, e.g. fields(reply, "thought", "answer").
+
+    A reply that is one JSON object with such fields, fenced or not, is read as that (structured outputs); else its
+    tags count; else the last JSON object in it that has such fields.
+    """
+    return json_fields(strip_fence(text), names) or tags(text, *names) or _last_json_fields(text, names)
+
+
+def tags(text: str, *names: str) -> dict[str, str]:
+    """The stripped content of each named tag that is present.
 
     Of several pairs of one name the last innermost counts (models talk about a tag before they use it). A tag that is
     never closed reaches to the next of the named tags or to the end. Tag names are matched without regard to case.
-    A reply that is one JSON object of such fields and no others (structured outputs) is read as that.
     """
-    if structured := json_fields(text, names):
-        return structured
-    tags = list(re.finditer(rf"<(/?)({'|'.join(map(re.escape, names))})\s*>", text, re.IGNORECASE))
+    found = list(re.finditer(rf"<(/?)({'|'.join(map(re.escape, names))})\s*>", text, re.IGNORECASE))
     closed: dict[str, str] = {}
     unclosed: dict[str, str] = {}
     opened: dict[str, int] = {}
-    for index, tag in enumerate(tags):
+    for index, tag in enumerate(found):
         name = tag[2].lower()
         if not tag[1]:
-            end = tags[index + 1].start() if index + 1 < len(tags) else len(text)
+            end = found[index + 1].start() if index + 1 < len(found) else len(text)
             opened[name] = tag.end()
             unclosed[name] = text[tag.end() : end].strip()
         elif name in opened:
@@ -36,34 +79,100 @@ def fields(text: str, *names: str) -> dict[str, str]:
 
 
 def json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
-    """The fields of a reply that is one JSON object with texts under these names alone; empty for any other reply."""
+    """The fields of a reply that is one JSON object, as texts; empty for any other reply. Other keys are ignored."""
     text = text.strip()
     if not (text.startswith("{") and text.endswith("}")):
         return {}
+    objects = list(json_objects(text))
+    return _texts(objects[0], names) if len(objects) == 1 and _is_all(text) else {}
+
+
+def _is_all(text: str) -> bool:
+    """Whether one JSON value takes up the whole text."""
     try:
-        found = json.loads(text)
+        return _DECODER.raw_decode(_escaped(text))[1] == len(_escaped(text))
     except (ValueError, RecursionError):
-        return {}
-    if not found.keys() <= set(names) or not all(isinstance(value, str) for value in found.values()):
-        return {}
-    return {name: value.strip() for name, value in found.items()}
+        return False
+
+
+def _last_json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
+    found = (_texts(item, names) for item in json_objects(text))
+    return next(filter(None, reversed(list(found))), {})
+
+
+def json_objects(text: str) -> Iterator[Mapping[str, object]]:
+    """The JSON objects in the text, in order, until JSON_FAILURES braces that begin none have been tried.
+
+    Each failed read moves past what it has seen, and its error counts the lines before it: hence the limit.
+    """
+    text, position, failures = _escaped(text), 0, 0
+    while failures < JSON_FAILURES and (start := _OBJECT.search(text, position)):
+        try:
+            found, position = _DECODER.raw_decode(text, start.start())
+            yield found
+        except json.JSONDecodeError as error:
+            position, failures = max(start.end(), error.pos), failures + 1
+        except (ValueError, RecursionError):  # a number of thousands of digits; nesting without end
+            return
+
+
+def _escaped(text: str) -> str:
+    """With each backslash doubled that begins no escape of JSON (`\\sqrt`)."""
+    return _ESCAPE.sub(lambda found: found[0] if found[1] else "\\\\", text)
+
+
+def _texts(found: object, names: Sequence[str]) -> dict[str, str]:
+    """The named values of an object, or of the first object inside it that has one; no value is null."""
+    queue = [found]
+    for item in queue:
+        if isinstance(item, Mapping):
+            low = {str(key).lower(): value for key, value in item.items() if value is not None}
+            if texts := {name: _as_text(low[name]) for name in names if name in low}:
+                return texts
+            queue += item.values()
+        elif isinstance(item, list):
+            queue += item
+    return {}
+
+
+def _as_text(value: object) -> str:
+    """A value as the model meant it: a form feed before "rac" was written `\\frac`."""
+    if isinstance(value, str):
+        return _LATEX.sub(lambda found: repr(found[0])[1:-1].replace("x08", "b").replace("x0c", "f"), value).strip()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 
 def fenced_blocks(text: str) -> list[str]:
-    """The contents of the fenced code blocks, in order; a block ends at a bare fence like its own, or at the end."""
-    blocks: list[str] = []
-    fence, lines = "", [""]
+    """The contents of the fenced code blocks, in order; a block ends at a bare fence like its own, or at the end.
+
+    Lines lose the indentation of their fence, and a line that ends in the fence ends the block.
+    """
+    return [block for block, _ in _blocks(text)]
+
+
+def _blocks(text: str) -> list[tuple[str, bool]]:
+    """Each fenced block, and whether it is closed."""
+    blocks: list[tuple[str, bool]] = []
+    fence, indent, lines = "", 0, [""]
     for line in text.split("\n"):
-        found = _FENCE.match(line)
+        found = _FENCE.match(line) if fence else _FENCE.match(line) or _FENCE_AFTER_WORDS.fullmatch(line)
         if not fence:
             if found:
-                fence, lines = found[1], []
-        elif found and found[1].startswith(fence) and not found[2].strip():
-            blocks.append("\n".join(lines))
+                fence, indent, lines = found[2], len(found[1]), []
+        elif found and found[2].startswith(fence) and not found[3].strip():
+            blocks.append(("\n".join(lines), True))
+            fence = ""
+        elif line.rstrip().endswith(fence) and line.strip(" \t`~"):
+            blocks.append(("\n".join([*lines, _dedent(line.rstrip().removesuffix(fence), indent)]), True))
             fence = ""
         else:
-            lines.append(line)
-    return [*blocks, "\n".join(lines)] if fence else blocks
+            lines.append(_dedent(line, indent))
+    return [*blocks, ("\n".join(lines), False)] if fence else blocks
+
+
+def _dedent(line: str, indent: int) -> str:
+    head = line[:indent]
+    return head.lstrip(" \t") + line[indent:]
 
 
 def strip_fence(text: str) -> str:
@@ -73,22 +182,77 @@ def strip_fence(text: str) -> str:
     opening = _FENCE.match(lines[0])
     if not opening:
         return text
-    ends = [i for i, line in enumerate(lines) if i and line.strip() == opening[1]]
+    ends = [i for i, line in enumerate(lines) if i and line.strip() == opening[2]]
     return "\n".join(lines[1 : ends[-1] if ends else len(lines)]).strip()
 
 
 def extract_code(text: str, function: str = "") -> str:
-    """The Python code in a reply (in its <code>, if it has one); an empty reply is the empty string.
+    """The Python code in a reply; an empty reply is the empty string.
 
-    It is the last fenced block that defines the function, else the longest block, else all of it.
+    Of the content of <code> and the whole reply the first counts that defines the function, else <code>. In it, it is
+    the last closed fenced block that defines the function, else the last such block, else the code that stands in the
+    text without a fence, else the longest block, else all of it. Byte order marks and carriage returns are dropped.
     """
-    text = fields(text, "code").get("code", text)
-    blocks = fenced_blocks(text)
-    if not blocks:
-        return text.strip()
-    definition = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(function)}\b", re.MULTILINE)
-    defining = [block for block in blocks if function and definition.search(block)]
-    return (defining[-1] if defining else max(blocks, key=len)).strip("\n")
+    text = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+    tagged = (json_fields(strip_fence(text), ("code",)) or tags(text, "code")).get("code")
+    found = [_code_of(source, function) for source in (tagged, text) if source is not None]
+    return next((code for code in found if defines(code, function)), found[0])
+
+
+def defines(code: str, function: str) -> bool:
+    """Whether a line of `code` defines the function or class, or assigns it; False without a name."""
+    name = re.escape(function)
+    definition = rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*(?::[^=\n]*)?=(?!=)"
+    return bool(function) and re.search(definition, code, re.MULTILINE) is not None
+
+
+def _code_of(text: str, function: str) -> str:
+    blocks = [(_outdented(block, function), closed) for block, closed in _blocks(text)]
+    defining = sorted((pair for pair in blocks if defines(pair[0], function)), key=lambda pair: pair[1])
+    if defining:
+        return defining[-1][0].strip("\n")
+    bare = _bare_code(text, function)
+    longest = max((block for block, _ in blocks), key=len, default="")
+    if bare or longest.strip():
+        return bare or longest.strip("\n")
+    lines = [line for line in text.split("\n") if not _FENCE.match(line)]
+    return _outdented("\n".join(lines), function).strip("\n").rstrip()
+
+
+def _outdented(block: str, function: str) -> str:
+    """A block that is indented as a whole, its first definition too, without that indentation."""
+    first = next((line for line in block.split("\n") if line.strip()), "")
+    indent = len(first) - len(first.lstrip(" \t"))
+    if not indent or not defines(block, function) or not _CODE_LINE.match(first.lstrip(" \t")):
+        return block
+    return "\n".join(_dedent(line, indent) for line in block.split("\n"))
+
+
+def _bare_code(text: str, function: str) -> str:
+    """The runs of code lines outside of fences, up to the last that defines the function; empty when none does."""
+    runs: list[list[str]] = []
+    inside, quoted = False, False
+    for line in text.split("\n"):
+        if not quoted and _FENCE.match(line):
+            inside = False
+        elif not inside and _CODE_LINE.match(line):
+            inside = True
+            runs.append([line])
+        elif inside and (quoted or not line or _CODE_GOES_ON.match(line) or _CODE_LINE.match(line)):
+            runs[-1].append(line)
+        else:
+            inside = False
+        quoted = inside and quoted != ((line.count('"""') + line.count("'''")) % 2 == 1)
+    found = ["\n".join(run).strip("\n") for run in runs]
+    last = next((index for index in reversed(range(len(found))) if defines(found[index], function)), None)
+    if last is None:
+        return ""
+    return "\n\n".join([*(code for code in found[:last] if not defines(code, function)), found[last]])
+
+
+def future_first(before: str, code: str) -> str:
+    """`before` and then `code` as one module, with the `from __future__` lines of `code` at its top."""
+    return "\n".join([*_FUTURE.findall(code), before, _FUTURE.sub("", code)])
 
 
 def letter_index(text: str, count: int) -> int | None:

@@ -7,7 +7,6 @@ from typing import Any
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.scorers import score_alternatives, score_f1, score_number
 
-
 # What we score otherwise than AFlow, and why: (task, answer, output) -> our score. docs/tasks.md states the rules.
 DIFFERENT = {
     ("drop", "23 yards|24 yards", "23 yards|24 yards (final)"): 2 / 3,  # an output is one answer: no parts at |

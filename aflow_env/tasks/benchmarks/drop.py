@@ -27,8 +27,8 @@ def task(config: TaskConfig) -> FileTask:
         raise ConfigError(f"task.options.scorer={scorer!r}: drop has the scorers {' and '.join(SCORERS)}.")
     if scorer == "aflow":
         log.warning(
-            "task.options.scorer=aflow: AFlow's rule takes the best `|`-separated part of an output, so a workflow that "
-            "lists every phrase of the passage scores near 1. Use it to compare with AFlow, not to search or to train."
+            "task.options.scorer=aflow: AFlow's rule takes the best `|`-separated part of an output, so a workflow "
+            "that lists every phrase of the passage scores near 1. Use it to compare with AFlow alone."
         )
     return FileTask(config, SPEC, problem, by_text(SCORERS[scorer]), options=("scorer",))
 

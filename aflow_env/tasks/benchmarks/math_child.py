@@ -5,10 +5,10 @@ Parsers of formulas can run for ever and evaluate what they read (sympy's `parse
 get near them only here, in a jail and with a parent that kills what is late; and near `eval` only when they are a plain
 formula.
 
-One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. Scorers: `verify` reads one answer of each
-text (formulas.py) and compares the two by the library math-verify; `aflow` is AFlow's rule: equal texts, else numbers
-within 1e-3, else equal formulas. AFlow parses LaTeX by sympy, which gives up silently unless one version of antlr4 is
-there; here LaTeX is parsed in any case.
+One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. The scorer `verify` reads one answer of
+each text (formulas.py) and compares the two by the library math-verify. `aflow` is AFlow's rule: equal texts, else
+numbers within 1e-3, else equal formulas. AFlow parses LaTeX by sympy, which gives up silently unless one version of
+antlr4 is there; here LaTeX is parsed in any case.
 """
 
 import json

@@ -98,7 +98,12 @@ def _exchange(child: Child, question: dict[str, str]) -> dict[str, object] | Non
     assert child.stdin is not None
     assert child.stdout is not None
     late = threading.Event()
-    timer = threading.Timer(WALL_SECONDS, lambda: (late.set(), child.kill()))
+
+    def stop() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(WALL_SECONDS, stop)
     timer.start()
     line = ""
     try:
