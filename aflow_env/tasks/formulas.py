@@ -12,7 +12,7 @@ from math import log10
 from aflow_env.tasks.answers import last_boxed
 
 LONGEST_FORMULA = 1_000
-"""Characters of a formula that is worked out; a longer one is compared as a text."""
+"""Characters of a formula; a longer one is compared as the text that it is."""
 
 _MATH = re.compile(
     r"\$\$(.{1,1000}?)\$\$|(?<!\\)\$([^$\n]{1,1000})(?<!\\)\$|\\\((.{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL
@@ -109,7 +109,11 @@ class Formula:
     @property
     def is_words(self) -> bool:
         """Whether the value is a text, which no parser of formulas may take for a product of letters."""
-        return "\\text" in self.value or _LONG_WORD.search(_COMMAND.sub(" ", self.value)) is not None
+        return (
+            "\\text" in self.value
+            or (self.value.isalpha() and len(self.value) > 2)
+            or _LONG_WORD.search(_COMMAND.sub(" ", self.value)) is not None
+        )
 
     @property
     def is_too_large(self) -> bool:
@@ -162,6 +166,8 @@ def _outside_prose(text: str, which: int) -> str:
 def plain_form(answer: str) -> Formula:
     """The parts of an answer, in one spelling; what is right of the last `=` when a name or numbers are left of it."""
     text = answer.strip()
+    if len(text) > LONGEST_FORMULA:
+        return Formula(text)
     if inside := _DELIMITED.fullmatch(text):
         text = next(part for part in inside.groups() if part is not None)
     for pattern, new in _SPELLINGS:
@@ -201,9 +207,9 @@ def _number(text: str) -> str:
     """Thousands without separators, mixed fractions and repeating decimals as LaTeX; anything else as it is."""
     text = text.strip()
     if repeating := _REPEATING.fullmatch(text):
-        sign, once, again = repeating[1], repeating[2] + repeating[3], repeating[4]
-        rest = f"\\frac{{{again}}}{{{'9' * len(again)}{'0' * len(repeating[3])}}}"
-        return f"{sign}({repeating[2] or 0}.{repeating[3] or 0}+{rest})" if once else f"{sign}{rest}"
+        sign, whole, once, again = repeating.groups()
+        numerator = int(whole + once + again) - int(whole + once or 0)
+        return f"{sign}\\frac{{{numerator}}}{{{'9' * len(again)}{'0' * len(once)}}}"
     return re.sub(r"[, ]", "", text) if _THOUSANDS.fullmatch(text) else _MIXED.sub(r"\1\\frac{\2}{\3}", text)
 
 

@@ -125,7 +125,7 @@ def same_value(wanted: Formula, given: Formula) -> bool:
     from math_verify import verify
 
     left, right = _parsed(wanted.value), _parsed(given.value)
-    if left is None or right is None or (_is_closed(left) and _is_closed(right)):
+    if left is None or right is None or _is_closed(left):
         return False
     return bool(verify(left, right, timeout_seconds=None, allow_set_relation_comp=True))
 
@@ -144,10 +144,11 @@ def _parsed(value: str) -> Any:
 
 
 def _is_closed(formula: Any) -> bool:
-    """An equation without unknowns, of which math-verify takes any two for equal."""
+    """An equation that cannot be solved for an unknown: math-verify takes any two without solutions for equal."""
+    from sympy.core.function import AppliedUndef
     from sympy.core.relational import Relational
 
-    return isinstance(formula, Relational) and not formula.free_symbols
+    return isinstance(formula, Relational) and (not formula.free_symbols or bool(formula.atoms(AppliedUndef)))
 
 
 def judge(scorer: str, gold: str, output: str) -> tuple[bool, str]:
