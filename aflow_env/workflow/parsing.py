@@ -17,13 +17,14 @@ JSON_FAILURES = 500
 _OBJECT = re.compile(r"\{(?=\s*[\"}])")
 _ESCAPE = re.compile(r'\\(["\\/bfnrtu])?')
 _LATEX = re.compile(r"([\b\f])|(?<![\n\t])([\t\r])(?=[a-z]{2})")  # \boxed, \frac, \text, \right as JSON reads them
-_CODE_LINE = re.compile(
+_DEFINITION = re.compile(
     r"(?:async[ \t]+)?def[ \t]+\w+[ \t]*[(\[]|class[ \t]+\w+[ \t]*[(\[:]|@\w"
-    r"|from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+[\w.]+(?:[ \t]+as[ \t]+\w+)?(?:[ \t]*,.*)?[ \t]*$"
+    r"|from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+[\w.]+(?:[ \t]+as[ \t]+\w+)?(?:[ \t]*,.*)?[ \t]*;?[ \t]*(?:#.*)?$"
 )
-_CODE_GOES_ON = re.compile(
-    r"\s|[\])}#\"'@]|(?:if|for|while|with|try|except|finally|else|elif|assert|return|async|match)\b.*:[ \t]*(?:#.*)?$"
-    r"|[A-Za-z_][\w.]*(?:[ \t]*[-+*/|&%@]?=|\[|\()|(?:assert|raise|del|pass)\b"
+_STATEMENT = re.compile(  # at the start of a line that is no prose
+    r"[\])}#@]|\"\"\"|'{3}|[\w.]+(?:[ \t]*,[ \t]*[\w.]+)*[ \t]*(?::[^=]*)?(?:[-+*/|&%@^<>]{0,2}=(?!=)|\[.*\][ \t]*=)"
+    r"|[A-Za-z_][\w.]*[(\[].*[])}(\[{,:\\][ \t]*(?:#.*)?$|(?:assert|raise|del|pass|global)\b"
+    r"|(?:if|for|while|with|try|except|finally|else|elif|async|match)\b.*:[ \t]*(?:#.*)?$"
 )
 
 
@@ -145,7 +146,8 @@ def _as_text(value: object) -> str:
 def fenced_blocks(text: str) -> list[str]:
     """The contents of the fenced code blocks, in order; a block ends at a bare fence like its own, or at the end.
 
-    Lines lose the indentation of their fence, and a line that ends in the fence ends the block.
+    A block below an indented fence loses that indentation where all of its lines have it. A line that ends in the fence
+    ends the block.
     """
     return [block for block, _ in _blocks(text)]
 
@@ -159,20 +161,21 @@ def _blocks(text: str) -> list[tuple[str, bool]]:
         if not fence:
             if found:
                 fence, indent, lines = found[2], len(found[1]), []
-        elif found and found[2].startswith(fence) and not found[3].strip():
-            blocks.append(("\n".join(lines), True))
-            fence = ""
-        elif line.rstrip().endswith(fence) and line.strip(" \t`~"):
-            blocks.append(("\n".join([*lines, _dedent(line.rstrip().removesuffix(fence), indent)]), True))
+            continue
+        closes = found is not None and found[2].startswith(fence) and not found[3].strip()
+        if closes or (line.rstrip().endswith(fence) and line.strip(" \t`~")):
+            lines += [] if closes else [line.rstrip().removesuffix(fence)]
+            blocks.append((_without_indent(lines, indent), True))
             fence = ""
         else:
-            lines.append(_dedent(line, indent))
-    return [*blocks, ("\n".join(lines), False)] if fence else blocks
+            lines.append(line)
+    return [*blocks, (_without_indent(lines, indent), False)] if fence else blocks
 
 
-def _dedent(line: str, indent: int) -> str:
-    head = line[:indent]
-    return head.lstrip(" \t") + line[indent:]
+def _without_indent(lines: Sequence[str], most: int) -> str:
+    """The lines without the indentation that all of them share, at most `most` characters of it."""
+    shared = min((len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()), default=0)
+    return "\n".join(line[min(shared, most) :] if line.strip() else line.strip(" \t") for line in lines)
 
 
 def strip_fence(text: str) -> str:
@@ -221,29 +224,27 @@ def _code_of(text: str, function: str) -> str:
 
 def _outdented(block: str, function: str) -> str:
     """A block that is indented as a whole, its first definition too, without that indentation."""
-    first = next((line for line in block.split("\n") if line.strip()), "")
-    indent = len(first) - len(first.lstrip(" \t"))
-    if not indent or not defines(block, function) or not _CODE_LINE.match(first.lstrip(" \t")):
-        return block
-    return "\n".join(_dedent(line, indent) for line in block.split("\n"))
+    is_module = defines(block, function) and _DEFINITION.match(block.lstrip())
+    return _without_indent(block.split("\n"), len(block)) if is_module else block
 
 
 def _bare_code(text: str, function: str) -> str:
-    """The runs of code lines outside of fences, up to the last that defines the function; empty when none does."""
+    """The code outside of fences, up to the last run of lines that defines the function; empty when none does.
+
+    A run begins with a definition or statement; lines that are blank, indented or in a long string continue it.
+    """
     runs: list[list[str]] = []
     inside, quoted = False, False
     for line in text.split("\n"):
-        if not quoted and _FENCE.match(line):
-            inside = False
-        elif not inside and _CODE_LINE.match(line):
+        is_code = _DEFINITION.match(line) or _STATEMENT.match(line)
+        if quoted or (not _FENCE.match(line) and (is_code or (inside and (not line or line[0].isspace())))):
+            runs += [] if inside else [[]]
             inside = True
-            runs.append([line])
-        elif inside and (quoted or not line or _CODE_GOES_ON.match(line) or _CODE_LINE.match(line)):
             runs[-1].append(line)
         else:
             inside = False
         quoted = inside and quoted != ((line.count('"""') + line.count("'''")) % 2 == 1)
-    found = ["\n".join(run).strip("\n") for run in runs]
+    found = ["\n".join(run).strip("\n") for run in runs if any(map(_DEFINITION.match, run))]
     last = next((index for index in reversed(range(len(found))) if defines(found[index], function)), None)
     if last is None:
         return ""

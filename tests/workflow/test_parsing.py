@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replies as models really write them: each has a defined reading."""
 
+import ast
+import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -110,6 +113,19 @@ def test_code_is_found_however_it_is_wrapped(reply: str, code: str) -> None:
     assert found.strip("\n") == code
     if "def add" in code:
         compile(found, "reply", "exec")
+
+
+@pytest.mark.parametrize(
+    "wrap", ["{}", "Here it is:\n\n{}\n\nIt works as follows.", "1. So:\n\n   ```python\n{}\n   ```"]
+)
+def test_reference_solutions_are_found_whole(shared: Path, wrap: str) -> None:
+    """Every reference solution of MBPP is found, bare or in prose, with the constants and imports before it."""
+    for split in ("validate", "test"):
+        for line in (shared / "data" / "mbpp" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines():
+            code = json.loads(line)["code"].replace("\r\n", "\n").strip("\n")
+            names = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+            found = extract_code(wrap.format(code), names[-1])
+            assert ast.dump(ast.parse(found)) == ast.dump(ast.parse(code)), code
 
 
 def test_future_imports_come_first() -> None:
