@@ -81,19 +81,14 @@ def tags(text: str, *names: str) -> dict[str, str]:
 
 def json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
     """The fields of a reply that is one JSON object, as texts; empty for any other reply. Other keys are ignored."""
-    text = text.strip()
+    text = _escaped(text.strip())
     if not (text.startswith("{") and text.endswith("}")):
         return {}
-    objects = list(json_objects(text))
-    return _texts(objects[0], names) if len(objects) == 1 and _is_all(text) else {}
-
-
-def _is_all(text: str) -> bool:
-    """Whether one JSON value takes up the whole text."""
     try:
-        return _DECODER.raw_decode(_escaped(text))[1] == len(_escaped(text))
+        found, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
-        return False
+        return {}
+    return _texts(found, names) if end == len(text) else {}
 
 
 def _last_json_fields(text: str, names: Sequence[str]) -> dict[str, str]:

@@ -118,6 +118,7 @@ def test_code_is_found_however_it_is_wrapped(reply: str, code: str) -> None:
 @pytest.mark.parametrize(
     "wrap", ["{}", "Here it is:\n\n{}\n\nIt works as follows.", "1. So:\n\n   ```python\n{}\n   ```"]
 )
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
 def test_reference_solutions_are_found_whole(shared: Path, wrap: str) -> None:
     """Every reference solution of MBPP is found, bare or in prose, with the constants and imports before it."""
     for split in ("validate", "test"):
