@@ -19,7 +19,7 @@ from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask, Hub
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import defines, score_by_tests
-from aflow_env.workflow.parsing import extract_code
+from aflow_env.workflow.parsing import extract_code, future_first
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("humaneval", "HumanEval", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
@@ -59,7 +59,7 @@ def whole_program(problem: Problem, output: str) -> str:
     entry_point = str(problem.entry_point)
     code = extract_code(output, entry_point)
     if defines(code, entry_point):
-        return f"{problem.prompt[: problem.prompt.rindex(f'def {entry_point}')]}\n{code}"
+        return future_first(problem.prompt[: problem.prompt.rindex(f"def {entry_point}")], code)
     return problem.prompt + (output if code == output.strip() else code)  # an unfenced body needs its indentation
 
 
