@@ -113,10 +113,12 @@ class Sandbox:
             return await self._once(seconds).call(worker, code, function, arguments)
 
     async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> Run:
-        """Execute `tests` on the functions of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
+        """Execute `tests` on `entry_point` of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
 
-        A failed assertion is a `crash` with AssertionError. Solution and tests run in separate children; values travel
-        as plain data (plain.py), other objects of the solution as stand-ins that can be called and passed back.
+        A failed assertion is a `crash` with AssertionError, an error that begins with "Refused" names a value or an
+        operation that cannot cross. Solution and tests run in separate children: the entry point is all that the tests
+        see of the solution, values travel as plain data (plain.py), other objects as stand-ins (standin.py). Raises
+        ConfigError for tests that no solution could pass, or every one would.
         """
         async with self._codes, self._worker() as one, self._worker() as other:
             return await self._once(seconds).test(one, other, solution, tests, entry_point)
