@@ -25,7 +25,14 @@ from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.dataset import FileTask, Judge, by_text
 from aflow_env.tasks.options import check_operators
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import score_alternatives, score_by_tests, score_f1, score_number, score_same_text
+from aflow_env.tasks.scorers import (
+    score_alternatives,
+    score_by_tests,
+    score_f1,
+    score_number,
+    score_same_text,
+    undefined,
+)
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 
@@ -100,6 +107,8 @@ def _from_yaml(config: TaskConfig) -> FileTask:
     check_operators(spec, f"{file}: operators")
 
     def convert(record: Record) -> Problem:
+        if task.scorer == "tests":
+            _check_tests(record, fill(str(task.entry_point), record), fill(task.tests, record))
         return Problem(
             id=f"{task.name}/{fill(task.id, record)}" if task.id else "",
             prompt=fill(task.prompt, record),
@@ -153,6 +162,14 @@ def _by_function(function: Any, where: str) -> Judge:
         return Score(float(share), output.strip(), share == 1)
 
     return judge
+
+
+def _check_tests(record: Record, entry_point: str, tests: str) -> None:
+    """Raise ConfigError for tests under which every solution would score 0."""
+    if not entry_point.isidentifier():
+        raise ConfigError(f"{record.place}: entry_point {entry_point!r} is not the name of a function or class.")
+    if complaint := undefined(tests, entry_point):
+        raise ConfigError(f"{record.place}: the code of `tests` cannot judge a solution: it {complaint}.")
 
 
 async def _by_tests(problem: Problem, output: str, run_code: RunTests) -> Score:
