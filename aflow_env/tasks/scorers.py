@@ -128,7 +128,9 @@ def hoist_future(before: str, code: str) -> str:
     future = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     lines = code.split("\n")
     for node in future:
-        lines[node.lineno - 1 : node.end_lineno] = [""] * (1 + (node.end_lineno or node.lineno) - node.lineno)
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        lines[last] = f"{lines[first][: node.col_offset]}pass{lines[last][node.end_col_offset :]}"
+        lines[first:last] = [""] * (last - first)
     return "\n".join((*map(ast.unparse, future), before, *lines))
 
 
