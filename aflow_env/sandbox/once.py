@@ -42,7 +42,7 @@ class Once:
             match frame:
                 case {"end": 0}:
                     self._end({**frame, "outcome": frame.get("outcome") if frame.get("outcome") != "ok" else "crash"})
-                case {"ready": True, "entry": list(entry)} if turn == 0:
+                case {"ready": True, "entry": str(entry)} if turn == 0:
                     turn = 2
                     children[1].send({**judge, "entry": entry})
                 case {"id": int()} if turn == 1:

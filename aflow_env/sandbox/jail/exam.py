@@ -16,10 +16,12 @@ from typing import Any
 from aflow_env.sandbox.jail.line import Side, Solution, public_name
 from aflow_env.sandbox.jail.link import Link, failure, load, run
 from aflow_env.sandbox.jail.plain import Refused
-from aflow_env.sandbox.jail.standin import StandIn, operators_of
+from aflow_env.sandbox.jail.standin import BINARY, UNARY, StandIn
 from aflow_env.sandbox.jail.wire import JSON
 
 _NOT_FINITE = re.compile(r"(?<![a-z])(?:is)?(?:nan|inf|infinity|finite)\b", re.IGNORECASE)
+ENTRY = [*UNARY, *BINARY, "__call__", "__iter__", "__instancecheck__", "__contains__"]
+"""The operators of the stand-in for the entry point."""
 _TELLING = ("__name__", "__qualname__", "__doc__", "__module__")
 
 
@@ -31,14 +33,14 @@ def serve_solution(link: Link, code: str, entry_point: str) -> None:
             raise NameError(f"the solution does not define {entry_point}")
         side = Solution(link)
         entry = names[entry_point]
-        link.send({"ready": True, "entry": [type(entry).__name__, operators_of(type(entry))]})
+        link.send({"ready": True, "entry": type(entry).__name__})
     except BaseException as error:
         link.send(failure(0, error))
         return
     side.serve(entry)
 
 
-def judge(link: Link, tests: str, entry: JSON, entry_point: str) -> dict[str, JSON]:
+def judge(link: Link, tests: str, entry: str, entry_point: str) -> dict[str, JSON]:
     """Execute `tests`, then `check(candidate)` or `check()` if they define it: the frame that ends the exam.
 
     Its outcome is `unfit` when no solution could pass, or every one would: tests that fail before they call the
@@ -48,7 +50,8 @@ def judge(link: Link, tests: str, entry: JSON, entry_point: str) -> dict[str, JS
     namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
     error: BaseException | None = None
     try:
-        candidate = side.find("o", [0, 0, *entry])
+        # It has every operator, so that no error before the first request can be the solution's doing.
+        candidate = side.find("o", [0, 0, entry, ENTRY])
         takes_it = re.search(r"^(?:async\s+)?def\s+check\s*\(\s*\w", tests, re.MULTILINE)
         if not (takes_it and hasattr(builtins, entry_point)):
             namespace[entry_point] = candidate

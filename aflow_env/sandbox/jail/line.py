@@ -189,9 +189,9 @@ class Solution(Side):
         return value
 
     def serve(self, entry: Any) -> None:
-        """Answer requests until the pipe closes; `entry` is object 0, of type 0."""
+        """Answer requests until the pipe closes; `entry` is object 0, of a type 0 that no other object has."""
         self.show(entry)
-        self._types.append(type(entry))
+        self._types.append(type(self))
         while True:
             frame = self.answer(self._link.receive())
             try:

@@ -51,6 +51,11 @@ async def test_tests_that_judge_nothing_are_the_authors_fault(sandbox: Sandbox, 
 async def test_a_solution_cannot_make_the_tests_unfit(sandbox: Sandbox) -> None:
     """After the first call nothing is the author's fault, else a failure could be hidden as one."""
     tests = "import io\ndef show(x): return io.StringIO(x)\nassert f(show) == 1"
-    for solution in ("def f(show): return show('a')", "def f(show): raise SyntaxError", "import os\nos._exit(0)"):
+    solutions = "def f(show): return show('a')", "def f(show): raise SyntaxError", "import os\nos._exit(0)", "f = 3", ""
+    for solution in solutions:
         run = await sandbox.run_tests(solution, tests, "f", 20)
         assert run.outcome == "crash", run
+    for tests in ("len(f)", "for x in f: pass", "f[0]", "+f", "next(f)", "f(1)", "f.x", "1 in f", "f()()"):
+        for solution in ("f = 3", "def f(): pass"):
+            run = await sandbox.run_tests(solution, tests, "f", 20)
+            assert run.outcome == "crash", (tests, run)

@@ -155,7 +155,7 @@ FORGED = {
     "another-id": '{"id": 2, "value": 31337, "changed": []}',
     "a-verdict": '{"end": 0, "outcome": "ok", "value": true}',
     "a-verdict-on-the-tests": '{"end": 0, "outcome": "unfit", "error": "x"}',
-    "ready-again": '{"ready": true, "entry": ["function", ["__call__"]]}',
+    "ready-again": '{"ready": true, "entry": "function"}',
     "operators-of-no-type": '{"value": {"o": [5, 5, "x", [["__eq__"]]]}}',
     "names-that-are-none": '{"value": {"n": ["T", ["a b", "class"], [1, 2]]}}',
     "an-end-of-iteration": '{"stopped": true}',
