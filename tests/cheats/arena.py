@@ -192,7 +192,8 @@ def _own(folder: Path, scorer: str) -> Path:
     keys["prompt"] = "Of {a} the towns are {b}. Which?"
     if scorer == "tests":
         keys["entry_point"] = "times"
-        keys["tests"] = "def check(c):\n    assert abs(c(1) - {gold}) < 1e-6\n    assert c(2) == 2 * {gold}"
+        asserts = ("abs(c(1) - {gold}) < 1e-6", "set([c(2)]) == set([2 * {gold}])", "sorted([c(3)]) == [3 * {gold}]")
+        keys["tests"] = "def check(c):" + "".join(f"\n    assert {line}" for line in asserts)
     path = folder / f"own_{scorer}.yaml"
     path.write_text(json.dumps(keys), encoding="utf-8")  # JSON is YAML
     return path
