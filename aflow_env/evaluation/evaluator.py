@@ -200,7 +200,7 @@ class Evaluator:
             attempt.fatal = isinstance(error, LLMError) and error.fatal
             return attempt.result(Outcome.LLM_ERROR, error=str(error))
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
-        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output))
+        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output), error=score.note)
 
     def judge(self, results: Sequence[ProblemResult], partial: bool = False, of: int | None = None) -> None:
         """Raise unless these results may become a score, or a part of the score of `of` runs."""

@@ -29,7 +29,7 @@ from aflow_env.tasks.benchmarks.math_judge import MathJudge, refuses_gold
 from aflow_env.tasks.dataset import FileTask, Judge, by_text
 from aflow_env.tasks.options import check_operators
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import SHORT, score_by_tests
+from aflow_env.tasks.scorers import SHORT, score_by_tests, undefined
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 
@@ -118,6 +118,8 @@ def _from_yaml(config: TaskConfig) -> FileTask:
     named = next((found[1] for found in _FIELD.finditer(task.answer) if found[1]), "answer").strip()
 
     def convert(record: Record) -> Problem:
+        if task.scorer == "tests":
+            _check_tests(record, fill(str(task.entry_point), record), fill(task.tests, record))
         return Problem(
             id=f"{task.name}/{fill(task.id, record)}" if task.id else "",
             prompt=fill(task.prompt, record),
@@ -185,6 +187,14 @@ def _by_function(function: Callable[[str, str], object], where: str) -> Judge:
         return Score(float(share), output.strip(), bool(share == 1))
 
     return judge
+
+
+def _check_tests(record: Record, entry_point: str, tests: str) -> None:
+    """Raise ConfigError for tests under which every solution would score 0."""
+    if not entry_point.isidentifier():
+        raise ConfigError(f"{record.place}: entry_point {entry_point!r} is not the name of a function or class.")
+    if complaint := undefined(tests, entry_point):
+        raise ConfigError(f"{record.place}: the code of `tests` cannot judge a solution: it {complaint}.")
 
 
 async def _by_tests(problem: Problem, output: str, run_code: RunTests) -> Score:

@@ -8,14 +8,17 @@ says why it cannot use a gold.
 What code tasks share: a score from hidden tests that run in the scoring child.
 """
 
+import ast
+import builtins
 import re
 import string
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import isfinite
 
+from aflow_env.errors import ConfigError
 from aflow_env.tasks.answers import LONGEST, last_decimal, whole_number
 from aflow_env.tasks.base import Problem, RunTests, Score
 
@@ -185,8 +188,57 @@ def defines(code: str, name: str) -> bool:
     return re.search(definition, code, re.MULTILINE) is not None
 
 
+def undefined(tests: str, entry_point: str) -> str:
+    """Why `tests` cannot judge a solution: they are not Python, or use a name that nobody defines; "" when they can.
+
+    Of the solution's names they see the entry point alone.
+    """
+    try:
+        tree = ast.parse(tests)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return f"is not Python ({type(error).__name__}: {error})"
+    nodes = list(ast.walk(tree))
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    unknown = sorted(names - {*dir(builtins), *_bound(nodes), entry_point, "__file__"})
+    if not unknown or any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in nodes):
+        return ""
+    return f"uses {', '.join(unknown)}: neither Python nor the tests define that, and they see only {entry_point}"
+
+
+def _bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Every name that some node binds, in whatever scope."""
+    for node in nodes:
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.MatchAs(name=str(name)):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchStar(name=str(name)):
+                yield name
+            case ast.alias(name=name, asname=other):
+                yield (other or name).partition(".")[0]
+
+
+def hoist_future(before: str, code: str) -> str:
+    """`before` and `code` as one module: the `from __future__` imports of `code` stand first."""
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = []
+    future = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    lines = code.split("\n")
+    for node in future:
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        lines[last] = f"{lines[first][: node.col_offset]}pass{lines[last][node.end_col_offset :]}"
+        lines[first:last] = [""] * (last - first)
+    return "\n".join((*map(ast.unparse, future), before, *lines))
+
+
 async def score_by_tests(problem: Problem, solution: str, entry_point: str, run_code: RunTests) -> Score:
-    """1 when the hidden tests pass in time, else 0. Raises InfrastructureError from `run_code`."""
-    run = await run_code(solution, problem.hidden_tests, entry_point, SECONDS)
+    """1 when the hidden tests pass in time, else 0. Raises InfrastructureError and ConfigError from `run_code`."""
+    try:
+        run = await run_code(solution, problem.hidden_tests, entry_point, SECONDS)
+    except ConfigError as error:
+        raise ConfigError(f"problem {problem.id}: {error}.") from None
     passed = run.outcome == "ok"
-    return Score(float(passed), solution, passed)
+    return Score(float(passed), solution, passed, note=run.error if run.error.startswith("Refused") else "")

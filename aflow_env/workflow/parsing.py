@@ -28,9 +28,6 @@ _STATEMENT = re.compile(  # at the start of a line that is no prose
 )
 
 
-_FUTURE = re.compile(r"^from[ \t]+__future__[ \t]+import[ \t]*(?:\([^)]*\)|.*)$", re.MULTILINE)
-
-
 def strip_thinking(text: str) -> str:
     """The text without its thinking.
 
@@ -244,11 +241,6 @@ def _bare_code(text: str, function: str) -> str:
     if last is None:
         return ""
     return "\n\n".join([*(code for code in found[:last] if not defines(code, function)), found[last]])
-
-
-def future_first(before: str, code: str) -> str:
-    """`before` and then `code` as one module, with the `from __future__` lines of `code` at its top."""
-    return "\n".join([*_FUTURE.findall(code), before, _FUTURE.sub("", code)])
 
 
 def letter_index(text: str, count: int) -> int | None:

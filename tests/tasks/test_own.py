@@ -104,6 +104,21 @@ tests: "def check(candidate):\\n    assert candidate(10) == 10 * {k}"
 
 
 @pytest.mark.parametrize(
+    ("tests", "complaint"),
+    [
+        ("def check(c: assert c", "is not Python"),
+        ("assert helper(f(1)) == 2", "uses helper: neither Python nor the tests define that, and they see only f"),
+    ],
+)
+def test_tests_that_judge_nothing_are_refused_when_they_are_read(tmp_path: Path, tests: str, complaint: str) -> None:
+    """Every solution would score 0 under them, without a word."""
+    text = TASK.replace("same_text", "tests") + 'entry_point: f\ntests: "{tests}"\n'
+    name = write(tmp_path, text, [{"country": "A", "capital": "B", "tests": tests}])
+    with pytest.raises(ConfigError, match=rf"line 1: the code of `tests` cannot judge a solution: it {complaint}"):
+        load_task(config(name)).load("validate")
+
+
+@pytest.mark.parametrize(
     ("change", "complaint"),
     [
         (("scorer: same_text", "scorer: vibes"), r"capitals\.yaml: scorer='vibes': .* module:function"),

@@ -14,7 +14,6 @@ from aflow_env.workflow.parsing import (
     extract_code,
     fenced_blocks,
     fields,
-    future_first,
     letter_index,
     strip_fence,
     strip_thinking,
@@ -127,13 +126,6 @@ def test_reference_solutions_are_found_whole(shared: Path, wrap: str) -> None:
             names = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
             found = extract_code(wrap.format(code), names[-1])
             assert ast.dump(ast.parse(found)) == ast.dump(ast.parse(code)), code
-
-
-def test_future_imports_come_first() -> None:
-    """Code that begins with `from __future__` still compiles after other lines."""
-    code = "from __future__ import (\n    annotations,\n)\nfrom __future__ import division\nx = 1"
-    compile(future_first("import os\n", code), "module", "exec")
-    assert future_first("a", "b") == "a\nb"
 
 
 @pytest.mark.parametrize(
