@@ -89,6 +89,23 @@ def fill(template: str, record: Record) -> str:
     return _FIELD.sub(lambda found: plain.get(found.group()) or record.text(found.group(1)), template)
 
 
+def unanswered(config: TaskConfig, record: Record) -> Problem:
+    """Return the problem of a record that needs no answer, by the fields and, where the task is a YAML, its templates.
+
+    A field `problem` is the whole text. Raises ConfigError, naming line and field, for a missing one.
+    """
+    plain = "problem" in record.fields or not config.name.endswith((".yaml", ".yml"))
+    task = None if plain else _read(Path(config.name).expanduser())
+    function, tests = (task.entry_point, task.public_tests) if task else ("{entry_point}", "public_tests")
+    return Problem(
+        id="",
+        prompt=fill(task.prompt if task else "{problem}", record),
+        answer="",
+        entry_point=fill(function, record) if function and (task or "entry_point" in record.fields) else None,
+        public_tests=record.texts(tests) if tests and (task or tests in record.fields) else (),
+    )
+
+
 def _from_yaml(config: TaskConfig) -> FileTask:
     file = Path(config.name).expanduser()
     task = _read(file)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A workflow at work: a problem in, its answer out, with the cost. Nothing is scored and no result is looked up.
+
+Each problem has a jailed child of its own, so one problem sees nothing of another and cannot end it. A workflow that
+fails gives an answer without text whose outcome says how; a failure of the world or a spent budget is raised.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aflow_env.config import AflowConfig, BudgetConfig
+from aflow_env.errors import BudgetExhausted, ConfigError, WorkflowError
+from aflow_env.evaluation.attempt import Attempt
+from aflow_env.llm.budget import Budget, BudgetClient
+from aflow_env.llm.ledger import Spend
+from aflow_env.llm.prices import Price, find_price
+from aflow_env.sandbox.limits import Outcome, Run
+from aflow_env.search.assemble import Assembly
+from aflow_env.tasks.base import Problem
+from aflow_env.workflow.gate import check
+from aflow_env.workflow.program import Workflow
+
+
+@dataclass(frozen=True)
+class WorkflowAnswer:
+    """What a workflow answered to one problem, and what that cost.
+
+    `outcome` is `ok`, `timeout`, `crash` or `violation`. `text` is the answer, "" unless `ok`; `error` says why.
+    `seconds` is the wall time.
+    """
+
+    text: str
+    outcome: Outcome
+    error: str
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A workflow with its executor and sandbox open; `answering` makes it."""
+
+    workflow: Workflow
+    assembly: Assembly
+
+    async def __call__(self, problem: Problem, sample: int = 0, budget: BudgetConfig | None = None) -> WorkflowAnswer:
+        """Run the workflow on a problem. `sample` names an independent draw; `budget` is the ceiling of this problem.
+
+        Raises InfrastructureError when the world failed, BudgetExhausted when a ceiling stopped it.
+        """
+        evaluator, loop = self.assembly.evaluator, asyncio.get_running_loop()
+        attempt, began = Attempt(problem, "", sample), loop.time()
+        client = self._capped(budget) if budget and budget != BudgetConfig() else None
+        (run,) = await evaluator.launch(self.workflow, [attempt], client)
+        if isinstance(run, WorkflowError):
+            run = Run("crash", error=str(run))
+        if isinstance(run, BaseException):
+            raise run
+        return WorkflowAnswer(
+            text=str(run.value) if run.outcome == "ok" else "",
+            outcome=run.outcome,
+            error=run.error,
+            cost_usd=attempt.cost_usd,
+            input_tokens=attempt.input_tokens,
+            output_tokens=attempt.output_tokens,
+            calls=attempt.calls,
+            seconds=loop.time() - began,
+        )
+
+    def _capped(self, ceiling: BudgetConfig) -> BudgetClient:
+        config = self.assembly.config.executor
+        return BudgetClient(
+            self.assembly.executor, _ProblemBudget(ceiling), self.price(ceiling), config.timeout_seconds
+        )
+
+    def price(self, ceiling: BudgetConfig) -> Price | None:
+        """Return the executor's price. Raises ConfigError when it is unknown and a ceiling in USD needs it."""
+        config = self.assembly.config.executor
+        paid = config.kind in ("openai", "anthropic")
+        return find_price(config, needed=ceiling.usd is not None) if paid else None
+
+
+class ProblemBudgetExhausted(BudgetExhausted):
+    """The ceiling of one problem is reached; that of the run may not be."""
+
+
+class _ProblemBudget(Budget):
+    """The ceiling of one problem, whose account lives in memory."""
+
+    async def reserve(self, worst: Spend, seconds: float) -> int:
+        try:
+            return await super().reserve(worst, seconds)
+        except BudgetExhausted as limit:
+            raise ProblemBudgetExhausted(str(limit)) from limit
+
+
+def apart(config: AflowConfig, folder: str) -> AflowConfig:
+    """Return the config of work whose account is in a folder of its own, and whose completions are not kept."""
+    mode = "live" if config.executor.mode == "record" else config.executor.mode
+    executor = config.executor.model_copy(update={"mode": mode})
+    return config.model_copy(update={"run_dir": folder, "executor": executor})
+
+
+@asynccontextmanager
+async def answering(config: AflowConfig, workflow: Workflow) -> AsyncIterator[Answering]:
+    """Open the executor and the sandbox of a workflow; what is kept and booked is in `config.run_dir`.
+
+    Raises ConfigError for a workflow that the gate rejects, and as `Assembly.open` does.
+    """
+    assembly = await Assembly.open(config)
+    try:
+        try:
+            check(workflow, assembly.task.spec)
+        except WorkflowError as error:
+            raise ConfigError(f"workflow {workflow.digest} would not be run on {config.task.name}: {error}") from error
+        yield Answering(workflow, assembly)
+    finally:
+        await assembly.aclose()
