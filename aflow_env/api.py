@@ -7,6 +7,7 @@ functions also work where an event loop runs, as in a notebook: they work in a t
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -59,30 +60,20 @@ class FoundWorkflow:
     prompts: str
     config: AflowConfig = field(repr=False, compare=False)
 
-    def __call__(
+    def __call__(self, problem: str, **more: Any) -> WorkflowAnswer:
+        """Answer one problem: `answer` without an event loop of yours."""
+        return _blocking(self.answer(problem, **more))
+
+    async def answer(
         self, problem: str, *, entry_point: str | None = None, public_tests: Sequence[str] = (), sample: int = 0
     ) -> WorkflowAnswer:
         """Answer one problem. `entry_point` and `public_tests` are for code tasks; `sample` draws anew.
 
         Raises InfrastructureError when the executor cannot be had, BudgetExhausted when `budget` is spent.
         """
-        return _blocking(self.answer(problem, entry_point=entry_point, public_tests=public_tests, sample=sample))
-
-    async def answer(
-        self, problem: str, *, entry_point: str | None = None, public_tests: Sequence[str] = (), sample: int = 0
-    ) -> WorkflowAnswer:
-        """Answer one problem, as calling it does, within an event loop."""
-        asked = Problem("", problem, "", entry_point, tuple(public_tests))
-        return (await self._answers([asked], sample))[0]
-
-    def map(self, problems: Sequence[str]) -> list[WorkflowAnswer]:
-        """Answer problems side by side, in order; `aflow-env run` does it for a file, resumably."""
-        return _blocking(self._answers([Problem("", problem, "") for problem in problems], 0))
-
-    async def _answers(self, problems: Sequence[Problem], sample: int) -> list[WorkflowAnswer]:
         with TemporaryDirectory(prefix="aflow-env-") as folder:
             async with answering(apart(self.config, folder), Workflow(self.graph, self.prompts)) as answer:
-                return list(await asyncio.gather(*(answer(problem, sample) for problem in problems)))
+                return await answer(Problem("", problem, "", entry_point, tuple(public_tests)), sample)
 
 
 @dataclass(frozen=True)
@@ -94,7 +85,7 @@ class FoundNode:
     parent: int | None
     digest: str
     score: float
-    ci95: tuple[float, float]
+    ci95: Sequence[float]
     n: int
     modification: str
     outcomes: Mapping[str, int]
@@ -109,7 +100,6 @@ class FoundRun:
     """What a run holds: its nodes, the best of them, why it stopped, what it cost and the score on test problems."""
 
     run_dir: Path
-    config: AflowConfig = field(repr=False)
     nodes: Sequence[FoundNode] = field(repr=False)
     best: FoundNode
     stopped: str | None
@@ -125,11 +115,8 @@ class FoundRun:
         return pandas.DataFrame([{**asdict(node), "workflow": node.workflow.graph} for node in self.nodes])
 
 
-OnRound = Callable[[SearchRound], object]
-
-
-def search(*, on_round: OnRound | None = None, **keys: Any) -> FoundRun:
-    """Search for a better workflow, or go on with the run in `run_dir`; the same as `aflow-env search`.
+def search(*, on_round: Callable[[SearchRound], object] | None = None, **keys: Any) -> FoundRun:
+    """Search for a better workflow, or go on with the run in `run_dir`, as `aflow-env search` does.
 
     `on_round` is called after each round. Raises ConfigError for a wrong key, InfrastructureError when the executor
     cannot be had; every round that ended is on disk then.
@@ -137,17 +124,15 @@ def search(*, on_round: OnRound | None = None, **keys: Any) -> FoundRun:
     return _blocking(asearch(on_round=on_round, **keys))
 
 
-async def asearch(*, on_round: OnRound | None = None, **keys: Any) -> FoundRun:
+async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **keys: Any) -> FoundRun:
     """Search within an event loop; otherwise as `search`."""
     config = search_config(overrides(keys))
     assembly = await Assembly.open(config)
 
     def told(session: Session, turn: Turn) -> None:
         if on_round:
-            score, best = turn.node.score if turn.node else None, session.tree.best().score
-            spent = assembly.budget.totals.spent.usd
-            modification = turn.ended.modification
-            on_round(SearchRound(session.tree.played, config.rounds, score, best, modification, spent))
+            score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent.usd
+            on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, spent))
 
     try:
         await assembly.play(told)
@@ -162,61 +147,39 @@ def load(run_dir: str | PathLike[str], **keys: Any) -> FoundRun:
 
     Raises ConfigError where there is no run, or where it holds no evaluated workflow yet.
     """
-    folder = Path(run_dir)
-    config, _ = named(folder, overrides(keys))
-    with open_reading(folder) as store:
-        best, ends, said = best_node(store), stopped(store), last_report(store)
-        assert best is not None  # `named` found it
+    config, _ = named(Path(run_dir), overrides(keys))
+    with open_reading(Path(run_dir)) as store:
 
         def found(node: dict[str, Any]) -> FoundNode:
             program = workflow_of(store, node["digest"])
-            return FoundNode(
-                **{**node, "ci95": tuple(node["ci95"])}, workflow=FoundWorkflow(program.graph, program.prompts, config)
-            )
+            return FoundNode(**node, workflow=FoundWorkflow(program.graph, program.prompts, config))
 
-        return FoundRun(
-            run_dir=folder,
-            config=config,
-            nodes=tuple(map(found, all_nodes(store))),
-            best=found(best),
-            stopped=ends.get(best["session"]),
-            test=said["test"] if said else None,
-            cost_usd=spent_usd(store),
-        )
+        best = found(best_node(store) or {})
+        nodes, ends, said = tuple(map(found, all_nodes(store))), stopped(store), last_report(store) or {}
+        return FoundRun(Path(run_dir), nodes, best, ends.get(best.session), said.get("test"), spent_usd(store))
 
 
 def overrides(keys: Mapping[str, Any]) -> list[str]:
     """Return the command line's `key=value` of Python's keys. A dict of a group chooses the group that it names."""
-    flat = dict(_leaves(keys, ""))
-    chosen = {}
+    flat, chosen = dict(_leaves(keys, "")), []
     for group, key in GROUPS.items():
         name = flat.pop(group, None) or flat.get(f"{group}.{key}")
-        if group == "task" and isinstance(name, str) and is_own(name):
-            chosen[group], flat["task.name"] = "own", name
-        elif name is not None:
-            chosen[group] = str(name)
-    return [*(f"{key}={value}" for key, value in chosen.items()), *(f"++{k}={_written(v)}" for k, v in flat.items())]
+        if group == "task" and is_own(str(name)):
+            name, flat["task.name"] = "own", str(name)
+        chosen += [f"{group}={name}"] if name else []
+    return [*chosen, *(f"++{key}={_written(value)}" for key, value in flat.items())]
 
 
 def _leaves(keys: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in keys.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        yield from _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
 
 
 def _written(value: object) -> str:
-    """Return a value in Hydra's grammar. Raises ConfigError for one that no key takes."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool | int | float):
-        return str(value).lower()
+    """Return a value in Hydra's grammar."""
     if isinstance(value, str | PathLike):
         return QuotedString(text=str(value), quote=Quote.single).with_quotes()
-    if isinstance(value, Sequence):
-        return f"[{', '.join(map(_written, value))}]"
-    raise ConfigError(f"{value!r} is no value of a key: give a text, a number, True, False, None, a list or a dict")
+    return f"[{', '.join(map(_written, value))}]" if isinstance(value, list | tuple) else json.dumps(value)
 
 
 def _blocking(work: Coroutine[Any, Any, T]) -> T:
@@ -225,19 +188,12 @@ def _blocking(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    cancel: list[Callable[[], object]] = []
-
-    async def beside() -> T:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
-        return await work
-
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(asyncio.run, beside())
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(loop.run_until_complete, task)
         try:
-            return future.result()
-        except BaseException:
-            for stop in cancel:
-                stop()
-            raise
+            return done.result()
+        finally:  # a second cancel of what is done does nothing
+            loop.call_soon_threadsafe(task.cancel)
+            thread.submit(loop.close)

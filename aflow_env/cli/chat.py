@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenAI's chat completions as plain data: a request becomes a problem, an answer becomes a reply.
 
-The last message, which has to be the user's, is the problem. Earlier messages stand above it as text. Sampling keys of
-the request (`temperature`, `max_tokens`, `tools`, ...) are ignored: the workflow's own settings decide, but for `seed`,
-which names the draw.
+The last message, which has to be the user's, is the problem; earlier messages stand above it as text. Sampling keys
+(`temperature`, `max_tokens`, `tools`, ...) are ignored, since the workflow sets its own; `seed` names the draw.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
@@ -24,17 +23,17 @@ _FUNCTION = re.compile(r"^(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
 
 
 class ChatError(Exception):
-    """A reply that is no completion, in OpenAI's format of errors."""
+    """A reply that is no completion, in OpenAI's format of errors. `status` is HTTP's, `code` OpenAI's."""
 
-    def __init__(self, status: int, message: str, code: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.param = status, code, param
+    def __init__(self, status: int, message: str, code: str) -> None:
+        super().__init__(message[:SHOWN])
+        self.status, self.code = status, code
 
     @property
     def body(self) -> JSON:
         """The JSON that is sent."""
-        kind = "invalid_request_error" if self.status < 500 and self.status not in (402, 422, 429) else "server_error"
-        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        return {"error": {"message": str(self), "type": kind, "param": None, "code": self.code}}
 
 
 class _TextPart(BaseModel):
@@ -52,7 +51,7 @@ class _Turn(BaseModel):
 
 
 class _StreamOptions(BaseModel):
-    include_usage: bool = False
+    include_usage: bool | None = False
 
 
 class ChatRequest(BaseModel):
@@ -62,55 +61,33 @@ class ChatRequest(BaseModel):
     messages: Annotated[list[_Turn], Field(min_length=1)]
     stream: bool | None = False
     stream_options: _StreamOptions | None = None
-    n: Annotated[int, Field(ge=1, le=1)] | None = 1
+    n: Literal[1] | None = 1
     seed: Annotated[int, Field(ge=0)] | None = None
     entry_point: str | None = None
     public_tests: tuple[str, ...] = ()
 
+    def problem(self, spec: TaskSpec) -> Problem:
+        """Return the problem that the chat asks for. Raises ChatError where there is none."""
+        *earlier, last = self.messages
+        if last.role != "user" or not last.text.strip():
+            raise ChatError(400, "the last message has to be the user's, with the problem as text", "invalid_value")
+        turns = [f"{turn.role.capitalize()}: {turn.text}" for turn in earlier if turn.text]
+        text = "\n\n".join(["Earlier turns:", *turns, "Problem:", last.text]) if turns else last.text
+        if not spec.entry_point:
+            return Problem("", text, "")
+        defined = [self.entry_point] if self.entry_point else _FUNCTION.findall(last.text)
+        if not defined:
+            said = "this workflow writes a function: name it in `entry_point`, or let the message hold its `def` line"
+            raise ChatError(400, said, "invalid_value")
+        return Problem("", text, "", defined[-1], self.public_tests)
 
-def read_request(body: bytes, model: str) -> ChatRequest:
-    """Read the body of a request to the model of this name. Raises ChatError."""
+
+def read_request(body: bytes) -> ChatRequest:
+    """Read the body of a request. Raises ChatError."""
     try:
-        request = ChatRequest.model_validate_json(body)
+        return ChatRequest.model_validate_json(body)
     except ValidationError as error:
-        raise ChatError(400, explain(error, "")[:SHOWN], "invalid_value") from None
-    if request.model != model:
-        raise no_model(request.model, model)
-    return request
-
-
-def no_model(wanted: str, model: str) -> ChatError:
-    """Return the error of a request to another model than the one that is served."""
-    return ChatError(404, f"there is no model {wanted[:SHOWN]!r} here; there is {model!r}", "model_not_found", "model")
-
-
-def problem_of(request: ChatRequest, spec: TaskSpec) -> Problem:
-    """Return the problem that a chat asks for. Raises ChatError where there is none."""
-    *earlier, last = request.messages
-    if last.role != "user" or not last.text.strip():
-        said = "the last message has to be the user's, with the problem as its text"
-        raise ChatError(400, said, "invalid_value", "messages")
-    turns = [f"{turn.role.capitalize()}: {turn.text}" for turn in earlier if turn.text]
-    text = "\n\n".join(["Earlier turns:", *turns, "Problem:", last.text]) if turns else last.text
-    entry_point = request.entry_point if spec.entry_point else None
-    if spec.entry_point and not entry_point:
-        functions: Sequence[str] = _FUNCTION.findall(last.text)
-        if not functions:
-            raise ChatError(
-                400,
-                "this workflow writes a function: name it in entry_point (of the openai SDK: "
-                'extra_body={"entry_point": NAME}), or let the message hold its `def NAME` line',
-                "invalid_value",
-                "entry_point",
-            )
-        entry_point = functions[-1]
-    return Problem("", text, "", entry_point, request.public_tests)
-
-
-def usage_of(answer: WorkflowAnswer) -> JSON:
-    """Return the tokens of all calls of the workflow."""
-    prompt, reply = answer.input_tokens, answer.output_tokens
-    return {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply}
+        raise ChatError(400, explain(error, ""), "invalid_value") from None
 
 
 def completion(head: JSON, answer: WorkflowAnswer) -> JSON:
@@ -118,13 +95,19 @@ def completion(head: JSON, answer: WorkflowAnswer) -> JSON:
     message = {"role": "assistant", "content": answer.text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     ours = {"cost_usd": answer.cost_usd, "calls": answer.calls, "seconds": answer.seconds}
-    return {**head, "object": "chat.completion", "choices": [choice], "usage": usage_of(answer), "aflow": ours}
+    return {**head, "object": "chat.completion", "choices": [choice], "usage": _usage(answer), "aflow": ours}
 
 
 def chunks(head: JSON, answer: WorkflowAnswer, with_usage: bool) -> Iterator[JSON]:
     """Yield the reply as a stream: the whole answer, its end, and the usage where it is asked for."""
-    head = {**head, "object": "chat.completion.chunk", **({"usage": None} if with_usage else {})}
+    head = {**head, "object": "chat.completion.chunk"}
     for delta, reason in (({"role": "assistant", "content": answer.text}, None), ({}, "stop")):
         yield {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]}
     if with_usage:
-        yield {**head, "choices": [], "usage": usage_of(answer)}
+        yield {**head, "choices": [], "usage": _usage(answer)}
+
+
+def _usage(answer: WorkflowAnswer) -> JSON:
+    """The tokens of all calls of the workflow."""
+    prompt, reply = answer.input_tokens, answer.output_tokens
+    return {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply}

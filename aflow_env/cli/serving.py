@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A workflow as a model behind an OpenAI-compatible endpoint: `/v1/chat/completions` and `/v1/models`.
 
-So many requests are answered at a time, twice as many wait, and more are turned away with 429. A client that hangs up
-ends its workflow. A request must say that its body is JSON, which a browser lets no foreign page do unasked.
+`concurrency` requests are answered at a time, twice as many wait, and more are turned away with 429. A client that
+hangs up ends its workflow. A request must say that its body is JSON, which a browser lets no foreign page do unasked.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from aflow_env.cli.chat import JSON, ChatError, ChatRequest, chunks, completion, no_model, problem_of, read_request
+from aflow_env.cli.chat import JSON, ChatError, ChatRequest, chunks, completion, read_request
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError
-from aflow_env.search.answering import Answering, ProblemBudgetExhausted, WorkflowAnswer
+from aflow_env.search.answering import Answering, WorkflowAnswer
 
 BODY_BYTES = 1 << 20
 """The largest request that is read."""
@@ -31,74 +31,63 @@ DRAINED_BYTES = 16 * BODY_BYTES
 """How much of a request is received: a client reads no reply before it has sent its whole request."""
 BODY_SECONDS = 30.0
 """How long a request may take to arrive."""
-WAITING = 2
-"""Requests that wait, for each that is answered."""
 
 
 @dataclass
 class Endpoint:
-    """The routes of one workflow.
+    """The routes of one workflow. `key` None asks clients for none; `ceiling` bounds each request.
 
-    `key` None asks for none. `hosts` are the names under which a client may ask, so that no page of another site comes
-    in by a name of its own; empty: any. `say` hears one line for each request.
+    `hosts` are the names under which a client may ask, so that no page of another site comes in by a name of its own;
+    empty: any. `say` hears one line for each request.
     """
 
     answering: Answering
     model: str
     key: str | None
     concurrency: int
-    budget: BudgetConfig
+    ceiling: BudgetConfig | None
     hosts: Sequence[str]
     say: Callable[[str], None]
     created: int = field(default_factory=lambda: int(time.time()))
-    _inside: int = 0
 
     def __post_init__(self) -> None:
-        self._places = asyncio.Semaphore(self.concurrency)
+        self._places, self._inside = asyncio.Semaphore(self.concurrency), 0
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        return Starlette(
-            routes=[
-                Route("/v1/chat/completions", self.chat, methods=["POST"]),
-                Route("/v1/models", self.models),
-                Route("/v1/models/{model:path}", self.models),
-            ],
-            exception_handlers={
-                ChatError: _refused,
-                HTTPException: _refused,
-                ClientDisconnect: _gone,
-                Exception: _broken,
-            },
-        )
+        routes = [
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/models", self.models),
+            Route("/v1/models/{model:path}", self.models),
+        ]
+        errors = (ChatError, HTTPException, ClientDisconnect, Exception)
+        return Starlette(routes=routes, exception_handlers=dict.fromkeys(errors, _refused))
 
     async def models(self, request: Request) -> Response:
         """Name the one model."""
         self._admit(request)
         model = {"id": self.model, "object": "model", "created": self.created, "owned_by": "aflow-env"}
-        wanted = request.path_params.get("model")
-        if wanted is None:
+        if "model" not in request.path_params:
             return JSONResponse({"object": "list", "data": [model]})
-        if wanted != self.model:
-            raise no_model(wanted, self.model)
+        self._check_model(request.path_params["model"])
         return JSONResponse(model)
 
     async def chat(self, request: Request) -> Response:
         """Answer one chat."""
         self._admit(request)
-        asked = read_request(await _body(request), self.model)
-        began = time.monotonic()
+        asked = read_request(await _body(request))
+        self._check_model(asked.model)
         try:
             answer = await self._answer(request, asked)
         except ChatError as error:
-            self.say(f"{error.status} {error.code}, {time.monotonic() - began:.1f} s")
+            self.say(f"{error.status} {error.code}: {error}")
             raise
-        self.say(f"200, {answer.calls} calls, {answer.cost_usd:.4f} USD, {time.monotonic() - began:.1f} s")
+        self.say(f"200, {answer.calls} calls, {answer.cost_usd:.4f} USD, {answer.seconds:.1f} s")
         head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": self.model}
         if not asked.stream:
             return JSONResponse(completion(head, answer))
-        with_usage = asked.stream_options is not None and asked.stream_options.include_usage
-        return StreamingResponse(_events(head, answer, with_usage), media_type="text/event-stream")
+        with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        return StreamingResponse(_events(chunks(head, answer, with_usage)), media_type="text/event-stream")
 
     def _admit(self, request: Request) -> None:
         if self.hosts and request.url.hostname not in self.hosts:
@@ -107,27 +96,41 @@ class Endpoint:
         if self.key is not None and not hmac.compare_digest(given.encode(), self.key.encode()):
             raise ChatError(401, "the API key is missing or wrong", "invalid_api_key")
 
+    def _check_model(self, wanted: str) -> None:
+        if wanted != self.model:
+            raise ChatError(404, f"there is no model {wanted[:80]!r} here; there is {self.model!r}", "model_not_found")
+
     async def _answer(self, request: Request, asked: ChatRequest) -> WorkflowAnswer:
         """Run the workflow in its turn. Raises ChatError for whatever is no answer."""
-        problem = problem_of(asked, self.answering.assembly.task.spec)
+        problem = asked.problem(self.answering.assembly.task.spec)
         sample = secrets.randbits(31) if asked.seed is None else asked.seed
-        if self._inside >= self.concurrency * (1 + WAITING):
+        if self._inside >= 3 * self.concurrency:
             raise ChatError(429, f"{self._inside} requests are under way: try again later", "rate_limit_exceeded")
         self._inside += 1
+        job = asyncio.ensure_future(self._in_turn(self.answering(problem, sample, self.ceiling)))
+        gone = asyncio.ensure_future(_hung_up(request))
         try:
-            async with self._places:
-                answer = await _while_there(request, self.answering(problem, sample, self.budget))
-        except ProblemBudgetExhausted as limit:
-            raise ChatError(402, str(limit).replace("budget.", "--request-"), "budget_exceeded") from limit
+            await asyncio.wait((job, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not job.done():
+                raise ClientDisconnect
+            answer = job.result()
         except BudgetExhausted as limit:
-            raise ChatError(402, str(limit), "budget_exceeded") from limit
+            said = f"{limit} (of one request: --request-usd, --request-tokens, --request-calls)"
+            raise ChatError(402, said, "budget_exceeded") from limit
         except InfrastructureError as error:
             raise ChatError(503, str(error), "executor_unavailable") from error
         finally:
             self._inside -= 1
+            job.cancel()
+            gone.cancel()
+            await asyncio.gather(job, gone, return_exceptions=True)
         if answer.outcome != "ok":  # 422: clients ask again after a 5xx, and would pay again
             raise ChatError(422, f"the workflow failed on this problem: {answer.error}", answer.outcome)
         return answer
+
+    async def _in_turn(self, work: Coroutine[Any, Any, WorkflowAnswer]) -> WorkflowAnswer:
+        async with self._places:
+            return await work
 
 
 async def _body(request: Request) -> bytes:
@@ -149,41 +152,22 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _while_there(request: Request, work: Coroutine[Any, Any, WorkflowAnswer]) -> WorkflowAnswer:
-    """Do the work, or cancel it once the client has hung up. Raises ClientDisconnect then."""
-    job, gone = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(request))
-    try:
-        await asyncio.wait((job, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not job.done():
-            raise ClientDisconnect
-        return job.result()
-    finally:
-        job.cancel()
-        gone.cancel()
-        await asyncio.gather(job, gone, return_exceptions=True)
-
-
 async def _hung_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _events(head: JSON, answer: WorkflowAnswer, with_usage: bool) -> AsyncIterator[str]:
-    for chunk in chunks(head, answer, with_usage):
-        yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+def _events(parts: Iterator[JSON]) -> Iterator[str]:
+    yield from (f"data: {json.dumps(part)}\n\n" for part in parts)
     yield "data: [DONE]\n\n"
 
 
 async def _refused(request: Request, error: Exception) -> Response:
+    """The reply to whatever was raised; starlette logs a fault of ours."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)
     if isinstance(error, HTTPException):
         error = ChatError(error.status_code, f"{request.method} {request.url.path}: {error.detail}", "not_found")
-    assert isinstance(error, ChatError)
+    if not isinstance(error, ChatError):
+        error = ChatError(500, "a fault of aflow-env; its log has it", "internal_error")
     return JSONResponse(error.body, error.status)
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)
-
-
-async def _broken(request: Request, error: Exception) -> Response:
-    return JSONResponse(ChatError(500, "a fault of aflow-env; its log has it", "internal_error").body, 500)

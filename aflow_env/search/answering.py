@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aflow_env.config import AflowConfig, BudgetConfig
-from aflow_env.errors import BudgetExhausted, ConfigError, WorkflowError
+from aflow_env.errors import ConfigError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.llm.budget import Budget, BudgetClient
-from aflow_env.llm.ledger import Spend
 from aflow_env.llm.prices import Price, find_price
 from aflow_env.sandbox.limits import Outcome, Run
 from aflow_env.search.assemble import Assembly
@@ -25,11 +24,7 @@ from aflow_env.workflow.program import Workflow
 
 @dataclass(frozen=True)
 class WorkflowAnswer:
-    """What a workflow answered to one problem, and what that cost.
-
-    `outcome` is `ok`, `timeout`, `crash` or `violation`. `text` is the answer, "" unless `ok`; `error` says why.
-    `seconds` is the wall time.
-    """
+    """What a workflow answered to one problem, and what that cost; `text` is "" and `error` says why unless `ok`."""
 
     text: str
     outcome: Outcome
@@ -48,62 +43,28 @@ class Answering:
     workflow: Workflow
     assembly: Assembly
 
-    async def __call__(self, problem: Problem, sample: int = 0, budget: BudgetConfig | None = None) -> WorkflowAnswer:
-        """Run the workflow on a problem. `sample` names an independent draw; `budget` is the ceiling of this problem.
+    async def __call__(self, problem: Problem, sample: int = 0, ceiling: BudgetConfig | None = None) -> WorkflowAnswer:
+        """Run the workflow on a problem. `sample` names an independent draw; `ceiling` bounds this problem alone.
 
         Raises InfrastructureError when the world failed, BudgetExhausted when a ceiling stopped it.
         """
-        evaluator, loop = self.assembly.evaluator, asyncio.get_running_loop()
-        attempt, began = Attempt(problem, "", sample), loop.time()
-        client = self._capped(budget) if budget and budget != BudgetConfig() else None
-        (run,) = await evaluator.launch(self.workflow, [attempt], client)
+        attempt, executor, clock = Attempt(problem, "", sample), self.assembly.executor, asyncio.get_running_loop().time
+        seconds, began = self.assembly.config.executor.timeout_seconds, clock()
+        client = BudgetClient(executor, Budget(ceiling), self.price(ceiling), seconds) if ceiling else executor
+        (run,) = await self.assembly.evaluator.launch(self.workflow, [attempt], client)
         if isinstance(run, WorkflowError):
             run = Run("crash", error=str(run))
         if isinstance(run, BaseException):
             raise run
-        return WorkflowAnswer(
-            text=str(run.value) if run.outcome == "ok" else "",
-            outcome=run.outcome,
-            error=run.error,
-            cost_usd=attempt.cost_usd,
-            input_tokens=attempt.input_tokens,
-            output_tokens=attempt.output_tokens,
-            calls=attempt.calls,
-            seconds=loop.time() - began,
-        )
-
-    def _capped(self, ceiling: BudgetConfig) -> BudgetClient:
-        config = self.assembly.config.executor
-        return BudgetClient(
-            self.assembly.executor, _ProblemBudget(ceiling), self.price(ceiling), config.timeout_seconds
-        )
+        text, spent = str(run.value) if run.outcome == "ok" else "", attempt
+        tokens = spent.input_tokens, spent.output_tokens
+        return WorkflowAnswer(text, run.outcome, run.error, spent.cost_usd, *tokens, spent.calls, clock() - began)
 
     def price(self, ceiling: BudgetConfig) -> Price | None:
         """Return the executor's price. Raises ConfigError when it is unknown and a ceiling in USD needs it."""
         config = self.assembly.config.executor
         paid = config.kind in ("openai", "anthropic")
         return find_price(config, needed=ceiling.usd is not None) if paid else None
-
-
-class ProblemBudgetExhausted(BudgetExhausted):
-    """The ceiling of one problem is reached; that of the run may not be."""
-
-
-class _ProblemBudget(Budget):
-    """The ceiling of one problem, whose account lives in memory."""
-
-    async def reserve(self, worst: Spend, seconds: float) -> int:
-        try:
-            return await super().reserve(worst, seconds)
-        except BudgetExhausted as limit:
-            raise ProblemBudgetExhausted(str(limit)) from limit
-
-
-def apart(config: AflowConfig, folder: str) -> AflowConfig:
-    """Return the config of work whose account is in a folder of its own, and whose completions are not kept."""
-    mode = "live" if config.executor.mode == "record" else config.executor.mode
-    executor = config.executor.model_copy(update={"mode": mode})
-    return config.model_copy(update={"run_dir": folder, "executor": executor})
 
 
 @asynccontextmanager
@@ -114,10 +75,16 @@ async def answering(config: AflowConfig, workflow: Workflow) -> AsyncIterator[An
     """
     assembly = await Assembly.open(config)
     try:
-        try:
-            check(workflow, assembly.task.spec)
-        except WorkflowError as error:
-            raise ConfigError(f"workflow {workflow.digest} would not be run on {config.task.name}: {error}") from error
+        check(workflow, assembly.task.spec)
         yield Answering(workflow, assembly)
+    except WorkflowError as error:
+        raise ConfigError(f"workflow {workflow.digest} would not be run on {config.task.name}: {error}") from error
     finally:
         await assembly.aclose()
+
+
+def apart(config: AflowConfig, folder: str) -> AflowConfig:
+    """Return the config of work whose account is in a folder of its own, and whose completions are not kept."""
+    mode = "live" if config.executor.mode == "record" else config.executor.mode
+    executor = config.executor.model_copy(update={"mode": mode})
+    return config.model_copy(update={"run_dir": folder, "executor": executor})

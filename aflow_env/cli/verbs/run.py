@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env run RUN_OR_DIR --input in.jsonl --output out.jsonl`: a workflow on a file of problems.
 
-Each answer is one whole line that is on disk before the next is asked for in its place, so the same command goes on
-after a kill. Completions and the account of the budget are in `OUTPUT.run/`: a problem that was under way is not paid
-for twice.
+Each answer is one whole line, on disk before the next problem takes its place, so the same command goes on after a
+kill. `OUTPUT.run/` holds completions and the account of the budget: nothing that was answered is paid for twice.
 """
 
 import asyncio
@@ -12,7 +11,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,59 +20,47 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from aflow_env.cli.compose import values
 from aflow_env.cli.interrupt import finishing
-from aflow_env.cli.options import AsJson, Overrides
-from aflow_env.cli.output import print_json
+from aflow_env.cli.options import Overrides
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.llm.client import LLMError
-from aflow_env.search.answering import Answering, WorkflowAnswer, answering
+from aflow_env.search.answering import Answering, answering
 from aflow_env.store.settings import hold
 from aflow_env.tasks.base import Problem
 from aflow_env.tasks.own import unanswered
-from aflow_env.tasks.records import read_records
+from aflow_env.tasks.records import Record, read_records
 from aflow_env.workflow.program import Workflow
 
 LOST_IN_A_ROW = 20
 """After so many problems that were lost to the world, one after the other, the rest would be lost too."""
-NOTE = "Ctrl-C: finishing the problems under way; Ctrl-C again ends at once"
 LINE_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A problem of the input, with the key that names it there and in the output."""
-
-    key: tuple[str, Any]
-    problem: Problem
+NOTE = "Ctrl-C: finishing the problems under way; Ctrl-C again ends at once"
 
 
 @dataclass
 class Tally:
-    """How far the run of a file is; `error` is why it ended early."""
+    """How far the run of a file is. `row` counts problems lost since the last answer; `error` is why it ended early."""
 
     total: int
     skipped: int
-    outcomes: dict[str, int] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
     lost: int = 0
     row: int = 0
     cost_usd: float = 0.0
     error: Exception | None = None
+    interrupted: bool = False
 
-    @property
-    def answered(self) -> int:
-        """Problems that were answered this time, failures of the workflow among them."""
-        return sum(self.outcomes.values())
-
-    @property
-    def left(self) -> int:
-        """Problems that have no answer yet."""
-        return self.total - self.skipped - self.answered
+    def __str__(self) -> str:
+        failed = ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items()) if name != "ok")
+        done = self.outcomes.total()
+        answered = f"{done} answered{f' ({failed})' if failed else ''}, {self.skipped} were there"
+        return f"{answered}, {self.total - self.skipped - done} left, {self.cost_usd:.4f} USD"
 
 
 def run(
@@ -81,42 +69,56 @@ def run(
     output: Annotated[Path, typer.Option(help="JSON lines to append answers to; what is there is not asked again.")],
     overrides: Overrides = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Problems at a time.")] = 8,
-    as_json: AsJson = False,
 ) -> None:
     """Answer each problem of a file. Status 3 where some were lost to the world: the same command asks them again."""
     config, workflow = named(target, list(overrides or ()))
-    changed: dict[str, Any] = {"sandbox": config.sandbox.model_copy(update={"workers": concurrency})}
-    if "run_dir" not in values(overrides or ()):
-        changed["run_dir"] = f"{output}.run"
-    config = config.model_copy(update=changed)
-    problems = list(_read(source, config))
-    began = time.monotonic()
+    folder = config.run_dir if "run_dir" in values(overrides or ()) else f"{output}.run"
+    sandbox = config.sandbox.model_copy(update={"workers": concurrency})
+    config = config.model_copy(update={"sandbox": sandbox, "run_dir": folder})
+    problems = dict(_problems(source, config))
     with _appending(output) as file:
-        done = _done(output, workflow)
-        todo = [asked for asked in problems if not _answered(asked, done, output)]
+        done = dict(_done(output, workflow))
+        if changed := [key for key in done.keys() & problems.keys() if done[key] != problems[key].digest]:
+            raise ConfigError(
+                f"--output={output} answers another problem of {changed[0]}: the input has changed since; give each "
+                "problem an `id` of its own, or name another --output"
+            )
+        todo = {key: problem for key, problem in problems.items() if key not in done}
         tally = Tally(len(problems), len(problems) - len(todo))
         try:
-            interrupted = asyncio.run(_run(config, workflow, todo, file, tally, concurrency)) if todo else False
+            if todo:
+                asyncio.run(_run(config, workflow, todo, file, tally, concurrency))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            interrupted = True
-    if as_json:
-        print_json(_summary(tally, output))
-    else:
-        print(_sentence(tally, output, time.monotonic() - began, config.executor.kind == "simulated"))
-    if interrupted:
+            tally.interrupted = True
+    print(f"{output}: {tally}{' (SIMULATED)' if config.executor.kind == 'simulated' else ''}")
+    if tally.interrupted:
         raise typer.Exit(130)
     if tally.error:
         raise tally.error
 
 
-def _read(source: Path, config: AflowConfig) -> Iterator[Asked]:
+def _key(record: Record) -> str:
+    """The JSON that names a problem in the input and begins its answer in the output: its id, or else its line."""
+    named_by = "id" if "id" in record.fields else "line"
+    return json.dumps({named_by: record.fields.get(named_by, record.line)})
+
+
+def _problems(source: Path, config: AflowConfig) -> Iterator[tuple[str, Problem]]:
     """The problems of the input. Raises ConfigError for an id that is there twice."""
-    seen: dict[str, int] = {}
+    seen = set()
     for record in read_records(source):
-        key: tuple[str, Any] = ("id", record.value("id")) if "id" in record.fields else ("line", record.line)
-        if seen.setdefault(json.dumps(key), record.line) != record.line:
-            raise ConfigError(f"{source} line {record.line}: the id {key[1]!r} is there twice; ids must be unique.")
-        yield Asked(key, unanswered(config.task, record))
+        if (key := _key(record)) in seen:
+            raise ConfigError(f"{record.place}: {key} is there twice; ids must be unique.")
+        seen.add(key)
+        yield key, unanswered(config.task, record)
+
+
+def _done(output: Path, workflow: Workflow) -> Iterator[tuple[str, str]]:
+    """Key and problem digest of each answer in the output. Raises ConfigError for one of another workflow."""
+    for record in read_records(output):
+        if record.fields.get("workflow") != workflow.digest:
+            raise ConfigError(f"{record.place}: this is no answer of workflow {workflow.digest}; name another --output")
+        yield _key(record), record.text("problem")
 
 
 @contextmanager
@@ -132,60 +134,42 @@ def _appending(output: Path) -> Iterator[BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"--output={output}: another process writes it; wait for it, or name another") from None
-        whole = output.read_bytes().rfind(b"\n") + 1
-        file.truncate(whole)
+        file.truncate(output.read_bytes().rfind(b"\n") + 1)
         yield file
 
 
-def _done(output: Path, workflow: Workflow) -> dict[str, str]:
-    """Key -> problem digest of each answer in the output. Raises ConfigError for answers of another workflow."""
-    done = {}
-    for record in read_records(output):
-        fields = record.fields
-        if fields.get("workflow") != workflow.digest or "problem" not in fields:
-            raise ConfigError(f"{record.place}: this is no answer of workflow {workflow.digest}; name another --output")
-        key = ("id", fields["id"]) if "id" in fields else ("line", fields.get("line"))
-        done[json.dumps(key)] = str(fields["problem"])
-    return done
-
-
-def _answered(asked: Asked, done: Mapping[str, str], output: Path) -> bool:
-    """Whether the output has the answer. Raises ConfigError where its key names another problem there."""
-    found = done.get(json.dumps(asked.key))
-    if found not in (None, asked.problem.digest):
-        raise ConfigError(
-            f"--output={output} answers another problem of {asked.key[0]} {asked.key[1]}: the input has changed since; "
-            "give each problem an `id` of its own, or name another --output"
-        )
-    return found is not None
-
-
 async def _run(
-    config: AflowConfig, workflow: Workflow, todo: list[Asked], file: BinaryIO, tally: Tally, places: int
-) -> bool:
-    """Answer the problems, some side by side; whether Ctrl-C cut it short."""
+    config: AflowConfig, workflow: Workflow, todo: dict[str, Problem], file: BinaryIO, tally: Tally, places: int
+) -> None:
+    """Answer the problems, some side by side, and say how far it is: a bar on a terminal, a line now and then else."""
+    console, queue, said = Console(stderr=True), iter(todo.items()), time.monotonic()
     async with answering(config, workflow) as answer:
         hold(answer.assembly.store, config)
-        queue = iter(todo)
-        with _FileProgress(tally) as progress, finishing(lambda _: progress.note(NOTE)) as interrupt:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", total=tally.total)
 
             async def work() -> None:
-                for asked in queue:
-                    await _one(answer, asked, file, tally)
-                    progress.tell()
+                nonlocal said
+                for key, problem in queue:
+                    await _one(answer, key, problem, file, tally)
+                    bar.update(task, completed=tally.skipped + tally.outcomes.total())
+                    if not console.is_terminal and time.monotonic() - said >= LINE_SECONDS:
+                        said = time.monotonic()
+                        print(tally, file=sys.stderr, flush=True)
                     if tally.error or interrupt.is_set():
                         break
 
-            await asyncio.gather(*(work() for _ in range(min(places, len(todo)))))
-            if tally.lost and not tally.error:
-                tally.error = InfrastructureError(f"{tally.lost} problems were lost to failures of the world")
-            return interrupt.is_set()
+            with finishing(lambda _: print(NOTE, file=sys.stderr, flush=True)) as interrupt:
+                await asyncio.gather(*(work() for _ in range(min(places, len(todo)))))
+                tally.interrupted = interrupt.is_set()
+    if tally.lost and not tally.error:
+        tally.error = InfrastructureError(f"{tally.lost} problems were lost to failures of the world")
 
 
-async def _one(answer: Answering, asked: Asked, file: BinaryIO, tally: Tally) -> None:
-    """Answer one problem and write its line, or count it as lost."""
+async def _one(answer: Answering, key: str, problem: Problem, file: BinaryIO, tally: Tally) -> None:
+    """Answer one problem and write its line; or count it as lost, which the next run asks again."""
     try:
-        found = await answer(asked.problem)
+        found = await answer(problem)
     except BudgetExhausted as limit:
         tally.error = limit
         return
@@ -195,15 +179,9 @@ async def _one(answer: Answering, asked: Asked, file: BinaryIO, tally: Tally) ->
             tally.error = error
         return
     tally.row, tally.cost_usd = 0, tally.cost_usd + found.cost_usd
-    tally.outcomes[found.outcome] = tally.outcomes.get(found.outcome, 0) + 1
-    line = json.dumps(_line(asked, answer.workflow.digest, found), ensure_ascii=False) + "\n"
-    file.write(line.encode("utf-8", "backslashreplace"))
-    os.fsync(file.fileno())
-
-
-def _line(asked: Asked, digest: str, found: WorkflowAnswer) -> dict[str, Any]:
-    return {
-        asked.key[0]: asked.key[1],
+    tally.outcomes[found.outcome] += 1
+    line: dict[str, Any] = {
+        **json.loads(key),
         "outcome": found.outcome,
         "answer": found.text if found.outcome == "ok" else None,
         "error": found.error or None,
@@ -211,51 +189,8 @@ def _line(asked: Asked, digest: str, found: WorkflowAnswer) -> dict[str, Any]:
         "tokens": {"input": found.input_tokens, "output": found.output_tokens},
         "calls": found.calls,
         "seconds": round(found.seconds, 3),
-        "problem": asked.problem.digest,
-        "workflow": digest,
+        "problem": problem.digest,
+        "workflow": answer.workflow.digest,
     }
-
-
-def _summary(tally: Tally, output: Path) -> dict[str, Any]:
-    figures = {"answered": tally.answered, "outcomes": tally.outcomes, "skipped": tally.skipped, "lost": tally.lost}
-    return {**figures, "left": tally.left, "cost_usd": tally.cost_usd, "output": str(output)}
-
-
-def _sentence(tally: Tally, output: Path, seconds: float, simulated: bool) -> str:
-    failed = ", ".join(f"{name} {count}" for name, count in sorted(tally.outcomes.items()) if name != "ok")
-    answered = f"{tally.answered} answered{f' ({failed})' if failed else ''}"
-    cost = f"{tally.cost_usd:.4f} USD{' (SIMULATED)' if simulated else ''}"
-    return f"{output}: {answered}, {tally.skipped} were there, {tally.left} left, {cost}, {seconds:.1f} s"
-
-
-class _FileProgress:
-    """A bar on a terminal, a line now and then anywhere else; both on stderr."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally, self._console, self._said = tally, Console(stderr=True), time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
-        self._task: TaskID = self._bar.add_task("answering", total=tally.total, completed=tally.skipped)
-
-    def __enter__(self) -> "_FileProgress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def tell(self) -> None:
-        """One problem has ended."""
-        tally = self._tally
-        done = tally.skipped + tally.answered
-        self._bar.update(self._task, completed=done, description=f"{tally.cost_usd:.4f} USD")
-        if not self._console.is_terminal and time.monotonic() - self._said >= LINE_SECONDS:
-            self._said = time.monotonic()
-            self.note(f"{done}/{tally.total} answered, {tally.lost} lost, {tally.cost_usd:.4f} USD")
-
-    def note(self, text: str) -> None:
-        """Say something above the bar."""
-        if self._console.is_terminal:
-            self._bar.print(text, markup=False, highlight=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
+    file.write(f"{json.dumps(line)}\n".encode())
+    os.fsync(file.fileno())

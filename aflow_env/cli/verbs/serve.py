@@ -2,25 +2,27 @@
 """`aflow-env serve RUN_OR_DIR`: a workflow as a model behind an OpenAI-compatible endpoint."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aflow_env.cli.compose import values
 from aflow_env.cli.options import Overrides, needs
 from aflow_env.cli.verbs.evaluate import named
-from aflow_env.config import AflowConfig, BudgetConfig
+from aflow_env.config import BudgetConfig
 from aflow_env.errors import ConfigError
 from aflow_env.search.answering import answering, apart
-from aflow_env.workflow.program import Workflow
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 HERE = ("127.0.0.1", "localhost", "::1")
 GRACE_SECONDS = 30
@@ -41,69 +43,56 @@ def serve(
 ) -> None:
     """Serve the workflow until Ctrl-C or SIGTERM. budget.* is the ceiling of all requests together."""
     needs("serve", "starlette", "uvicorn")
-    key = _key(api_key_variable)
+    key = os.environ.get(api_key_variable) or None
+    if api_key_variable and key is None:
+        raise ConfigError(f"--api-key-variable={api_key_variable}: it is not set; put the clients' key there")
     if key is None and host not in HERE:
         raise ConfigError(
             f"--host={host}: whoever reaches this address could spend your money; set --api-key-variable=NAME too, "
             "with the key in that variable"
         )
+    ceiling = BudgetConfig(usd=request_usd, tokens=request_tokens, calls=request_calls)
     config, workflow = named(target, list(overrides or ()))
     config = config.model_copy(update={"sandbox": config.sandbox.model_copy(update={"workers": concurrency})})
-    budget = BudgetConfig(usd=request_usd, tokens=request_tokens, calls=request_calls)
-    model = name or f"{Path(config.task.name).stem.partition(':')[0]}-{workflow.digest[:8]}"
-    with contextlib.ExitStack() as stack:
-        if "run_dir" not in values(overrides or ()):
-            config = apart(config, stack.enter_context(TemporaryDirectory(prefix="aflow-env-")))
-        asyncio.run(_serve(config, workflow, stack.enter_context(_listen(host, port)), model, key, concurrency, budget))
-
-
-def _key(variable: str) -> str | None:
-    if variable and not os.environ.get(variable):
-        raise ConfigError(f"--api-key-variable={variable}: the variable is not set; put the clients' key there")
-    return os.environ[variable] if variable else None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ConfigError(f"--host={host} --port={port}: cannot listen there ({error}); name another --port") from error
 
+    async def answer_all() -> None:
+        from aflow_env.cli.serving import Endpoint
 
-async def _serve(
-    config: AflowConfig,
-    workflow: Workflow,
-    listener: socket.socket,
-    model: str,
-    key: str | None,
-    concurrency: int,
-    budget: BudgetConfig,
-) -> None:
+        async with answering(config, workflow) as answer:
+            answer.price(ceiling)
+            model = name or f"{answer.assembly.task.spec.name}-{workflow.digest[:8]}"
+            bounded = None if ceiling == BudgetConfig() else ceiling
+            hosts = HERE if host in HERE else ()
+            place = f"{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+            simulated = ", SIMULATED executor," if config.executor.kind == "simulated" else ""
+            _say(f"serving {model}{simulated} at http://{place}/v1 (Ctrl-C ends)")
+            await _until_asked(Endpoint(answer, model, key, concurrency, bounded, hosts, _say).app(), listener)
+
+    with ExitStack() as stack:
+        stack.enter_context(listener)
+        if "run_dir" not in values(overrides or ()):
+            config = apart(config, stack.enter_context(TemporaryDirectory(prefix="aflow-env-")))
+        asyncio.run(answer_all())
+
+
+async def _until_asked(app: "Starlette", listener: socket.socket) -> None:
     import uvicorn
 
-    from aflow_env.cli.serving import Endpoint
-
     class Server(uvicorn.Server):
-        @contextlib.contextmanager
+        @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            """End by SIGINT and SIGTERM, and do not send them again to this process: it has to clean up."""
-            loop = asyncio.get_running_loop()
+            """End by SIGINT and SIGTERM without sending them again to this process, which has to clean up."""
             for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self.handle_exit, number, None)
+                asyncio.get_running_loop().add_signal_handler(number, self.handle_exit, number, None)
             yield
 
-    async with answering(config, workflow) as answer:
-        answer.price(budget)
-        host, port = listener.getsockname()[:2]
-        endpoint = Endpoint(answer, model, key, concurrency, budget, HERE if host in HERE else (), _say)
-        options = uvicorn.Config(
-            endpoint.app(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
-        )
-        simulated = ", SIMULATED executor" if config.executor.kind == "simulated" else ""
-        address = f"[{host}]" if ":" in host else host
-        _say(f"serving {model}{simulated} at http://{address}:{port}/v1 (Ctrl-C ends)")
-        await Server(options).serve(sockets=[listener])
+    grace = GRACE_SECONDS
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=grace)
+    await Server(config).serve(sockets=[listener])
 
 
 def _say(line: str) -> None:
