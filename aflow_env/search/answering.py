@@ -46,8 +46,11 @@ class Answering:
     async def __call__(self, problem: Problem, sample: int = 0, ceiling: BudgetConfig | None = None) -> WorkflowAnswer:
         """Run the workflow on a problem. `sample` names an independent draw; `ceiling` bounds this problem alone.
 
-        Raises InfrastructureError when the world failed, BudgetExhausted when a ceiling stopped it.
+        Raises ConfigError for a code task's problem without entry point, InfrastructureError when the world failed,
+        BudgetExhausted when a ceiling stopped it.
         """
+        if self.assembly.task.spec.entry_point and not problem.entry_point:
+            raise ConfigError(f"a workflow of {self.assembly.task.spec.name} writes a function: name it in entry_point")
         attempt, executor, clock = Attempt(problem, "", sample), self.assembly.executor, asyncio.get_running_loop().time
         seconds, began = self.assembly.config.executor.timeout_seconds, clock()
         client = BudgetClient(executor, Budget(ceiling), self.price(ceiling), seconds) if ceiling else executor

@@ -90,20 +90,14 @@ def fill(template: str, record: Record) -> str:
 
 
 def unanswered(config: TaskConfig, record: Record) -> Problem:
-    """Return the problem of a record that needs no answer, by the fields and, where the task is a YAML, its templates.
+    """Return the problem of a record without an answer: its field `problem`, or else the prompt of the task's YAML.
 
-    A field `problem` is the whole text. Raises ConfigError, naming line and field, for a missing one.
+    Raises ConfigError, naming line and field, for a missing one.
     """
-    plain = "problem" in record.fields or not config.name.endswith((".yaml", ".yml"))
-    task = None if plain else _read(Path(config.name).expanduser())
-    function, tests = (task.entry_point, task.public_tests) if task else ("{entry_point}", "public_tests")
-    return Problem(
-        id="",
-        prompt=fill(task.prompt if task else "{problem}", record),
-        answer="",
-        entry_point=fill(function, record) if function and (task or "entry_point" in record.fields) else None,
-        public_tests=record.texts(tests) if tests and (task or tests in record.fields) else (),
-    )
+    own = "problem" not in record.fields and config.name.endswith((".yaml", ".yml"))
+    prompt = fill(_read(Path(config.name).expanduser()).prompt if own else "{problem}", record)
+    entry_point = record.text("entry_point") if "entry_point" in record.fields else None
+    return Problem("", prompt, "", entry_point, record.texts("public_tests") if "public_tests" in record.fields else ())
 
 
 def _from_yaml(config: TaskConfig) -> FileTask:
