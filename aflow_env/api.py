@@ -9,7 +9,8 @@ functions also work where an event loop runs, as in a notebook: they work in a t
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from os import PathLike
@@ -190,10 +191,21 @@ def _blocking(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(loop.run_until_complete, task)
+
+    def beside() -> T:
         try:
-            return done.result()
-        finally:  # a second cancel of what is done does nothing
-            loop.call_soon_threadsafe(task.cancel)
-            thread.submit(loop.close)
+            return loop.run_until_complete(task)
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(beside)
+        try:
+            while not done.done():
+                wait((done,), timeout=0.2)  # an interrupt does not wake a wait without end
+        except KeyboardInterrupt:
+            with suppress(RuntimeError):  # the loop has just ended
+                loop.call_soon_threadsafe(task.cancel)
+            raise
+        return done.result()

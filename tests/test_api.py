@@ -2,8 +2,10 @@
 """The Python side: a search, a stored run and its workflows, with and without an event loop."""
 
 import asyncio
+import signal
 import subprocess
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,17 @@ async def test_it_works_where_a_loop_runs(run: FoundRun, tmp_path: Path) -> None
     assert found.nodes
     assert said.outcome == "ok"
     assert run.best.workflow(STORY).outcome == "ok"
+
+
+async def test_an_interrupt_in_a_notebook_ends_the_search(tmp_path: Path) -> None:
+    """The kernel's interrupt reaches a search that works in a thread: no thread goes on, and the run can go on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a kernel: pytest's loop took it over
+    before = set(threading.enumerate())
+    keys = {"run_dir": tmp_path, "on_round": lambda _: signal.raise_signal(signal.SIGINT), **SMALL}
+    with pytest.raises(KeyboardInterrupt):
+        aflow_env.search(rounds=500, **keys)
+    assert set(threading.enumerate()) == before
+    assert aflow_env.load(tmp_path).stopped is None
 
 
 def test_a_frame_has_a_row_for_each_node(run: FoundRun, monkeypatch: pytest.MonkeyPatch) -> None:
