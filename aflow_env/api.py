@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from aflow_env.cli.answering import WorkflowAnswer, answering, apart
 from aflow_env.cli.options import open_reading, search_config
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
-from aflow_env.search.answering import WorkflowAnswer, answering, apart
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.closing import report
-from aflow_env.search.session import Session, Turn
+from aflow_env.search.final_report import report
+from aflow_env.search.session import SearchSession, Turn
 from aflow_env.store.findings import all_nodes, best_node, last_report, spent_usd, stopped, workflow_of
 from aflow_env.tasks.base import Problem
 from aflow_env.tasks.own import is_own
@@ -130,7 +130,7 @@ async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **
     config = search_config(overrides(keys))
     assembly = await Assembly.open(config)
 
-    def told(session: Session, turn: Turn) -> None:
+    def told(session: SearchSession, turn: Turn) -> None:
         if on_round:
             score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent.usd
             on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, spent))

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from aflow_env.cli.answering import WorkflowAnswer
 from aflow_env.config import explain
-from aflow_env.search.answering import WorkflowAnswer
 from aflow_env.tasks.base import Problem
 from aflow_env.workflow.program import TaskSpec
 

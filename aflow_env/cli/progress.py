@@ -12,7 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from aflow_env.search.rounds import Session, Turn
+from aflow_env.search.rounds import SearchSession, Turn
 
 WIDTH = 80
 
@@ -43,7 +43,7 @@ class SearchProgress:
         if self._live:
             self._live.stop()
 
-    def __call__(self, session: Session, turn: Turn) -> None:
+    def __call__(self, session: SearchSession, turn: Turn) -> None:
         """One round has ended."""
         self._turns += 1
         played, ended = session.tree.played, turn.ended

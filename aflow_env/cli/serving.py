@@ -20,10 +20,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from aflow_env.cli.answering import Answering, WorkflowAnswer
 from aflow_env.cli.chat import JSON, ChatError, ChatRequest, chunks, completion, read_request
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError
-from aflow_env.search.answering import Answering, WorkflowAnswer
 
 BODY_BYTES = 1 << 20
 """The largest request that is read."""

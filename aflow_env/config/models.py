@@ -94,8 +94,7 @@ class PolicyServerConfig(Section):
     model: str = ""
     api_key_variable: str | None = None
     prices: str | None = "free"
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
-    belief_temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
     max_tokens: Count = 512
     concurrency: Count = 16
     timeout_seconds: Annotated[float, Field(gt=0)] = 120.0

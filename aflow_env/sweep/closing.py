@@ -12,7 +12,7 @@ from rich.table import Table
 
 from aflow_env.errors import ConfigError
 from aflow_env.store.findings import last_report
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.sweep.jobs import Ended
 
 

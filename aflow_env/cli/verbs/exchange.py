@@ -18,7 +18,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.store import exchange
 from aflow_env.store.exchange import workspace_of
 from aflow_env.store.findings import best_node, overview, workflow_of
-from aflow_env.store.settings import hold, stored_config
+from aflow_env.store.settings import lock, stored_config
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import TASKS, load_task
 from aflow_env.tasks.base import Problem
@@ -80,7 +80,7 @@ def import_workspace(
     store = Store(folder / "run.sqlite")
     try:
         if kept:
-            hold(store, config)
+            lock(store, config)
         store.set_meta("dataset", found.dataset)
         exchange.import_workspace(store, key, task, found)
         if as_json:

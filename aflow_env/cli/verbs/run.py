@@ -22,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from aflow_env.cli.answering import Answering, answering
 from aflow_env.cli.compose import values
 from aflow_env.cli.interrupt import finishing
 from aflow_env.cli.options import Overrides
@@ -29,8 +30,7 @@ from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.llm.client import LLMError
-from aflow_env.search.answering import Answering, answering
-from aflow_env.store.settings import hold
+from aflow_env.store.settings import lock
 from aflow_env.tasks.base import Problem
 from aflow_env.tasks.own import unanswered
 from aflow_env.tasks.records import Record, read_records
@@ -144,7 +144,7 @@ async def _run(
     """Answer the problems, some side by side, and say how far it is: a bar on a terminal, a line now and then else."""
     console, queue, said = Console(stderr=True), iter(todo.items()), time.monotonic()
     async with answering(config, workflow) as answer:
-        hold(answer.assembly.store, config)
+        lock(answer.assembly.store, config)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("", total=tally.total)
 

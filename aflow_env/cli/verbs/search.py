@@ -11,13 +11,13 @@ from typing import Any
 import typer
 
 from aflow_env.cli.interrupt import finishing
-from aflow_env.cli.options import AsJson, Overrides, RunFolder, check_schedule, run_config, search_config
+from aflow_env.cli.options import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.closing import report
+from aflow_env.search.final_report import report
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
 
@@ -38,7 +38,6 @@ def search_to_end(config: AflowConfig, as_json: bool) -> None:
             f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint "
             "(vllm serve DIR) and name its address, or set rl_weight=0"
         )
-    check_schedule(config)
     try:
         text, found = asyncio.run(_search(config))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aflow_env.cli.answering import answering, apart
 from aflow_env.cli.compose import values
 from aflow_env.cli.options import Overrides, needs
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import ConfigError
-from aflow_env.search.answering import answering, apart
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from aflow_env.cli.options import AsJson, check_schedule, search_config
+from aflow_env.cli.options import AsJson, search_config
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
 from aflow_env.store.settings import may_change
@@ -74,7 +74,6 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
             f"rl_weight={config.rl_weight} needs a policy: name a served checkpoint by policy.base_url, or sweep "
             "training runs by python -m verl.trainer.main_ppo --multirun"
         )
-    check_schedule(config)
     command = (sys.executable, "-m", "aflow_env.cli", "search", *overrides, f"run_dir='{quoted}'")
     return Job(name, folder, folder, command, what, may_change)
 

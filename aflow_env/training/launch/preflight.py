@@ -16,14 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import check_parts
-from aflow_env.store.settings import hold
+from aflow_env.store.settings import lock
 from aflow_env.store.store import Store
 from aflow_env.training.hardware.layout_check import check_layout, known_shape
 from aflow_env.training.launch.policy_check import check_policy
 from aflow_env.training.launch.replay_check import check_value_rows
 from aflow_env.training.launch.split_check import check_splits
 from aflow_env.training.nodes.owner import check_shared
-from aflow_env.training.rollout.dataset import SearchProblems
+from aflow_env.training.rollout.search_problems import SearchProblems
 from aflow_env.training.trainer.checkpoints import resume_step
 from aflow_env.training.trainer.estimators import switches
 from aflow_env.training.trainer.export import ROLLOUT_TEMPERATURE
@@ -49,22 +49,22 @@ def before_ray(config: DictConfig) -> None:
     if OmegaConf.select(config, "aflow") is None:
         return
     try:
-        keep(check(config), resume_step(config), config.actor_rollout_ref.rollout.temperature)
+        lock_run(check(config), resume_step(config), config.actor_rollout_ref.rollout.temperature)
     except ConfigError as error:
         _stop(error)
     prepare_environment()
     continue_run(config)
 
 
-def keep(aflow: AflowConfig, step: int = 0, temperature: float = 1.0) -> None:
-    """Put the config into the run's store, where `aflow-env test RUN` finds it, and take the store back to `step`.
+def lock_run(aflow: AflowConfig, step: int = 0, temperature: float = 1.0) -> None:
+    """Save the config in the run's store, where `aflow-env test RUN` finds it, and take the store back to `step`.
 
     The rollouts' temperature is noted for whoever serves the policy later (export.py).
 
     Raises ConfigError when the store has results of another config.
     """
     with closing(Store(Path(aflow.run_dir) / "run.sqlite")) as store:
-        hold(store, aflow)
+        lock(store, aflow)
         store.set_meta(ROLLOUT_TEMPERATURE, str(float(temperature)))
         store.take_back(step)
 

@@ -68,7 +68,7 @@ def to_rows(online: OnlineRows, token_level_rewards: Tensor, response_mask: Tens
         response_mask=response_mask,
         state=[row["state"] for row in online.fields],
         kind=[row["kind"] for row in online.fields],
-        value_baseline=torch.tensor([row["baseline"] for row in online.fields], dtype=torch.float32),
+        value_baseline=torch.zeros(len(online.fields)),  # a value row's reward is its advantage
     )
 
 

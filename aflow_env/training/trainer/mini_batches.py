@@ -37,9 +37,8 @@ def deal(strata: Sequence[Stratum], ranks: int, parts: int) -> list[int]:
 
 
 def rows_of_problem(config: DictConfig, aflow: AflowConfig) -> int:
-    """The most rows that a search problem can have in a step: an edit a round, and its value rows."""
-    value_rows = aflow.q.samples if aflow.q.kind == "digits" and aflow.q.train else 0
-    return int(config.actor_rollout_ref.rollout.n) * aflow.rounds * (1 + value_rows)
+    """The most rows that a search problem can have in a step: an edit a round, and its value row."""
+    return int(config.actor_rollout_ref.rollout.n) * aflow.rounds * (1 + aflow.q.rows)
 
 
 def ranks(config: DictConfig) -> int:

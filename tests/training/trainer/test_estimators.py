@@ -31,7 +31,6 @@ def row(reward: float, step: int, anchor: str = "root", kind: str = "edit", **mo
         "anchor": anchor,
         "kind": kind,
         "valid": True,
-        "baseline": 0.0,
         "state": "",
         **more,
     }

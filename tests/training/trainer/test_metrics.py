@@ -33,9 +33,7 @@ def config(tmp_path: Path) -> AflowConfig:
 
 
 def belief(says: float, came: float) -> dict[str, Any]:
-    """A belief whose digits are certain of `says`, which is a ninth."""
-    digits = [0.0 if digit == round(9 * says) else -100.0 for digit in range(10)]
-    return {"digest": "d", "score": 0.1, "belief": says, "mass": 0.9, "target": came, "digits": digits}
+    return {"q": says, "mass": 0.9, "q_target": came}
 
 
 def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int = 1) -> dict[str, Any]:
@@ -45,10 +43,8 @@ def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int
         "outcome_correct": 3.0,
         "outcome_wrong": 1.0,
         "steered": float(steered),
-        "temperature": 2.0,
-        "rl_weight": 0.25,
     }
-    return {"kind": "edit", "step_reward": reward, "session": {**summary, "beliefs": beliefs}, "uid": session}
+    return {"kind": "edit", "step_reward": reward, "session": {**summary, "predictions": beliefs}, "uid": session}
 
 
 def figures(config: AflowConfig) -> dict[str, float]:
@@ -77,7 +73,6 @@ def test_figures_are_what_they_say(config: AflowConfig) -> None:
     assert found["aflow/q_skill"] == pytest.approx(1 - found["aflow/q_error"] / found["aflow/q_error_constant"])
     assert found["aflow/q_corr"] == pytest.approx(1.0)
     assert found["aflow/q_decision_share"] == pytest.approx(2 / 6), "decisions that Q changed, of all decisions"
-    assert found["aflow/q_error_calibrated"] == pytest.approx(found["aflow/q_error"]), "certainty has no temperature"
     assert (found["aflow/sessions"], found["aflow/failed_sessions"]) == (3.0, 1.0)
     assert found["aflow/outcome/correct"] == pytest.approx(0.75)
 
@@ -88,8 +83,6 @@ def test_what_is_undefined_is_left_out(config: AflowConfig) -> None:
     assert "aflow/q_skill" not in found
     nobody_asked = step_metrics([row(0, 0.5, [])], [False], config, sessions=1)
     assert not [name for name in nobody_asked if name.startswith("aflow/q_")]
-    without_digits = {**belief(5 / 9, 0.5), "digits": []}
-    assert "aflow/q_temperature" not in step_metrics([row(0, 0.5, [without_digits])], [False], config, sessions=1)
 
 
 def test_every_named_metric_is_in_the_wandb_offline_run(config: AflowConfig, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_replay_trains_on_no_row_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(PPOTrainerSync, "_compute_old_log_prob", lambda self, batch, metrics: batch)
     run = made(
-        *("aflow.q.rule=log", "aflow.q.replay=2", "aflow.q.replay_rows=16", "actor_rollout_ref.actor.ppo_epochs=3"),
+        *("aflow.q.replay=2", "aflow.q.replay_rows=16", "actor_rollout_ref.actor.ppo_epochs=3"),
         actor_rollout_wg=SimpleNamespace(update_actor=update_actor),
     )
     metrics = run._update_values(Held())

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
-from aflow_env.training.rollout.dataset import SearchProblems, read_parquet, rows, write_parquet
+from aflow_env.training.rollout.search_problems import SearchProblems, read_parquet, rows, write_parquet
 
 CONFIG = load(("problems.train=5", "problems.validate=3"))
 DATA = OmegaConf.create({"aflow": CONFIG.model_dump(by_alias=True)})

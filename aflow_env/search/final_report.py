@@ -19,7 +19,7 @@ from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.ledger import Spend
 from aflow_env.search.assemble import Assembly
-from aflow_env.store.findings import keep_report, leaders, start_of
+from aflow_env.store.findings import leaders, save_report, start_of
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
 from aflow_env.workflow.program import Workflow
 
@@ -65,7 +65,7 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     for name, known in (("start", start), ("best", best), ("test", test)):
         metrics |= _metrics(name, known) if known else {}
     figures = {"start": _figures(start), "best": _figures(best), "test": _figures(test) if test else None}
-    keep_report(assembly.store, best_workflow.digest, figures)
+    save_report(assembly.store, best_workflow.digest, figures)
     return Report(table(config, start, best, test, best_workflow, folder, spent, untested), metrics)
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of the store to plain data and back; pure, but for a restored evaluation that reads its results when asked."""
+"""Rows of the store to plain data and back; pure."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult
 from aflow_env.store.database import Row, Value
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A round whose action was not valid and was not run; `edit` is the proposer's text, `reason` what it is told."""
+    """A round whose action was rejected, for `reason`, and not run; `edit` is the proposer's text."""
 
     round: int
     parent: int
@@ -47,8 +47,7 @@ class Rejection:
     reason: str
 
 
-Told = Node | Rejection
-Load = Callable[[], Sequence[ProblemResult]]
+RoundEnd = Node | Rejection
 
 RESULT_COLUMNS = (
     *("problem_id", "repeat", "outcome", "score", "answer", "seconds", "cost_usd", "input_tokens", "output_tokens"),
@@ -66,38 +65,11 @@ FIGURES = (
     "cache_hits",
     "spent_usd",
 )
-TOLD_COLUMNS = ("round", "parent", "modification", "edit", "reason")
+ROUND_COLUMNS = ("round", "parent", "modification", "edit", "reason")
 EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_set", "uncounted")
 
 
-class LazyResults(Sequence[ProblemResult]):
-    """The results of a stored evaluation, read at first use: a resumed session looks at those of few nodes."""
-
-    __slots__ = ("_load", "_results", "_size")
-
-    def __init__(self, size: int, load: Load) -> None:
-        self._size = size
-        self._load = load
-        self._results: Sequence[ProblemResult] | None = None
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __reduce__(self) -> tuple[type[tuple[ProblemResult, ...]], tuple[list[ProblemResult]]]:
-        """To another process go the results themselves: the file is here."""
-        return tuple, (list(self),)
-
-    @overload
-    def __getitem__(self, index: int) -> ProblemResult: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[ProblemResult]: ...
-    def __getitem__(self, index: int | slice) -> ProblemResult | Sequence[ProblemResult]:
-        if self._results is None:
-            self._results = self._load()
-        return self._results[index]
-
-
-def told_columns(ended: Told) -> dict[str, Value]:
+def round_columns(ended: RoundEnd) -> dict[str, Value]:
     """The columns that nodes and rejections share. Lone surrogates, which no database keeps, become `?`."""
     return {
         "round": ended.round,
@@ -133,18 +105,17 @@ def evaluation_columns(evaluation: Evaluation) -> dict[str, Value]:
     }
 
 
-def told(record: Mapping[str, JSON], load: Load) -> Told:
-    """The node or rejection of a row of `nodes` joined with `programs`."""
-    shared = {name: record[name] for name in TOLD_COLUMNS}
+def round_end(record: Mapping[str, JSON], results: Sequence[ProblemResult]) -> RoundEnd:
+    """The node or rejection of a row of `nodes` joined with `programs`; `results` are those of its evaluation."""
+    shared = {name: record[name] for name in ROUND_COLUMNS}
     if record["score"] is None:
         return Rejection(**shared)
     del shared["reason"]
-    outcomes: dict[str, int] = json.loads(record["outcomes"])
     evaluation = Evaluation(
         **{name: record[name] for name in FIGURES},
         ci95=(record["low"], record["high"]),
-        outcomes=outcomes,
-        results=LazyResults(sum(outcomes.values()), load),
+        outcomes=json.loads(record["outcomes"]),
+        results=tuple(results),
     )
     return Node(workflow=Workflow(record["graph"], record["prompts"]), evaluation=evaluation, **shared)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q_theta: the expectation over digits, rewards that a belief cannot game, shrinkage, calibration, judgement."""
+"""Q_theta: the expectation over digits, the digit that trains it, shrinkage, judgement."""
 
 import math
 
@@ -8,15 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aflow_env.search.belief import (
+from aflow_env.search.q import (
     DIGITS,
-    answer_reward,
     calibration,
     calibration_error,
     digit_expectation,
-    expectation_reward,
     expected_value,
-    fit_temperature,
     realised_digit,
     shrink,
     spearman,
@@ -65,46 +62,6 @@ def test_one_state_is_the_batch_of_one_and_silence_is_ignorance() -> None:
     assert digit_expectation([-math.inf] * 10) == (0.5, 0.0)
 
 
-@given(unit, unit)
-def test_the_best_answer_is_the_digit_nearest_to_the_mean(low: float, high: float) -> None:
-    rewards = [(answer_reward(d, low) + answer_reward(d, high)) / 2 for d in range(10)]
-    nearest = min(abs(DIGITS - (low + high) / 2))
-    assert abs(DIGITS[int(np.argmax(rewards))] - (low + high) / 2) == pytest.approx(nearest, abs=1e-9)
-
-
-@given(logits10, unit)
-def test_expectation_reward_has_the_policy_gradient_of_the_beliefs_score(logits: np.ndarray, realised: float) -> None:
-    """sum_d p(d) r(d) grad log p(d) equals the numerical gradient of 1 - (Q - y)^2 in the logits."""
-    p, q = softmax(logits), float(expected_value(logits))
-    rewards = np.array([expectation_reward(d, q, realised) for d in range(10)])
-    policy_gradient = p * rewards - p * (p @ rewards)
-    numerical = np.zeros(10)
-    for k in range(10):
-        step = np.eye(10)[k] * 1e-5
-        up, down = (1 - (float(expected_value(logits + s)) - realised) ** 2 for s in (step, -step))
-        numerical[k] = (up - down) / 2e-5
-    assert policy_gradient == pytest.approx(numerical, abs=1e-8)
-    assert p @ rewards == pytest.approx(1 - (q - realised) ** 2)
-
-
-def test_expectation_reward_learns_the_mean_where_the_answer_reward_learns_a_digit() -> None:
-    """Exact gradient ascent on the mean reward. E[y] = 0.52 lies between 4/9 and 5/9, nearer to 5/9."""
-
-    def learn(expectation: bool) -> float:
-        logits = np.zeros(10)
-        for _ in range(6000):
-            p, q = softmax(logits), float(expected_value(logits))
-            for realised in (0.42, 0.62):
-                rewards = [
-                    expectation_reward(d, q, realised) if expectation else answer_reward(d, realised) for d in range(10)
-                ]
-                logits = logits + 5.0 * (p * rewards - p * (p @ np.array(rewards)))
-        return float(expected_value(logits))
-
-    assert learn(expectation=True) == pytest.approx(0.52, abs=1e-3)
-    assert learn(expectation=False) == pytest.approx(5 / 9, abs=1e-2)
-
-
 @given(unit)
 def test_the_realised_digit_is_a_neighbour_and_right_on_average(realised: float) -> None:
     drawn = [realised_digit(realised, (k + 0.5) / 2000) for k in range(2000)]
@@ -113,23 +70,13 @@ def test_the_realised_digit_is_a_neighbour_and_right_on_average(realised: float)
     assert float(np.mean(drawn)) / 9 == pytest.approx(realised, abs=1e-3)
 
 
-def test_a_sure_and_wrong_belief_learns_by_the_log_rule_and_hardly_by_the_quadratic() -> None:
-    """Exact gradient ascent from p(0) = 0.999 towards y = 0.8, the same number of equal steps."""
-
-    def learn(rule: str) -> float:
-        logits = np.eye(10)[0] * math.log(0.999 / 0.001 * 9)
-        for _ in range(100):
-            p, q = softmax(logits), float(expected_value(logits))
-            if rule == "log":
-                came = np.bincount([realised_digit(0.8, (k + 0.5) / 100) for k in range(100)], minlength=10) / 100
-                logits = logits + 0.5 * (came - p)
-            else:
-                rewards = np.array([expectation_reward(d, q, 0.8) for d in range(10)])
-                logits = logits + 0.5 * (p * rewards - p * (p @ rewards))
-        return float(expected_value(logits))
-
-    assert learn("log") == pytest.approx(0.8, abs=0.02)
-    assert learn("quadratic") < 0.1
+def test_a_sure_and_wrong_prediction_learns_the_mean() -> None:
+    """Exact gradient ascent from p(0) = 0.999 towards y = 0.8 ends near 0.8."""
+    logits = np.eye(10)[0] * math.log(0.999 / 0.001 * 9)
+    came = np.bincount([realised_digit(0.8, (k + 0.5) / 100) for k in range(100)], minlength=10) / 100
+    for _ in range(100):
+        logits = logits + 0.5 * (came - softmax(logits))
+    assert float(expected_value(logits)) == pytest.approx(0.8, abs=0.02)
 
 
 @given(unit, st.lists(unit, max_size=30), st.sampled_from([0.5, 2.0, 8.0]))
@@ -141,23 +88,6 @@ def test_shrinkage_moves_from_belief_to_data(belief: float, realised: list[float
         mean = sum(realised) / len(realised)
         assert min(belief, mean) - 1e-12 <= q <= max(belief, mean) + 1e-12
         assert abs(q - mean) == pytest.approx(abs(belief - mean) * n0 / (n0 + len(realised)), abs=1e-12)
-
-
-def test_temperature_fit_recovers_the_temperature_that_made_the_scores() -> None:
-    logits = np.random.default_rng(0).normal(size=(200, 10)) * 3
-    for temperature in (0.2, 1.0, 2.5, 9.0):
-        scores = expected_value(logits, temperature)
-        assert fit_temperature(logits, scores) == pytest.approx(temperature, rel=1e-3)
-
-
-@given(st.lists(st.tuples(logits10, unit), min_size=1, max_size=6))
-def test_temperature_fit_is_never_worse_than_none_and_repeatable(pairs: list[tuple[np.ndarray, float]]) -> None:
-    logits, scores = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
-    temperature = fit_temperature(logits, scores)
-    assert temperature == fit_temperature(logits, scores)
-    assert 0.049 < temperature < 20.1
-    fitted, plain = expected_value(logits, temperature), expected_value(logits)
-    assert np.mean((fitted - scores) ** 2) <= np.mean((plain - scores) ** 2)
 
 
 def test_rank_correlation_with_ties_matches_values_worked_out_by_hand() -> None:
