@@ -14,7 +14,7 @@ from aflow_env.config import AflowConfig, BudgetConfig
 from aflow_env.errors import ConfigError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.llm.budget import Budget, BudgetClient
-from aflow_env.llm.prices import Price, find_price
+from aflow_env.llm.prices import FREE, Price, find_price
 from aflow_env.sandbox.limits import Outcome, Run
 from aflow_env.search.assemble import Assembly
 from aflow_env.tasks.base import Problem
@@ -24,12 +24,15 @@ from aflow_env.workflow.program import Workflow
 
 @dataclass(frozen=True)
 class WorkflowAnswer:
-    """What a workflow answered to one problem, and what that cost; `text` is "" and `error` says why unless `ok`."""
+    """What a workflow answered to one problem, and what that cost.
+
+    `text` is "" and `error` says why unless `outcome` is `ok`. `cost_usd` is None where no price is known.
+    """
 
     text: str
     outcome: Outcome
     error: str
-    cost_usd: float
+    cost_usd: float | None
     input_tokens: int
     output_tokens: int
     calls: int
@@ -53,21 +56,25 @@ class Answering:
             raise ConfigError(f"a workflow of {self.assembly.task.spec.name} writes a function: name it in entry_point")
         attempt, executor, clock = Attempt(problem, "", sample), self.assembly.executor, asyncio.get_running_loop().time
         seconds, began = self.assembly.config.executor.timeout_seconds, clock()
-        client = BudgetClient(executor, Budget(ceiling), self.price(ceiling), seconds) if ceiling else executor
+        client = BudgetClient(executor, Budget(ceiling), self.price(), seconds) if ceiling else executor
         (run,) = await self.assembly.evaluator.launch(self.workflow, [attempt], client)
         if isinstance(run, WorkflowError):
             run = Run("crash", error=str(run))
         if isinstance(run, BaseException):
             raise run
-        text, spent = str(run.value) if run.outcome == "ok" else "", attempt
-        tokens = spent.input_tokens, spent.output_tokens
-        return WorkflowAnswer(text, run.outcome, run.error, spent.cost_usd, *tokens, spent.calls, clock() - began)
+        text, cost = str(run.value) if run.outcome == "ok" else "", None if self.price() is None else attempt.cost_usd
+        counts = attempt.input_tokens, attempt.output_tokens, attempt.calls
+        return WorkflowAnswer(text, run.outcome, run.error, cost, *counts, clock() - began)
 
-    def price(self, ceiling: BudgetConfig) -> Price | None:
-        """Return the executor's price. Raises ConfigError when it is unknown and a ceiling in USD needs it."""
+    def price(self, needed: bool = False) -> Price | None:
+        """Return the executor's price, None where nobody knows it. Raises ConfigError when it is needed then."""
         config = self.assembly.config.executor
-        paid = config.kind in ("openai", "anthropic")
-        return find_price(config, needed=ceiling.usd is not None) if paid else None
+        return find_price(config, needed) if config.kind in ("openai", "anthropic") else FREE
+
+
+def usd(cost: float | None) -> str:
+    """Return a cost as it is printed."""
+    return "cost unknown" if cost is None else f"{cost:.4f} USD"
 
 
 @asynccontextmanager

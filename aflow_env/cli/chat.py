@@ -50,17 +50,13 @@ class _Turn(BaseModel):
         return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content or ())
 
 
-class _StreamOptions(BaseModel):
-    include_usage: bool | None = False
-
-
 class ChatRequest(BaseModel):
     """The keys of a request that are read. `entry_point` and `public_tests` are ours, for code tasks."""
 
     model: str
     messages: Annotated[list[_Turn], Field(min_length=1)]
     stream: bool | None = False
-    stream_options: _StreamOptions | None = None
+    stream_options: dict[str, Any] | None = None
     n: Literal[1] | None = 1
     seed: Annotated[int, Field(ge=0)] | None = None
     entry_point: str | None = None

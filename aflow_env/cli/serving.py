@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from aflow_env.cli.answering import Answering, WorkflowAnswer
+from aflow_env.cli.answering import Answering, WorkflowAnswer, usd
 from aflow_env.cli.chat import JSON, ChatError, ChatRequest, chunks, completion, read_request
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError
@@ -82,11 +82,11 @@ class Endpoint:
         except ChatError as error:
             self.say(f"{error.status} {error.code}: {error}")
             raise
-        self.say(f"200, {answer.calls} calls, {answer.cost_usd:.4f} USD, {answer.seconds:.1f} s")
+        self.say(f"200, {answer.calls} calls, {usd(answer.cost_usd)}, {answer.seconds:.1f} s")
         head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": self.model}
         if not asked.stream:
             return JSONResponse(completion(head, answer))
-        with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        with_usage = (asked.stream_options or {}).get("include_usage") is True
         return StreamingResponse(_events(chunks(head, answer, with_usage)), media_type="text/event-stream")
 
     def _admit(self, request: Request) -> None:

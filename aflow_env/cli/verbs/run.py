@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from aflow_env.cli.answering import Answering, answering
+from aflow_env.cli.answering import Answering, answering, usd
 from aflow_env.cli.compose import values
 from aflow_env.cli.interrupt import finishing
 from aflow_env.cli.options import Overrides
@@ -52,7 +51,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     lost: int = 0
     row: int = 0
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     error: Exception | None = None
     interrupted: bool = False
 
@@ -60,7 +59,7 @@ class Tally:
         failed = ", ".join(f"{name} {count}" for name, count in sorted(self.outcomes.items()) if name != "ok")
         done = self.outcomes.total()
         answered = f"{done} answered{f' ({failed})' if failed else ''}, {self.skipped} were there"
-        return f"{answered}, {self.total - self.skipped - done} left, {self.cost_usd:.4f} USD"
+        return f"{answered}, {self.total - self.skipped - done} left, {usd(self.cost_usd)}"
 
 
 def run(
@@ -155,11 +154,11 @@ async def _run(
                     bar.update(task, completed=tally.skipped + tally.outcomes.total())
                     if not console.is_terminal and time.monotonic() - said >= LINE_SECONDS:
                         said = time.monotonic()
-                        print(tally, file=sys.stderr, flush=True)
+                        typer.echo(tally, err=True)
                     if tally.error or interrupt.is_set():
                         break
 
-            with finishing(lambda _: print(NOTE, file=sys.stderr, flush=True)) as interrupt:
+            with finishing(lambda _: typer.echo(NOTE, err=True)) as interrupt:
                 await asyncio.gather(*(work() for _ in range(min(places, len(todo)))))
                 tally.interrupted = interrupt.is_set()
     if tally.lost and not tally.error:
@@ -178,7 +177,8 @@ async def _one(answer: Answering, key: str, problem: Problem, file: BinaryIO, ta
         if tally.row == LOST_IN_A_ROW or (isinstance(error, LLMError) and error.fatal):
             tally.error = error
         return
-    tally.row, tally.cost_usd = 0, tally.cost_usd + found.cost_usd
+    tally.row = 0
+    tally.cost_usd = None if found.cost_usd is None else (tally.cost_usd or 0.0) + found.cost_usd
     tally.outcomes[found.outcome] += 1
     line: dict[str, Any] = {
         **json.loads(key),

@@ -5,9 +5,9 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -62,15 +62,16 @@ def serve(
     async def answer_all() -> None:
         from aflow_env.cli.serving import Endpoint
 
+        say = partial(typer.echo, err=True)
         async with answering(config, workflow) as answer:
-            answer.price(ceiling)
+            answer.price(needed=request_usd is not None)
             model = name or f"{answer.assembly.task.spec.name}-{workflow.digest[:8]}"
             bounded = None if ceiling == BudgetConfig() else ceiling
             hosts = HERE if host in HERE else ()
             place = f"{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             simulated = ", SIMULATED executor," if config.executor.kind == "simulated" else ""
-            _say(f"serving {model}{simulated} at http://{place}/v1 (Ctrl-C ends)")
-            await _until_asked(Endpoint(answer, model, key, concurrency, bounded, hosts, _say).app(), listener)
+            say(f"serving {model}{simulated} at http://{place}/v1 (Ctrl-C ends)")
+            await _until_asked(Endpoint(answer, model, key, concurrency, bounded, hosts, say).app(), listener)
 
     with ExitStack() as stack:
         stack.enter_context(listener)
@@ -93,7 +94,3 @@ async def _until_asked(app: "Starlette", listener: socket.socket) -> None:
     grace = GRACE_SECONDS
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=grace)
     await Server(config).serve(sockets=[listener])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

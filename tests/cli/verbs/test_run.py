@@ -11,6 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from aflow_env.config import TaskConfig
+from aflow_env.search.assemble import start_workflow
+from aflow_env.tasks import load_task
+from aflow_env.workflow.aflow.aflow_folder import write_workflow
 from tests.cli.conftest import Command
 from tests.cli.verbs.working import command, executor, two_calls
 from tests.llm.server import answer, serve_beside
@@ -145,6 +149,29 @@ def test_a_run_is_used_with_its_own_executor_or_another(aflow: Command, finished
         assert (said.status, "SIMULATED" in said.out) == (0, False)
         assert books.billed
     assert aflow("show", finished, "--json").json == before
+
+
+def test_a_code_task_reads_entry_point_and_public_tests(aflow: Command, tmp_path: Path) -> None:
+    """The workflow is called with the name of the function; a problem without one is an error that says so."""
+    write_workflow(start_workflow("default", load_task(TaskConfig(name="humaneval")).spec), tmp_path / "w")
+    record = {"problem": "def add(a, b): ...", "entry_point": "add", "public_tests": ["assert add(1, 2) == 3"]}
+    words = ("run", tmp_path / "w", "--input", write(tmp_path / "in.jsonl", record), "task=humaneval")
+    with serve_beside(model=lambda prompt: "```python\ndef add(a, b):\n    return a + b\n```") as (address, _):
+        assert aflow(*words, "--output", tmp_path / "out.jsonl", *executor(address)).status == 0
+        write(tmp_path / "in.jsonl", {"problem": "def add(a, b): ..."})
+        said = aflow(*words, "--output", tmp_path / "other.jsonl", *executor(address))
+    assert read(tmp_path / "out.jsonl")[0]["answer"] == "def add(a, b):\n    return a + b"
+    assert (said.status, "name it in entry_point" in said.err) == (2, True)
+
+
+def test_an_unknown_price_is_no_cost_of_zero(aflow: Command, tmp_path: Path) -> None:
+    """Where no price is known, neither the summary nor a line names a cost."""
+    source = write(tmp_path / "in.jsonl", {"problem": "a"})
+    with serve_beside() as (address, _):
+        more = (*executor(address), "executor.prices=null")
+        said = aflow("run", two_calls(tmp_path / "w"), "--input", source, "--output", tmp_path / "out.jsonl", *more)
+    assert "cost unknown" in said.out
+    assert read(tmp_path / "out.jsonl")[0]["cost_usd"] is None
 
 
 def test_a_mixed_output_is_refused(aflow: Command, finished: Path, tmp_path: Path) -> None:
