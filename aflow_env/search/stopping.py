@@ -6,10 +6,10 @@ Cost and tokens are those of the evaluations of the session's nodes, cached or n
 (`budget.*` is the hard ceiling for the whole run).
 
 Convergence: y_i is the mean of the best top_k mean scores of rounds 0..i, sigma_i = sqrt(sum of their variances) /
-top_k. The search has converged once |y_i - y_{i-1}| <= z * sqrt(sigma_i^2 + sigma_{i-1}^2) for `consecutive` rounds in a row.
-With AFlow's default z = 0 no new round entered the top_k for `consecutive` rounds, and the sigmas are inert. Rounds
-without a score are absent. Of equal means the later round goes first (AFlow leaves that to numpy's unstable sort; it
-matters only for z > 0).
+top_k. The search has converged once |y_i - y_{i-1}| <= z * sqrt(sigma_i^2 + sigma_{i-1}^2) for `consecutive` rounds in
+a row. With AFlow's default z = 0 no new round entered the top_k for `consecutive` rounds, and the sigmas are inert.
+Rounds without a score are absent. Of equal means the later round goes first (AFlow leaves that to numpy's unstable
+sort; it matters only for z > 0).
 """
 
 import math

@@ -104,14 +104,14 @@ def main(nodes: int, problems: int) -> None:
         store.close()
         start = time.perf_counter()
         store, again = Store(path), Tree()
-        for ended in store.open_session(KEY, "bench").told:
+        for ended in store.open_session(KEY, "bench").ended:
             again.record(ended)
         row("resume", [time.perf_counter() - start], 5000)
         assert again.best() == tree.best()
         assert [array.tolist() for array in again.arrays()] == [array.tolist() for array in tree.arrays()]
         times = play(store, again, nodes + max(100, nodes // 100), rng, problems)
         row("ask, resumed", times.asks, 10)
-        row("tell, resumed", times.tells, 10)
+        row("record, resumed", times.tells, 10)
         grid.caption = f"file: {path.stat().st_size / 1e6:.0f} MB"
         store.close()
     Console(width=80).print(grid)

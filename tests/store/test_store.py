@@ -49,7 +49,7 @@ def rejection(round_: int, parent: int, reason: str = "no such operator") -> Rej
 
 
 def test_a_session_opened_again_has_every_round_that_was_told(store: Store, path: Path) -> None:
-    assert store.open_session(KEY, TASK).told == ()
+    assert store.open_session(KEY, TASK).ended == ()
     told = (node(1, None), rejection(2, 1), node(3, 1, correct=9), node(4, 3, correct=0))
     for each in told:
         keep(store, KEY, each, {"round": each.round} if each.round == 3 else None)
@@ -91,14 +91,14 @@ def test_a_round_without_its_session_or_parent_is_an_error_and_leaves_no_trace(s
     keep(store, KEY, rejection(2, 1))
     with pytest.raises(ValueError, match="parents before children"):
         store.record(KEY, node(3, 2))
-    assert [each.round for each in store.session(KEY).told] == [1, 2]
+    assert [each.round for each in store.session(KEY).ended] == [1, 2]
 
 
 @pytest.mark.parametrize("other", [replace(KEY, problem="problem"), replace(KEY, session="0/0"), replace(KEY, seed=-3)])
 def test_sessions_do_not_mix(store: Store, other: SessionKey) -> None:
     store.open_session(KEY, TASK)
     keep(store, KEY, node(1, None))
-    assert store.open_session(other, TASK).told == ()
+    assert store.open_session(other, TASK).ended == ()
     assert set(store.sessions()) == {KEY, other}
     assert SessionKey("a", 1, "2/3/4").id != SessionKey("a/1/2", 3, "4").id
 
@@ -115,7 +115,7 @@ def test_results_that_do_not_count_are_events_and_never_evaluations(store: Store
     store.open_session(KEY, TASK)
     told = Node(1, None, node(1, None).workflow, summarise("w", EXECUTOR, all_results))
     store.record(KEY, told)
-    [again] = store.session(KEY).told
+    [again] = store.session(KEY).ended
     assert isinstance(again, Node)
     assert [each._replace(cached=False) for each in again.evaluation.results] == list(all_results)
     assert not again.evaluation.complete
@@ -161,7 +161,7 @@ def test_text_that_no_database_keeps_becomes_a_question_mark(store: Store) -> No
     store.open_session(KEY, TASK)
     keep(store, KEY, node(1, None))
     store.record(KEY, Rejection(2, 1, "\ud800", "\ud800", "\ud800"))
-    assert store.session(KEY).told[1] == Rejection(2, 1, "?", "?", "?")
+    assert store.session(KEY).ended[1] == Rejection(2, 1, "?", "?", "?")
 
 
 # -- experience --------------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ from tests.search.support import EXECUTOR, node
 path, session, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 store = Store(path)
 key = SessionKey("shared", session=session)
-for each in store.open_session(key, "arithmetic").told:
+for each in store.open_session(key, "arithmetic").ended:
     pass
 for round_ in range(1, rounds + 1):
     told = node(round_, 1 if round_ > 1 else None, correct=round_ % 11, digest=f"{session}-{round_}")
@@ -340,7 +340,7 @@ def test_processes_that_write_at_once_lose_nothing(path: Path) -> None:
         assert each.stdout is not None
         each.stdout.close()
     store = Store(path)
-    assert {key.session: len(store.session(key).told) for key in store.sessions()} == {"a": 60, "b": 60, "c": 60}
+    assert {key.session: len(store.session(key).ended) for key in store.sessions()} == {"a": 60, "b": 60, "c": 60}
     assert store.read("SELECT count(*) FROM evaluations") == [(1800,)]
     assert store.read("PRAGMA integrity_check") == [("ok",)]
 
@@ -359,7 +359,7 @@ def test_kill_9_loses_nothing_that_was_told_and_the_rest_can_go_on(path: Path, a
     assert victim.wait(timeout=20) == -signal.SIGKILL
     victim.stdout.close()
     store = Store(path)
-    told = store.session(SessionKey("shared", session="a")).told
+    told = store.session(SessionKey("shared", session="a")).ended
     assert len(told) in (acknowledged, acknowledged + 1)
     for each in told:
         assert isinstance(each, Node)
@@ -367,7 +367,7 @@ def test_kill_9_loses_nothing_that_was_told_and_the_rest_can_go_on(path: Path, a
     assert store.read("PRAGMA integrity_check") == [("ok",)]
     with writer(path, "a", len(told) + 5) as second:
         assert second.wait(timeout=30) == 0
-    assert len(store.session(SessionKey("shared", session="a")).told) == len(told) + 5
+    assert len(store.session(SessionKey("shared", session="a")).ended) == len(told) + 5
     clean = Store(path.with_name("clean.sqlite"))
     clean.open_session(SessionKey("shared", session="a"), "arithmetic")
     for round_ in range(1, len(told) + 6):

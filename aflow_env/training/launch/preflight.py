@@ -25,7 +25,7 @@ from aflow_env.training.launch.split_check import check_splits
 from aflow_env.training.nodes.owner import check_shared
 from aflow_env.training.rollout.search_problems import SearchProblems
 from aflow_env.training.trainer.checkpoints import resume_step
-from aflow_env.training.trainer.estimators import switches
+from aflow_env.training.trainer.estimators import check_switches
 from aflow_env.training.trainer.export import ROLLOUT_TEMPERATURE
 from aflow_env.training.trainer.mini_batches import check_mini_batches
 from aflow_env.training.trainer.wandb_run import continue_run
@@ -98,7 +98,7 @@ def check(config: DictConfig) -> AflowConfig:
 
 def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
     """verl's keys that must agree with ours."""
-    mode, estimator = config.trainer.v1.trainer_mode, config.algorithm.adv_estimator
+    mode = config.trainer.v1.trainer_mode
     wanted = {
         "trainer.use_v1": (bool(config.trainer.use_v1), True),
         "actor_rollout_ref.rollout.agent.default_agent_loop": (
@@ -123,12 +123,7 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose "
             f"{' or '.join(TRAINERS)}"
         )
-    charged = switches(config.algorithm, estimator).invalid_penalty, aflow.reward.invalid_penalty
-    if min(charged) > 0:
-        raise ConfigError(
-            f"algorithm.gigpo.invalid_penalty={charged[0]} with aflow.reward.invalid_penalty={charged[1]}: a rejected "
-            "action would be charged twice; set one of them to 0"
-        )
+    check_switches(config.algorithm)
     if aflow.proposer not in ("policy", "guided"):
         raise ConfigError(
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "

@@ -31,10 +31,7 @@ class TrainingRow:
     anchor: str
     step_index: int
     step_reward: float
-    valid: bool
     tokens: Tokens
-    state: str = ""
-    """The expanded workflow's text, by which `algorithm.gigpo.anchor=similarity` groups edit rows."""
 
     def fields(self) -> dict[str, Any]:
         """What travels through TransferQueue beside the tokens."""
@@ -43,8 +40,6 @@ class TrainingRow:
             "anchor": self.anchor,
             "step_index": self.step_index,
             "step_reward": self.step_reward,
-            "valid": self.valid,
-            "state": self.state,
         }
 
 
@@ -67,17 +62,15 @@ def check_played(session: SearchSession, config: AflowConfig) -> None:
 
 def edit_rows(session: SearchSession, config: AflowConfig) -> list[TrainingRow]:
     """One row a round, in order."""
-    played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
-    rewards = reward.step_rewards(played, config.reward)
+    steps = [_step(turn) for turn in session.turns]
+    rewards = reward.step_rewards(session.tree.node(1).score, steps, config.reward)
     return [
         TrainingRow(
             kind="edit",
             anchor=turn.state.workflow.digest,
             step_index=index,
             step_reward=worth,
-            valid=turn.node is not None,
             tokens=_tokens(turn),
-            state=turn.state.workflow.text,
         )
         for index, (turn, worth) in enumerate(zip(session.turns, rewards, strict=True))
     ]
@@ -95,7 +88,7 @@ def value_rows(session: SearchSession, config: AflowConfig, seed: int) -> list[T
         log_prob = max(asked.log_probs[digit], asked.floor)
         tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (log_prob,), _tokens(turn).version)
         anchor = turn.state.workflow.digest
-        found.append(TrainingRow("value", anchor, len(found), config.q.loss_weight, True, tokens))
+        found.append(TrainingRow("value", anchor, len(found), config.q.loss_weight, tokens))
     return found
 
 

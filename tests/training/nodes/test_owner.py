@@ -243,7 +243,7 @@ async def test_what_a_call_raises_is_raised_where_it_was_asked_and_holds_nobody_
     store = parts_of(owner, config).store
     early, known = store.set_state(SessionKey("x"), 1), store.open_session(SessionKey("x"), "arithmetic")
     await early
-    assert (await known).told == ()
+    assert (await known).ended == ()
     with pytest.raises(ValueError, match="open the session first"):
         await store.record(SessionKey("never"), Rejection(2, 1, "edit", "text", "why"))
     ray.kill(owner)

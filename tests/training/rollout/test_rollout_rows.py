@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A belief becomes a training row: the digit that came true."""
+"""A prediction becomes a training row: the digit that came true."""
 
 import math
 from pathlib import Path
@@ -22,11 +22,11 @@ def rows(tmp_path: Path, *overrides: str, target: float | None = 1.0) -> list[Tr
     """The value rows of a session that expanded its start once."""
     turn = SimpleNamespace(
         ended=SimpleNamespace(parent=1, round=2),
-        belief=SimpleNamespace(payload=ASKED, mass=1.0),
+        prediction=SimpleNamespace(payload=ASKED, mass=1.0),
         reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
         state=SimpleNamespace(workflow=SimpleNamespace(digest="start")),
     )
-    session: Any = SimpleNamespace(turns=[turn], target=lambda parent: target)
+    session: Any = SimpleNamespace(turns=[turn], q_target=lambda parent: target)
     return value_rows(session, load([f"run_dir={tmp_path}", "proposer=random", *overrides]), seed=5)
 
 

@@ -13,8 +13,9 @@ import torch
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.report.offline_run import BLOCK, NAMED, read_offline_run
-from aflow_env.rl.gigpo import compute_gigpo
-from aflow_env.rl.rows import GigpoRows
+from aflow_env.rl.gigpo import GigpoConfig, gigpo
+from aflow_env.rl.group_metrics import group_metrics
+from aflow_env.rl.rows import Rows, Steps
 from aflow_env.training.trainer.metrics import step_metrics
 
 LOG_TWO_STEPS = """
@@ -51,21 +52,23 @@ def figures(config: AflowConfig) -> dict[str, float]:
     """A step of four sessions, one of which failed: what the trainer would log of it."""
     held = [belief(1 / 9, 0.2), belief(5 / 9, 0.5), belief(8 / 9, 0.6)]
     rows = [row(0, 0.5, held[:2]), row(1, 0.25, held[2:]), row(2, 0.0, [], steered=0)]
-    credit = GigpoRows(
+    credit = Rows(
         uid=["u"] * 3,
         trajectory=["0", "1", "2"],
         anchor=["root"] * 3,
         step_index=torch.zeros(3, dtype=torch.int64),
         step_reward=torch.tensor([each["step_reward"] for each in rows]),
-        valid=torch.ones(3, dtype=torch.bool),
-        is_padding=torch.zeros(3, dtype=torch.bool),
+        is_edit=torch.ones(3, dtype=torch.bool),
         response_mask=torch.ones(3, 2),
     )
-    groups = {f"aflow/{name}": value for name, value in compute_gigpo(credit).metrics.items()}
+    steps = Steps.of(credit)
+    found = group_metrics(steps, gigpo(steps, GigpoConfig()))
+    groups = {f"aflow/{name}": value for name, value in found.items()}
     return step_metrics([*rows, {"session": {}}], [False] * 3 + [True], config, sessions=4) | groups
 
 
 def test_figures_are_what_they_say(config: AflowConfig) -> None:
+    """Each figure of Q and of the sessions is its definition, computed by hand."""
     found = figures(config)
     errors = [(1 / 9 - 0.2) ** 2, (5 / 9 - 0.5) ** 2, (8 / 9 - 0.6) ** 2]
     assert found["aflow/q_error"] == pytest.approx(sum(errors) / 3)
@@ -78,6 +81,7 @@ def test_figures_are_what_they_say(config: AflowConfig) -> None:
 
 
 def test_what_is_undefined_is_left_out(config: AflowConfig) -> None:
+    """A correlation with a constant is no number, and Q's figures need a question."""
     found = step_metrics([row(0, 0.5, [belief(5 / 9, 0.5)])], [False], config, sessions=1)
     assert "aflow/q_corr" not in found
     assert "aflow/q_skill" not in found
@@ -114,6 +118,7 @@ def test_every_named_metric_is_in_the_wandb_offline_run(config: AflowConfig, tmp
 
 
 def test_a_file_that_is_no_wandb_log_is_refused(tmp_path: Path) -> None:
+    """A missing log and a foreign file are errors, not empty runs."""
     with pytest.raises(FileNotFoundError):
         read_offline_run(tmp_path)
     (tmp_path / "run.wandb").write_bytes(b"not a log")
