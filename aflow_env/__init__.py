@@ -5,16 +5,16 @@
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = ["asearch", "load", "search"]
 
+TYPE_CHECKING = False  # type checkers take it for true; `typing` alone would be most of this package's import time
 if TYPE_CHECKING:
     from aflow_env.api import asearch, load, search
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import the Python side at its first use: verl loads this package in every process."""
     if name == "search":
         return import_module("aflow_env.search")  # a room that can be called
