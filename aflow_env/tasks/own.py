@@ -104,6 +104,17 @@ def _check_braces(task: TaskFile, file: Path) -> None:
             )
 
 
+def unanswered(config: TaskConfig, record: Record) -> Problem:
+    """Return the problem of a record without an answer: its field `problem`, or else the prompt of the task's YAML.
+
+    Raises ConfigError, naming line and field, for a missing one.
+    """
+    own = "problem" not in record.fields and config.name.endswith((".yaml", ".yml"))
+    prompt = fill(_read(Path(config.name).expanduser()).prompt if own else "{problem}", record)
+    entry_point = record.text("entry_point") if "entry_point" in record.fields else None
+    return Problem("", prompt, "", entry_point, record.texts("public_tests") if "public_tests" in record.fields else ())
+
+
 def _from_yaml(config: TaskConfig) -> FileTask:
     file = Path(config.name).expanduser()
     task = _read(file)
