@@ -173,7 +173,18 @@ class Evaluator:
         return tuple(known[attempt.key]._replace(problem_id=attempt.problem.id) for attempt in attempts)
 
     async def _run(self, workflow: Workflow, attempts: Sequence[Attempt]) -> list[ProblemResult]:
-        contexts = [attempt.context(self._client, self._config, self._run_code) for attempt in attempts]
+        runs = await self.launch(workflow, attempts)
+        return list(await asyncio.gather(*map(self._score, attempts, runs)))
+
+    async def launch(
+        self, workflow: Workflow, attempts: Sequence[Attempt], client: LLMClient | None = None
+    ) -> list[Run | BaseException]:
+        """Run the workflow once for each attempt, and look nothing up, score nothing, store nothing.
+
+        `client` answers in place of the executor's. Returns as `Sandbox.run_workflow` does.
+        """
+        asked = client or self._client
+        contexts = [attempt.context(asked, self._config, self._run_code) for attempt in attempts]
 
         async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
             before = attempts[index].cost_usd
@@ -181,8 +192,7 @@ class Evaluator:
             return {"result": result, "cost_usd": attempts[index].cost_usd - before}
 
         calls = [self._arguments(attempt.problem) for attempt in attempts]
-        runs = await self._sandbox.run_workflow(workflow, calls, handle)
-        return list(await asyncio.gather(*map(self._score, attempts, runs)))
+        return await self._sandbox.run_workflow(workflow, calls, handle)
 
     def _arguments(self, problem: Problem) -> dict[str, JSON]:
         arguments: dict[str, JSON] = {"problem": problem.prompt}
@@ -209,7 +219,7 @@ class Evaluator:
             attempt.fatal = isinstance(error, LLMError) and error.fatal
             return attempt.result(Outcome.LLM_ERROR, error=str(error))
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
-        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output))
+        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output), error=score.note)
 
     def judge(self, results: Sequence[ProblemResult], partial: bool = False, of: int | None = None) -> None:
         """Raise unless these results may become a score, or a part of the score of `of` runs."""

@@ -243,6 +243,20 @@ async def test_code_is_scored_in_the_sandbox_and_hidden_tests_never_reach_the_mo
             assert "20" not in str(client.requests)
 
 
+async def test_a_limit_of_the_judge_is_told_with_the_wrong_result() -> None:
+    """A solution that runs into one counts as wrong, and the stored result says why."""
+    problem = Problem("c", "Add one.", "", entry_point="add", hidden_tests="assert add(20) == 21")
+    code = "class Yes:\n    def __eq__(self, other): return True\ndef add(x): return Yes()"
+    async with evaluators(spec=CODE) as make:
+        client = ScriptedClient(lambda request: f"```python\n{code}\n```")
+        evaluation = await make(client).evaluate(
+            to_workflow([Step("CustomCodeGenerate", "Write it.")], CODE), [problem]
+        )
+    assert outcomes(evaluation.results) == ["wrong"]
+    assert evaluation.score == 0
+    assert evaluation.results[0].error.startswith("Refused: `eq` of an object (Yes)")
+
+
 async def test_two_evaluations_of_one_workflow_at_once_pay_once(store: Store) -> None:
     async with evaluators(store) as make:
         client = ScriptedClient(right_below(6), delay=lambda: asyncio.sleep(0.05))
