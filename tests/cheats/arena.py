@@ -185,7 +185,8 @@ def _own(folder: Path, scorer: str) -> Path:
         "tests": lambda n: str(n + 2),
     }
     records = (
-        {"n": n, "gold": answers[scorer](n), "a": n, "b": f"{' and '.join(_PLACES)}. {_FILLER}"} for n in range(60)
+        {"n": n, "gold": answers[scorer](n), "a": n * 37 % 61 + 900, "b": f"{' and '.join(_PLACES)}. {_FILLER}"}
+        for n in range(60)
     )
     _write(folder, f"own_{scorer}", records)
     keys = {"name": f"own_{scorer}", "path": f"own_{scorer}.jsonl", "id": "{n}", "answer": "{gold}", "scorer": scorer}

@@ -18,6 +18,7 @@ from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
 from aflow_env.sandbox.pool import Limits, Sandbox
 from aflow_env.store.store import Store
 from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.tasks.scorers import score_by_tests
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import Step, to_workflow
 
@@ -62,8 +63,7 @@ class Sums:
 
     async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
         if problem.hidden_tests:
-            run = await run_code(output, problem.hidden_tests, problem.entry_point or "", 5.0)
-            return Score(float(run.outcome == "ok"), output, run.outcome == "ok")
+            return await score_by_tests(problem, output, problem.entry_point or "", run_code)
         return Score(float(problem.answer in output), output, problem.answer in output)
 
 
@@ -247,11 +247,10 @@ async def test_a_limit_of_the_judge_is_told_with_the_wrong_result() -> None:
     """A solution that runs into one counts as wrong, and the stored result says why."""
     problem = Problem("c", "Add one.", "", entry_point="add", hidden_tests="assert add(20) == 21")
     code = "class Yes:\n    def __eq__(self, other): return True\ndef add(x): return Yes()"
+    workflow = to_workflow([Step("CustomCodeGenerate", "Write it.")], CODE)
     async with evaluators(spec=CODE) as make:
         client = ScriptedClient(lambda request: f"```python\n{code}\n```")
-        evaluation = await make(client).evaluate(
-            to_workflow([Step("CustomCodeGenerate", "Write it.")], CODE), [problem]
-        )
+        evaluation = await make(client).evaluate(workflow, [problem])
     assert outcomes(evaluation.results) == ["wrong"]
     assert evaluation.score == 0
     assert evaluation.results[0].error.startswith("Refused: `eq` of an object (Yes)")
