@@ -20,8 +20,8 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import LLMClient
 from aflow_env.llm.keys import ApiKey, load_key
-from aflow_env.llm.limits import LimitedClient, Limits
 from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price
+from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate, PolicyClient
 from aflow_env.llm.record import CompletionLog, KeepingClient, Mode, RecordingClient
 from aflow_env.llm.retry import RetryingClient
@@ -55,7 +55,7 @@ def build_client(
     seed: int,
     generate: Generate | None = None,
     version: Callable[[], str] | None = None,
-    limits: Limits | None = None,
+    limits: ProviderLimits | None = None,
     batches: Path | None = None,
     role: str = "executor",
     priced_for: str = "",
@@ -90,7 +90,7 @@ def build_client(
         client = KeepingClient(client, log, scope, cache)
     longest = DAY if config.batch else config.timeout_seconds
     client = BudgetClient(client, budget, price, seconds=2 * longest + 60)
-    client = LimitedClient(client, limits or Limits.of(config, role))
+    client = LimitedClient(client, limits or ProviderLimits.of(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
     return RecordingClient(client, log, mode, scope, cache)
 
@@ -189,4 +189,4 @@ def _say_once(text: str) -> None:
     logger.warning(text)
 
 
-__all__ = ["Budget", "CompletionLog", "LLMClient", "Limits", "build_client"]
+__all__ = ["Budget", "CompletionLog", "LLMClient", "ProviderLimits", "build_client"]

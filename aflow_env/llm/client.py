@@ -160,6 +160,16 @@ class LLMClient(Protocol):
         ...
 
 
+class Wrapper:
+    """An LLMClient around another one; a subclass says how a request passes."""
+
+    def __init__(self, inner: LLMClient) -> None:
+        self._inner = inner
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 class LLMError(InfrastructureError):
     """The provider or the way to it failed: never a score.
 
