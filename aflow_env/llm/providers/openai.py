@@ -21,7 +21,7 @@ from aflow_env.llm.providers.transport import Transport
 
 
 class _Part(Lenient):
-    """A part of a content that is a list (Mistral): a text, or thinking, which is no part of the answer."""
+    """A part of a content that is a list (Mistral): a text, or thinking, which is not in the answer."""
 
     type: str | None = None
     text: str | None = None
@@ -84,7 +84,6 @@ class OpenAIClient(Provider):
         )
 
     async def aclose(self) -> None:
-        """As LLMClient."""
         await self._transport.aclose()
 
     async def _send(self, request: Request) -> Answer | LLMError:
