@@ -81,7 +81,7 @@ class Request(Frozen):
 
     @property
     def key(self) -> str:
-        """64 hex digits: the same for equal requests in every process and version of Python, and different for others."""
+        """64 hex digits: equal for equal requests only, in every process and version of Python."""
         plain = self.model_dump(mode="json", exclude=None if self.fields else {"fields"})
         canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()

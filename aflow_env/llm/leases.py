@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 BEAT = 0.25
 """Seconds between two renewals."""
 SOONEST = 0.02
-"""Seconds between a renewal and one that somebody is waiting for."""
+"""Seconds between a renewal and the next, when calls wait."""
 LAPSE = 5.0
 """Seconds without a word after which a process counts as dead."""
 TURN = 5.0
-"""Seconds for which a process may keep the odd place, where there are fewer places than processes."""
+"""Seconds for which a process keeps an odd place."""
 
 
 def allot(places: int, wanted: Mapping[str, int], turn: int = 0) -> dict[str, int]:
@@ -118,19 +118,15 @@ class LeasedPlaces:
         self._admit()
         if not place.done():
             self._someone_waits.set()
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._keep_renewing())
+        self._renewing = self._renewing or asyncio.create_task(self._keep_renewing())
         try:
             await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._leave()
+            if place.done() and not place.cancelled() and place.exception() is None:
+                await self.__aexit__()
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
         self._held -= 1
         self._admit()
 

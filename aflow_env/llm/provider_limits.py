@@ -28,8 +28,7 @@ class TokenBucket:
     """Lets `per_minute` tokens through, first come first served; holds at most one minute's worth. 0: no limit."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._capacity = float(per_minute)
-        self._level = self._capacity
+        self._capacity = self._level = float(per_minute)
         self._clock = clock
         self._filled_at = clock()
         self._turn = asyncio.Lock()
@@ -39,27 +38,25 @@ class TokenBucket:
         if not self._capacity:
             return
         async with self._turn:
-            self._fill()
-            while (missing := min(tokens, self._capacity) - self._level) > 0:
+            while (missing := min(tokens, self._capacity) - self._filled()) > 0:
                 await asyncio.sleep(missing * 60.0 / self._capacity)
-                self._fill()
-            self._level -= tokens
+            self.give_back(-tokens)
 
     def resize(self, per_minute: float) -> None:
         """Let `per_minute` flow in. A bucket without a limit stays one, and 0 leaves a limit as it is."""
         if self._capacity and per_minute:
-            self._fill()
+            self._level = min(self._filled(), per_minute)
             self._capacity = per_minute
-            self._level = min(self._level, per_minute)
 
     def give_back(self, tokens: int) -> None:
         """Correct an estimate: positive when less was used than was taken, negative when more was."""
         self._level = min(self._capacity, self._level + tokens)
 
-    def _fill(self) -> None:
-        now = self._clock()
-        self._level = min(self._capacity, self._level + (now - self._filled_at) * self._capacity / 60.0)
-        self._filled_at = now
+    def _filled(self) -> float:
+        """Fill the bucket up to now, and return its level."""
+        before, self._filled_at = self._filled_at, self._clock()
+        self._level = min(self._capacity, self._level + (self._filled_at - before) * self._capacity / 60.0)
+        return self._level
 
 
 class Breaker:
@@ -124,20 +121,18 @@ class Breaker:
             return error
         self._answered, self._unreached = True, None
         self._in_a_row += 1
-        if trial:
-            self._open(min(2 * self._pause, LONGEST_PAUSE), error)
-        elif not self._pause and self._in_a_row >= self._limit:
+        if not trial and (self._pause or self._in_a_row < self._limit):
+            return error
+        if not trial:
             self._opened_at = self._clock()
-            self._open(self._first_pause, error)
-        return error
-
-    def _open(self, pause: float, error: LLMError) -> None:
+        pause = min(2 * self._pause, LONGEST_PAUSE) if trial else self._first_pause
         self._pause = max(pause, min(error.retry_after or 0.0, LONGEST_PAUSE))
         self._open_until = self._clock() + self._pause
         log.warning(
             "%s has failed %d times in a row: all its calls wait %.0f s, then one tries (last: %s)",
             self._name, self._in_a_row, self._pause, error,
         )  # fmt: skip
+        return error
 
 
 class ProviderLimits:

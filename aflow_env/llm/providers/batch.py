@@ -135,10 +135,10 @@ class AnthropicBatchClient(AnthropicClient):
             raise
 
     async def aclose(self) -> None:
-        """As LLMClient; batches that are on their way are left to the next process."""
+        """As LLMClient; the next process collects batches that are on their way."""
         for task in (*self._collecting.values(), *([self._window.made] if self._window else [])):
             task.cancel()
-        # a batch that is just being made is waited for: its id has to get into the book
+        # wait for a batch that is just being made: its id has to get into the book
         await asyncio.gather(*self._collecting.values(), *self._making, return_exceptions=True)
         self._book.close()
         await super().aclose()

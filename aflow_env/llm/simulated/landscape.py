@@ -78,7 +78,7 @@ class ReviseEffects(Section):
 
 
 class Vote(Section):
-    """`reliability`: the probability that an ensemble counts right."""
+    """The probability that an ensemble counts right."""
 
     reliability: Share
 
