@@ -38,8 +38,10 @@ class TokenBucket:
         if not self._capacity:
             return
         async with self._turn:
-            while (missing := min(tokens, self._capacity) - self._filled()) > 0:
+            missing = min(tokens, self._capacity) - self._filled()
+            while missing > 0:
                 await asyncio.sleep(missing * 60.0 / self._capacity)
+                missing = min(tokens, self._capacity) - self._filled()
             self.give_back(-tokens)
 
     def resize(self, per_minute: float) -> None:
