@@ -6,7 +6,7 @@ are errors. The same node is read by `python -m verl.trainer.main_ppo` (as `aflo
 """
 
 from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
-from aflow_env.config.reading import config_directory, explain, parse
+from aflow_env.config.reading import config_directory, explain, parse, plain, unresolved
 from aflow_env.config.root import AflowConfig
 from aflow_env.config.search import (
     ConvergenceConfig,
@@ -38,4 +38,6 @@ __all__ = [
     "config_directory",
     "explain",
     "parse",
+    "plain",
+    "unresolved",
 ]

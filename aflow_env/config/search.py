@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aflow_env.config.base import Count, NonNegative, Section, Share
+from aflow_env.config.base import Count, CountOrZero, NonNegative, Place, Seconds, Section, Share, Total
 
 
 class SelectionConfig(Section):
@@ -31,15 +31,15 @@ class ValueConfig(Section):
     kind: Literal["none", "digits", "prior", "critic"] = "digits"
     prior_strength: NonNegative = 4.0
     rule: Literal["quadratic", "log"] = "quadratic"
-    samples: Annotated[int, Field(ge=0)] = 1
+    samples: CountOrZero = 1
     train: bool = True
     loss_weight: Annotated[float, Field(gt=0)] = 1.0
-    replay: Annotated[int, Field(ge=0)] = 0
+    replay: CountOrZero = 0
     replay_rows: Count = 32
     replay_steps: Count = 16
     calibrate: bool = False
-    memory: Annotated[int, Field(ge=0)] = 0
-    memory_run: str | None = None
+    memory: CountOrZero = 0
+    memory_run: Place | None = None
     count_rejected: bool = False
 
     @model_validator(mode="after")
@@ -91,9 +91,9 @@ class StopConfig(Section):
     """Reasons to end a search before `rounds`; null means none."""
 
     score: Share | None = None
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    seconds: Seconds | None = None
     usd: NonNegative | None = None
-    tokens: Annotated[int, Field(ge=0)] | None = None
+    tokens: Total | None = None
 
 
 class RacingConfig(Section):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aflow_env.errors import BudgetExhausted
+from aflow_env.files import storing, writing
 from aflow_env.llm.prices import PICO
 
 SCHEMA = """
@@ -81,12 +82,15 @@ class Ledger:
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        with storing(path):
+            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
             for statement in filter(None, map(str.strip, SCHEMA.split(";"))):
                 self._db.execute(statement)
@@ -148,14 +152,15 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
+        with self._lock, storing(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
 
 def _explain(key: str, spent: Spend, worst: Spend) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from aflow_env.report.numbers import mean
 from aflow_env.report.runs import Run
+from aflow_env.screen import one_line
 from aflow_env.store.settings import FREE_LEAVES
 
 FEW_PAIRS = 6
@@ -56,7 +57,8 @@ def grouped(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, list[Run]]:
 
     found: dict[str, list[Run]] = {}
     for run in sorted(runs, key=order):
-        found.setdefault(", ".join(f"{key}={_text(_value(run, key))}" for key in keys), []).append(run)
+        label = ", ".join(f"{key}={_text(_value(run, key))}" for key in keys)
+        found.setdefault(one_line(label), []).append(run)
     return found
 
 

@@ -141,7 +141,10 @@ def _config(store: Reads) -> dict[str, JSON]:
     for folder in (store.path.parent, store.path.parent.parent):
         job = folder / "job.json"
         if job.is_file():
-            identity = json.loads(job.read_text())["identity"]
+            try:
+                identity = dict(json.loads(job.read_text(encoding="utf-8"))["identity"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ConfigError(f"{job} is no record of a sweep's job ({error}): remove it") from error
             return {key: value for key, value in identity.items() if not key.startswith("aflow.")} | found
     return found
 

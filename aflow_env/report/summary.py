@@ -12,6 +12,10 @@ from aflow_env.report import numbers, pairs
 from aflow_env.report.numbers import Mean
 from aflow_env.report.pairs import Effect, Pair
 from aflow_env.report.runs import Run
+from aflow_env.screen import one_line
+
+FORMULA = tuple("=+-@＝＋－＠")
+"""How a text begins that a spreadsheet evaluates; leading white space is cut before."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def summarise(runs: Sequence[Run], keys: Sequence[str], baseline: str | None = N
                 f"--by {key}: no run has such a key; keys are dotted, as in selection.c_ucb, or one of {known}"
             )
     members = pairs.grouped(runs, keys)
-    base = baseline or next(iter(members))
+    base = one_line(baseline) if baseline else next(iter(members))
     if base not in members:
         raise ConfigError(f"--baseline {base}: there is no such group; the groups are {'; '.join(members)}")
     measure = pairs.measure_of(runs)
@@ -93,8 +97,9 @@ def mean_text(found: Mean | None, digits: int = 3) -> str:
 
 
 def as_csv(summary: Summary) -> str:
-    """One row a run: its group, its keys, what it found and what it cost."""
+    """Return one row a run: its group, its keys, its scores and its cost."""
     out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
     names = (
         "group",
         "run",
@@ -108,7 +113,6 @@ def as_csv(summary: Summary) -> str:
         "test_low",
         "test_high",
     )
-    writer = csv.writer(out, lineterminator="\n")
     writer.writerow((*names, "test_n", "cost_usd", "tokens"))
     for label, members in summary.members.items():
         for run in members:
@@ -116,7 +120,8 @@ def as_csv(summary: Summary) -> str:
             low, high = test.get("ci95") or ("", "")
             keys = (run.config.get(key, "") for key in ("task.name", "seed", "rl_weight"))
             facts = (pairs.result(run, "best"), test.get("score", ""), low, high, test.get("n", ""))
-            writer.writerow((label, run.name, run.simulated, *keys, played(run), *facts, run.cost_usd, run.tokens))
+            row = (label, run.name, run.simulated, *keys, played(run), *facts, run.cost_usd, run.tokens)
+            writer.writerow(map(_cell, row))
     return out.getvalue()
 
 
@@ -157,6 +162,14 @@ def as_object(summary: Summary, said: str) -> dict[str, Any]:
 def played(run: Run) -> int:
     """Rounds after the start workflows, rejected ones too."""
     return sum(each.parent is not None for each in run.rounds)
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _group(label: str, runs: Sequence[Run]) -> Group:
