@@ -24,10 +24,14 @@ def writing(path: Path, key: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = f"{key}{'=' * bool(key)}{path} cannot be written: {error.strerror or error}"
-        if error.errno in _WORLD:
-            raise InfrastructureError(f"{said}; check the disk's space, or name another place") from error
-        raise ConfigError(f"{said}; name another place") from error
+        raise refusal(error, f"{key}{'=' * bool(key)}{path} cannot be written") from error
+
+
+def refusal(error: OSError, said: str) -> ConfigError | InfrastructureError:
+    """Return the error that ends `said` with the system's reason: the user's, or the world's where it has no room."""
+    if error.errno in _WORLD:
+        return InfrastructureError(f"{said}: {error.strerror}; check the disk's space, or name another place")
+    return ConfigError(f"{said}: {error.strerror or error}; name another place")
 
 
 @contextmanager

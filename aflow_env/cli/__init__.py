@@ -27,6 +27,7 @@ from aflow_env.cli.verbs import (
     watch,
 )
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
+from aflow_env.files import refusal
 from aflow_env.screen import one_line, prepare, say
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def main() -> None:
     """Run the console script."""
     prepare()
     try:
-        app(args=[at_home(argument) for argument in sys.argv[1:]])
+        _run([at_home(argument) for argument in sys.argv[1:]])
     except ConfigError as error:
         sys.exit(_say(error, 2))
     except BudgetExhausted as error:
@@ -75,6 +76,16 @@ def main() -> None:
 def at_home(argument: str) -> str:
     """Replace the `~` of a path that the shell left as it was: `--out=~/x`, `run_dir=~/x`."""
     return re.sub(r"^([\w.+-]+=)?~(?=/|$)", lambda found: f"{found[1] or ''}{expanduser('~')}", argument)
+
+
+def _run(arguments: list[str]) -> None:
+    """Run a verb; a file that the system refuses is the user's error or the world's, never a traceback."""
+    try:
+        app(args=arguments)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise refusal(error, str(error.filename)) from error
 
 
 def _say(error: Exception, status: int, hint: str = "") -> int:

@@ -58,18 +58,19 @@ def is_run(path: Path) -> bool:
 @contextmanager
 def open_run(run: Path) -> Iterator[Store]:
     """The store of an existing run. Raises ConfigError where there is none."""
-    with closing(Store(_store_file(run))) as store:
+    with closing(Store(store_of(run))) as store:
         yield store
 
 
 @contextmanager
 def open_reading(run: Path) -> Iterator[ReadOnlyStore]:
     """The store of an existing run, to be read while a search may write it. Raises ConfigError where there is none."""
-    with closing(ReadOnlyStore(_store_file(run))) as store:
+    with closing(ReadOnlyStore(store_of(run))) as store:
         yield store
 
 
-def _store_file(run: Path) -> Path:
+def store_of(run: Path) -> Path:
+    """Return the file of an existing run. Raises ConfigError where there is none."""
     if not is_run(run):
         raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
     return run if isfile(run) else run / "run.sqlite"

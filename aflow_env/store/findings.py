@@ -103,7 +103,9 @@ def spent_usd(store: Reads) -> float:
     ledger = store.path.with_name("ledger.sqlite")
     if ledger.is_file():
         with storing(ledger), closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            return float(database.execute("SELECT TOTAL(picos) FROM spent").fetchone()[0]) / PICO
+            begun = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'spent'").fetchone()
+            if begun:
+                return float(database.execute("SELECT TOTAL(picos) FROM spent").fetchone()[0]) / PICO
     return float(str(store.read("SELECT TOTAL(cost_usd) FROM evaluations")[0][0]))
 
 

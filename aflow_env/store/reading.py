@@ -48,9 +48,9 @@ class ReadOnlyStore:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.Error as error:
             raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
-        if found != APPLICATION_ID or version > VERSION:
+        if found != APPLICATION_ID or version != VERSION:
             self._connection.close()
-            raise ConfigError(f"{path} is not a run's store, or one of a newer aflow_env: name the run_dir of a search")
+            raise ConfigError(f"{path} is not a run's store, or one of another aflow_env: name the run_dir of a search")
 
     @property
     def path(self) -> Path:

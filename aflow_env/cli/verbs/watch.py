@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from aflow_env.cli.options import RunFolder, is_run, open_reading
+from aflow_env.cli.options import RunFolder, is_run, store_of
 from aflow_env.cli.output import score_text
 from aflow_env.errors import ConfigError
 from aflow_env.report.live import Last, Standing, standing
 from aflow_env.screen import Screen, fit, one_line
+from aflow_env.store.reading import ReadOnlyStore
 
 WAIT_SECONDS = 20.0
 """How long a folder that exists may take to get its store, before `watch` says that there is none."""
+BEGINNING_SECONDS = 2.0
+"""How long a store may take to get its tables."""
 
 
 def watch(
@@ -28,9 +32,8 @@ def watch(
 ) -> None:
     """Follow a search until it ends, or until Ctrl-C, which ends the view and not the search."""
     screen = Screen()
-    _wait(run, every)
     try:
-        with open_reading(run) as store:
+        with closing(_opened(run, every)) as store:
             if screen.is_terminal:
                 with Live(console=screen, auto_refresh=False) as live:
                     for found in _looks(lambda: standing(store), every):
@@ -111,10 +114,14 @@ def _say(screen: Screen, text: str) -> None:
     screen.file.flush()
 
 
-def _wait(run: Path, every: float) -> None:
-    """A search that starts right now has no store yet. Raises ConfigError when none comes."""
-    deadline = time.monotonic() + (WAIT_SECONDS if run.is_dir() else 0.0)
-    while not is_run(run):
-        if time.monotonic() >= deadline:
-            raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
+def _opened(run: Path, every: float) -> ReadOnlyStore:
+    """Open the store of a search that may start right now. Raises ConfigError when none comes."""
+    began = time.monotonic()
+    while True:
+        patience = BEGINNING_SECONDS if is_run(run) else WAIT_SECONDS if run.is_dir() else 0.0
+        try:
+            return ReadOnlyStore(store_of(run))
+        except ConfigError:
+            if time.monotonic() - began >= patience:
+                raise
         time.sleep(min(every, 0.5))
