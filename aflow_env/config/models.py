@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from aflow_env.config.base import Count, Section
+from aflow_env.config.section import Count, Section
 
 
 class LLMConfig(Section):

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aflow_env.config.base import MANY, Count, CountOrZero, Place, Section, Seed, Share
 from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
 from aflow_env.config.search import (
     ConvergenceConfig,
@@ -16,6 +15,7 @@ from aflow_env.config.search import (
     ValueConfig,
     WideningConfig,
 )
+from aflow_env.config.section import MANY, Count, CountOrZero, Place, Section, Seed, Share
 from aflow_env.config.surroundings import BudgetConfig, ProblemsConfig, SandboxConfig, TaskConfig
 
 

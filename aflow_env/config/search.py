@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aflow_env.config.base import Count, CountOrZero, NonNegative, Place, Seconds, Section, Share, Total
+from aflow_env.config.section import Count, CountOrZero, NonNegative, Place, Seconds, Section, Share, Total
 
 
 class SelectionConfig(Section):

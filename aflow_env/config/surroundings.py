@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from aflow_env.config.base import MANY, Count, CountOrZero, NonNegative, Place, Seconds, Section, Total
+from aflow_env.config.section import MANY, Count, CountOrZero, NonNegative, Place, Seconds, Section, Total
 
 
 class TaskConfig(Section):

@@ -11,7 +11,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.report import numbers, pairs
 from aflow_env.report.numbers import Mean
 from aflow_env.report.pairs import Effect, Pair
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
 from aflow_env.screen import one_line
 
 FORMULA = tuple("=+-@＝＋－＠")
@@ -43,7 +43,7 @@ class Summary:
     baseline: str
     groups: tuple[Group, ...]
     effects: tuple[Effect, ...]
-    members: Mapping[str, Sequence[Run]]
+    members: Mapping[str, Sequence[RunRecord]]
 
     @property
     def simulated(self) -> int:
@@ -51,7 +51,7 @@ class Summary:
         return sum(run.simulated for run in self.runs)
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunRecord]:
         """All runs, by group."""
         return [run for members in self.members.values() for run in members]
 
@@ -62,7 +62,7 @@ class Summary:
         return {label: mean for label, mean in found.items() if mean is not None}
 
 
-def summarise(runs: Sequence[Run], keys: Sequence[str], baseline: str | None = None) -> Summary:
+def summarise(runs: Sequence[RunRecord], keys: Sequence[str], baseline: str | None = None) -> Summary:
     """Group the runs by config keys. The baseline is the first group unless it is named by its label.
 
     Raises ConfigError for a key that no run has, and for a baseline that is no group.
@@ -159,7 +159,7 @@ def as_object(summary: Summary, said: str) -> dict[str, Any]:
     }
 
 
-def played(run: Run) -> int:
+def played(run: RunRecord) -> int:
     """Rounds after the start workflows, rejected ones too."""
     return sum(each.parent is not None for each in run.rounds)
 
@@ -172,7 +172,7 @@ def _cell(value: Any) -> Any:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _group(label: str, runs: Sequence[Run]) -> Group:
+def _group(label: str, runs: Sequence[RunRecord]) -> Group:
     rounds = [each for run in runs for each in run.rounds if each.parent is not None]
     return Group(
         label,

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from aflow_env.cli import _say
+from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.cli.verbs.watch import view
 from aflow_env.errors import ConfigError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED
 from aflow_env.llm.client import Message, Request
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from aflow_env.cli.arguments import UNGUIDED, check_schedule, search_config
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED, check_schedule, search_config
 from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import check_parts
 from aflow_env.search.belief import BEGINNING, FEWEST, weight

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from aflow_env.cli.options import AsJson, Overrides, best_of, open_run, search_config
+from aflow_env.cli.arguments import AsJson, Overrides, best_of, open_run, search_config
 from aflow_env.cli.output import print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError

@@ -24,7 +24,7 @@ from hydra.plugins.launcher import Launcher
 from rich.table import Table
 from rich.text import Text
 
-from aflow_env.cli.options import AsJson
+from aflow_env.cli.arguments import AsJson
 from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError, InfrastructureError

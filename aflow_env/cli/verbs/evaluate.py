@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
+from aflow_env.cli.arguments import AsJson, Overrides, best_of, is_run, open_run, run_config, search_config
 from aflow_env.cli.compose import values
-from aflow_env.cli.options import AsJson, Overrides, best_of, is_run, open_run, run_config, search_config
 from aflow_env.cli.output import evaluation_object, evaluation_text, print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError

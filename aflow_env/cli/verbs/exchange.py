@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from aflow_env.cli.arguments import AFLOW_ROUNDS, AsJson, Overrides, RunFolder, best_of, open_run, search_config
 from aflow_env.cli.compose import assigned, values
-from aflow_env.cli.options import AFLOW_ROUNDS, AsJson, Overrides, RunFolder, best_of, open_run, search_config
 from aflow_env.cli.output import print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError

@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.table import Table
 
+from aflow_env.cli.arguments import AsJson
 from aflow_env.cli.compose import composing
-from aflow_env.cli.options import AsJson
 from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory, parse
 from aflow_env.errors import ConfigError

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from aflow_env.cli.options import AsJson, RunFolder, needs, open_reading
+from aflow_env.cli.arguments import AsJson, RunFolder, needs, open_reading
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
-from aflow_env.report.runs import Run, read_runs
+from aflow_env.report.runs import RunRecord, read_runs
 from aflow_env.report.wandb_runs import offline_runs, online_runs
 from aflow_env.screen import WIDTH, Screen, say
 
@@ -68,7 +68,7 @@ def report(
             screen.print(f"written: {path}", soft_wrap=True)
 
 
-def _read(paths: list[Path]) -> list[Run]:
+def _read(paths: list[Path]) -> list[RunRecord]:
     """Stores where a path has some; else what wandb kept offline there; else a project of that name online.
 
     A run that several paths hold counts once, and by its store where wandb tells of it too.
@@ -87,7 +87,7 @@ def _is_log(path: Path) -> bool:
     return not any(path.glob("**/run.sqlite")) and any(path.glob("**/*.wandb"))
 
 
-def _identity(run: Run) -> tuple[str, str]:
+def _identity(run: RunRecord) -> tuple[str, str]:
     return run.name, str(run.config.get("run_dir"))
 
 
@@ -97,7 +97,7 @@ def tree(
 ) -> None:
     """Write the search tree: nodes coloured by score, with code, differences, outcomes and failed cases at a click."""
     needs("report", "jinja2")
-    from aflow_env.report.html.tree import tree_page
+    from aflow_env.report.html.tree_page import tree_page
 
     with open_reading(run) as store:
         folder = store.path.parent

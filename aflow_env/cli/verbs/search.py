@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
+from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, check_schedule, run_config, search_config
 from aflow_env.cli.interrupt import finishing
-from aflow_env.cli.options import AsJson, Overrides, RunFolder, check_schedule, run_config, search_config
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from aflow_env.cli.options import AsJson, RunFolder, best_of, open_run
+from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.screen import Screen, one_line, say
 from aflow_env.store.findings import last_report, overview, rejections, stopped

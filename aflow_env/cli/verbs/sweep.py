@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
+from aflow_env.cli.arguments import AsJson, check_schedule, search_config
 from aflow_env.cli.compose import assigned, parsed
-from aflow_env.cli.options import AsJson, check_schedule, search_config
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
 from aflow_env.screen import say

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from aflow_env.cli.options import RunFolder, is_run, store_of
+from aflow_env.cli.arguments import RunFolder, is_run, store_of
 from aflow_env.cli.output import score_text
 from aflow_env.errors import ConfigError
 from aflow_env.report.live import Last, Standing, standing

@@ -228,7 +228,10 @@ def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path)
         ("aflow.budget.usd=inf", "aflow.budget.usd=inf: input should be a finite number"),
         ("aflow.run_dir=", "aflow.run_dir=''"),
         ("aflow.rounds=100000000000000000000", "aflow.rounds=100000000000000000000: input should be less"),
-        ("aflow.task.path='${oc.env:NOPE}'", "does not resolve: KeyError raised while resolving interpolation: \"Environment variable 'NOPE'"),
+        (
+            "aflow.task.path='${oc.env:NOPE}'",
+            "does not resolve: KeyError raised while resolving interpolation: \"Environment variable 'NOPE'",
+        ),
         ("trainer.experiment_name='${trainer.experiment_name}'", "Recursive interpolation"),
     ],
 )
