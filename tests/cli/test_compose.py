@@ -13,7 +13,9 @@ from aflow_env.cli.compose import assigned, values
 from aflow_env.errors import ConfigError
 from tests.cli.conftest import Command
 
-KEYS = st.sampled_from(("rounds", "seed", "task", "policy", "task.path", "run_dir", "budget.usd", "q", "~q", "+x", "", "a@b"))
+KEYS = st.sampled_from(
+    ("rounds", "seed", "task", "policy", "task.path", "run_dir", "budget.usd", "q", "~q", "+x", "", "a@b")
+)
 TYPED = st.text("0123456789-+.eE[]{}()'\"\\$:,=~/ aé\n%", max_size=12)
 
 
