@@ -42,7 +42,9 @@ def storing(path: Path | None) -> Iterator[None]:
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
-        raise InfrastructureError(f"{path}: {error}; check the disk's space and that the file is whole") from error
+        raise InfrastructureError(
+            f"{path or 'memory'} cannot be used ({error}): make room on its disk, and check that the file is whole"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -44,7 +44,7 @@ def fit(text: str, width: int = WIDTH) -> str:
 
 def say(text: str, *, error: bool = False) -> None:
     """Print visible text to stdout, or to stderr."""
-    print(visible(text), file=sys.stderr if error else sys.stdout, flush=error)
+    print(visible(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 class Screen(Console):

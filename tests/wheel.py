@@ -37,11 +37,11 @@ IN_SDIST = (
 )
 IMPORT_CORE = """
 import aflow_env, importlib, pkgutil
-for room in "workflow tasks llm sandbox evaluation search sweep cli".split():
+for room in "workflow tasks llm sandbox evaluation store search sweep cli".split():
     package = importlib.import_module(f"aflow_env.{room}")
-    for module in pkgutil.iter_modules(package.__path__):
-        if module.name != "__main__":
-            importlib.import_module(f"{package.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 print(aflow_env.__file__)
 """
 NOT_INSTALLED = ("verl", "torch", "ray", "vllm", "transformers", "wandb")

@@ -13,9 +13,8 @@ import typer
 from aflow_env.cli.compose import assigned, change, composed, load, values
 from aflow_env.config import AflowConfig, plain
 from aflow_env.errors import ConfigError
-from aflow_env.search.belief import FEWEST
 from aflow_env.store.findings import best_node, workflow_of
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.tasks import TASKS
@@ -37,17 +36,6 @@ def search_config(overrides: Sequence[str], *defaults: str) -> AflowConfig:
     policy = plain(composed(overrides)).get("policy")
     served = isinstance(policy, dict) and policy.get("base_url")
     return load(overrides, (*(() if served else UNGUIDED), *defaults))
-
-
-def check_schedule(config: AflowConfig) -> None:
-    """Raises ConfigError where a search without a trainer ends before its weight could rise above 0."""
-    proof = FEWEST + 1  # the first expansion is not counted
-    if config.rl_weight > 0 and config.rl_weight_schedule == "skill" and config.rounds <= proof:
-        raise ConfigError(
-            f"rl_weight_schedule=skill with rounds={config.rounds}: without a trainer Q has to prove itself on "
-            f"{proof} expansions of this search first, and would never weigh anything. Set rounds above {proof}, or "
-            "rl_weight_schedule=constant"
-        )
 
 
 def is_run(path: Path) -> bool:

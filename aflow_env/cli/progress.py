@@ -12,7 +12,7 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from aflow_env.screen import Screen, fit
-from aflow_env.search.rounds import Session, Turn
+from aflow_env.search.rounds import SearchSession, Turn
 
 
 class SearchProgress:
@@ -41,7 +41,7 @@ class SearchProgress:
         if self._live:
             self._live.stop()
 
-    def __call__(self, session: Session, turn: Turn) -> None:
+    def __call__(self, session: SearchSession, turn: Turn) -> None:
         """One round has ended."""
         self._turns += 1
         played, ended = session.tree.played, turn.ended

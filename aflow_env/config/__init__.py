@@ -15,7 +15,6 @@ from aflow_env.config.search import (
     SelectionConfig,
     StopConfig,
     ValueConfig,
-    WideningConfig,
 )
 from aflow_env.config.surroundings import BudgetConfig, ProblemsConfig, SandboxConfig, TaskConfig
 
@@ -34,7 +33,6 @@ __all__ = [
     "StopConfig",
     "TaskConfig",
     "ValueConfig",
-    "WideningConfig",
     "config_directory",
     "explain",
     "parse",

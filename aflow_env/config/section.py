@@ -13,7 +13,7 @@ NonNegative = Annotated[float, Field(ge=0.0, le=MANY)]
 Seconds = Annotated[float, Field(gt=0.0, le=100 * MANY)]
 Count = Annotated[int, Field(ge=1, le=MANY)]
 CountOrZero = Annotated[int, Field(ge=0, le=MANY)]
-Total = Annotated[int, Field(ge=0, le=MANY**2)]
+Total = Annotated[int, Field(ge=0, le=1000 * MANY**2)]
 """A ceiling for what adds up: tokens, calls."""
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A number that SQLite can keep."""

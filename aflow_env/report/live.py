@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aflow_env.store.findings import best_node, last_report, spent_usd, stopped
-from aflow_env.store.reading import Reads
+from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import stored_config
 
 LAST = 8

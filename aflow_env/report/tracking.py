@@ -7,7 +7,7 @@ from typing import Any
 
 from aflow_env.report.runs import RunRecord
 from aflow_env.store.findings import best_node, rejections, spent_usd
-from aflow_env.store.reading import Reads
+from aflow_env.store.read_only import Reads
 
 TOP_COLUMNS = ("score", "low", "high", "n", "digest", "step", "modification", "graph", "prompts", "diff to parent")
 _TOP = """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each step of a search session is worth, from what it found and what it cost. Pure.
+"""The reward of each step of a session, from its score and its cost. Pure.
 
     best_gain    r_t = max(0, score_t - best so far)        sums to the session's best - start: the search's own goal
     parent_gain  r_t = score_t - score of the parent        credit for the edit itself, also negative
@@ -18,6 +18,8 @@ from aflow_env.config import RewardConfig
 
 @dataclass(frozen=True)
 class SessionStep:
+    """A step of a session, as far as its reward goes."""
+
     score: float | None
     """Of the child, in [0, 1]; None for a rejected action."""
     parent_score: float
@@ -25,22 +27,14 @@ class SessionStep:
     cost_usd: float = 0.0
 
 
-@dataclass(frozen=True)
-class Session:
-    start_score: float
-    """Of the workflow that the session began with."""
-    steps: Sequence[SessionStep]
-    """In the order they were taken."""
-
-
-def step_rewards(session: Session, config: RewardConfig) -> list[float]:
-    """One reward a step. `invalid_penalty` is charged here or by `GigpoConfig.invalid_penalty`, never by both.
+def step_rewards(start_score: float, steps: Sequence[SessionStep], config: RewardConfig) -> list[float]:
+    """Compute one reward a step, of steps in the order they were taken from a workflow that scored `start_score`.
 
     Raises ValueError for a valid step without a score and for a score outside [0, 1].
     """
-    best = checked(session.start_score, "the session's start")
+    best = checked(start_score, "the session's start")
     rewards = []
-    for place, step in enumerate(session.steps):
+    for place, step in enumerate(steps):
         reward = -config.cost_weight * step.cost_usd
         if not step.valid:
             reward -= config.invalid_penalty
@@ -55,7 +49,8 @@ def step_rewards(session: Session, config: RewardConfig) -> list[float]:
     return rewards
 
 
-def checked(score: float, what: str) -> float:
+def checked(score: float, name: str) -> float:
+    """Return the score, or raise ValueError where it is none."""
     if not (math.isfinite(score) and 0.0 <= score <= 1.0):
-        raise ValueError(f"the score of {what} is {score}; scores are in [0, 1]")
+        raise ValueError(f"the score of {name} is {score}; scores are in [0, 1]")
     return score

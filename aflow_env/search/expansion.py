@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a proposer's text to a program that is worth evaluating, or the reason why it is none.
 
-A duplicate is a program that its parent already has as a child, or the parent itself (`duplicates=parent`), or one that
-any earlier round of the tree came to (`duplicates=tree`). Earlier means a lower round, told or in flight, so of two
-expansions in flight that come to one program the first is evaluated and the second is the duplicate, always.
+A duplicate is a program that its parent already has as a child, or the parent itself. Of two expansions of a node in
+flight that come to one program the lower round is always evaluated, and the other is the duplicate.
 
 A proposal that is rejected may be drawn again (`redraws`); AFlow draws until a modification is new.
 """
@@ -17,9 +16,9 @@ import numpy as np
 
 from aflow_env.errors import WorkflowError
 from aflow_env.search.flight import Flight, first_to
-from aflow_env.search.proposal import Proposer, Reply, State
+from aflow_env.search.proposal import Proposal, Proposer, State
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.workflow.edits import Edit, NoChange, parse_edit
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.implement import Modification, parse_modification, to_program
@@ -31,7 +30,7 @@ Implement = Callable[[Workflow, Edit | Suggestion, TaskSpec], Awaitable[Modifica
 
 
 class Duplicate(WorkflowError):
-    """The change leads to a program that this tree, or this parent, already has."""
+    """The change leads to a program that this parent already has, or is."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,11 @@ class Place:
     """Where an expansion starts from: its round and parent, the tree, and the expansions begun before it.
 
     `digest` is set as soon as it is known which new program the expansion comes to, or that it comes to none, so that
-    later ones can tell. `best` is the best node that was known then, `rival` the one to race against, if any, and by
-    how much it may be better.
+    later ones can tell. `rival` is the node to race against, if any, and by how much it may be better.
     """
 
     round: int
     parent: Node
-    best: Node
     tree: Tree
     earlier: tuple[Flight, ...]
     digest: asyncio.Future[str | None]
@@ -64,7 +61,7 @@ class Change:
 class Drawn:
     """The last proposal of a round, and what it came to; `duplicate` marks the rejection of a well-formed edit."""
 
-    reply: Reply
+    reply: Proposal
     ended: Change | Rejection
     duplicate: bool = False
 
@@ -75,7 +72,6 @@ class Changer:
 
     spec: TaskSpec
     action: Literal["edit", "code", "suggestion"]
-    duplicates: Literal["parent", "tree"]
     implement: Implement
 
     async def __call__(self, place: Place, text: str) -> Change:
@@ -89,22 +85,11 @@ class Changer:
         check(workflow, self.spec)
         if workflow.digest == place.parent.digest:
             raise Duplicate("the change leaves the workflow as it is")
-        if self.duplicates == "parent":
-            await self._new_here(place, workflow.digest)
-        else:
-            await self._new_anywhere(place, workflow.digest)
+        siblings = [flight for flight in place.earlier if flight.parent == place.parent.round]
+        if place.tree.seen(place.parent.round, workflow.digest) or await first_to(workflow.digest, siblings):
+            raise Duplicate("the same change was tried from here before")
         place.digest.set_result(workflow.digest)
         return Change(workflow, change.modification)
-
-    async def _new_here(self, place: Place, digest: str) -> None:
-        siblings = [flight for flight in place.earlier if flight.parent == place.parent.round]
-        if place.tree.seen(digest, place.parent.round) or await first_to(digest, siblings):
-            raise Duplicate("the same change was tried from here before")
-
-    async def _new_anywhere(self, place: Place, digest: str) -> None:
-        first = place.tree.find(digest) or await first_to(digest, place.earlier)
-        if first:
-            raise Duplicate(f"round {first.round} came to the same workflow before")
 
 
 async def draw(proposer: Proposer, change: Changer, place: Place, state: State, seed: int, redraws: int) -> Drawn:

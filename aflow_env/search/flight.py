@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Expansions in flight: up to k at a time, and yet a tree that no order of completion can change.
 
-    round r is selected once rounds <= r - k have been told. It sees those, and rounds r - k + 1 .. r - 1 as visits of
-    their parents without a score (virtual visits). Rounds are told in their order, on disk first.
+    round r is selected once rounds <= r - k are recorded. It sees those, and rounds r - k + 1 .. r - 1 as visits of
+    their parents without a score (virtual visits). Rounds are recorded in their order, on disk first.
 
 So n_i in UCB_i = mean_i + c_ucb * sqrt(ln N / n_i) counts what is in flight: a node that is being expanded loses
 attraction until the result is there (virtual loss; Chaslot et al. 2008, here without a made-up score). k = 1 is one
-round after another, as in AFlow. The price of repeatability: a quick round waits to be told for slower ones before it,
-so a slow round holds up to k - 1 places.
+round after another, as in AFlow. The price of repeatability: a quick round waits until slower ones before it are
+recorded, so a slow round blocks up to k - 1 places.
 
-The store holds a prefix of the rounds at any instant. What a kill cuts off had not been told; it is played again with
-the same draws, and its evaluations and recorded completions are found, not paid again.
+The store holds a prefix of the rounds at any instant. A kill cuts off rounds that were not recorded; they are played
+again with the same draws, and their evaluations and recorded completions are found, not paid again.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from aflow_env.search.session import Turn
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,21 @@ class Flight:
     turn: asyncio.Future[Turn] | asyncio.Future[Node | Rejection]
 
 
-def refly(tree: Tree, told: Sequence[Node | Rejection], k: int) -> list[Flight]:
-    """Tell a fresh tree what is stored, but for the last k - 1 rounds: they fly again, so that the next round sees what
-    it would have seen.
+def restore(tree: Tree, stored: Sequence[Node | Rejection], k: int) -> list[Flight]:
+    """Record stored rounds in a fresh tree, and put the last k - 1 back in flight: the next round then sees the same as
+    in a session that was not cut.
 
-    A history that no such schedule made (imported: it has gaps, or parents within the last k - 1 rounds) is told whole.
+    A history that no such schedule made (imported: it has gaps, or parents within the last k - 1 rounds) is recorded
+    whole.
     """
-    cut = max(1, len(told) - (k - 1))
-    settled, recent = told[:cut], told[cut:]
+    cut = max(1, len(stored) - (k - 1))
+    settled, recent = stored[:cut], stored[cut:]
     have = {each.round for each in settled if isinstance(each, Node)}
-    ours = all(each.parent in have for each in recent) and [each.round for each in told] == list(
-        range(1, len(told) + 1)
+    ours = all(each.parent in have for each in recent) and [each.round for each in stored] == list(
+        range(1, len(stored) + 1)
     )
-    for each in settled if ours else told:
-        tree.tell(each)
+    for each in settled if ours else stored:
+        tree.record(each)
     return [_landed(tree, each) for each in recent] if ours else []
 
 
@@ -71,8 +72,8 @@ async def first_to(digest: str, earlier: Iterable[Flight]) -> Flight | None:
     return None
 
 
-async def ground(tree: Tree, flights: Sequence[Flight], cut: bool) -> None:
-    """End expansions that will not be told; with `cut` at once, else as soon as they are through."""
+async def cancel_all(tree: Tree, flights: Sequence[Flight], cut: bool) -> None:
+    """End expansions that will not be recorded; with `cut` at once, else as soon as they are through."""
     turns = [flight.turn for flight in flights]
     if cut:
         for turn in turns:

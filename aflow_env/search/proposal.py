@@ -8,7 +8,7 @@ is too long is cut in a fixed order: failed cases first, then experience, then t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -28,17 +28,17 @@ VALUE_QUESTION = (
     "How well will the best workflow one edit away from this one score? "
     "Answer with one digit from 0 (none right) to 9 (all right)."
 )
-EDIT_QUESTION = "Reply with one edit."
-SUGGESTION_QUESTION = "Reply with one suggestion."
+EDIT_QUESTION = "Proposal with one edit."
+SUGGESTION_QUESTION = "Proposal with one suggestion."
 CODE_QUESTION = (
-    "Change the workflow so that it scores better: one idea, few lines. Reply with three fields: <modification>what "
+    "Change the workflow so that it scores better: one idea, few lines. Proposal with three fields: <modification>what "
     "you change and why</modification> <graph>the whole new class Workflow, as Python</graph> <prompt>the whole new "
     "prompt.py</prompt>."
 )
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedCase:
     """A problem that the workflow got wrong, as the proposer sees it."""
 
     problem: str
@@ -47,24 +47,15 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a node came from: the proposal's text, and its parent as it was before anything was tried from there."""
-
-    parent: "State"
-    edit: str
-
-
-@dataclass(frozen=True)
 class State:
-    """Everything that a proposal or a belief about a node may depend on; `origin` is None for a start workflow."""
+    """Everything that a proposal or a belief about a node may depend on."""
 
     workflow: Workflow
     task: TaskSpec
     score: float
     n: int
     experience: tuple[Entry, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    origin: Origin | None = field(default=None, kw_only=True)
+    failures: tuple[FailedCase, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...] | None:
@@ -76,7 +67,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Reply:
+class Proposal:
     """A proposer's text; `payload` is what only the proposer understands (the tokens that a trainer needs)."""
 
     text: str
@@ -84,11 +75,10 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Belief:
-    """Q_theta of one state: `expectation` in [0, 1]; `mass` is the probability that the policy put on digits at all,
-    or 1 where Q is not read off digits."""
+class Prediction:
+    """Q_theta of one state: `q` in [0, 1]; `mass` is the probability that the policy put on digits at all."""
 
-    expectation: float
+    q: float
     mass: float
     payload: object = None
 
@@ -96,13 +86,13 @@ class Belief:
 class Proposer(Protocol):
     """Whoever suggests how to change a workflow."""
 
-    async def propose(self, state: State, seed: int) -> Reply: ...
+    async def propose(self, state: State, seed: int) -> Proposal: ...
 
 
-class Believer(Protocol):
+class QPredictor(Protocol):
     """Whoever can say how well the best child of each of these states would score."""
 
-    async def believe(self, states: Sequence[State]) -> list[Belief]: ...
+    async def predict(self, states: Sequence[State]) -> list[Prediction]: ...
 
 
 def render_workflow(state: State) -> str:
@@ -186,7 +176,7 @@ class RandomProposer:
 
     instructions: Sequence[str]
 
-    async def propose(self, state: State, seed: int) -> Reply:
+    async def propose(self, state: State, seed: int) -> Proposal:
         """A valid edit of a workflow in normal form. Raises ConfigError for any other program."""
         steps = state.steps
         if steps is None:
@@ -194,7 +184,7 @@ class RandomProposer:
                 "proposer=random edits the normal form, and the start workflow has none: "
                 "start from problems.start=default, or set proposer=llm"
             )
-        return Reply(format_edit(uniform_edit(steps, state.task, self.instructions, Random(seed))))
+        return Proposal(format_edit(uniform_edit(steps, state.task, self.instructions, Random(seed))))
 
 
 @dataclass(frozen=True)
@@ -207,7 +197,7 @@ class LLMProposer:
     temperature: float
     max_tokens: int
 
-    async def propose(self, state: State, seed: int) -> Reply:
+    async def propose(self, state: State, seed: int) -> Proposal:
         """One completion; `seed` numbers the draw, so that a replay finds it again."""
         request = Request(
             messages=action_messages(state, self.config),
@@ -217,4 +207,4 @@ class LLMProposer:
             sample=seed,
         )
         completion = await self.client.complete(request)
-        return Reply(completion.text)
+        return Proposal(completion.text)

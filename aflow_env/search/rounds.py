@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: select a node, propose a change, gate it, evaluate it, tell everyone. One call of `play` is one session.
+"""The loop: select a node, propose a change, gate it, evaluate it, record it. One call of `play` is one session.
 
 Whatever is random in a round is drawn from (seed, how many rounds came before), never from the history, and what a
 round may know is fixed by `in_flight` alone (flight.py), so a session that was killed goes on exactly as the
-uninterrupted one would. Nothing here knows who proposes or who believes: a trained policy behind verl's rollout server,
+uninterrupted one would. Nothing here knows who proposes or predicts: a trained policy behind verl's rollout server,
 an LLM, or a uniform draw.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -20,18 +20,16 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation, Outcome
-from aflow_env.search.belief import BEGINNING, Progress, shrink, weight
 from aflow_env.search.expansion import Change, Changer, Duplicate, Implement, Place, draw
-from aflow_env.search.flight import Flight, ground, refly
-from aflow_env.search.proposal import Belief, Believer, Failure, Origin, Proposer, State
-from aflow_env.search.selection import Selection, bar, may_widen, select
-from aflow_env.search.session import Listener, SearchProblem, Session, Turn, session_seed
+from aflow_env.search.flight import Flight, cancel_all, restore
+from aflow_env.search.proposal import FailedCase, Prediction, Proposer, QPredictor, State
+from aflow_env.search.q import shrink
+from aflow_env.search.selection import Selection, bar, select
+from aflow_env.search.session import Listener, SearchProblem, SearchSession, Turn, session_seed
 from aflow_env.search.stopping import INTERRUPTED, Stopper
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon
-from aflow_env.store.database import put_aside
-from aflow_env.store.records import JSON, Node, Rejection
-from aflow_env.store.remembered import Memory
+from aflow_env.store.node_rows import JSON, Node, Rejection
 from aflow_env.store.shared import RunStore
 from aflow_env.store.store import SessionKey
 from aflow_env.tasks.base import Problem, Task
@@ -44,18 +42,18 @@ __all__ = [
     "Listener",
     "Search",
     "SearchProblem",
-    "Session",
+    "SearchSession",
     "Turn",
     "session_seed",
 ]
 
 OVER_BUDGET = "budget: "
-"""What `Session.stopped` begins with where the budget ended the session; the limit and what is spent follow."""
+"""What `SearchSession.stopped` begins with where the budget ended the session; the limit and what is spent follow."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """The parts of a search that sessions share. `believer` may be None only when w = 0."""
+    """The parts of a search that sessions share. `predictor` may be None only when w = 0."""
 
     config: AflowConfig
     task: Task
@@ -64,106 +62,95 @@ class Search:
     store: RunStore
     proposer: Proposer
     implement: Implement
-    believer: Believer | None = None
+    predictor: QPredictor | None = None
     version: str = ""
-    """Names the executor's weights where they change (executor.kind=policy in training):
-
-    scores hold for those alone.
-    """
-    progress: Progress = BEGINNING
-    memory: Memory | None = None
+    """Names the executor's weights where they change (executor.kind=policy in training): scores are theirs alone."""
 
     def __post_init__(self) -> None:
-        if self.config.rl_weight > 0 and self.believer is None:
+        if self.config.rl_weight > 0 and self.predictor is None:
             raise ConfigError(
-                f"rl_weight={self.config.rl_weight} needs a policy that states its beliefs, and there is none: "
+                f"rl_weight={self.config.rl_weight} needs a policy that states its predictions, and there is none: "
                 "name a policy (policy.base_url=...), train one with verl, or set rl_weight=0 for stock AFlow "
                 "selection"
             )
 
     async def play(
-        self, problem: SearchProblem, told: Listener | None = None, interrupt: asyncio.Event | None = None
-    ) -> Session:
-        """Play one session of `config.rounds` expansions; `told` hears of every round as it is told.
+        self, problem: SearchProblem, listener: Listener | None = None, interrupt: asyncio.Event | None = None
+    ) -> SearchSession:
+        """Play one session of `config.rounds` expansions; `listener` is called with every recorded round.
 
         What the store already holds of this session is not played again. Once `interrupt` is set no round begins, and
         those in flight are finished. Raises InfrastructureError when an evaluation could not be scored; an exhausted
         budget ends the session cleanly.
         """
-        session, stopper = Session(), Stopper(self.config)
+        session, stopper = SearchSession(), Stopper(self.config)
         tree, rounds, places = session.tree, self.config.rounds, self.config.in_flight
         flights: deque[Flight] = deque()
         try:
             stored = await soon(self.store.open_session(problem.key, self.task.spec.name))
-            session.steered.update(_steered(stored.payloads))
-            flights.extend(refly(tree, stored.told or [await self._start(problem)], places))
+            flights.extend(restore(tree, stored.ended or [await self._start(problem)], places))
             for node in tree:
-                stopper.tell(node)
+                stopper.record(node)
             while tree.played + len(flights) < rounds:
                 if len(flights) == places:
-                    stopper.tell(await self._land(session, problem, flights, told))
+                    stopper.record(await self._land(session, problem, flights, listener))
                 if reason := INTERRUPTED if interrupt and interrupt.is_set() else stopper.why(tree):
                     session.stopped = reason
                     break
                 flights.append(await self._begin(session, problem, flights))
             while flights:
-                await self._land(session, problem, flights, told)
+                await self._land(session, problem, flights, listener)
         except BudgetExhausted as limit:
             session.stopped = f"{OVER_BUDGET}{limit}"
-            await ground(tree, flights, cut=False)
+            await cancel_all(tree, flights, cut=False)
         except BaseException:
-            await ground(tree, flights, cut=True)
+            await cancel_all(tree, flights, cut=True)
             raise
         await soon(self.store.set_state(problem.key, {"stopped": session.stopped}))
         return session
 
     async def _start(self, problem: SearchProblem) -> Node:
         start = Node(1, None, problem.start, await self._evaluate(problem.start), "start")
-        await soon(self.store.tell(problem.key, start))
+        await soon(self.store.record(problem.key, start))
         return start
 
-    async def _begin(self, session: Session, problem: SearchProblem, flights: Sequence[Flight]) -> Flight:
+    async def _begin(self, session: SearchSession, problem: SearchProblem, flights: Sequence[Flight]) -> Flight:
         """Select a node and send its expansion on its way."""
         tree = session.tree
         rng = np.random.default_rng([problem.seed, tree.played + len(flights)])
         unseen = flights[0].round if flights else None
-        w = weight(self.config, self.progress, tree.played + len(flights), session.proofs())
-        selection, beliefs, q = await self._select(tree, problem.key, unseen, w, rng)
+        selection, predictions = await self._select(tree, problem.key, unseen, rng)
         parent = tree.node(selection.round)
         state = await self.state(tree, parent, problem.key, unseen)
         digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         round_ = tree.begin(parent.round)
-        place = Place(round_, parent, tree.best(), tree, tuple(flights), digest, self._rival(tree))
+        place = Place(round_, parent, tree, tuple(flights), digest, self._rival(tree))
         seed = int(rng.integers(2**31))
-        belief, steers = beliefs.get(parent.round), q.get(parent.round)
-        turn = asyncio.ensure_future(self._expand(place, selection, state, belief, steers, seed))
+        turn = asyncio.ensure_future(self._expand(place, selection, state, predictions.get(parent.round), seed))
         return Flight(place.round, parent.round, digest, turn)
 
     async def _land(
-        self, session: Session, problem: SearchProblem, flights: deque[Flight], told: Listener | None
+        self, session: SearchSession, problem: SearchProblem, flights: deque[Flight], listener: Listener | None
     ) -> Node | Rejection:
-        """Wait for the oldest expansion in flight, and tell of it: on disk first, then in the tree."""
+        """Wait for the oldest expansion in flight, and record it: on disk first, then in the tree."""
         turn = await flights[0].turn
         ended = turn.ended if isinstance(turn, Turn) else turn
         if isinstance(turn, Turn):
-            await soon(self.store.tell(problem.key, ended, _payload(turn)))
-            if turn.q is not None:
-                session.steered[ended.round] = turn.q
-        session.tree.tell(ended)
-        put_aside(session.tree.played)
+            await soon(self.store.record(problem.key, ended, _payload(turn)))
+        session.tree.record(ended)
         flights.popleft()
         if isinstance(turn, Turn):
             session.turns.append(turn)
-            if told:
-                told(session, turn)
+            if listener:
+                listener(session, turn)
         return ended
 
     async def _expand(
-        self, place: Place, selection: Selection, state: State, belief: Belief | None, q: float | None, seed: int
+        self, place: Place, selection: Selection, state: State, prediction: Prediction | None, seed: int
     ) -> Turn:
         """Propose, implement, gate and evaluate."""
         config = self.config
-        change = Changer(self.task.spec, config.form, config.duplicates, self.implement)
+        change = Changer(self.task.spec, config.form, self.implement)
         try:
             drawn = await draw(self.proposer, change, place, state, seed, config.redraws)
         finally:
@@ -172,46 +159,27 @@ class Search:
         ended = (
             await self._node(place, drawn.ended, drawn.reply.text) if isinstance(drawn.ended, Change) else drawn.ended
         )
-        return Turn(state, selection, drawn.reply, ended, belief, drawn.duplicate, place.best.score, q)
+        return Turn(state, selection, drawn.reply, ended, prediction, drawn.duplicate)
 
     async def _node(self, place: Place, change: Change, text: str) -> Node:
         evaluation = await self._evaluate(change.workflow, place.rival)
         return Node(place.round, place.parent.round, change.workflow, evaluation, change.modification, text)
 
     async def _select(
-        self, tree: Tree, key: SessionKey, unseen: int | None, w: float, rng: Generator
-    ) -> tuple[Selection, dict[int, Belief], dict[int, float]]:
-        """Which node to expand; what the policy believed of each node, and its Q."""
+        self, tree: Tree, key: SessionKey, unseen: int | None, rng: Generator
+    ) -> tuple[Selection, dict[int, Prediction]]:
+        """Which node to expand, and the policy's prediction for each node."""
         rounds, means, visits = tree.arrays()
-        beliefs: dict[int, Belief] = {}
-        q: dict[int, float] = {}
-        if self.believer is not None:
-            states = await asyncio.gather(*(self._questioned(tree, int(round_), key, unseen) for round_ in rounds))
-            beliefs = dict(zip(rounds.tolist(), await self.believer.believe(states), strict=True))
-            q = {round_: await self._q(tree, round_, belief, key) for round_, belief in beliefs.items()}
-        rule, widening = self.config.selection, self.config.widening
-        open_ = may_widen(*tree.widths(), widening) if widening.enabled else None
-        values = np.array(list(q.values())) if q else None
-        selection = select(rounds=rounds, means=means, visits=visits, q=values, w=w, config=rule, rng=rng, open_=open_)
-        return selection, beliefs, q
-
-    async def _questioned(self, tree: Tree, round_: int, key: SessionKey, unseen: int | None) -> State:
-        """The state of a node with where it came from, as a believer reads it."""
-        node = tree.node(round_)
-        state = await self.state(tree, node, key, unseen)
-        if node.parent is None:
-            return state
-        parent = tree.node(node.parent)
-        bare = State(parent.workflow, self.task.spec, parent.score, parent.evaluation.n)
-        return replace(state, origin=Origin(bare, node.edit))
-
-    async def _q(self, tree: Tree, round_: int, belief: Belief, key: SessionKey) -> float:
-        realised = [child.score for child in tree.children(round_)]
-        if self.memory:
-            realised += await self.memory.best_children(tree.node(round_).digest, key.step)
-        if self.config.q.count_rejected:
-            realised += [0.0] * (tree.visits(round_) - 1 - len(tree.children(round_)))
-        return shrink(belief.expectation, realised, self.config.q.prior_strength)
+        predictions: dict[int, Prediction] = {}
+        q = None
+        if self.predictor is not None:
+            nodes = [tree.node(round_) for round_ in rounds.tolist()]
+            states = await asyncio.gather(*(self.state(tree, node, key, unseen) for node in nodes))
+            predictions = dict(zip(rounds.tolist(), await self.predictor.predict(states), strict=True))
+            realised = {round_: [child.score for child in tree.children(round_)] for round_ in predictions}
+            q = np.array([shrink(prediction.q, realised[round_]) for round_, prediction in predictions.items()])
+        rule, w = self.config.selection, self.config.rl_weight
+        return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng), predictions
 
     def _rival(self, tree: Tree) -> tuple[Node, float] | None:
         """Whom a new workflow is raced against, and by how much that one may be better."""
@@ -242,7 +210,7 @@ class Search:
         failures = self._failures(node, tree.visits(node.round))
         return State(node.workflow, spec, node.score, evaluation.n, tuple(experience), failures)
 
-    def _failures(self, node: Node, visits: int) -> tuple[Failure, ...]:
+    def _failures(self, node: Node, visits: int) -> tuple[FailedCase, ...]:
         """Some of the problems that it got wrong, drawn by workflow and visits: others each time it is expanded."""
         if not self.config.failed_cases:
             return ()
@@ -251,19 +219,12 @@ class Search:
         wrong, count = list(found), min(self.config.failed_cases, len(found))
         chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)} if wrong else set()
         return tuple(
-            Failure(problem.prompt, problem.answer, found[problem.id].answer)
+            FailedCase(problem.prompt, problem.answer, found[problem.id].answer)
             for problem in self.problems
             if problem.id in chosen
         )
 
 
 def _payload(turn: Turn) -> JSON:
-    """What is stored beside a round: Q_theta and Q of its parent, and the weight that Q had."""
-    if turn.belief is None:
-        return None
-    return {"q": turn.belief.expectation, "steered": turn.q, "w": turn.selection.w}
-
-
-def _steered(payloads: Mapping[int, JSON]) -> dict[int, float]:
-    """By round, the Q that steered it, of the rounds that an earlier process played."""
-    return {round_: each["steered"] for round_, each in payloads.items() if each and each.get("steered") is not None}
+    """What is stored beside a round: Q_theta of its parent."""
+    return None if turn.prediction is None else {"q": turn.prediction.q}

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.random import Generator, RandomState
 from numpy.typing import NDArray
 
-from aflow_env.config import SelectionConfig, WideningConfig
+from aflow_env.config import SelectionConfig
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,7 +33,7 @@ class Selection:
     """The node drawn and why: `rounds`, `probabilities`, `c`, `ucb`, `q` are parallel, candidates best first.
 
     `q` is None when w = 0: nobody asked for it. `stock` is the round that the same draw would have picked with w = 0,
-    so `stock != round` says that Q decided. `w` is the weight that Q had.
+    so `stock != round` says that Q decided.
     """
 
     round: int
@@ -43,7 +43,6 @@ class Selection:
     ucb: tuple[float, ...]
     q: tuple[float, ...] | None
     stock: int
-    w: float = 0.0
 
 
 def ucb(mean: Floats, visits: Ints, total: int, c: float) -> Floats:
@@ -69,43 +68,18 @@ def fuse(ucb: Floats, q: Floats | None, w: float) -> Floats:
     return q if w == 1.0 else (1.0 - w) * ucb + w * q
 
 
-def may_widen(children: Ints, subtree: Ints, config: WideningConfig) -> NDArray[np.bool_]:
-    """Progressive widening (Coulom 2007; Couetoux et al. 2011): which nodes may get another child.
-
-        k_i < c * N_i^alpha
-
-    `children`: k_i, the children that node i has, those in flight too; `subtree`: N_i, 1 + the expansions of i and of
-    all below it. So node i has at most ceil(c * N_i^alpha) children, and a leaf may always be expanded. Where nothing
-    may (all leaves are in flight) everything may.
-    """
-    open_: NDArray[np.bool_] = children < config.c * subtree.astype(np.float64) ** config.alpha
-    return open_ if open_.any() else np.ones_like(open_)
-
-
-def candidates(c: Floats, sample: int, rounds: Ints | None = None, widened: bool = False) -> Ints:
+def candidates(c: Floats, sample: int, rounds: Ints | None = None) -> Ints:
     """Positions of round 1 and of the best others by c, max(sample, 2) in all, best first, ties by the lower round.
 
-    `rounds`: the round of each position, 1, 2, ... when left out. Round 1 must be among them, unless they are those
-    that progressive widening left (`widened`). Linear in the number of nodes: a partition finds the cut, only the
-    survivors are sorted.
+    `rounds`: the round of each position, 1, 2, ... when left out. Raises ValueError where round 1 is not among them.
     """
     rounds = np.arange(1, len(c) + 1) if rounds is None else rounds
-    first = np.flatnonzero(rounds == 1)
-    if len(first) != 1 and not (widened and len(first) == 0):
-        raise ValueError(f"selection needs round 1 exactly once, got it {len(first)} times among {len(c)} nodes")
-    others = max(sample, 2) - len(first)
-    if len(c) - len(first) > others:
-        rest = c.copy()
-        rest[first] = -np.inf
-        cut = np.partition(rest, len(rest) - others)[len(rest) - others]
-        above = np.flatnonzero(rest > cut)
-        level = np.flatnonzero(rest == cut)
-        level = level[np.argsort(rounds[level], kind="stable")][: others - len(above)]
-        chosen = np.concatenate([first, above, level])
-    else:
-        chosen = np.arange(len(c))
-    ordered: Ints = chosen[np.lexsort((rounds[chosen], -c[chosen]))]
-    return ordered
+    order = np.lexsort((rounds, -c))
+    other = rounds[order] != 1
+    if len(c) - other.sum() != 1:
+        raise ValueError(f"selection needs round 1 exactly once, got it {len(c) - other.sum()} times in {len(c)} nodes")
+    chosen: Ints = order[~other | (np.cumsum(other) < max(sample, 2))]
+    return chosen
 
 
 def bar(rounds: Ints, means: Floats, visits: Ints, config: SelectionConfig) -> tuple[int, float] | None:
@@ -151,23 +125,18 @@ def select(
     w: float,
     config: SelectionConfig,
     rng: Generator | RandomState,
-    open_: NDArray[np.bool_] | None = None,
 ) -> Selection:
     """Draw the node to expand; takes exactly one uniform draw from `rng`. All arrays are parallel, one entry a node.
 
     `rounds` names each entry's round, in any order; `means` are scores in [0, 1]; `visits` count each node's
-    expansions, those in flight too, plus one; `open_`, from `may_widen`, says which nodes may be drawn. Raises
-    ValueError for w > 0 without Q, and where round 1 is missing.
+    expansions, those in flight too, plus one. Raises ValueError for w > 0 without Q, and where round 1 is missing.
     """
     names = np.asarray(rounds, dtype=np.int64)
     bounds = ucb(means, visits, int(visits.sum()), config.c_ucb)
     c = fuse(bounds, q, w)
     uniform = float(rng.random())
-    widened = open_ is not None
-    if open_ is not None:
-        names, bounds, c, q = names[open_], bounds[open_], c[open_], None if q is None else q[open_]
-    chosen, probabilities = _mix(c, names, config, widened)
-    stock, without_q = (chosen, probabilities) if w == 0.0 else _mix(bounds, names, config, widened)
+    chosen, probabilities = _mix(c, names, config)
+    stock, without_q = (chosen, probabilities) if w == 0.0 else _mix(bounds, names, config)
     return Selection(
         round=int(names[chosen[draw(probabilities, uniform)]]),
         rounds=tuple(names[chosen].tolist()),
@@ -176,11 +145,10 @@ def select(
         ucb=tuple(bounds[chosen].tolist()),
         q=None if q is None or w == 0.0 else tuple(q[chosen].tolist()),
         stock=int(names[stock[draw(without_q, uniform)]]),
-        w=w,
     )
 
 
-def _mix(c: Floats, names: Ints, config: SelectionConfig, widened: bool) -> tuple[Ints, Floats]:
+def _mix(c: Floats, names: Ints, config: SelectionConfig) -> tuple[Ints, Floats]:
     """The candidates' positions, and their probabilities."""
-    chosen = candidates(c, config.sample, names, widened)
+    chosen = candidates(c, config.sample, names)
     return chosen, mixed_probabilities(c[chosen], config.alpha, config.lambda_)

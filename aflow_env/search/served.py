@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy checkpoint behind an OpenAI-compatible server, as proposer and believer of a search without a trainer.
+"""A policy checkpoint behind an OpenAI-compatible server, as proposer and predictor of a search without a trainer.
 
 Both questions are chat completions, so the server's chat template applies as it did in training. Q_theta is read off
 the log-probabilities of the first token of the answer to the value question (`logprobs`, `top_logprobs=20`,
 `max_tokens=1`): tokens are matched with digits by their text, white space aside. Servers return probabilities at
-temperature 1; `policy.belief_temperature` makes them those that training drew from. A policy that puts none of its 20
+temperature 1; `policy.temperature` makes them those of the training. A policy that puts none of its 20
 likeliest tokens on a digit has no belief, and that is an error at the first question, never a Q of one's own making.
 
 The calls go through the layers of every other model: budget, limits, retries, and the run's log, so that a resumed
@@ -15,50 +15,48 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.config import AflowConfig, LLMConfig, explain
 from aflow_env.errors import ConfigError
-from aflow_env.llm.budget import Budget, BudgetClient
+from aflow_env.llm import build_client
+from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import Completion, LLMClient, PromptTooLong, Request
-from aflow_env.llm.keys import load_key
-from aflow_env.llm.limits import LimitedClient, Limits
-from aflow_env.llm.prices import find_price
+from aflow_env.llm.limits import Limits
+from aflow_env.llm.providers.answer import JSON
 from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.llm.providers.provider import Lenient
 from aflow_env.llm.providers.provider import Reply as Raw
-from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient
-from aflow_env.llm.retry import RetryingClient
-from aflow_env.search.belief import digit_expectation
-from aflow_env.search.proposal import Belief, Messages, Reply, State, action_messages, value_messages
+from aflow_env.llm.record import CompletionLog
+from aflow_env.search.proposal import Messages, Prediction, Proposal, State, action_messages, value_messages
+from aflow_env.search.q import digit_expectation
 
 TOP_LOGPROBS = 20
 ROLE = "policy"
-ACTION, FIRST_TOKEN = "action", "first token"
 
 
-class _Token(Lenient):
+class _FirstToken(Lenient):
     token: str
     logprob: float
 
 
-class _Position(Lenient):
-    top_logprobs: list[_Token]
+class _FirstPosition(Lenient):
+    top_logprobs: list[_FirstToken]
 
 
-class _LogProbs(Lenient):
-    content: list[_Position] | None = None
+class _FirstLogProbs(Lenient):
+    content: list[_FirstPosition] | None = None
 
 
-class _Choice(Lenient):
-    logprobs: _LogProbs | None = None
+class _FirstChoice(Lenient):
+    logprobs: _FirstLogProbs | None = None
 
 
-class _Body(Lenient):
-    choices: Annotated[list[_Choice], Field(min_length=1)]
+class _FirstBody(Lenient):
+    choices: Annotated[list[_FirstChoice], Field(min_length=1)]
 
 
 class FirstTokenClient(OpenAIClient):
@@ -70,12 +68,12 @@ class FirstTokenClient(OpenAIClient):
     def _parameters(self, request: Request) -> dict[str, Any]:
         return {**super()._parameters(request), "logprobs": True, "top_logprobs": TOP_LOGPROBS}
 
-    def _read(self, body: bytes) -> Raw:
-        reply = super()._read(body)
-        logprobs = _Body.model_validate_json(body).choices[0].logprobs
+    def _read(self, plain: JSON) -> Raw:
+        logprobs = _FirstBody.model_validate(plain).choices[0].logprobs
         first = logprobs.content[0].top_logprobs if logprobs and logprobs.content else []
-        text = json.dumps([[token.token, token.logprob] for token in first])
-        return Raw(text, reply.model, reply.stop, reply.fresh, max(1, reply.output), reply.read, reply.written)
+        reply = super()._read(plain)
+        output = None if reply.output is None else max(1, reply.output)
+        return replace(reply, text=json.dumps([[token.token, token.logprob] for token in first]), output=output)
 
 
 @dataclass(frozen=True)
@@ -85,30 +83,30 @@ class ServedPolicy:
     config: AflowConfig
     writer: LLMClient
     first_token: LLMClient
-    _beliefs: dict[str, Belief] = field(default_factory=dict)
+    _predictions: dict[str, Prediction] = field(default_factory=dict)
 
-    async def propose(self, state: State, seed: int) -> Reply:
+    async def propose(self, state: State, seed: int) -> Proposal:
         """One sampled action; `seed` numbers the draw, so that a resumed run finds it again."""
         policy = self.config.policy
 
         def request(config: AflowConfig) -> Request:
             return self._request(action_messages(state, config), policy.temperature, policy.max_tokens, seed)
 
-        return Reply((await self._fitting(self.writer, request)).text)
+        return Proposal((await self._fitting(self.writer, request)).text)
 
-    async def believe(self, states: Sequence[State]) -> list[Belief]:
+    async def predict(self, states: Sequence[State]) -> list[Prediction]:
         """Q_theta of each state, in [0, 1]; equal states are asked about once. Raises ConfigError without digits."""
         keys = [str(value_messages(state, self.config)) for state in states]
-        new = {key: state for key, state in zip(keys, states, strict=True) if key not in self._beliefs}
-        self._beliefs.update(zip(new, await asyncio.gather(*map(self._believe, new.values())), strict=True))
-        return [self._beliefs[key] for key in keys]
+        new = {key: state for key, state in zip(keys, states, strict=True) if key not in self._predictions}
+        self._predictions.update(zip(new, await asyncio.gather(*map(self._predict, new.values())), strict=True))
+        return [self._predictions[key] for key in keys]
 
     async def aclose(self) -> None:
         """Close both clients."""
         await self.writer.aclose()
         await self.first_token.aclose()
 
-    async def _believe(self, state: State) -> Belief:
+    async def _predict(self, state: State) -> Prediction:
         def request(config: AflowConfig) -> Request:
             return self._request(value_messages(state, config), 1.0, 1, 0)
 
@@ -124,7 +122,7 @@ class ServedPolicy:
                 "more), or set rl_weight=0 q.kind=none"
             )
         log_probs = digit_log_probs(top)
-        expectation, mass = digit_expectation(log_probs, policy.belief_temperature)
+        expectation, mass = digit_expectation(log_probs, policy.temperature)
         if mass == 0.0:
             likeliest = ", ".join(repr(token) for token, _ in sorted(top, key=lambda each: -each[1])[:3])
             raise ConfigError(
@@ -132,7 +130,7 @@ class ServedPolicy:
                 f"tokens (it begins with {likeliest}): it has no belief to steer by. Serve a checkpoint that was "
                 "trained with q.kind=digits, or set rl_weight=0 q.kind=none"
             )
-        return Belief(expectation, mass)
+        return Prediction(expectation, mass)
 
     async def _fitting(self, client: LLMClient, request: Callable[[AflowConfig], Request]) -> Completion:
         """Ask, with less of the state each time that the prompt was too long. Raises ConfigError if it never fits."""
@@ -166,52 +164,27 @@ def digit_log_probs(top: Sequence[tuple[str, float]]) -> tuple[float, ...]:
 def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None) -> ServedPolicy:
     """The policy that `policy.*` names, or in a replay (executor.mode) what it answered, from `log`.
 
-    Raises ConfigError when its model, key or price is missing, and for a Q that only training has.
+    Raises ConfigError when its model, key or price is missing.
     """
     policy = config.policy
-    if config.q.kind == "prior" or config.q.calibrate:
-        asked = "q.calibrate=true" if config.q.calibrate else "q.kind=prior"
-        raise ConfigError(
-            f"{asked} works in training only, where the rollout server gives the log-probabilities of whole edits and "
-            "the run has earlier steps: set q.kind=digits q.calibrate=false"
-        )
-    if config.q.memory and config.q.memory_run is None:
-        raise ConfigError(
-            f"q.memory={config.q.memory} without q.memory_run: a search without a trainer has no earlier steps to "
-            "remember; name the run_dir of an earlier run, or set q.memory=0"
-        )
     try:
         node = LLMConfig(
             kind="openai",
             accept_empty=True,
+            mode="replay" if config.executor.mode == "replay" else "record",
             **policy.model_dump(include={"base_url", "model", "api_key_variable", "prices", "temperature"}),
             **policy.model_dump(include={"max_tokens", "concurrency", "timeout_seconds"}),
         )
     except ValidationError as error:
-        problem = error.errors()[0]["ctx"]["error"]
-        raise ConfigError(f"policy: {problem}".replace("executor.", "policy.")) from None
-    scope = json.dumps([ROLE, policy.model, config.seed])
-
-    def scoped(what: str) -> Callable[[], str]:
-        return lambda: scope + what
-
-    if config.executor.mode == "replay":
-        action, first_token = (RecordingClient(None, log, "replay", scoped(what)) for what in (ACTION, FIRST_TOKEN))
-        return ServedPolicy(config, action, first_token)
-    key = load_key(node, ROLE)
-    price = find_price(node, needed=budget.ceiling.picos is not None, role=ROLE)
-    limits = Limits.of(node, ROLE)
-
-    def layered(provider: LLMClient, what: str) -> LLMClient:
-        client: LLMClient = KeepingClient(provider, log, scoped(what)) if log else provider
-        client = BudgetClient(client, budget, price, seconds=2 * node.timeout_seconds + 60)
-        client = RetryingClient(
-            LimitedClient(client, limits), node.max_attempts, node.retry_seconds, node.retry_max_seconds
-        )
-        return RecordingClient(client, log, "record" if log else "live", scoped(what))
-
-    return ServedPolicy(
-        config,
-        layered(OpenAIClient(node, price, key, config.seed), ACTION),
-        layered(FirstTokenClient(node, price, key, config.seed), FIRST_TOKEN),
-    )
+        raise ConfigError(explain(error, ROLE).replace("executor.", "policy.")) from None
+    shared: dict[str, Any] = {
+        "budget": budget,
+        "log": log,
+        "seed": config.seed,
+        "limits": Limits.of(node, ROLE),
+        "role": ROLE,
+    }
+    scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is
+    writer = build_client(node, **shared, kept_under=f"{scope}action")
+    first_token = build_client(node, **shared, served=FirstTokenClient, kept_under=f"{scope}first token")
+    return ServedPolicy(config, writer, first_token)

@@ -5,11 +5,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aflow_env.search.belief import Proof
-from aflow_env.search.proposal import Belief, Reply, State
+from aflow_env.search.proposal import Prediction, Proposal, State
 from aflow_env.search.selection import Selection
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.program import Workflow
 
@@ -28,18 +27,15 @@ class Turn:
     """One round as it was played: what was chosen, said, and what came of it.
 
     `ended` is a Rejection where the action was not run; `duplicate` marks the rejection of a well-formed edit.
-    `belief` is what the policy believed of the parent when it was chosen, `q` that belief sharpened by data, which is
-    what steered; None when nobody was asked. `best` is the best score that was known then.
+    `prediction` is the policy's of the parent when it was chosen, None when nobody was asked.
     """
 
     state: State
     selection: Selection
-    reply: Reply
+    reply: Proposal
     ended: Node | Rejection
-    belief: Belief | None = None
+    prediction: Prediction | None = None
     duplicate: bool = False
-    best: float = 0.0
-    q: float | None = None
 
     @property
     def node(self) -> Node | None:
@@ -48,35 +44,19 @@ class Turn:
 
 
 @dataclass
-class Session:
-    """A search as far as it went: the tree, the turns played by this process, and why it stopped.
-
-    `part` is (number, size) where several sessions grew the tree together: these are every size-th round's turns.
-    """
+class SearchSession:
+    """A search as far as it went: the tree, the turns played by this process, and why it stopped."""
 
     tree: Tree = field(default_factory=Tree)
     turns: list[Turn] = field(default_factory=list)
     stopped: str = "rounds"
-    part: tuple[int, int] | None = None
-    steered: dict[int, float] = field(default_factory=dict)
-    """By round, the Q of the node that it expanded, where one was asked for; also of rounds of earlier processes."""
 
-    def proofs(self) -> list[Proof]:
-        """What Q said of each expansion, and the score of the child that came, by ascending round."""
-        return [(self.steered[node.round], node.score) for node in self.tree if node.round in self.steered]
-
-    @property
-    def nodes(self) -> list[Node]:
-        """The nodes that this session evaluated; of a tree grown together the start is the first session's."""
-        number, size = self.part or (0, 1)
-        return [node for node in self.tree if max(0, node.round - 2) % size == number]
-
-    def target(self, round_: int) -> float | None:
+    def q_target(self, round_: int) -> float | None:
         """What Q of this node should have said: the score of its best evaluated child, or None without one."""
         return max((child.score for child in self.tree.children(round_)), default=None)
 
 
-Listener = Callable[[Session, Turn], None]
+Listener = Callable[[SearchSession, Turn], None]
 
 
 def session_seed(*parts: object) -> int:

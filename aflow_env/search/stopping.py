@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reasons to end a search although rounds are left. Told round by round, so a check costs the same at any size.
+"""Reasons to end a search although rounds are left: AFlow's convergence, and the ceilings of `stop`.
 
-All but time and the user's interrupt depend on what was told alone, so a resumed search stops where one that was never
-cut would. Cost and tokens are those of the evaluations of the session's nodes, cached or not; what proposals cost is
-not in them (`budget.*` is the hard ceiling for all of a run).
+All but time and the user's interrupt depend on the recorded rounds alone, so a resumed search stops at the same round.
+Cost and tokens are those of the evaluations of the session's nodes, cached or not; proposals are not in them
+(`budget.*` is the hard ceiling for the whole run).
 
-AFlow's early stop, told round by round.
-
-y_i is the mean of the best top_k mean scores of rounds 0..i, sigma_i = sqrt(sum of their variances) / top_k. The
-search has converged once |y_i - y_{i-1}| <= z * sqrt(sigma_i^2 + sigma_{i-1}^2) for `consecutive` rounds in a row.
-With AFlow's default z = 0 this says "no new round entered the top_k for `consecutive` rounds" and the sigmas are
-inert. Rounds without a score are absent.
-
-Equal means: the later round goes first. (AFlow leaves that to numpy's unstable sort; it matters only for z > 0.)
+Convergence: y_i is the mean of the best top_k mean scores of rounds 0..i, sigma_i = sqrt(sum of their variances) /
+top_k. The search has converged once |y_i - y_{i-1}| <= z * sqrt(sigma_i^2 + sigma_{i-1}^2) for `consecutive` rounds in
+a row. With AFlow's default z = 0 no new round entered the top_k for `consecutive` rounds, and the sigmas are inert.
+Rounds without a score are absent. Of equal means the later round goes first (AFlow leaves that to numpy's unstable
+sort; it matters only for z > 0).
 """
 
 import math
@@ -27,7 +24,7 @@ import numpy as np
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import COUNTED, Evaluation
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 
 INTERRUPTED = "interrupted"
 
@@ -41,7 +38,7 @@ def repeat_scores(evaluation: Evaluation) -> list[float]:
     return [math.fsum(scores) / len(scores) for scores in repeats.values()] or [evaluation.score]
 
 
-class Verdict(NamedTuple):
+class ConvergenceVerdict(NamedTuple):
     """Whether the search has converged; the first and last index (of scored rounds, from 0) of the quiet run."""
 
     converged: bool
@@ -49,12 +46,12 @@ class Verdict(NamedTuple):
     last: int | None
 
 
-NOT_YET = Verdict(False, None, None)
+NOT_YET = ConvergenceVerdict(False, None, None)
 
 
 @dataclass
 class Convergence:
-    """Folds rounds into a verdict in O(top_k) each. Rounds must be told in round order."""
+    """Fold rounds into a verdict in O(top_k) each. Record them in round order."""
 
     top_k: int = 3
     z: float = 0.0
@@ -63,9 +60,9 @@ class Convergence:
     _quiet: int = 0
     _top: list[tuple[float, int, float]] = field(default_factory=list)  # (-mean, -index, std), best first
     _previous: tuple[float, float] | None = None  # (y, sigma) of the round before
-    _found: Verdict = NOT_YET
+    _found: ConvergenceVerdict = NOT_YET
 
-    def tell(self, scores: Sequence[float]) -> Verdict:
+    def record(self, scores: Sequence[float]) -> ConvergenceVerdict:
         """Add the next round's scores (one per repeat, at least one); whether the search has converged by now."""
         insort(self._top, (-float(np.mean(scores)), -self._rounds, float(np.std(scores))))
         del self._top[self.top_k :]
@@ -75,22 +72,24 @@ class Convergence:
             change, noise = abs(y - self._previous[0]), float(np.sqrt(sigma**2 + self._previous[1] ** 2))
             self._quiet = self._quiet + 1 if change <= self.z * noise else 0
             if self._quiet >= self.consecutive:
-                self._found = Verdict(True, self._rounds - self.consecutive + 1, self._rounds)
+                self._found = ConvergenceVerdict(True, self._rounds - self.consecutive + 1, self._rounds)
         self._previous = (y, sigma)
         self._rounds += 1
         return self.verdict
 
     @property
-    def verdict(self) -> Verdict:
-        """The verdict on the rounds told so far; never converged before top_k + 1 rounds."""
+    def verdict(self) -> ConvergenceVerdict:
+        """The verdict on the rounds recorded so far; never converged before top_k + 1 rounds."""
         return self._found if self._rounds > self.top_k else NOT_YET
 
 
-def converged(scores: Iterable[Sequence[float]], top_k: int = 3, z: float = 0.0, consecutive: int = 5) -> Verdict:
+def converged(
+    scores: Iterable[Sequence[float]], top_k: int = 3, z: float = 0.0, consecutive: int = 5
+) -> ConvergenceVerdict:
     """The verdict on rounds in round order, each with its scores (one per repeat, at least one)."""
     rule = Convergence(top_k, z, consecutive)
     for repeats in scores:
-        rule.tell(repeats)
+        rule.record(repeats)
     return rule.verdict
 
 
@@ -108,14 +107,14 @@ class Stopper:
         rule = self.config.convergence
         self._rule = Convergence(rule.top_k, rule.z, rule.consecutive_rounds)
 
-    def tell(self, ended: Node | Rejection) -> None:
+    def record(self, ended: Node | Rejection) -> None:
         """Count a round that ended; in the order of rounds."""
         if isinstance(ended, Node):
             self._usd += ended.evaluation.cost_usd
             self._tokens += ended.evaluation.input_tokens + ended.evaluation.output_tokens
             if self.config.convergence.enabled:
                 # without sigmas the mean alone counts, and its sum over repeats would differ between equals by rounding
-                self._rule.tell(repeat_scores(ended.evaluation) if self._rule.z else [ended.score])
+                self._rule.record(repeat_scores(ended.evaluation) if self._rule.z else [ended.score])
 
     def why(self, tree: Tree) -> str:
         """Why to begin no more rounds; "" to go on."""

@@ -1,34 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One SQLite file, safe for several processes of one machine that write at once and may be killed at any instant.
+"""A run's SQLite file, safe for several processes of one machine that write at once and may be killed at any instant.
 
 WAL journal, a busy timeout, one immediate transaction a write. With synchronous=NORMAL a commit is in the operating
-system's hands when `write` returns: `kill -9` of any process loses nothing that was committed. What NORMAL may lose
-is the last commits before a power cut or a kernel crash (the file stays consistent); a search then pays for those
-again. WAL needs shared memory, so the file must lie on a local disk: processes on other machines, or a network file
-system, are not covered.
+system's hands when `write` returns: `kill -9` of any process loses nothing that was committed. A power cut or a kernel
+crash may lose the last commits; the file stays consistent, and a search pays for those again. WAL needs shared memory,
+so the file must lie on a local disk: no other machine and no network file system.
 
-The tables of a run's store, version by version. Readable with plain SQL; JSON columns hold JSON text.
+The tables are readable with plain SQL; JSON columns hold JSON text.
 
 - sessions: one search from a start workflow; `id` is "problem/seed/step/session".
-- nodes: one row a round that ended, in a session. A rejected round has a `reason` and no score. `before` and
-  `parent_digest` are the parent's, so that this table is the experience pool too: the view `experience` shows it as
-  such. `parent_digest` is cleared when a training run goes on from a checkpoint before the node's step.
+- nodes: one row a round that ended. A rejected round has a `reason` and no score. `before` and `parent_digest` are the
+  parent's, so that the view `experience` reads this table alone. `parent_digest` is cleared when a training run goes on
+  from a checkpoint before the node's step.
 - programs: the text of workflows, by its hash. `digest` is the workflow's own.
 - problem_sets: which results, in order, a node's evaluation was made of: [[problem_digest, repeat, problem_id], ...].
 - evaluations: a workflow's run on a problem and repeat under an executor's settings; only runs that count.
 - completions: every LLM call that was paid for, by the request's key.
-- events: what happened otherwise (failures of the world, stops), with wall-clock time.
-- meta: whatever identifies the run (its config).
-
-Python's cyclic garbage collector, kept off a search's memory.
-
-A tree only grows and holds no cycles, yet each full collection walks all of it: about a second at 100,000 nodes, in the
-middle of whatever a search was doing. What was told is therefore put aside (`gc.freeze`) from time to time. Freed as
-ever is what nobody refers to any more; lost, until the process ends, are only cycles that were garbage at such a
-moment and outlived the two young generations.
+- events: everything else (failures of the world, stops), with wall-clock time.
+- meta: the identity of the run (its config).
 """
 
-import gc
 import sqlite3
 import threading
 import time
@@ -90,7 +81,7 @@ class Database:
             return self._connection.execute(sql, arguments).fetchall()
 
     def stream(self, sql: str, arguments: Sequence[Value] = ()) -> Iterator[Row]:
-        """The rows of a query one by one, for results too large to hold."""
+        """The rows of a query one by one, for results too large for memory."""
         with storing(self.path):
             yield from self._connection.execute(sql, arguments)
 
@@ -174,8 +165,8 @@ class Writer:
 
 VERSION = 1
 APPLICATION_ID = 0x61666C77  # "aflw"
-TAUGHT = "session NOT LIKE 'validate/%'"
-"""Of the rounds of earlier steps, those that later ones may learn from: all but a training run's validation."""
+NOT_VALIDATION = "session NOT LIKE 'validate/%'"
+"""The sessions whose rounds later steps may learn from: all but those of a training run's validation."""
 
 SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -190,7 +181,8 @@ SCHEMA = (
         step INTEGER NOT NULL, modification TEXT NOT NULL, edit TEXT NOT NULL, reason TEXT, parent_digest TEXT, before
         REAL, program TEXT REFERENCES programs (id), digest TEXT, executor_key TEXT, score REAL, low REAL, high REAL,
         n INTEGER, outcomes TEXT, cost_usd REAL, input_tokens INTEGER, output_tokens INTEGER, calls INTEGER,
-        cache_hits INTEGER, spent_usd REAL, problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
+        truncated INTEGER, unpriced INTEGER, cache_hits INTEGER, spent_usd REAL,
+        problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
         TEXT, PRIMARY KEY (session, round)
     )""",
     "CREATE INDEX nodes_latest ON nodes (task, parent_digest, step, session, round)",
@@ -205,7 +197,8 @@ SCHEMA = (
         digest TEXT NOT NULL, executor_key TEXT NOT NULL, problem_digest TEXT NOT NULL, repeat INTEGER NOT NULL,
         problem_id TEXT NOT NULL, outcome TEXT NOT NULL, score REAL NOT NULL, answer TEXT NOT NULL, seconds REAL NOT
         NULL, cost_usd REAL NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, calls INTEGER NOT
-        NULL, error TEXT NOT NULL, PRIMARY KEY (digest, executor_key, problem_digest, repeat)
+        NULL, error TEXT NOT NULL, truncated INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+        PRIMARY KEY (digest, executor_key, problem_digest, repeat)
     ) WITHOUT ROWID""",
     """CREATE TABLE completions (
         key TEXT PRIMARY KEY, model TEXT NOT NULL, request TEXT NOT NULL, response TEXT NOT NULL,
@@ -216,30 +209,3 @@ SCHEMA = (
         id INTEGER PRIMARY KEY, time REAL NOT NULL, session TEXT, kind TEXT NOT NULL, data TEXT NOT NULL
     )""",
 )
-
-
-EVERY = 1000
-"""Rounds between two puttings aside: some 20,000 objects, which a collection walks in a few milliseconds."""
-MANY = 20_000
-"""Objects that are worth putting aside at once."""
-
-
-def put_aside(played: int) -> None:
-    """After each round that was told: every 1000th time, what there is by now is walked no more."""
-    if played % EVERY == 0:
-        gc.collect(1)
-        gc.freeze()
-
-
-@contextmanager
-def building() -> Iterator[None]:
-    """What is built meanwhile stays: nothing is collected, and much of it is put aside in the end."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-        if gc.get_count()[0] > MANY:
-            gc.freeze()
-    finally:
-        if on:
-            gc.enable()

@@ -2,7 +2,7 @@
 """Between a run's store and AFlow's workspace.
 
 An imported round is a node with AFlow's own figures: its executor's scores, under the executor key "aflow", so that no
-result of ours is ever taken for one of AFlow's or the other way round. Where AFlow kept a score for each problem the
+result of ours is ever taken for one of AFlow's or the other way round. Where AFlow saved a score for each problem the
 interval comes from those; else `n` is 0 and the interval is [0, 1]: nobody knows. A search that goes on from there
 compares new scores with AFlow's, so use the same executor and problems; the closing report evaluates again.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult, interval95
-from aflow_env.store.records import Node
+from aflow_env.store.node_rows import Node
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks.base import Problem
 from aflow_env.workflow.aflow.aflow_workspace import JSON, AflowRound, Workspace
@@ -21,17 +21,17 @@ EXECUTOR_KEY = "aflow"
 
 
 def import_workspace(store: Store, key: SessionKey, task: str, workspace: Workspace) -> None:
-    """Tell the store every round as part of one session; what was told before stays, so it can be done again."""
+    """Record every round as part of one session; recorded rounds stay, so it can be done again."""
     store.open_session(key, task)
     for each in workspace.rounds:
-        told = each.experience or {}
-        modification = str(told.get("modification", "start"))
+        experience = each.experience or {}
+        modification = str(experience.get("modification", "start"))
         node = Node(each.number, each.father, each.workflow, evaluation_of(each), modification)
-        store.tell(key, node, {"aflow": {"results": each.results, "experience": each.experience, "log": each.log}})
+        store.record(key, node, {"aflow": {"results": each.results, "experience": each.experience, "log": each.log}})
 
 
 def evaluation_of(each: AflowRound) -> Evaluation:
-    """AFlow's figures of a round; per problem they are not kept."""
+    """AFlow's figures of a round; it saves none by problem."""
     return Evaluation(
         digest=each.workflow.digest,
         executor_key=EXECUTOR_KEY,
@@ -52,7 +52,7 @@ def evaluation_of(each: AflowRound) -> Evaluation:
 def workspace_of(store: Store, key: SessionKey, dataset: str, problems: Mapping[str, Problem]) -> Workspace:
     """A session as AFlow would have left it. `problems`, by digest, give the texts of failed cases."""
     session = store.session(key)
-    nodes = {node.round: node for node in session.told if isinstance(node, Node)}
+    nodes = {node.round: node for node in session.ended if isinstance(node, Node)}
     rounds = []
     for node in nodes.values():
         imported = (session.payloads.get(node.round) or {}).get("aflow")

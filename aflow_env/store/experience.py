@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was tried on a workflow before, and what came of it, told as it was.
+"""The edits that were tried on a workflow before, and their results.
 
 Entries belong to a (task, digest of the expanded workflow), so that any session that meets the same program again
 learns from all earlier ones; the store keeps them (`Store.experience`). AFlow tells its optimiser that successes are
@@ -42,7 +42,7 @@ class Entry:
 def choose(entries: Sequence[Entry], limit: int) -> list[Entry]:
     """At most `limit` entries: the largest gains first, then the latest others; both kinds when both are there.
 
-    `entries` are in the order tried. Of entries that say the same only the latest is kept.
+    `entries` are in the order tried. Of entries that say the same only the latest stays.
     """
     latest = list(dict.fromkeys(reversed(entries)))
     gains = sorted((entry for entry in latest if entry.succeeded), key=lambda entry: -(entry.gain or 0.0))

@@ -15,7 +15,7 @@ from typing import Any
 from aflow_env.evaluation.results import wilson
 from aflow_env.files import storing
 from aflow_env.llm.prices import PICO
-from aflow_env.store.reading import Reads
+from aflow_env.store.read_only import Reads
 from aflow_env.store.store import Store
 from aflow_env.workflow.program import Workflow
 
@@ -93,8 +93,8 @@ def last_report(store: Reads) -> dict[str, JSON] | None:
     return found
 
 
-def keep_report(store: Store, digest: str, figures: dict[str, JSON]) -> None:
-    """Note what the closing report said of the store as it stands."""
+def save_report(store: Store, digest: str, figures: dict[str, JSON]) -> None:
+    """Save the closing report's figures with the number of nodes that they are about."""
     store.event("report", {"digest": digest, "nodes": _count(store), **figures})
 
 

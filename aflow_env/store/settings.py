@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The config that a run was made with, kept in its store: what `resume` reads, and what may not change on the way.
+"""A run's config, saved in its store: `resume` reads it, and most of it may not change on the way.
 
 The first config stays in `meta`; later ones are events. A run whose results come from two configs would be neither, so
 a change is an error, but for keys that only say how far to go, how fast, where the servers are and what to show.
@@ -11,7 +11,7 @@ from typing import Any
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
-from aflow_env.store.reading import Reads
+from aflow_env.store.read_only import Reads
 from aflow_env.store.store import Store
 from aflow_env.tasks.own import own_digest
 
@@ -36,7 +36,7 @@ def as_plain(config: AflowConfig) -> dict[str, JSON]:
 
 
 def stored_config(store: Reads) -> AflowConfig | None:
-    """The config that the run was last told to follow; None where none was kept. Raises ConfigError."""
+    """Return the config that the run follows; None where none is saved. Raises ConfigError."""
     rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
     text = str(rows[0][0]) if rows else store.meta("config")
     try:
@@ -48,18 +48,18 @@ def stored_config(store: Reads) -> AflowConfig | None:
         ) from error
 
 
-def hold(store: Store, config: AflowConfig) -> None:
-    """Keep the config of a run, or check it against the one that is kept; a run without results takes any.
+def lock(store: Store, config: AflowConfig) -> None:
+    """Save the config of a run, or check it against the saved one; a run without results takes any.
 
     (A first try that failed, for want of a key or of data, must not stand in the way of the second.)
     Raises ConfigError that names each key that differs and may not, or when an own task scores otherwise than before.
     """
     plain = as_plain(config)
     store.set_meta("config", json.dumps(plain, sort_keys=True))
-    kept = stored_config(store)
-    assert kept is not None
-    _hold_own_task(store, config)
-    before, now = flat(as_plain(kept)), flat(plain)
+    saved = stored_config(store)
+    assert saved is not None
+    _lock_own_task(store, config)
+    before, now = flat(as_plain(saved)), flat(plain)
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     fixed = [key for key in changed if not may_change(key)]
     if fixed and _begun(store):
@@ -72,14 +72,14 @@ def hold(store: Store, config: AflowConfig) -> None:
         store.event("config", plain)
 
 
-def _hold_own_task(store: Store, config: AflowConfig) -> None:
+def _lock_own_task(store: Store, config: AflowConfig) -> None:
     """The same for what a config only names: the YAML, class and scorer of an own task."""
     own = own_digest(config.task)
     rows = store.read("SELECT data FROM events WHERE kind = 'own_task' ORDER BY id DESC LIMIT 1")
-    kept = str(json.loads(str(rows[0][0]))) if rows else ""
-    if own == kept:
+    saved = str(json.loads(str(rows[0][0]))) if rows else ""
+    if own == saved:
         return
-    if kept and _begun(store):
+    if saved and _begun(store):
         raise ConfigError(
             f"{store.path.parent} holds scores of {config.task.name} as it was before its YAML, class or scorer "
             "changed: name another run_dir to begin a new run"

@@ -6,7 +6,7 @@ process owns the files and the others ask it (`aflow_env.training.nodes.owner`);
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,10 +19,9 @@ from aflow_env.llm.ledger import Ledger
 from aflow_env.llm.limits import Limits
 from aflow_env.llm.record import CompletionLog
 from aflow_env.soon import Soon
-from aflow_env.store.database import Row, Value
 from aflow_env.store.experience import Entry
-from aflow_env.store.reading import store_file
-from aflow_env.store.records import JSON, Told
+from aflow_env.store.node_rows import JSON, RoundEnd
+from aflow_env.store.read_only import store_file
 from aflow_env.store.store import SessionKey, Store, StoredSession
 
 
@@ -33,13 +32,12 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
     """
 
     def open_session(self, key: SessionKey, task: str) -> Soon[StoredSession]: ...
-    def tell(self, key: SessionKey, ended: Told, payload: JSON = None) -> Soon[None]: ...
+    def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> Soon[None]: ...
     def set_state(self, key: SessionKey, state: JSON) -> Soon[None]: ...
     def experience(
         self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None
     ) -> Soon[list[Entry]]: ...
     def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> Soon[None]: ...
-    def read(self, sql: str, arguments: Sequence[Value] = ()) -> Soon[list[Row]]: ...
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """All that a run found and paid for, in one SQLite file: sessions and their nodes, evaluations, LLM calls, events.
 
-Every method that writes is one transaction that is on file when it returns (database.py says what that survives), so
-a session killed at any instant is opened again with every round that was told, and nothing is paid twice. First
-writer wins: an evaluation, a completion or a node is never changed. Several processes of one machine may use one file
-at a time.
-
-What was paid for, and so is never asked twice: results of evaluations and completions of LLM calls.
-
-The evaluator's cache and the LLM room's log, over the run's database. First writer wins, nothing is ever changed.
+Every method that writes is one transaction that is on file when it returns (database.py says what that survives). A
+session killed at any instant is opened again with every recorded round, and nothing is paid twice: results of
+evaluations and completions of LLM calls are looked up before they are asked for. The first writer wins: an evaluation,
+a completion or a node never changes. Several processes of one machine may use one file at a time.
 """
 
 import hashlib
@@ -16,20 +12,18 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED, ProblemResult
 from aflow_env.llm.client import Completion, Request
-from aflow_env.store import records
-from aflow_env.store.database import APPLICATION_ID, SCHEMA, TAUGHT, VERSION, Database, Row, Value, Writer, building
+from aflow_env.store import node_rows
+from aflow_env.store.database import APPLICATION_ID, NOT_VALIDATION, SCHEMA, VERSION, Database, Row, Value, Writer
 from aflow_env.store.experience import Entry, choose
-from aflow_env.store.records import JSON, Node, Told
+from aflow_env.store.node_rows import JSON, Node, RoundEnd
 
-_TOLD = ", ".join((*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS))
-_RESULTS_OF = ("digest", "executor_key", "problem_set", "uncounted")
+_NODES = ", ".join((*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS))
 _NEVER = 2**62  # a round that no session comes to
 _SCAN = 100  # rows looked at for the experience of one workflow, in either order; more than a prompt can show
 
@@ -51,29 +45,29 @@ class SessionKey:
 
 @dataclass(frozen=True)
 class StoredSession:
-    """A session as far as it was told, by ascending round: tell a fresh tree `told` and go on.
+    """A session as far as it was recorded, by ascending round.
 
-    `payloads` is what `tell` was given beside a round; `state` what `set_state` was given last, None before.
+    `payloads` are what `record` was given beside a round, `state` what `set_state` was given last, None before.
     """
 
     key: SessionKey
-    told: tuple[Told, ...] = ()
+    ended: tuple[RoundEnd, ...] = ()
     payloads: Mapping[int, JSON] = field(default_factory=dict)
     state: JSON = None
 
 
-_RESULT = ", ".join(records.RESULT_COLUMNS)
-_MARKS = ", ".join("?" * (2 + len(records.RESULT_COLUMNS)))
+_RESULT = ", ".join(node_rows.RESULT_COLUMNS)
+_MARKS = ", ".join("?" * (2 + len(node_rows.RESULT_COLUMNS)))
 
 
 class Paid:
-    """Implements EvaluationCache (`get_many`, `put_many`) and CompletionLog (`get`, `put`)."""
+    """The paid parts: EvaluationCache (`get_many`, `put_many`) and CompletionLog (`get`, `put`)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """All rows of a query, for reports; schema.py describes the tables."""
+        """All rows of a query, for reports; database.py describes the tables."""
         return self._database.read(sql, arguments)
 
     def get_many(
@@ -82,7 +76,7 @@ class Paid:
         """The stored results among (problem digest, repeat) keys, marked as cached. One query."""
         wanted = set(keys)
         sql = f"SELECT {_RESULT} FROM evaluations WHERE digest = ? AND executor_key = ?"
-        found = map(records.result_of, self._database.read(sql, (digest, executor_key)))
+        found = map(node_rows.result_of, self._database.read(sql, (digest, executor_key)))
         return {key: result for result in found if (key := (result.problem_digest, result.repeat)) in wanted}
 
     def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
@@ -90,7 +84,7 @@ class Paid:
         with self._database.write() as writer:
             writer.run_many(
                 f"INSERT OR IGNORE INTO evaluations (digest, executor_key, {_RESULT}) VALUES ({_MARKS})",
-                [(digest, executor_key, *records.result_row(each)) for each in results if each.outcome in COUNTED],
+                [(digest, executor_key, *node_rows.result_row(each)) for each in results if each.outcome in COUNTED],
             )
             for result in results:
                 if result.outcome not in COUNTED:
@@ -103,7 +97,7 @@ class Paid:
         return Completion.model_validate_json(str(rows[0][0])) if rows else None
 
     def put(self, key: str, request: Request, completion: Completion) -> None:
-        """Keep what a request was answered."""
+        """Save the answer to a request."""
         response = completion.model_dump_json()
         tokens = (completion.tokens - completion.output_tokens, completion.output_tokens)
         row = (key, completion.model, request.model_dump_json(), response, *tokens, completion.cost_usd, time.time())
@@ -126,7 +120,7 @@ class Store(Paid):
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def open_session(self, key: SessionKey, task: str) -> StoredSession:
-        """Register the session if it is new, and return what was told of it."""
+        """Register the session if it is new, and return what is recorded of it."""
         with self._database.write() as writer:
             writer.run(
                 "INSERT OR IGNORE INTO sessions (id, problem, seed, step, session, task) VALUES (?, ?, ?, ?, ?, ?)",
@@ -141,29 +135,29 @@ class Store(Paid):
         return {SessionKey(*row[:4]): row[4] for row in plain}
 
     def session(self, key: SessionKey) -> StoredSession:
-        """What was told of an open session. Raises ValueError for one that was never opened."""
+        """Return what is recorded of an open session. Raises ValueError for one that was never opened."""
         state = str(_one(self._database, "SELECT state FROM sessions WHERE id = ?", key.id)[0])
-        names = (*records.TOLD_COLUMNS, *records.EVALUATION_COLUMNS, "payload", "graph", "prompts")
+        names = (*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS, "payload", "graph", "prompts", "problems")
         sql = (
-            "SELECT " + ", ".join("nodes.digest" if name == "digest" else name for name in names) + " FROM nodes "
-            "LEFT JOIN programs ON programs.id = nodes.program WHERE session = ? ORDER BY round"
+            f"SELECT {', '.join('nodes.digest' if name == 'digest' else name for name in names)} FROM nodes "
+            "LEFT JOIN programs ON programs.id = nodes.program "
+            "LEFT JOIN problem_sets ON problem_sets.id = nodes.problem_set WHERE session = ? ORDER BY round"
         )
-        told, payloads = [], {}
-        with building():
-            for row in self._database.read(sql, (key.id,)):
-                record: dict[str, JSON] = dict(zip(names, row, strict=True))
-                told.append(records.told(record, partial(self._results, *map(record.__getitem__, _RESULTS_OF))))
-                if record["payload"] is not None:
-                    payloads[record["round"]] = json.loads(record["payload"])
-        return StoredSession(key, tuple(told), payloads, json.loads(state))
+        ended, payloads = [], {}
+        for row in self._database.read(sql, (key.id,)):
+            record: dict[str, JSON] = dict(zip(names, row, strict=True))
+            ended.append(node_rows.round_end(record, self._results(record)))
+            if record["payload"] is not None:
+                payloads[record["round"]] = json.loads(record["payload"])
+        return StoredSession(key, tuple(ended), payloads, json.loads(state))
 
-    def tell(self, key: SessionKey, ended: Told, payload: JSON = None) -> None:
+    def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> None:
         """Append a round that ended to its session, and so to the experience of its parent's workflow.
 
         `payload` is the caller's own (JSON). The same round again changes nothing. Raises ValueError when it ended
-        otherwise before, when its parent was not told, or for a session that was not opened.
+        otherwise before, when its parent is not recorded, or for a session that was not opened.
         """
-        columns: dict[str, Value] = {"session": key.id, "step": key.step, **records.told_columns(ended)}
+        columns: dict[str, Value] = {"session": key.id, "step": key.step, **node_rows.round_columns(ended)}
         columns["payload"] = None if payload is None else json.dumps(payload)
         with self._database.write() as writer:
             (columns["task"],) = _one(writer, "SELECT task FROM sessions WHERE id = ?", key.id)
@@ -171,11 +165,11 @@ class Store(Paid):
                 parent = "SELECT digest, score FROM nodes WHERE session = ? AND round = ? AND score IS NOT NULL"
                 columns["parent_digest"], columns["before"] = _one(writer, parent, key.id, ended.parent)
             if isinstance(ended, Node):
-                program = records.program_row(ended.workflow, ended.digest)
-                problems = records.problem_set_row(ended.evaluation.results)
+                program = node_rows.program_row(ended.workflow, ended.digest)
+                problems = node_rows.problem_set_row(ended.evaluation.results)
                 writer.run("INSERT OR IGNORE INTO programs VALUES (?, ?, ?, ?)", program)
                 writer.run("INSERT OR IGNORE INTO problem_sets VALUES (?, ?)", problems)
-                columns |= records.evaluation_columns(ended.evaluation)
+                columns |= node_rows.evaluation_columns(ended.evaluation)
                 columns |= {"program": program[0], "problem_set": problems[0]}
             marks = ", ".join("?" * len(columns))
             sql = f"INSERT OR IGNORE INTO nodes ({', '.join(columns)}) VALUES ({marks})"
@@ -207,7 +201,7 @@ class Store(Paid):
             sql = (
                 "SELECT step, session, round, modification, before, score, coalesce(reason, '') FROM nodes "
                 f"WHERE task = ? AND parent_digest = ? AND {some} "
-                f"AND (step < ? AND {TAUGHT} OR session = ? AND round < ?) ORDER BY {order} LIMIT {_SCAN}"
+                f"AND (step < ? AND {NOT_VALIDATION} OR session = ? AND round < ?) ORDER BY {order} LIMIT {_SCAN}"
             )
             rows.update(self._database.read(sql, (task, digest, key.step, key.id, end)))
         tried: list[JSON] = sorted(rows, key=lambda row: row[:3])
@@ -257,8 +251,8 @@ class Store(Paid):
         What depends on who came first (cache hits, money spent), on the world's failures, and payloads are left out.
         """
         chance = ("seconds", "cache_hits", "spent_usd", "uncounted")
-        nodes = ", ".join(name for name in _TOLD.split(", ") if name not in chance)
-        results = ", ".join(name for name in records.RESULT_COLUMNS if name not in chance)
+        nodes = ", ".join(name for name in _NODES.split(", ") if name not in chance)
+        results = ", ".join(name for name in node_rows.RESULT_COLUMNS if name not in chance)
         total = hashlib.sha256()
         for sql in (
             f"SELECT session, task, step, {nodes} FROM nodes ORDER BY session, round",
@@ -268,27 +262,26 @@ class Store(Paid):
                 total.update(repr(row).encode())
         return total.hexdigest()
 
-    def _results(self, digest: str, executor_key: str, problem_set: str, uncounted: str | None) -> list[ProblemResult]:
-        """The results that a node's evaluation was made of. Raises InfrastructureError where one is missing."""
-        (problems,) = _one(self._database, "SELECT problems FROM problem_sets WHERE id = ?", problem_set)
-        listed: list[tuple[str, int, str]] = json.loads(str(problems))
-        inline = {place: records.result_of(row) for place, *row in json.loads(uncounted or "[]")}
-        found = self.get_many(digest, executor_key, ((problem, repeat) for problem, repeat, _ in listed))
+    def _results(self, node: Mapping[str, JSON]) -> list[ProblemResult]:
+        """Return the results that a row's evaluation was made of. Raises InfrastructureError where one is missing."""
+        inline = {place: node_rows.result_of(row) for place, *row in json.loads(node["uncounted"] or "[]")}
+        listed: list[tuple[str, int, str]] = json.loads(node["problems"] or "[]")
+        found = self.get_many(node["digest"], node["executor_key"], ((digest, repeat) for digest, repeat, _ in listed))
         results = []
         for place, (problem, repeat, problem_id) in enumerate(listed):
             result = inline.get(place) or found.get((problem, repeat))
             if result is None:
                 raise InfrastructureError(
-                    f"{self.path}: the evaluation of workflow {digest} on problem {problem_id} is missing"
+                    f"{self.path}: the evaluation of workflow {node['digest']} on problem {problem_id} is missing"
                 )
-            results.append(result._replace(problem_id=problem_id))
+            results.append(result if result.problem_id == problem_id else result._replace(problem_id=problem_id))
         return results
 
 
 def _one(source: Writer | Database, sql: str, *arguments: Value) -> Row:
     rows = source.read(sql, arguments)
     if not rows:
-        raise ValueError(f"nothing stored for {arguments}: open the session first, and tell parents before children")
+        raise ValueError(f"nothing stored for {arguments}: open the session first, and record parents before children")
     return rows[0]
 
 

@@ -22,7 +22,7 @@ from aflow_env.config import SelectionConfig
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.search.selection import select
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node
+from aflow_env.store.node_rows import Node
 from aflow_env.workflow.program import Workflow
 
 START, MEAN, DEVIATION, PROBLEMS = 0.24, -0.032, 0.1, 50
@@ -40,10 +40,10 @@ def evaluated(round_: int, parent: int | None, score: float) -> Node:
 def play(in_flight: int, rounds: int, rng: np.random.Generator) -> tuple[float, int]:
     """One search: the best score and its depth."""
     tree, flights, truth, depth = Tree(), deque[Node](), {1: START}, {1: 0}
-    tree.tell(evaluated(1, None, rng.binomial(PROBLEMS, START) / PROBLEMS))
+    tree.record(evaluated(1, None, rng.binomial(PROBLEMS, START) / PROBLEMS))
     for _ in range(rounds):
         if len(flights) == in_flight:
-            tree.tell(flights.popleft())
+            tree.record(flights.popleft())
         known, means, visits = tree.arrays()
         parent = select(rounds=known, means=means, visits=visits, q=None, w=0.0, config=RULE, rng=rng).round
         round_ = tree.begin(parent)
@@ -51,7 +51,7 @@ def play(in_flight: int, rounds: int, rng: np.random.Generator) -> tuple[float, 
         depth[round_] = depth[parent] + 1
         flights.append(evaluated(round_, parent, rng.binomial(PROBLEMS, truth[round_]) / PROBLEMS))
     for node in flights:
-        tree.tell(node)
+        tree.record(node)
     return tree.best().score, depth[tree.best().round]
 
 

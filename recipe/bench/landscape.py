@@ -51,20 +51,21 @@ class Meter:
         self.cost += completion.cost_usd
         return completion.text
 
-    async def run_code(self, code: str, name: str, arguments: list[JsonValue], seconds: float) -> CodeResult:
-        scope: dict[str, object] = {}
-        try:
-            exec(code, scope)
-            function = scope[name]
-            assert callable(function)
-            return CodeResult("ok", str(function(*arguments)))
-        except Exception as error:
-            return CodeResult("crash", None, f"{type(error).__name__}: {error}")
+
+async def run_code(code: str, name: str, arguments: list[JsonValue], seconds: float) -> CodeResult:
+    """Run code in this process; it is the simulator's own."""
+    scope: dict[str, object] = {}
+    try:
+        exec(code, scope)
+        function = scope[name]
+        assert callable(function)
+        return CodeResult("ok", str(function(*arguments)))
+    except Exception as error:
+        return CodeResult("crash", None, f"{type(error).__name__}: {error}")
 
 
-async def run(steps: Sequence[Step], problem: str, meter: Meter) -> str:
+async def run(steps: Sequence[Step], problem: str, context: OperatorContext) -> str:
     """The final answer of a workflow in normal form (what its source would do, see aflow_env/workflow/steps.py)."""
-    context = OperatorContext(meter.ask, meter.run_code)
 
     async def call(name: str, arguments: dict[str, JsonValue]) -> str:
         reply = await call_operator(name, arguments, context)
@@ -104,7 +105,7 @@ async def measure(
     score = tokens = cost = 0.0
     for problem in problems:
         meter = Meter(client, temperature)
-        output = await run(steps, problem.prompt, meter)
+        output = await run(steps, problem.prompt, OperatorContext(meter.ask, run_code))
         score += (await task.score(problem, output, None)).value  # type: ignore[arg-type]
         tokens += meter.tokens
         cost += meter.cost

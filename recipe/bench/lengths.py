@@ -22,13 +22,13 @@ from aflow_env.config import AflowConfig
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposal import Messages, action_messages, value_messages
 from aflow_env.search.rounds import SearchProblem, session_seed
-from aflow_env.search.session import Session
+from aflow_env.search.session import SearchSession
 from aflow_env.store.store import SessionKey
 
 KINDS = ("edit prompt", "edit", "edit row", "value row")
 
 
-async def sessions(config: AflowConfig, count: int) -> list[Session]:
+async def sessions(config: AflowConfig, count: int) -> list[SearchSession]:
     """`count` searches of different seeds in one store."""
     assembly = await Assembly.open(config)
     try:
@@ -43,7 +43,9 @@ async def sessions(config: AflowConfig, count: int) -> list[Session]:
         await assembly.aclose()
 
 
-def rows(session: Session, config: AflowConfig, tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, int, int, int]]:
+def rows(
+    session: SearchSession, config: AflowConfig, tokenizer: PreTrainedTokenizerBase
+) -> list[tuple[int, int, int, int]]:
     """For each round the four lengths of `KINDS`, in tokens."""
 
     def prompt(messages: Messages) -> int:

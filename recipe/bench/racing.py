@@ -30,8 +30,8 @@ from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.racing import race
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.closing import CANDIDATES, report
-from aflow_env.search.rounds import SearchProblem, Session, session_seed
+from aflow_env.search.final_report import CANDIDATES, report
+from aflow_env.search.rounds import SearchProblem, SearchSession, session_seed
 from aflow_env.store.findings import last_report, leaders
 from aflow_env.store.store import SessionKey
 
@@ -43,7 +43,6 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "racing.against=best": BEST,
     "in_flight=4": ("in_flight=4",),
     "in_flight=4, racing": ("in_flight=4", *RACING),
-    "duplicates=tree": ("duplicates=tree",),
 }
 
 
@@ -58,7 +57,7 @@ class Figures:
     winner: str
 
 
-async def raced(assembly: Assembly, session: Session) -> Figures:
+async def raced(assembly: Assembly, session: SearchSession) -> Figures:
     """The nodes of a search again, in their order and from the store, raced against the best that came before."""
     rule, seed, problems = assembly.config.racing, assembly.config.seed, assembly.problems("validate")
     best = session.tree.node(1)
@@ -71,7 +70,7 @@ async def raced(assembly: Assembly, session: Session) -> Figures:
     return Figures(len(once), sum(once.values()), sum(each.n for each in asked) - len(once), best.score, best.digest)
 
 
-def uncached(assembly: Assembly, session: Session, whole: Figures) -> Figures:
+def uncached(assembly: Assembly, session: SearchSession, whole: Figures) -> Figures:
     """The same search, had it paid for every run that it asked for, those of the closing report too."""
     by_digest = {node.digest: node.evaluation for node in session.tree}
     closing = [session.tree.node(1).workflow, *leaders(assembly.store, assembly.task.spec.name, CANDIDATES)]

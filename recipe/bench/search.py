@@ -39,7 +39,7 @@ from aflow_env.llm.keys import NO_KEY
 from aflow_env.llm.prices import FREE
 from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.proposal import Reply, State
+from aflow_env.search.proposal import Proposal, State
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.edits import Edit, EditParameters, format_edit
@@ -58,10 +58,10 @@ class NewPrompts:
     def __init__(self) -> None:
         self._proposed = 0
 
-    async def propose(self, state: State, seed: int) -> Reply:
+    async def propose(self, state: State, seed: int) -> Proposal:
         self._proposed += 1
         instruction = EditParameters(instruction=f"Instruction number {self._proposed}: solve it step by step.")
-        return Reply(format_edit(Edit(operation="set_prompt", position=1, parameters=instruction)))
+        return Proposal(format_edit(Edit(operation="set_prompt", position=1, parameters=instruction)))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.llm.client import Completion, Message, Request
 from aflow_env.llm.ledger import Ceiling, Spend
-from aflow_env.store.records import Node
+from aflow_env.store.node_rows import Node
 from aflow_env.store.shared import Parts
 from aflow_env.store.store import SessionKey
 from aflow_env.training.nodes.owner import parts_of, start
@@ -92,7 +92,7 @@ async def timed(seconds: list[float], what: Awaitable[Any]) -> None:
     seconds.append(time.perf_counter() - began)
 
 
-async def tell(parts: Parts, key: SessionKey, node: Node) -> None:
+async def record(parts: Parts, key: SessionKey, node: Node) -> None:
     """What the evaluator and the loop do with an evaluation."""
     evaluation = node.evaluation
     keys = [(each.problem_digest, each.repeat) for each in evaluation.results]
@@ -100,7 +100,7 @@ async def tell(parts: Parts, key: SessionKey, node: Node) -> None:
         await parts.store.get_many(node.digest, evaluation.executor_key, keys)
         await parts.store.put_many(node.digest, evaluation.executor_key, evaluation.results)
         await parts.store.get_many(node.digest, evaluation.executor_key, keys)
-    await parts.store.tell(key, node)
+    await parts.store.record(key, node)
 
 
 async def session(parts: Parts, name: str, rounds: int, pause: float, times: Times) -> None:
@@ -113,7 +113,7 @@ async def session(parts: Parts, name: str, rounds: int, pause: float, times: Tim
         node = evaluated(round_, draw)
         parent = parent or node.evaluation.digest
         await timed(times.asks, parts.store.experience("bench", parent, key, 6))
-        await timed(times.tells, tell(parts, key, node))
+        await timed(times.tells, record(parts, key, node))
         await asyncio.sleep(draw.uniform(0.5, 1.5) * pause)
 
 

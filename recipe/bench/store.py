@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the tree and the store do at size: `python -m recipe.bench.store [NODES] [PROBLEMS]` (default 100,000 and 10).
+"""How the tree and the store do at size: `python -m recipe.bench.store [NODES] [PROBLEMS]` (default 10,000 and 10).
 
 Plays a search whose evaluations are made up, nodes x problems results in all. Then opens the file afresh, resumes, and
-plays on from the resumed tree, whose results are on file until somebody asks for them.
+plays on from the resumed tree.
 
     ask      select a node, read its experience and the results of its evaluation, begin
-    tell     store the results, store the node, tell the tree, put aside what stays (store/database.py)
-    resume   open the file, read the session, tell a fresh tree all of it
+    tell     store the results, store the node, tell the tree
+    resume   open the file, read the session with its results, tell a fresh tree all of it
 
-Ask and tell are those of the last tenth of the rounds. The file lies in the temporary directory and is removed; about
-0.5 GB for the default. Wall-clock, so run it on an idle machine.
+Ask and tell are those of the last tenth of the rounds. The file lies in the temporary directory and is
+removed; some 25 MB for the default. Wall-clock, so run it on an idle machine.
 """
 
 import sys
@@ -27,8 +27,7 @@ from aflow_env.config import SelectionConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.search.selection import select
 from aflow_env.search.tree import Tree
-from aflow_env.store.database import put_aside
-from aflow_env.store.records import Node
+from aflow_env.store.node_rows import Node
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.workflow.program import Workflow
 
@@ -79,9 +78,8 @@ def play(store: Store, tree: Tree, until: int, rng: np.random.Generator, problem
         told = node(round_, parent, rng, problems)
         made = time.perf_counter()
         store.put_many(told.digest, told.evaluation.executor_key, told.evaluation.results)
-        store.tell(KEY, told)
-        tree.tell(told)
-        put_aside(tree.played)
+        store.record(KEY, told)
+        tree.record(told)
         times.tells.append(time.perf_counter() - made)
         times.asks.append(asked - start)
     return times
@@ -101,23 +99,23 @@ def main(nodes: int, problems: int) -> None:
         store, tree = Store(path), Tree()
         store.open_session(KEY, "bench")
         times = play(store, tree, nodes, rng, problems)
-        row("ask", times.asks[-nodes // 10 :], 2)
-        row("tell", times.tells[-nodes // 10 :], 2)
+        row("ask", times.asks[-nodes // 10 :], 10)
+        row("record", times.tells[-nodes // 10 :], 10)
         store.close()
         start = time.perf_counter()
         store, again = Store(path), Tree()
-        for ended in store.open_session(KEY, "bench").told:
-            again.tell(ended)
+        for ended in store.open_session(KEY, "bench").ended:
+            again.record(ended)
         row("resume", [time.perf_counter() - start], 5000)
         assert again.best() == tree.best()
         assert [array.tolist() for array in again.arrays()] == [array.tolist() for array in tree.arrays()]
         times = play(store, again, nodes + max(100, nodes // 100), rng, problems)
-        row("ask, resumed", times.asks, 2)
-        row("tell, resumed", times.tells, 2)
+        row("ask, resumed", times.asks, 10)
+        row("record, resumed", times.tells, 10)
         grid.caption = f"file: {path.stat().st_size / 1e6:.0f} MB"
         store.close()
     Console(width=80).print(grid)
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in (*sys.argv[1:], *("100000", "10")[len(sys.argv) - 1 :])))
+    main(*(int(argument) for argument in (*sys.argv[1:], *("10000", "10")[len(sys.argv) - 1 :])))

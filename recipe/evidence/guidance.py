@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does guidance by a policy help a search? The embedded task, a SIMULATED executor, equal rounds, paired by seed.
 
-    python -m recipe.evidence.guidance --policy trained=DIR --policy untrained=DIR --memory RUN --seeds 12
+    python -m recipe.evidence.guidance --policy trained=DIR --policy untrained=DIR --seeds 12
 
 Each arm is an `aflow-env sweep` over the same seeds: seed s decides the problems, the selection's draws and the
 executor's noise, so arms are compared within a seed. Policies are Hugging Face folders, served one after the other by
@@ -31,7 +31,7 @@ import httpx
 import typer
 
 from aflow_env.store.findings import last_report, overview, rejections
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
 
 AS_TRAINED = ("failed_cases=0", "experience_entries=4", "state_characters=1200", "policy.max_tokens=64")
 """The states are cut as in conf/aflow_gigpo_cpu.yaml, on which the tiny policy was trained."""
@@ -46,12 +46,9 @@ WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
 OTHERS = (
     *("second", "third", "fourth", "fifth", "sixth"),
     *("halves", *(f"halves{n}" for n in range(2, 10))),
-    *("log", "replay2", "replay3", "replay4", "prior", "similar", "similar2"),
+    *("replay2", "replay3", "replay4"),
 )
-"""Policies of further training runs: as the first; two updates a step; q.rule=log, value replay, q.kind=prior and
-similar anchors."""
-MEMORY = "MEMORY"
-"""Stands for the run that remembers, in an arm's overrides."""
+"""Policies of further training runs: as the first; two updates a step; value replay."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Arm:
 
 
 def arms() -> list[Arm]:
-    """Short searches: who proposes, who was trained how. Long ones: what steers, where there is something to select."""
+    """Short searches: who proposes, who was trained how. Long ones: more to select from."""
     return [*short_arms(), *long_arms()]
 
 
@@ -86,55 +83,20 @@ def short_arms() -> list[Arm]:
 def long_arms() -> list[Arm]:
     """Searches of 20 rounds, and stock ones of 30, which cost about as much as guided ones of 20."""
     random, stock = ("proposer=random",), ("proposer=random", "rl_weight=0", "selection.c_ucb=0")
-    remembering = ("q.memory=8", f"q.memory_run={MEMORY}")
-    steered = {
-        **{f"w={w}": (f"rl_weight={w}",) for w in (0, 0.5, 1)},
-        **{f"remembering Q, w={w}": (*remembering, f"rl_weight={w}") for w in (0.5, 1)},
-        **{
-            f"remembering Q that counts rejections, w={w}": (*remembering, "q.count_rejected=true", f"rl_weight={w}")
-            for w in (0.5, 1)
-        },
-        "Q that counts rejections, w=1": ("q.count_rejected=true", "rl_weight=1"),
-        **{f"w={w}": (f"rl_weight={w}",) for w in (0.25, 0.75)},
-        "remembering Q, w=1 by skill": (*remembering, "rl_weight=1", "rl_weight_schedule=skill"),
+    weighted = {f"w={w}": (f"rl_weight={w}",) for w in WEIGHTS}
+    varied = {
         "w=0, no UCB bonus": ("rl_weight=0", "selection.c_ucb=0"),
         **{f"w=0, temperature {heat}": ("rl_weight=0", f"policy.temperature={heat}") for heat in (1.3, 1.6)},
-        **{f"w={w}, temperature 1.6": (f"rl_weight={w}", "policy.temperature=1.6") for w in (0.5, 1)},
-        "remembering Q that counts rejections, w=0.5, temperature 1.6": (
-            *(*remembering, "q.count_rejected=true"),
-            *("rl_weight=0.5", "policy.temperature=1.6"),
-        ),
         "w=0, no experience": ("rl_weight=0", "experience_entries=0"),
         **{f"w={w}, drawn again": (f"rl_weight={w}", "redraws=8") for w in (0, 0.5, 1)},
-    }
-    counting, hot = "q.count_rejected=true", "policy.temperature=1.6"
-    ranked = {
-        **{f"w={w}": (f"rl_weight={w}",) for w in (0, 0.5, 1)},
-        **{f"w={w}, drawn again": (f"rl_weight={w}", "redraws=8") for w in (0, 0.5)},
-        "Q that counts rejections, w=0.5": (counting, "rl_weight=0.5"),
-        "w=0, temperature 1.6": (hot, "rl_weight=0"),
-        "Q that counts rejections, w=0.5, temperature 1.6": (counting, hot, "rl_weight=0.5"),
-        "Q that counts rejections, w=1, temperature 1.6": (counting, hot, "rl_weight=1"),
     }
     return [
         Arm("stock, 20 rounds", None, stock, LONG),
         Arm("random edits, w=0, 20 rounds", None, (*random, "rl_weight=0"), LONG),
-        *(Arm(f"trained, {name}, 20 rounds", "trained", keys, LONG) for name, keys in steered.items()),
-        *(Arm(f"replay, {name}, 20 rounds", "replay", keys, LONG) for name, keys in ranked.items()),
-        Arm(
-            "random edits, replay Q that counts rejections, w=0.5, 20 rounds",
-            "replay",
-            (*random, "q.count_rejected=true", "rl_weight=0.5"),
-            LONG,
-        ),
         *(
-            Arm(
-                f"random edits, remembering Q, w={w}, 20 rounds",
-                "trained",
-                (*random, *remembering, f"rl_weight={w}"),
-                LONG,
-            )
-            for w in (0.5, 1)
+            Arm(f"{policy}, {name}, 20 rounds", policy, keys, LONG)
+            for policy in ("trained", "replay")
+            for name, keys in {**weighted, **varied}.items()
         ),
         Arm("stock, 30 rounds", None, stock, LONGER),
     ]
@@ -178,11 +140,10 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     raise SystemExit(f"the server did not start, see {log}")
 
 
-def sweep(arm: Arm, seeds: int, out: Path, address: str | None, memory: Path | None) -> None:
+def sweep(arm: Arm, seeds: int, out: Path, address: str | None) -> None:
     """Run the arm's searches that are missing."""
     guide = () if address is None else (f"policy.base_url={address}", "policy.model=policy")
-    keys = [key.replace(MEMORY, str(memory)) for key in arm.overrides]
-    grid = (*COMMON, f"rounds={arm.rounds}", *keys, *guide, f"seed=range(1,{seeds + 1})")
+    grid = (*COMMON, f"rounds={arm.rounds}", *arm.overrides, *guide, f"seed=range(1,{seeds + 1})")
     run_sweep(arm, grid, out, jobs=1)
 
 
@@ -223,7 +184,6 @@ def measured(arm: Arm, run: Path) -> dict[str, Any]:
 
 def main(
     policy: Annotated[list[str] | None, typer.Option(help="NAME=DIR of a policy (aflow-env export-policy).")] = None,
-    memory: Annotated[Path | None, typer.Option(help="The training run that remembers (its search folder).")] = None,
     only: Annotated[str, typer.Option(help="A regular expression: the arms to run.")] = "",
     seeds: Annotated[int, typer.Option(min=2)] = 12,
     out: Annotated[Path, typer.Option(help="Run folders.")] = Path("runs/guidance"),
@@ -233,15 +193,14 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     folders = dict(each.split("=", 1) for each in policy or [])
     planned = [arm for arm in arms() if re.search(only, arm.name) and (arm.policy is None or arm.policy in folders)]
-    planned = [arm for arm in planned if memory or not any(MEMORY in key for key in arm.overrides)]
     for arm in planned:
         if arm.policy is None:
-            sweep(arm, seeds, out, None, memory)
+            sweep(arm, seeds, out, None)
     for name, folder in folders.items():
         with served(Path(folder), out / f"{name}.log") as address:
             for arm in planned:
                 if arm.policy == name:
-                    sweep(arm, seeds, out, address, memory)
+                    sweep(arm, seeds, out, address)
     collect(planned, out, results)
 
 

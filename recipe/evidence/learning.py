@@ -12,8 +12,6 @@ of the search; the policy's start is the same, and what the rollout server sampl
 In the bandit every session has one step from one state, so GiGPO's two levels say the same and its advantage is GRPO's
 twice: a control, where neither should be faster by more than that scale is worth.
 
-Value rows teach by `q.rule=log`: with the default rule Q never left one belief for all states (docs/algorithm.md).
-
 `steps` is the first training step at which the mean best score of the sessions, over three steps, reaches 0.9; a run
 that never does counts as one step more than it had. `q_rank` is Spearman's correlation of the beliefs in the last
 third of the run with the true value of the state, found by trying every edit; the bandit asks about one state only, so
@@ -42,11 +40,10 @@ from aflow_env.cli.compose import load
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.report.offline_run import OfflineRun, read_offline_run
-from aflow_env.search.belief import spearman
+from aflow_env.search.q import spearman
 from aflow_env.store.findings import workflow_of
 from aflow_env.store.store import Store
 from aflow_env.tasks import load_task
-from aflow_env.training.rollout.calibration import recall
 from aflow_env.workflow.edits import apply_edit, every_edit
 from aflow_env.workflow.steps import Step, to_steps
 from recipe.bench.landscape import Meter, run
@@ -62,7 +59,7 @@ PROBLEMS = ("task.validate_size=2", "task.options.difficulty=[1,2]")
 TRAINING = (
     *("aflow.task.test_size=2", "aflow.limit=2", "aflow.problems.validate=1", "aflow.final_test=false"),
     *("data.train_batch_size=2", "actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.n=8"),
-    *("trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.save_freq=-1", "aflow.q.rule=log"),
+    *("trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.save_freq=-1", "aflow.q.loss_weight=1"),
 )
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -139,9 +136,13 @@ class Truth:
 def q_rank(job: Job, store: Store, steps: int) -> float:
     """Spearman's correlation of the beliefs of the last third of the steps with the states' true values, or NaN."""
     truth, skip = Truth(job.environment), steps * 2 // 3
-    held = asyncio.run(recall(store, before=steps + 1, sessions=(steps - skip) * 16))
-    values = [truth.value(to_steps(workflow_of(store, each.digest))) for each in held]
-    return spearman([each.belief for each in held], values) if held else float("nan")
+    sql = (
+        "SELECT parent_digest, json_extract(payload, '$.q') AS q FROM nodes WHERE q IS NOT NULL AND step > ? "
+        "AND session NOT LIKE 'validate/%'"
+    )
+    said = [(str(digest), float(str(q))) for digest, q in store.read(sql, (skip,))]
+    values = [truth.value(to_steps(workflow_of(store, digest))) for digest, _ in said]
+    return spearman([q for _, q in said], values) if said else float("nan")
 
 
 def measured(job: Job, found: OfflineRun, folder: Path, seconds: float) -> dict[str, Any]:

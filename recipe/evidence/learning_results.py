@@ -26,8 +26,8 @@ only). Medians over seeds, with 95 % percentile intervals of the bootstrap's med
   {chain} steps; faster in {faster} of {n} seeds, slower in {slower}. The medians are in GiGPO's favour,
   {n} seeds do not settle it: the interval has 0 in it.
 - On the bandit GiGPO's two levels say the same: {bandit} steps. This is the control.
-- Q ranks the chain's states under either estimator (above 0.7 in every run). Value rows were taught by `q.rule=log`; in
-  the one run with the default rule it did not rank them ([algorithm.md](algorithm.md#q-the-policys-belief)).
+- Q ranks the chain's states under either estimator (above 0.7 in every run). Value rows had `q.loss_weight=1`
+  and no replay.
 """
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Searches compared seed by seed: means, differences, their intervals and p-values.
 
-Intervals over searches are 95 % percentile bootstraps over seeds with a fixed seed of their own, those over training
-runs, of which there are few, Student's t; p-values come from a two-sided sign-flip permutation test. Nothing is
-corrected for the number of comparisons.
+Intervals of scores are 95 % percentile bootstraps over seeds with a fixed seed of their own. Those of differences, many
+of which are ties, and those over training runs, which are few, are Student's t. p-values come from a two-sided
+sign-flip permutation test. Nothing is corrected for the number of comparisons.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def run_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """(mean, low, high) of two or more training runs, by Student's t."""
+    """(mean, low, high) of two or more differences or training runs, by Student's t."""
     sample = np.asarray(values)
     half = t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
     return _rounded(sample.mean(), sample.mean() - half, sample.mean() + half)
@@ -94,7 +94,7 @@ def scored(arms: Arms, arm: str) -> str:
 
 def signed(found: Sequence[float]) -> str:
     """Mean and interval of differences."""
-    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*mean_interval(found))
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*run_interval(found))
 
 
 def compared(arms: Arms, arm: str, to: str, of: Callable[[Row], float] = score_on_test) -> str:
@@ -103,6 +103,11 @@ def compared(arms: Arms, arm: str, to: str, of: Callable[[Row], float] = score_o
     if not np.any(np.round(found, TIED)):
         return f"the same score in all {len(found)} pairs"
     return f"{signed(found)}, p {sign_flip(found):.4f}, n={len(found)}"
+
+
+def tied(found: Sequence[float]) -> float:
+    """The share of differences that are none."""
+    return float(np.mean(np.round(found, TIED) == 0))
 
 
 def over_runs(gains: Sequence[float]) -> str:
@@ -121,8 +126,3 @@ def best_after(row: Row, calls: int) -> float:
             break
         best = max(best, score)
     return best
-
-
-def best_at(row: Row, number: int) -> float:
-    """The best validate score among the nodes of the first rounds; the start is number 1."""
-    return float(max(score for each, score, _ in row["path"] if each <= number))

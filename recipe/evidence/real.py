@@ -26,7 +26,7 @@ from typing import Annotated, Any
 import typer
 
 from aflow_env.store.findings import overview
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
 from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, run_sweep, served
 
 RESULTS = Path("recipe/evidence/results/real.jsonl")

@@ -44,7 +44,8 @@ TASK = """
 SAID = """
 - **The intervals are those of the search, not of the problems**: all seeds have the same {validate} validate and {test}
   test problems, and a score on {test} problems is known to 0.09 or so. A difference of a few points between two
-  workflows that were chosen again and again is one comparison, however many seeds chose them. On GSM8K the arms with
+  workflows that were chosen again and again is one comparison, however many seeds chose them: p-values are contrasts of
+  a few workflows on one set of problems. On GSM8K the arms with
   the best test score (`trained`) have the second worst on validate.
 - **No search beats the plain prompt on GSM8K.** {plain} scores {plain_score:.3f} with {plain_calls} calls, its test
   included; the best arm {best:.3f}, and its search alone took {best_calls:,.0f} calls or more.

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recipe.evidence import gpu_results, learning_results, real_results, replay_results
+from recipe.evidence import gpu_results, learning_results, real_results
 from recipe.evidence.guided_results import guidance
 from recipe.evidence.paired import by_arm
 
@@ -14,9 +14,8 @@ HEAD = """\
 # Results
 
 Made from `recipe/evidence/results/` by `python -m recipe.evidence.results > docs/results.md`. A few figures are not in
-these data and were read elsewhere: from the logs of trainings the mean returns under "Other training runs", what a
-training costs, the 13 of 23 s of replay and its three settings that were tried once; from `aflow-env plan` the 10.5 GiB
-and 18,420 tokens/s of the training on a GPU.
+these data and were read elsewhere: those marked so, the cost of a training (its closing table), the 10.5 GiB and 18,420
+tokens/s of the training on a GPU (`aflow-env plan`). Keys that a row names may be gone (see "Tried, gave nothing").
 """
 REAL = """
 ## A real search: GSM8K by Qwen2.5-Coder-0.5B
@@ -115,7 +114,6 @@ def page() -> str:
         (
             HEAD,
             guidance(searches, beliefs),
-            replay_results.section(searches, beliefs),
             learning_results.section(read("learning")),
             gpu_results.section(steps),
             real_results.section(read("real"), read("real_baselines"), qwen),

@@ -30,7 +30,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.report.live import standing
 from aflow_env.screen import Screen
-from aflow_env.store.records import Node, Rejection, storable
+from aflow_env.store.node_rows import Node, Rejection, storable
 from aflow_env.store.settings import as_plain
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.workflow.program import Workflow
@@ -78,8 +78,8 @@ def stored_run(parent: Path, text: str, name: str) -> Path:
         result = ProblemResult(storable(text), 0, Outcome.WRONG, 0.0, text, error=text, problem_digest="d")
         store.put_many(workflow.digest, "key", [result])
         evaluation = summarise(workflow.digest, "key", [result])
-        store.tell(key, Node(number, number - 1 or None, workflow, evaluation, text, text))
-    store.tell(key, Rejection(3, 1, text, text, text))
+        store.record(key, Node(number, number - 1 or None, workflow, evaluation, text, text))
+    store.record(key, Rejection(3, 1, text, text, text))
     store.set_state(key, {"stopped": f"rounds {storable(text)}"})
     store.close()
     figures = {"score": 0.5, "ci95": [0.0, 1.0], "n": 1}

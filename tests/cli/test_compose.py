@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Overrides as people type them: taken, or refused in one sentence that says the right form."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,8 @@ def test_bad_input_is_one_sentence_and_status_2(aflow: Command, tmp_path: Path, 
 @given(key=KEYS, value=TYPED)
 def test_any_override_is_taken_or_refused(key: str, value: str) -> None:
     """Promise: whatever is typed makes a config or a ConfigError, never another exception."""
-    try:
+    with contextlib.suppress(ConfigError):
         assert search_config([f"{key}={value}"]).rounds > 0
-    except ConfigError as error:
-        assert str(error)
 
 
 @given(st.text().filter(lambda text: "${" not in text and not any("\ud800" <= c <= "\udfff" for c in text)))

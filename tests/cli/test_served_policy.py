@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.report.runs import read_run
-from aflow_env.search.belief import digit_expectation
+from aflow_env.search.q import digit_expectation
 from aflow_env.search.served import digit_log_probs
 from tests.cli.conftest import SMALL, Command
 from tests.search.policy_server import PolicyServer, serve_policy
@@ -19,8 +19,8 @@ EDITS = [
     json.dumps({"operation": "add", "operator": name, "position": 2, "parameters": {}, "reason": "why not"})
     for name in ("Review", "Programmer", "Format", "AnswerGenerate")
 ]
-DECIDED = ("selection.lambda_=0", "selection.alpha=100", "q.prior_strength=1000000")
-"""Selection that follows c alone, and beliefs that no score moves."""
+DECIDED = ("selection.lambda_=0", "selection.alpha=100")
+"""Selection that follows c alone."""
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_q_is_read_at_the_temperature_that_it_was_trained_at(
 ) -> None:
     """Training draws digits from softmax(logits / T), and servers return probabilities of T = 1."""
     policy.believes = lambda prompt: [("9", 0.8), ("0", 0.2)]
-    said = aflow(*guided(policy, tmp_path, "rounds=1", "policy.belief_temperature=0.5", *DECIDED))
+    said = aflow(*guided(policy, tmp_path, "rounds=1", "policy.temperature=0.5", *DECIDED))
     assert said.status == 0, said.err
     expected = 0.8**2 / (0.8**2 + 0.2**2)
     assert read_run(tmp_path / "run.sqlite").rounds[1].q == pytest.approx(expected)

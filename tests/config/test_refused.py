@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from aflow_env.cli.arguments import UNGUIDED, check_schedule, search_config
+from aflow_env.cli.arguments import UNGUIDED, search_config
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import check_parts
-from aflow_env.search.belief import BEGINNING, FEWEST, weight
 
 OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
 LLM = ("implementer=llm", "implementer.llm.model=m")
@@ -28,7 +27,7 @@ CONVERGING = ("convergence.enabled=true", "rounds=20")
         ((*LLM, "action=code", "proposer=policy"), r"implementer\.kind=llm with proposer=policy and action=code"),
         ((*LLM, "action=code", "proposer=llm", "implementer.llm.structured=auto"), r"structured=auto with action=c"),
         ((*BATCH, "executor.structured=auto"), r"executor: batch=true with structured=auto: .*set structured=off"),
-        (("q.kind=none", "q.count_rejected=true"), r"q: count_rejected=true with kind=none: .*kind=digits"),
+        (("q.kind=none", "q.replay=2"), r"q: replay=2 with kind=none, .*kind=digits"),
         ((*POLICY, "cache=somewhere"), r"cache=somewhere with executor\.kind=policy: .*Leave cache out"),
         ((*POLICY, "executor.mode=replay"), r"executor\.mode=replay with executor\.kind=policy: .*mode=live"),
         (("policy.model=checkpoint",), r"policy: model=checkpoint without base_url: .*Set policy\.base_url="),
@@ -48,7 +47,6 @@ def test_what_would_do_nothing_is_refused(overrides: tuple[str, ...], said: str)
         (*CONVERGING, "convergence.z=1", "repeats=3"),
         ("convergence.z=1", "rounds=1"),
         ("convergence.enabled=true", "rounds=6"),
-        ("convergence.enabled=true", "rounds=4", "tree=group"),
         (*LLM, "action=code", "proposer=llm"),
         (*LLM, "proposer=policy", "implementer.llm.structured=auto"),
         BATCH,
@@ -79,19 +77,6 @@ def test_what_counts_usd_needs_a_price(key: str) -> None:
 def test_a_search_is_guided_however_its_policy_is_named(given: tuple[str, ...], guided: bool) -> None:
     config = search_config(given)
     assert (config.proposer, config.rl_weight) == (("policy", 0.5) if guided else ("random", 0.0))
-
-
-def test_a_weight_that_can_only_be_earned_later_is_refused_in_a_search() -> None:
-    guided = ("policy.base_url=http://x/v1", "policy.model=m", "rl_weight_schedule=skill")
-    for few in (FEWEST + 1, 1):
-        with pytest.raises(ConfigError, match=rf"schedule=skill with rounds={few}: .*Set rounds above {FEWEST + 1}"):
-            check_schedule(search_config((*guided, f"rounds={few}")))
-    enough = search_config((*guided, f"rounds={FEWEST + 2}"))
-    check_schedule(enough)
-    right = [(float(k % 2), float(k % 2)) for k in range(enough.rounds - 1)]  # known before the last expansion
-    assert weight(enough, BEGINNING, len(right), right) > 0
-    assert weight(enough, BEGINNING, len(right), right[1:]) == 0
-    check_schedule(search_config((*guided, "rounds=4", "rl_weight=0")))
 
 
 def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from aflow_env.llm.prices import Price
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.rounds import SearchProblem, Session, session_seed
+from aflow_env.search.rounds import SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey
 from tests.llm.helpers import KINDS, ask
 from tests.llm.server import FAULTS, Books, Plan, no_fault, serve, thirty_percent
@@ -58,7 +58,7 @@ def every_fault_in_turn() -> Plan:
     return lambda prompt, attempt: next(faults) if thirty_percent(prompt, attempt) else ""
 
 
-async def play(config: AflowConfig) -> tuple[Session, str, Totals]:
+async def play(config: AflowConfig) -> tuple[SearchSession, str, Totals]:
     """One search: the session, the digest of its store, and what its budget says."""
     assembly = await Assembly.open(config)
     try:

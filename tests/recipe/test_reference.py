@@ -51,7 +51,7 @@ def test_a_comment_goes_with_its_key_and_the_lines_below_it() -> None:
         ("limit", "whole number at least 1 or null"),
         ("stop.seconds", "number above 0 or null"),
         ("racing.delta", "number above 0, below 1"),
-        ("q.train", "true, false"),
+        ("convergence.enabled", "true, false"),
         ("instructions", "list"),
         ("selection", "section"),
     ],

@@ -209,7 +209,7 @@ def test_closed_directories_and_links_are_removed_and_nothing_behind_them(tmp_pa
 
 def test_directories_are_made_while_others_sweep(tmp_path: Path) -> None:
     """Two zygotes that start at once: the one's fresh directory is never the other's leftover."""
-    sweeping = "import sys\nfrom aflow_env.sandbox import scratch\nwhile True: scratch.sweep(sys.argv[1])"
+    sweeping = "import sys\nfrom aflow_env.sandbox.jail import scratch\nwhile True: scratch.sweep(sys.argv[1])"
     sweeper = subprocess.Popen([sys.executable, "-c", sweeping, str(tmp_path)])
     try:
         time.sleep(0.3)

@@ -18,7 +18,7 @@ from aflow_env.evaluation.attempt import Attempt
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.search.proposal import Proposer, RandomProposer
-from aflow_env.search.rounds import Search, SearchProblem, Session, session_seed
+from aflow_env.search.rounds import Search, SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks.base import Problem
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
@@ -111,7 +111,7 @@ async def play(
     evaluator: Quick,
     proposer: Proposer | None = None,
     interrupt: asyncio.Event | None = None,
-) -> tuple[Session, str]:
+) -> tuple[SearchSession, str]:
     """One session in the config's folder, begun or resumed, and the digest of its store."""
     with closing(Store(Path(config.run_dir) / "run.sqlite")) as store:
         evaluator.keep_in(store)

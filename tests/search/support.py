@@ -4,7 +4,7 @@
 from hypothesis import settings
 
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
-from aflow_env.store.records import Node
+from aflow_env.store.node_rows import Node
 from aflow_env.workflow.program import Workflow
 
 examples = settings(deadline=None, max_examples=60)  # the machine may be busy with other things

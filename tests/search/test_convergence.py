@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aflow_env.evaluation.results import summarise
 from aflow_env.search.stopping import NOT_YET, Convergence, Stopper, converged, repeat_scores
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node
+from aflow_env.store.node_rows import Node
 from tests.search.quick import config
 from tests.search.support import EXECUTOR, examples, node, results
 
@@ -52,7 +52,7 @@ def test_the_verdict_is_the_definitions(rounds: list[list[float]], top_k: int, z
 def test_telling_round_by_round_says_the_same_as_asking_at_the_end(rounds: list[list[float]]) -> None:
     rule = Convergence()
     for count, repeats in enumerate(rounds, 1):
-        assert rule.tell(repeats) == converged(rounds[:count])
+        assert rule.record(repeats) == converged(rounds[:count])
 
 
 def test_five_rounds_outside_the_top_three_converge_and_a_new_best_starts_over() -> None:
@@ -82,8 +82,8 @@ def test_a_search_stands_still_by_the_spread_of_its_repeats(tmp_path: Path, z: f
     tree = Tree()
     for round_ in range(1, 5):
         tree.begin(1) if round_ > 1 else None
-        tree.tell(told := repeated(round_, 2, 4 + round_))
-        stopper.tell(told)
+        tree.record(told := repeated(round_, 2, 4 + round_))
+        stopper.record(told)
     assert (stopper.why(tree) == "converged") == stops
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError
-from aflow_env.search.proposal import RandomProposer, Reply, State
+from aflow_env.search.proposal import Proposal, RandomProposer, State
 from aflow_env.search.stopping import converged
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
 few = settings(deadline=None, max_examples=12)
@@ -49,7 +49,7 @@ def search(seed: int, k: int, jitter: int, *overrides: str) -> Any:
 
 
 @few
-@given(st.integers(0, 99), st.integers(1, 5), st.integers(0, 999), st.sampled_from([(), ("duplicates=tree",), RACING]))
+@given(st.integers(0, 99), st.integers(1, 5), st.integers(0, 999), st.sampled_from([(), RACING]))
 def test_the_tree_does_not_depend_on_which_expansion_is_through_first(
     seed: int, k: int, jitter: int, more: tuple[str, ...]
 ) -> None:
@@ -109,44 +109,21 @@ class Same:
 
     asked: int = 0
 
-    async def propose(self, state: State, seed: int) -> Reply:
+    async def propose(self, state: State, seed: int) -> Proposal:
         self.asked += 1
         for _ in range(40 - 10 * self.asked):
             await asyncio.sleep(0)
-        return Reply(ADD_FORMAT)
+        return Proposal(ADD_FORMAT)
 
 
-@pytest.mark.parametrize("duplicates", ["parent", "tree"])
-async def test_of_two_in_flight_that_come_to_one_program_the_first_is_evaluated(
-    tmp_path: Path, duplicates: str
-) -> None:
+async def test_of_two_in_flight_that_come_to_one_program_the_first_is_evaluated(tmp_path: Path) -> None:
     evaluator = Quick()
-    settings = config(tmp_path, "rounds=3", "in_flight=3", f"duplicates={duplicates}")
+    settings = config(tmp_path, "rounds=3", "in_flight=3")
     session, _ = await play(settings, evaluator, Same())
     kinds = [type(turn.ended) for turn in session.turns]
     assert kinds == [Node, Rejection, Rejection]
     assert [turn.duplicate for turn in session.turns] == [False, True, True]
     assert len(evaluator.asked) == 2, "the start and one child"
-
-
-async def test_a_program_that_another_round_came_to_is_a_duplicate_of_the_tree_or_a_node(tmp_path: Path) -> None:
-    """Add, then remove: round 3 comes back to the start's program."""
-
-    @dataclass
-    class BackAndForth:
-        asked: int = 0
-
-        async def propose(self, state: State, seed: int) -> Reply:
-            steps = len(state.steps or ())
-            return Reply(ADD_FORMAT if steps == 1 else '{"operation": "remove", "position": 2}')
-
-    greedy = ("rounds=8", "selection.lambda_=1", "selection.sample=9")
-    here, _ = await play(config(tmp_path / "parent", *greedy), Quick(), BackAndForth())
-    tree, _ = await play(config(tmp_path / "tree", *greedy, "duplicates=tree"), Quick(), BackAndForth())
-    assert len({node.digest for node in here.tree}) < len(here.tree)
-    assert len({node.digest for node in tree.tree}) == len(tree.tree) == 2
-    said = {turn.ended.reason for turn in tree.turns if isinstance(turn.ended, Rejection)}
-    assert said <= {"round 1 came to the same workflow before", "round 2 came to the same workflow before"}
 
 
 async def test_a_spent_budget_lets_those_in_flight_come_to_their_end_and_tells_what_was_before(tmp_path: Path) -> None:
@@ -170,7 +147,7 @@ async def test_after_an_interrupt_no_round_begins_and_those_in_flight_are_told(t
 
     @dataclass(frozen=True)
     class Interrupting(RandomProposer):
-        async def propose(self, state: State, seed: int) -> Reply:
+        async def propose(self, state: State, seed: int) -> Proposal:
             nonlocal begun
             begun += 1
             if begun == 5:

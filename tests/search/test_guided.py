@@ -14,9 +14,9 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.llm.client import Completion, Request
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.proposal import Reply, State, action_messages
-from aflow_env.search.rounds import SearchProblem, Session, session_seed
-from aflow_env.store.records import Rejection
+from aflow_env.search.proposal import Proposal, State, action_messages
+from aflow_env.search.rounds import SearchProblem, SearchSession, session_seed
+from aflow_env.store.node_rows import Rejection
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.edits import parse_edit
 from aflow_env.workflow.implement import implement_rule
@@ -32,8 +32,8 @@ class Suggests:
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = list(texts)
 
-    async def propose(self, state: State, seed: int) -> Reply:
-        return Reply(self.texts.pop(0), "tokens")
+    async def propose(self, state: State, seed: int) -> Proposal:
+        return Proposal(self.texts.pop(0), "tokens")
 
 
 class Writer:
@@ -65,8 +65,8 @@ def config(folder: Path, *overrides: str) -> AflowConfig:
     return load([*fixed, *overrides])
 
 
-def play(config: AflowConfig, texts: Sequence[str]) -> tuple[Session, Writer]:
-    async def run() -> tuple[Session, Writer]:
+def play(config: AflowConfig, texts: Sequence[str]) -> tuple[SearchSession, Writer]:
+    async def run() -> tuple[SearchSession, Writer]:
         assembly = await Assembly.open(config)
         writer = Writer(assembly)
         await assembly.implementer.aclose()  # type: ignore[union-attr]
@@ -102,7 +102,7 @@ def test_the_policy_is_asked_for_a_suggestion_and_not_for_code(tmp_path: Path) -
     session, _ = play(guided, [SUGGESTION] * 3)
     system, user = (message.content for message in action_messages(session.turns[0].state, guided))
     assert "A suggestion is one JSON object" in system
-    assert user.endswith("Reply with one suggestion.")
+    assert user.endswith("Proposal with one suggestion.")
     plain = action_messages(replace(session.turns[0].state), load(["proposer=random", "rl_weight=0", "q.kind=none"]))
     assert "suggestion" not in plain[0].content
 

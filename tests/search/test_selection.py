@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aflow_env.config import SelectionConfig, WideningConfig
+from aflow_env.config import SelectionConfig
 from aflow_env.search.selection import (
     AFLOW_CODE,
     AFLOW_PAPER,
     bar,
     candidates,
     fuse,
-    may_widen,
     mixed_probabilities,
     select,
     ucb,
@@ -37,7 +36,7 @@ def rules(c_ucb: float = 0.0, sample: int = 4) -> SelectionConfig:
 
 
 def aflow_select(scores: list[float], sample: int, alpha: float, lambda_: float, rng: np.random.RandomState) -> int:
-    """AFlow's selection written down again from its description: lists and sorted(), no partition."""
+    """AFlow's selection written down again from its description: lists and sorted()."""
     ranked = sorted(enumerate(scores, 1), key=lambda item: item[1], reverse=True)
     top = [item for item in ranked if item[0] == 1]
     for item in ranked:
@@ -208,26 +207,6 @@ def test_the_golden_check_notices_a_difference() -> None:
     section = {"top_k": 3, "z": 0, "consecutive_rounds": 5}
     same = {"results": [{"round": i, "score": 0.5} for i in range(6)], "converged": [False, None, None]}
     assert check_convergence(section | {"cases": [same]})[1] == float("inf")
-
-
-@examples
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 90)), min_size=1), st.floats(0.1, 4), shares)
-def test_widening_opens_what_the_formula_says_and_never_nothing(
-    nodes: list[tuple[int, int]], c: float, alpha: float
-) -> None:
-    children = np.array([k for k, _ in nodes])
-    subtree = np.array([1 + k + more for k, more in nodes])
-    opened = may_widen(children, subtree, WideningConfig(enabled=True, c=c, alpha=alpha))
-    expected = [k < c * float(n) ** alpha for k, n in zip(children.tolist(), subtree.tolist(), strict=True)]
-    assert opened.tolist() == (expected if any(expected) else [True] * len(nodes))
-
-
-def test_a_node_that_is_closed_is_not_drawn_even_if_it_is_round_1() -> None:
-    drawn = draw_ours([0.9, 0.1, 0.2], np.random.default_rng(0), rules(), open_=np.array([False, True, True]))
-    assert set(drawn.rounds) == {2, 3}
-    assert sum(drawn.probabilities) == pytest.approx(1)
-    everything = draw_ours([0.9, 0.1, 0.2], np.random.default_rng(0), rules(), open_=np.array([True, True, True]))
-    assert everything == draw_ours([0.9, 0.1, 0.2], np.random.default_rng(0), rules())
 
 
 @examples

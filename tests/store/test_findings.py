@@ -28,7 +28,7 @@ def session(store: Store, problem: str, **correct: int) -> None:
     for place, (digest, right) in enumerate(correct.items()):
         told = node(place + 1, place or None, right, digest)
         store.put_many(digest, EXECUTOR, told.evaluation.results)
-        store.tell(key, told)
+        store.record(key, told)
 
 
 def names(workflows: list[Workflow]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
-from aflow_env.store.settings import hold, stored_config
+from aflow_env.store.settings import lock, stored_config
 from aflow_env.store.store import SessionKey, Store
 
 
@@ -22,9 +22,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_a_try_without_results_gives_way_to_the_next(store: Store) -> None:
     """Whoever mends a command after an error must not be told that the folder holds another run."""
-    hold(store, load(["seed=1", "proposer=llm"]))
+    lock(store, load(["seed=1", "proposer=llm"]))
     mended = load(["seed=2", "proposer=random"])
-    hold(store, mended)
+    lock(store, mended)
     assert stored_config(store) == mended
 
 
@@ -41,26 +41,26 @@ def test_a_run_with_results_refuses_another_scorer(
         ["task=own", f"task.name={task}", "executor=openai", "executor.base_url=http://x", "executor.model=m"]
     )
     try:
-        hold(store, config)
+        lock(store, config)
         task.write_text(text.replace("{a}", "{a} {b}"), encoding="utf-8")
-        hold(store, config)  # nothing has been scored yet
+        lock(store, config)  # nothing has been scored yet
         task.write_text(text, encoding="utf-8")
-        hold(store, config)
+        lock(store, config)
         store.open_session(SessionKey("problem"), "mine")
         task.write_text(f"# mine\n{text}", encoding="utf-8")
-        hold(store, config)
+        lock(store, config)
         scorer.write_text("def f(answer, output):\n    return 0\n", encoding="utf-8")
         with pytest.raises(ConfigError, match=r"scores of .*mine\.yaml as it was before .* another run_dir"):
-            hold(store, config)
+            lock(store, config)
     finally:
         sys.modules.pop("settings_scorer", None)
 
 
 def test_a_run_with_results_refuses_another_config(store: Store) -> None:
-    hold(store, load(["seed=1"]))
+    lock(store, load(["seed=1"]))
     store.open_session(SessionKey("problem"), "arithmetic")
     with pytest.raises(ConfigError, match=r"\(seed=2, the run has 1\).*another run_dir"):
-        hold(store, load(["seed=2"]))
+        lock(store, load(["seed=2"]))
     further = load(["seed=1", "rounds=9", "budget.usd=3"])
-    hold(store, further)
+    lock(store, further)
     assert stored_config(store) == further

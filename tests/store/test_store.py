@@ -18,7 +18,7 @@ from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.llm.client import Completion, Message, Request
 from aflow_env.search.tree import Tree
 from aflow_env.store.database import VERSION
-from aflow_env.store.records import Node, Rejection
+from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.store.store import SessionKey, Store
 from tests.search.support import EXECUTOR, node, results
 
@@ -41,7 +41,7 @@ def store(path: Path) -> Iterator[Store]:
 def keep(store: Store, key: SessionKey, ended: Node | Rejection, payload: object = None) -> None:
     if isinstance(ended, Node):
         store.put_many(ended.digest, EXECUTOR, ended.evaluation.results)
-    store.tell(key, ended, payload)
+    store.record(key, ended, payload)
 
 
 def rejection(round_: int, parent: int, reason: str = "no such operator") -> Rejection:
@@ -49,21 +49,21 @@ def rejection(round_: int, parent: int, reason: str = "no such operator") -> Rej
 
 
 def test_a_session_opened_again_has_every_round_that_was_told(store: Store, path: Path) -> None:
-    assert store.open_session(KEY, TASK).told == ()
+    assert store.open_session(KEY, TASK).ended == ()
     told = (node(1, None), rejection(2, 1), node(3, 1, correct=9), node(4, 3, correct=0))
     for each in told:
         keep(store, KEY, each, {"round": each.round} if each.round == 3 else None)
     store.set_state(KEY, {"stopped": "rounds"})
     again = Store(path).open_session(KEY, TASK)
-    assert again.told == told
+    assert again.ended == told
     assert again.payloads == {3: {"round": 3}}
     assert again.state == {"stopped": "rounds"}
-    resumed = again.told[2]
+    resumed = again.ended[2]
     assert isinstance(resumed, Node)
     assert list(resumed.evaluation.results) == [each._replace(cached=True) for each in results(9)]
     tree = Tree()
-    for each in again.told:
-        tree.tell(each)
+    for each in again.ended:
+        tree.record(each)
     assert tree.best().round == 3
     assert store.sessions() == {KEY: TASK}
 
@@ -77,28 +77,28 @@ def test_telling_again_changes_nothing_and_telling_otherwise_is_an_error(store: 
     keep(store, KEY, rejection(2, 1))
     for other in (node(1, None, correct=6), rejection(2, 1, "else"), node(2, 1)):
         with pytest.raises(ValueError, match="otherwise"):
-            store.tell(KEY, other)
+            store.record(KEY, other)
     assert store.digest() == digest
 
 
 def test_a_round_without_its_session_or_parent_is_an_error_and_leaves_no_trace(store: Store) -> None:
     with pytest.raises(ValueError, match="open the session first"):
-        store.tell(KEY, node(1, None))
+        store.record(KEY, node(1, None))
     store.open_session(KEY, TASK)
     with pytest.raises(ValueError, match="parents before children"):
-        store.tell(KEY, node(2, 1))
+        store.record(KEY, node(2, 1))
     keep(store, KEY, node(1, None))
     keep(store, KEY, rejection(2, 1))
     with pytest.raises(ValueError, match="parents before children"):
-        store.tell(KEY, node(3, 2))
-    assert [each.round for each in store.session(KEY).told] == [1, 2]
+        store.record(KEY, node(3, 2))
+    assert [each.round for each in store.session(KEY).ended] == [1, 2]
 
 
 @pytest.mark.parametrize("other", [replace(KEY, problem="problem"), replace(KEY, session="0/0"), replace(KEY, seed=-3)])
 def test_sessions_do_not_mix(store: Store, other: SessionKey) -> None:
     store.open_session(KEY, TASK)
     keep(store, KEY, node(1, None))
-    assert store.open_session(other, TASK).told == ()
+    assert store.open_session(other, TASK).ended == ()
     assert set(store.sessions()) == {KEY, other}
     assert SessionKey("a", 1, "2/3/4").id != SessionKey("a/1/2", 3, "4").id
 
@@ -114,8 +114,8 @@ def test_results_that_do_not_count_are_events_and_never_evaluations(store: Store
     assert {kind for (kind,) in store.read("SELECT kind FROM events")} == {"llm_error", "budget"}
     store.open_session(KEY, TASK)
     told = Node(1, None, node(1, None).workflow, summarise("w", EXECUTOR, all_results))
-    store.tell(KEY, told)
-    [again] = store.session(KEY).told
+    store.record(KEY, told)
+    [again] = store.session(KEY).ended
     assert isinstance(again, Node)
     assert [each._replace(cached=False) for each in again.evaluation.results] == list(all_results)
     assert not again.evaluation.complete
@@ -142,12 +142,9 @@ def test_the_first_writer_wins(store: Store, path: Path) -> None:
 
 def test_a_stored_evaluation_that_lost_its_results_says_so(store: Store) -> None:
     store.open_session(KEY, TASK)
-    store.tell(KEY, node(1, None))
-    [told] = store.session(KEY).told
-    assert isinstance(told, Node)
-    assert told.score == 0.5
+    store.record(KEY, node(1, None))
     with pytest.raises(InfrastructureError, match="p0 is missing"):
-        told.evaluation.results[0]
+        store.session(KEY)
 
 
 def test_completions_are_kept_word_for_word(store: Store, path: Path) -> None:
@@ -163,8 +160,8 @@ def test_completions_are_kept_word_for_word(store: Store, path: Path) -> None:
 def test_text_that_no_database_keeps_becomes_a_question_mark(store: Store) -> None:
     store.open_session(KEY, TASK)
     keep(store, KEY, node(1, None))
-    store.tell(KEY, Rejection(2, 1, "\ud800", "\ud800", "\ud800"))
-    assert store.session(KEY).told[1] == Rejection(2, 1, "?", "?", "?")
+    store.record(KEY, Rejection(2, 1, "\ud800", "\ud800", "\ud800"))
+    assert store.session(KEY).ended[1] == Rejection(2, 1, "?", "?", "?")
 
 
 # -- experience --------------------------------------------------------------------------------------------------------
@@ -249,7 +246,7 @@ def test_the_digest_covers_what_must_be_reproducible_and_nothing_else(tmp_path: 
         store.open_session(KEY, TASK)
         evaluation = replace(node(1, None, correct).evaluation, spent_usd=spent, cache_hits=int(spent))
         store.put_many("digest1", EXECUTOR, [each._replace(seconds=seconds) for each in evaluation.results])
-        store.tell(KEY, replace(node(1, None), evaluation=evaluation), payload)
+        store.record(KEY, replace(node(1, None), evaluation=evaluation), payload)
         store.event("note", {"at": name})
         return store.digest()
 
@@ -318,12 +315,12 @@ from tests.search.support import EXECUTOR, node
 path, session, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 store = Store(path)
 key = SessionKey("shared", session=session)
-for each in store.open_session(key, "arithmetic").told:
+for each in store.open_session(key, "arithmetic").ended:
     pass
 for round_ in range(1, rounds + 1):
     told = node(round_, 1 if round_ > 1 else None, correct=round_ % 11, digest=f"{session}-{round_}")
     store.put_many(told.digest, EXECUTOR, told.evaluation.results)
-    store.tell(key, told)
+    store.record(key, told)
     print(round_, flush=True)
 """
 
@@ -343,7 +340,7 @@ def test_processes_that_write_at_once_lose_nothing(path: Path) -> None:
         assert each.stdout is not None
         each.stdout.close()
     store = Store(path)
-    assert {key.session: len(store.session(key).told) for key in store.sessions()} == {"a": 60, "b": 60, "c": 60}
+    assert {key.session: len(store.session(key).ended) for key in store.sessions()} == {"a": 60, "b": 60, "c": 60}
     assert store.read("SELECT count(*) FROM evaluations") == [(1800,)]
     assert store.read("PRAGMA integrity_check") == [("ok",)]
 
@@ -362,7 +359,7 @@ def test_kill_9_loses_nothing_that_was_told_and_the_rest_can_go_on(path: Path, a
     assert victim.wait(timeout=20) == -signal.SIGKILL
     victim.stdout.close()
     store = Store(path)
-    told = store.session(SessionKey("shared", session="a")).told
+    told = store.session(SessionKey("shared", session="a")).ended
     assert len(told) in (acknowledged, acknowledged + 1)
     for each in told:
         assert isinstance(each, Node)
@@ -370,7 +367,7 @@ def test_kill_9_loses_nothing_that_was_told_and_the_rest_can_go_on(path: Path, a
     assert store.read("PRAGMA integrity_check") == [("ok",)]
     with writer(path, "a", len(told) + 5) as second:
         assert second.wait(timeout=30) == 0
-    assert len(store.session(SessionKey("shared", session="a")).told) == len(told) + 5
+    assert len(store.session(SessionKey("shared", session="a")).ended) == len(told) + 5
     clean = Store(path.with_name("clean.sqlite"))
     clean.open_session(SessionKey("shared", session="a"), "arithmetic")
     for round_ in range(1, len(told) + 6):

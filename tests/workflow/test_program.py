@@ -184,7 +184,7 @@ def test_python_reads_the_file_as_the_gate_reads_the_text(text: str) -> None:
 @pytest.mark.parametrize("name", ["utf-7", "latin-1", "utf-8-sig", "rot13", "x" * 5000])
 def test_another_encoding_is_refused_by_name(name: str) -> None:
     """Promise: an encoding other than UTF-8 is an error of the workflow that names it; UTF-8's own names pass."""
-    with pytest.raises(SourceError, match="the encoding .* is not allowed"):
+    with pytest.raises(SourceError, match=r"the encoding .* is not allowed"):
         parse_source(f"# coding: {name}\n")
     parse_source("# coding: utf-8\n# -*- coding: UTF_8 -*-\n")
     parse_source("x = 1\n\n# coding: utf-7\n")

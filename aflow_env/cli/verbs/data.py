@@ -16,7 +16,7 @@ def data(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node")] = None,
 ) -> None:
     """Write the search problems; use them by data.train_files=OUT/train.parquet data.val_files=OUT/validate.parquet."""
-    from aflow_env.training.rollout.dataset import rows, write_parquet
+    from aflow_env.training.rollout.search_problems import rows, write_parquet
 
     config = load(overrides or ())
     for split in ("train", "validate"):

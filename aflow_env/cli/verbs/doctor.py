@@ -30,8 +30,8 @@ from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.screen import Screen
 
-CORE = ("hydra-core", "omegaconf", "pydantic", "numpy", "aiohttp", "anthropic")
-REPORT = ("matplotlib", "scipy", "jinja2")
+CORE = ("hydra-core", "omegaconf", "pydantic", "numpy", "scipy", "aiohttp", "anthropic")
+REPORT = ("matplotlib", "jinja2")
 TRAINING = ("verl", "torch", "transformers", "ray", "vllm", "TransferQueue", "wandb")
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "WANDB_API_KEY", "HF_TOKEN")
 FREE_GIB = 5.0

@@ -20,7 +20,7 @@ from aflow_env.screen import one_line, say
 from aflow_env.store import exchange
 from aflow_env.store.exchange import workspace_of
 from aflow_env.store.findings import overview
-from aflow_env.store.settings import hold, stored_config
+from aflow_env.store.settings import lock, stored_config
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import TASKS, load_task
 from aflow_env.tasks.base import Problem
@@ -68,7 +68,7 @@ def import_workspace(
     with closing(Store(folder / "run.sqlite")) as store:
         try:
             if kept:
-                hold(store, config)
+                lock(store, config)
             store.set_meta("dataset", found.dataset)
             exchange.import_workspace(store, SessionKey(spec.name, config.seed), spec.name, found)
         except ConfigError:

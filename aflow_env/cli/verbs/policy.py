@@ -43,7 +43,7 @@ def export_policy(
     export.export_policy(checkpoint, out)
     keys = ["policy.base_url=http://localhost:8000/v1", "policy.model=policy", "rl_weight=0"]
     if (temperature := export.rollout_temperature(run)) not in (None, 1.0):
-        keys += [f"policy.temperature={temperature:g}", f"policy.belief_temperature={temperature:g}"]
+        keys.append(f"policy.temperature={temperature:g}")
     say(
         f"{out}: the policy after step {checkpoint.step}. Serve it (vllm serve {out} --served-model-name policy "
         f"--generation-config vllm) and let it propose in a search by {' '.join(keys)}"

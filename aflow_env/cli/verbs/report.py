@@ -34,7 +34,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Compare runs: mean, interval, n and cost of each group, and what the comparison shows."""
-    needs("report", "matplotlib", "jinja2", "scipy")
+    needs("report", "matplotlib", "jinja2")
     from aflow_env.report.html.page import page
     from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise
     from aflow_env.report.verdict import verdict

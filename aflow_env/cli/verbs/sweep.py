@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-from aflow_env.cli.arguments import AsJson, check_schedule, search_config
+from aflow_env.cli.arguments import AsJson, search_config
 from aflow_env.cli.compose import assigned, parsed
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
@@ -70,7 +70,6 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
             f"rl_weight={config.rl_weight} needs a policy: name a served checkpoint by policy.base_url, or sweep "
             "training runs by python -m verl.trainer.main_ppo --multirun"
         )
-    check_schedule(config)
     command = (sys.executable, "-m", "aflow_env.cli", "search", *searched)
     return Job(name, folder, folder, command, what, may_change)
 

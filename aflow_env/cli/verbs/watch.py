@@ -18,7 +18,7 @@ from aflow_env.cli.output import score_text
 from aflow_env.errors import ConfigError
 from aflow_env.report.live import Last, Standing, standing
 from aflow_env.screen import Screen, fit, one_line
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
 
 WAIT_SECONDS = 20.0
 """How long a folder that exists may take to get its store, before `watch` says that there is none."""

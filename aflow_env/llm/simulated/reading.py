@@ -9,6 +9,7 @@ answer:" (or "Previous solution:" and the like).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from aflow_env.llm.simulated.landscape import Cue
@@ -68,11 +69,10 @@ def read_prompt(prompt: str, cues: Mapping[str, Cue]) -> Reading | None:
         if label := _EARLIER.search(body):
             earlier = body[label.end() :]
             wish = wish if "problem" in given else body[: label.start()]
-    sentences = _sentences(wish)
     return Reading(
         role=_role(wish, given),
         story=story,
-        cues=frozenset(name for name, cue in cues.items() if _asks_for(sentences, cue)),
+        cues=_wanted(wish, tuple((name, tuple(cue.words)) for name, cue in cues.items())),
         earlier="" if earlier.strip() == "None" else earlier.strip(),
         feedback=given.get("feedback", "").strip(),
         candidates=_candidates(given.get("solutions", "")),
@@ -94,7 +94,14 @@ def asks_for(instruction: str, cue: Cue) -> bool:
 
     A negation ("do not think step by step") is not understood.
     """
-    return _asks_for(_sentences(instruction), cue)
+    return bool(_wanted(instruction, (("", tuple(cue.words)),)))
+
+
+@lru_cache(maxsize=4096)  # a workflow asks with one instruction for every problem
+def _wanted(instruction: str, cues: tuple[tuple[str, tuple[str, ...]], ...]) -> frozenset[str]:
+    """Return the names of the cues, each given with its wordings, that the instruction asks for."""
+    sentences = _sentences(instruction)
+    return frozenset(name for name, words in cues if _asks_for(sentences, words))
 
 
 def _sentences(text: str) -> list[str]:
@@ -102,8 +109,8 @@ def _sentences(text: str) -> list[str]:
     return ["".join(f" {word}" for word in _WORD.findall(sentence)) for sentence in _SENTENCE_END.split(text.lower())]
 
 
-def _asks_for(sentences: list[str], cue: Cue) -> bool:
-    wordings = [[f" {word}" for word in wording.lower().split()] for wording in cue.words]
+def _asks_for(sentences: list[str], words: tuple[str, ...]) -> bool:
+    wordings = [[f" {word}" for word in wording.lower().split()] for wording in words]
     return any(all(word in sentence for word in wording) for sentence in sentences for wording in wordings)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from aflow_env.report.html.templating import environment
 from aflow_env.screen import one_line, visible
 from aflow_env.store.findings import best_node
-from aflow_env.store.reading import Reads
+from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import stored_config
 
 JSON = Any

@@ -126,8 +126,7 @@ def plan(config: DictConfig, aflow: AflowConfig, shape: Architecture, memory: in
     share, weights = int(float(rollout.gpu_memory_utilization) * memory), 2 * shape.parameters // tensor_parallel
     reference = update.width * shape.parameters // update.ranks if has_reference(config) and not update.lora_rank else 0
     sessions = int(config.data.train_batch_size * rollout.n)
-    value_rows = aflow.q.samples if aflow.q.kind == "digits" and aflow.q.train else 0
-    rows = sessions * aflow.rounds * (1 + value_rows)
+    rows = sessions * aflow.rounds * (1 + aflow.q.rows)
     evaluations = sessions * (aflow.rounds + 1)
     problems = aflow.limit or aflow.task.train_size or aflow.task.validate_size
     return Plan(

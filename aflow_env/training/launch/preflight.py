@@ -17,16 +17,16 @@ from aflow_env.config import AflowConfig, parse, plain, unresolved
 from aflow_env.errors import ConfigError
 from aflow_env.screen import one_line
 from aflow_env.search.assemble import check_parts
-from aflow_env.store.settings import flat, hold
+from aflow_env.store.settings import flat, lock
 from aflow_env.store.store import Store
 from aflow_env.training.hardware.layout_check import check_layout, known_shape
 from aflow_env.training.launch.policy_check import check_policy
 from aflow_env.training.launch.replay_check import check_value_rows
 from aflow_env.training.launch.split_check import check_splits
 from aflow_env.training.nodes.owner import check_shared
-from aflow_env.training.rollout.dataset import SearchProblems
+from aflow_env.training.rollout.search_problems import SearchProblems
 from aflow_env.training.trainer.checkpoints import resume_step
-from aflow_env.training.trainer.estimators import switches
+from aflow_env.training.trainer.estimators import check_switches
 from aflow_env.training.trainer.export import ROLLOUT_TEMPERATURE
 from aflow_env.training.trainer.mini_batches import check_mini_batches
 from aflow_env.training.trainer.wandb_run import continue_run
@@ -58,22 +58,22 @@ def before_ray(config: DictConfig) -> None:
     if OmegaConf.select(config, "aflow") is None:
         return
     try:
-        keep(check(config), resume_step(config), config.actor_rollout_ref.rollout.temperature)
+        lock_run(check(config), resume_step(config), config.actor_rollout_ref.rollout.temperature)
     except ConfigError as error:
         _stop(error)
     prepare_environment()
     continue_run(config)
 
 
-def keep(aflow: AflowConfig, step: int = 0, temperature: float = 1.0) -> None:
-    """Put the config into the run's store, where `aflow-env test RUN` finds it, and take the store back to `step`.
+def lock_run(aflow: AflowConfig, step: int = 0, temperature: float = 1.0) -> None:
+    """Save the config in the run's store, where `aflow-env test RUN` finds it, and take the store back to `step`.
 
     The rollouts' temperature is noted for whoever serves the policy later (export.py).
 
     Raises ConfigError when the store has results of another config.
     """
     with closing(Store(Path(aflow.run_dir) / "run.sqlite")) as store:
-        hold(store, aflow)
+        lock(store, aflow)
         store.set_meta(ROLLOUT_TEMPERATURE, str(float(temperature)))
         store.take_back(step)
 
@@ -119,7 +119,7 @@ def check_numbers(config: DictConfig) -> None:
 
 def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
     """verl's keys that must agree with ours."""
-    mode, estimator = config.trainer.v1.trainer_mode, config.algorithm.adv_estimator
+    mode = config.trainer.v1.trainer_mode
     wanted = {
         "trainer.use_v1": (bool(config.trainer.use_v1), True),
         "actor_rollout_ref.rollout.agent.default_agent_loop": (
@@ -144,12 +144,7 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"trainer.v1.trainer_mode={mode}: it would train without anchors and step rewards; choose "
             f"{' or '.join(TRAINERS)}"
         )
-    charged = switches(config.algorithm, estimator).invalid_penalty, aflow.reward.invalid_penalty
-    if min(charged) > 0:
-        raise ConfigError(
-            f"algorithm.gigpo.invalid_penalty={charged[0]} with aflow.reward.invalid_penalty={charged[1]}: a rejected "
-            "action would be charged twice; set one of them to 0"
-        )
+    check_switches(config.algorithm)
     if aflow.proposer not in ("policy", "guided"):
         raise ConfigError(
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What value rows cannot go with, nor further optimiser steps on them (`aflow.q.replay`); checked before Ray starts."""
+"""Check before Ray starts that verl's keys go with value rows, and with further steps on them (`aflow.q.replay`)."""
 
 from omegaconf import DictConfig
 
@@ -15,23 +15,21 @@ CORRECTION = {"rollout_is": "null", "rollout_rs": "null", "bypass_mode": "false"
 
 def check_value_rows(config: DictConfig, q: ValueConfig) -> None:
     """Raises ConfigError naming the keys that do not agree, and the fix."""
-    if q.kind == "digits" and q.train and q.samples and q.rule == "log":
+    if q.rows:
         _check_correction(config)
     if q.replay:
         _check_replay(config, q)
 
 
 def _check_correction(config: DictConfig) -> None:
-    """Replay relies on this, too: it would keep rows with weights and masks of their own step."""
     correction = config.algorithm.get("rollout_correction") or {}
     for key, off in CORRECTION.items():
         value = correction.get(key)
         if value:
             raise ConfigError(
-                f"algorithm.rollout_correction.{key}={str(value).lower()} with aflow.q.rule=log: it weighs a row by "
-                "the probability with which the rollout sampled it, and a value row of this rule was not sampled: its "
-                "digit is the one that came true, and where the belief was most wrong no more than a bound is known of "
-                f"its probability. Set algorithm.rollout_correction.{key}={off}, or aflow.q.rule=quadratic"
+                f"algorithm.rollout_correction.{key}={str(value).lower()} with aflow.q.kind=digits: it weighs a row by "
+                "the probability with which the rollout sampled it, and a value row was not sampled: its digit is the "
+                f"one that came true. Set algorithm.rollout_correction.{key}={off}, or aflow.q.loss_weight=0"
             )
 
 

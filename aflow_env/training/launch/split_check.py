@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from aflow_env.errors import ConfigError
-from aflow_env.training.rollout.dataset import names
+from aflow_env.training.rollout.search_problems import names
 
 FILES = {"train_files": "train", "val_files": "validate"}
 """Keys of verl's `data` node, and the split that each wants."""

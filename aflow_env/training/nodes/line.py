@@ -23,9 +23,8 @@ from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import ProblemResult
 from aflow_env.llm.client import Completion, Request
 from aflow_env.llm.ledger import Ceiling, Spend
-from aflow_env.store.database import Row, Value
 from aflow_env.store.experience import Entry
-from aflow_env.store.records import JSON, Told
+from aflow_env.store.node_rows import JSON, RoundEnd
 from aflow_env.store.store import SessionKey, StoredSession
 
 BATCH = 256
@@ -103,9 +102,9 @@ class RemoteStore:
         """As Store."""
         return self.line.ask(self.part, "open_session", key, task)
 
-    def tell(self, key: SessionKey, ended: Told, payload: JSON = None) -> Awaitable[None]:
+    def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> Awaitable[None]:
         """As Store."""
-        return self.line.ask(self.part, "tell", key, ended, payload)
+        return self.line.ask(self.part, "record", key, ended, payload)
 
     def set_state(self, key: SessionKey, state: JSON) -> Awaitable[None]:
         """As Store."""
@@ -120,10 +119,6 @@ class RemoteStore:
     def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> Awaitable[None]:
         """As Store."""
         return self.line.ask(self.part, "event", kind, data, key)
-
-    def read(self, sql: str, arguments: Sequence[Value] = ()) -> Awaitable[list[Row]]:
-        """As Store."""
-        return self.line.ask(self.part, "read", sql, arguments)
 
     def get_many(
         self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]

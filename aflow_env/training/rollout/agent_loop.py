@@ -7,8 +7,6 @@ all workers share is asked of its owner (owner.py) where there are several.
 """
 
 import asyncio
-from dataclasses import asdict
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -18,16 +16,18 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.belief import Progress
-from aflow_env.search.proposal import Believer
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
 from aflow_env.training.nodes.owner import join
-from aflow_env.training.rollout.calibration import beliefs_held, keep, proofs, recall, temperature
-from aflow_env.training.rollout.group import Groups, play_together
 from aflow_env.training.rollout.policy import RolloutPolicy
-from aflow_env.training.rollout.prior import PriorBeliever
-from aflow_env.training.rollout.rollout_rows import TrainingRow, check_played, edit_rows, session_summary, value_rows
+from aflow_env.training.rollout.rollout_rows import (
+    TrainingRow,
+    check_played,
+    edit_rows,
+    predictions_made,
+    session_summary,
+    value_rows,
+)
 from aflow_env.training.rollout.weights_version import steps_behind, version
 
 
@@ -37,16 +37,6 @@ class Shared:
     assembly: Assembly | None = None
     http: httpx.AsyncClient | None = None
     lock = asyncio.Lock()
-    groups = Groups()
-    learnt: tuple[int, float, Progress] = (-1, 1.0, Progress())
-
-    @classmethod
-    async def earlier(cls, assembly: Assembly, step: int) -> tuple[float, Progress]:
-        """What earlier steps say to the sessions of this one: the digits' temperature, and how far Q has come."""
-        if cls.learnt[0] != step:
-            held = await recall(assembly.parts.store, step)
-            cls.learnt = (step, temperature(held), Progress(max(step - 1, 0), proofs(held)))
-        return cls.learnt[1:]
 
     @classmethod
     async def open(cls, config: AflowConfig, policy: RolloutPolicy) -> Assembly:
@@ -83,48 +73,29 @@ class AflowSearchLoop(AgentLoopBase):
         )
         assembly = await Shared.open(config, policy)
         split, step = problem["split"], int(row["global_steps"])
-        fitted, progress = await Shared.earlier(assembly, step)
-        if config.q.calibrate:
-            policy.calibration = fitted
         weights = version(config, steps_behind(step, training))
-        believer = self._believer(policy)
-        search = assembly.search(policy, believer, split, problem["seed"], version=weights, progress=progress)
-        number, together = int(row["session_id"]), config.tree == "group"
-        name = "group" if together else str(number)
-        draws = session_seed(config.seed, split, problem["seed"], name, step if training else 0)
+        predictor = policy if config.q.kind == "digits" else None
+        search = assembly.search(policy, predictor, split, problem["seed"], version=weights)
+        number = str(row["session_id"])
+        draws = session_seed(config.seed, split, problem["seed"], number, step if training else 0)
         started = SearchProblem(
-            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], name, step),
+            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], number, step),
             seed=draws,
             start=assembly.start(problem["start"]),
         )
-        if together:
-            size = int(self.rollout_config.n if training else self.rollout_config.val_kwargs.n)
-            play = partial(play_together, search, size, started)
-            session = await Shared.groups.part(started.key.id, number, size, play)
-        else:
-            session = await search.play(started)
+        session = await search.play(started)
         check_played(session, config)
         edits = edit_rows(session, config)
-        beliefs = value_rows(session, config, draws) if training else []
-        outputs = [self._output(each, len(session.turns)) for each in [*beliefs, *edits]]
+        predictions = value_rows(session, config, draws) if training else []
+        outputs = [self._output(each, len(session.turns)) for each in [*predictions, *edits]]
         for output in outputs:
             output.extra_fields["session"] = {}
         if outputs:
-            held = beliefs_held(session)
-            if training:
-                await keep(assembly.parts.store, step, held)
-            outputs[-1].extra_fields["session"] = session_summary(session, config) | {
+            outputs[-1].extra_fields["session"] = session_summary(session) | {
                 "return": sum(each.step_reward for each in edits),
-                "beliefs": [asdict(each) for each in held],
-                "temperature": fitted,
+                "predictions": predictions_made(session),
             }
         return outputs
-
-    def _believer(self, policy: RolloutPolicy) -> Believer | None:
-        kind = parse(self.config.aflow).q.kind
-        if kind == "prior":
-            return PriorBeliever(policy, self.rollout_config.response_length - 1)
-        return policy if kind == "digits" else None
 
     def _output(self, row: TrainingRow, turns: int) -> AgentLoopOutput:
         limit = self.rollout_config.response_length

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy that is being trained, as proposer, as believer and as executor: verl's rollout server seen from a search.
+"""The policy in training as proposer, predictor and executor: verl's rollout server seen from a search.
 
 Proposals and executor calls go through verl's own LLM client (token ids in, token ids out). Beliefs need the
 probabilities of ten tokens, which that client does not return, so they go to the same server's OpenAI endpoint: one
@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerBase
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.search.belief import digit_expectation
-from aflow_env.search.proposal import Belief, Messages, Reply, State, action_messages, value_messages
+from aflow_env.search.proposal import Messages, Prediction, Proposal, State, action_messages, value_messages
+from aflow_env.search.q import digit_expectation
 
 DIGITS = "0123456789"
 TOP_LOGPROBS = 20
@@ -41,7 +41,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class DigitTokens:
-    """The value question's prompt, and each digit's log-prob, uncalibrated: what a digit is drawn from.
+    """The value question's prompt, and each digit's log-prob.
 
     A digit that is not among the server's top tokens has -inf; in truth it has at most `floor`, the least of those.
     """
@@ -80,15 +80,12 @@ class RolloutPolicy:
     prompt_length: int
     temperature: float
     http: httpx.AsyncClient
-    calibration: float = 1.0
-    """The temperature at which beliefs are read off the digits (q.calibrate); drawing and training stay at 1."""
     template: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template is told beside the messages (`data.apply_chat_template_kwargs`)."""
-    _beliefs: dict[tuple[int, ...], Belief] = field(default_factory=dict)
-    _log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = field(default_factory=dict)
+    _predictions: dict[tuple[int, ...], Prediction] = field(default_factory=dict)
     _model: str = ""
 
-    async def propose(self, state: State, seed: int) -> Reply:
+    async def propose(self, state: State, seed: int) -> Proposal:
         """Sample an action from the policy; the tokens ride along in the reply."""
         prompt_ids = self.fit(partial(action_messages, state))
         output = await self.server.generate(
@@ -96,28 +93,18 @@ class RolloutPolicy:
         )
         version = output.extra_fields.get("max_global_steps") or 0
         tokens = Tokens(prompt_ids, tuple(output.token_ids), tuple(output.log_probs or ()), int(version))
-        return Reply(self.tokenizer.decode(output.token_ids, skip_special_tokens=True), tokens)
+        return Proposal(self.tokenizer.decode(output.token_ids, skip_special_tokens=True), tokens)
 
-    async def believe(self, states: Sequence[State]) -> list[Belief]:
+    async def predict(self, states: Sequence[State]) -> list[Prediction]:
         """Q_theta of each state: the expectation over the digit that the policy would answer, in [0, 1].
 
         A state whose text has not changed is not asked again: within a session the weights stand still.
         """
         prompts = [self.fit(partial(value_messages, state)) for state in states]
-        new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._beliefs))
+        new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._predictions))
         if new:
-            self._beliefs.update(zip(new, await self._ask(new), strict=True))
-        return [self._beliefs[prompt] for prompt in prompts]
-
-    async def log_probs(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:
-        """The log-probability of each token of an answer after its prompt, for (prompt, answer) pairs of token ids.
-
-        A pair is asked about once: within a session the weights stand still.
-        """
-        new = [pair for pair in dict.fromkeys(texts) if pair not in self._log_probs and pair[1]]
-        if new:
-            self._log_probs.update(zip(new, await self._score(new), strict=True))
-        return [self._log_probs.get(pair, ()) for pair in texts]
+            self._predictions.update(zip(new, await self._ask(new), strict=True))
+        return [self._predictions[prompt] for prompt in prompts]
 
     def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:
         """Token ids of the messages, the state cut until they fit `rollout.prompt_length`.
@@ -159,29 +146,19 @@ class RolloutPolicy:
         text = self.tokenizer.decode(output.token_ids, skip_special_tokens=True)
         return text, len(prompt_ids), len(output.token_ids)
 
-    async def _ask(self, prompts: list[tuple[int, ...]]) -> list[Belief]:
+    async def _ask(self, prompts: list[tuple[int, ...]]) -> list[Prediction]:
         digit_ids = digit_token_ids(self.tokenizer)
         wanted = {"temperature": self.temperature, "logprobs": TOP_LOGPROBS, "return_tokens_as_token_ids": True}
         beliefs = []
         for prompt, choice in zip(prompts, await self._complete_ids(prompts, wanted), strict=True):
             top = choice["logprobs"]["top_logprobs"][0]
             log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
-            expectation, mass = digit_expectation(log_probs, self.calibration)
+            expectation, mass = digit_expectation(log_probs)
             if mass <= 0.0:
                 raise ConfigError(NO_DIGIT)
             floor = sorted(map(float, top.values()), reverse=True)[:TOP_LOGPROBS][-1]
-            beliefs.append(Belief(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
+            beliefs.append(Prediction(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
         return beliefs
-
-    async def _score(self, pairs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[tuple[float, ...]]:
-        choices = await self._complete_ids([prompt + answer for prompt, answer in pairs], {"prompt_logprobs": 0})
-        found = []
-        for (prompt, answer), choice in zip(pairs, choices, strict=True):
-            at = choice["prompt_logprobs"][len(prompt) :]
-            found.append(
-                tuple(float(here[str(token)]["logprob"]) for here, token in zip(at, answer, strict=False) if here)
-            )
-        return found
 
     async def _complete_ids(self, prompts: Sequence[tuple[int, ...]], wanted: dict[str, Any]) -> list[dict[str, Any]]:
         """One token after each prompt, in one request; the choices in the prompts' order."""

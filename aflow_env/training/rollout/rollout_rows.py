@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a played session to training rows: what the agent loop tells the trainer, as plain data.
 
-Each round is one edit row, its step reward by `rl/reward.py`. Each belief that was held about an expanded node is
-`q.samples` value rows, by `q.rule`: the digit that the best child which the node turned out to have makes true, or one
-that the policy draws (never at the calibrated temperature) and is rewarded for. Both kinds carry (kind, anchor, step
-index, step reward, valid), edit rows also the expanded workflow's text; the trainer needs nothing else, and verl's
-TransferQueue carries it untouched.
+Each round is one edit row, its step reward by `rl/reward.py`. Each prediction about an expanded node is one value row:
+the digit that the score of the node's best child makes true (search/q.py), with `q.loss_weight` as its advantage. Both
+kinds carry (kind, anchor, step index, step reward, valid), edit rows also the expanded workflow's text. verl's
+TransferQueue carries them untouched.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl import reward
-from aflow_env.search.belief import digit_expectation, expectation_reward, quadratic_score, realised_digit
-from aflow_env.search.rounds import OVER_BUDGET, Session, Turn, session_seed
-from aflow_env.training.rollout.policy import DIGITS, DigitTokens, Tokens
+from aflow_env.search.proposal import Prediction
+from aflow_env.search.q import realised_digit
+from aflow_env.search.rounds import OVER_BUDGET, SearchSession, Turn, session_seed
+from aflow_env.training.rollout.policy import DigitTokens, Tokens
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,7 @@ class TrainingRow:
     anchor: str
     step_index: int
     step_reward: float
-    valid: bool
     tokens: Tokens
-    belief: float = float("nan")
-    mass: float = float("nan")
-    target: float = float("nan")
-    baseline: float = 0.0
-    """What a value row's reward is compared with; an edit row has its groups for that."""
-    state: str = ""
-    """The expanded workflow's text, by which `algorithm.gigpo.anchor=similarity` groups edit rows."""
 
     def fields(self) -> dict[str, Any]:
         """What travels through TransferQueue beside the tokens."""
@@ -47,20 +40,11 @@ class TrainingRow:
             "anchor": self.anchor,
             "step_index": self.step_index,
             "step_reward": self.step_reward,
-            "valid": self.valid,
-            "belief": self.belief,
-            "mass": self.mass,
-            "target": self.target,
-            "baseline": self.baseline,
-            "state": self.state,
         }
 
 
-def check_played(session: Session, config: AflowConfig) -> None:
-    """Raises BudgetExhausted or ConfigError, by what ended it, for a search without a round: nothing to train on.
-
-    One that ended early but has rounds is as good as any, also where this session's part of them is none.
-    """
+def check_played(session: SearchSession, config: AflowConfig) -> None:
+    """Raises BudgetExhausted or ConfigError, by what ended it, for a search without a round: nothing to train on."""
     if session.tree.played:
         return
     if not session.stopped.startswith(OVER_BUDGET):
@@ -76,68 +60,56 @@ def check_played(session: Session, config: AflowConfig) -> None:
     )
 
 
-def edit_rows(session: Session, config: AflowConfig) -> list[TrainingRow]:
-    """One row a round, in order.
-
-    Where sessions grew the tree together, a gain is one over the best that was known when the round was selected.
-    """
-    if session.part is None:
-        played = reward.Session(session.tree.node(1).score, [_step(turn) for turn in session.turns])
-        rewards = reward.step_rewards(played, config.reward)
-    else:
-        alone = [reward.Session(turn.best, [_step(turn)]) for turn in session.turns]
-        rewards = [worth for each in alone for worth in reward.step_rewards(each, config.reward)]
+def edit_rows(session: SearchSession, config: AflowConfig) -> list[TrainingRow]:
+    """One row a round, in order."""
+    steps = [_step(turn) for turn in session.turns]
+    rewards = reward.step_rewards(session.tree.node(1).score, steps, config.reward)
     return [
         TrainingRow(
             kind="edit",
             anchor=turn.state.workflow.digest,
             step_index=index,
             step_reward=worth,
-            valid=turn.node is not None,
             tokens=_tokens(turn),
-            state=turn.state.workflow.text,
         )
         for index, (turn, worth) in enumerate(zip(session.turns, rewards, strict=True))
     ]
 
 
-def value_rows(session: Session, config: AflowConfig, seed: int) -> list[TrainingRow]:
-    """`q.samples` rows for each expansion of a node whose belief was asked for and whose best child is known."""
+def value_rows(session: SearchSession, config: AflowConfig, seed: int) -> list[TrainingRow]:
+    """One row for each expansion of a node whose prediction was asked for and whose best child is known."""
     found: list[TrainingRow] = []
-    for turn in session.turns:
-        target = session.target(turn.ended.parent) if turn.ended.parent else None
-        if turn.belief is None or target is None or not config.q.train:
+    for turn, prediction, target in _judged(session):
+        asked = prediction.payload
+        if not config.q.rows or not isinstance(asked, DigitTokens):
             continue
-        asked = turn.belief.payload
-        if not isinstance(asked, DigitTokens) or turn.belief.mass <= 0.0:
-            continue
-        version = _tokens(turn).version
-        rng = np.random.default_rng(session_seed(seed, "digits", turn.ended.round))
-        belief, mass = digit_expectation(asked.log_probs)
-        for _ in range(config.q.samples):
-            digit, came, baseline = taught(asked, belief, target, config.q.rule, rng)
-            said = max(asked.log_probs[digit], asked.floor)
-            tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (said,), version)
-            anchor = turn.state.workflow.digest
-            came, baseline = config.q.loss_weight * came, config.q.loss_weight * baseline
-            found.append(TrainingRow("value", anchor, len(found), came, True, tokens, belief, mass, target, baseline))
+        draw = np.random.default_rng(session_seed(seed, "digits", turn.ended.round)).random()
+        digit = realised_digit(target, draw)
+        log_prob = max(asked.log_probs[digit], asked.floor)
+        tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (log_prob,), _tokens(turn).version)
+        anchor = turn.state.workflow.digest
+        found.append(TrainingRow("value", anchor, len(found), config.q.loss_weight, tokens))
     return found
 
 
-def taught(
-    asked: DigitTokens, belief: float, target: float, rule: str, rng: np.random.Generator
-) -> tuple[int, float, float]:
-    """(digit, reward, baseline) of one value row; their difference is its advantage."""
-    if rule == "log":
-        return realised_digit(target, rng.random()), 1.0, 0.0
-    probabilities = np.exp(np.array(asked.log_probs))
-    digit = int(rng.choice(len(DIGITS), p=probabilities / probabilities.sum()))
-    return digit, expectation_reward(digit, belief, target), quadratic_score(belief, target)
+def predictions_made(session: SearchSession) -> list[dict[str, float]]:
+    """Each prediction with the score of the best child that came, for the metrics of the step."""
+    return [
+        {"q": prediction.q, "mass": prediction.mass, "q_target": target} for _, prediction, target in _judged(session)
+    ]
 
 
-def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
+def _judged(session: SearchSession) -> Iterator[tuple[Turn, Prediction, float]]:
+    """The turns whose prediction was asked for and whose expanded node has a best child, with its score."""
+    for turn in session.turns:
+        target = session.q_target(turn.ended.parent) if turn.ended.parent else None
+        if turn.prediction is not None and target is not None:
+            yield turn, turn.prediction, target
+
+
+def session_summary(session: SearchSession) -> dict[str, float]:
     """Numbers of one session, for the reward manager's extra info and the trainer's metrics."""
-    nodes = session.nodes
+    nodes = list(session.tree)
     start, best = session.tree.node(1).score, session.tree.best().score
     evaluations = [node.evaluation for node in nodes]
     outcomes: Counter[str] = Counter()
@@ -158,7 +130,6 @@ def session_summary(session: Session, config: AflowConfig) -> dict[str, float]:
         "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
         "ucb": float(np.mean([np.mean(turn.selection.ucb) for turn in turns])) if turns else 0.0,
         "nodes": float(len(nodes)),
-        "rl_weight": float(np.mean([turn.selection.w for turn in turns])) if turns else config.rl_weight,
         "steered": float(sum(turn.selection.round != turn.selection.stock for turn in turns)),
     }
     return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}

@@ -2,12 +2,13 @@
 """Where a run goes on after a kill: verl's checkpoint, and the run's store as it stood at that step.
 
 Nothing of ours is written beside verl's files. Trees and experience are in the store, row by row and with their step,
-before a step trains on them; so the store is never behind a checkpoint, and what it has beyond one is taken back when
-the run goes on (`Store.take_back`). Draws follow from (seed, step), the sampler's place is verl's `data.pt`.
+before a step trains on them. So the store is never behind a checkpoint, and rows beyond one are taken back when the run
+goes on (`Store.take_back`). Draws follow from (seed, step); the sampler's place is verl's `data.pt`.
 
 verl writes the shards of all ranks, then `data.pt`, then the tracker, which names the step to go on from. It truncates
-the tracker before it writes it, and starts from scratch, in silence, where the named folder is missing; `resume_step`
-mends the one and refuses the other. Paths are those of the driver's machine: with many nodes, a shared file system.
+the tracker before it writes it, so a kill may leave it empty: `resume_step` mends it. Where the named folder is missing
+verl starts from scratch and says nothing: `resume_step` refuses. Paths are those of the driver's machine; with many
+nodes they lie on a shared file system.
 """
 
 import json
@@ -64,13 +65,13 @@ class Checkpoint:
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
-    """Those below a run folder that hold an actor, whole or not, by step."""
+    """Return the checkpoints of a run folder that hold an actor, whole or not, by step."""
     steps = [each.name.removeprefix(FOLDER) for each in run.glob(f"{FOLDER}*") if (each / "actor").is_dir()]
     return [Checkpoint(run, step) for step in sorted(int(step) for step in steps if step.isdecimal())]
 
 
 def tracked(run: Path) -> Checkpoint | None:
-    """The checkpoint that verl's tracker names; None where there is no tracker, or a kill left it empty."""
+    """Return the checkpoint that verl's tracker names; None without a tracker, or where a kill left it empty."""
     try:
         text = (run / LATEST).read_text().strip()
     except FileNotFoundError:
@@ -79,9 +80,9 @@ def tracked(run: Path) -> Checkpoint | None:
 
 
 def resume_step(config: DictConfig) -> int:
-    """The training step that verl will go on after: 0 from scratch. Mends a tracker that a kill left empty.
+    """Return the training step that verl will go on after, 0 from scratch. Mend a tracker that a kill left empty.
 
-    Raises ConfigError for a checkpoint that is named and is not whole, or that another number of ranks wrote.
+    Raises ConfigError for a named checkpoint that is not whole, or that another number of ranks wrote.
     """
     trainer = config.trainer
     if trainer.resume_mode == "disable":
@@ -113,7 +114,7 @@ def resume_step(config: DictConfig) -> int:
 
 
 def _mend(run: Path) -> Checkpoint:
-    """Let the tracker name the whole checkpoint that was written last, and say so."""
+    """Write the latest whole checkpoint into the tracker, and say so."""
     whole = [each for each in checkpoints(run) if each.whole]
     if not whole:
         raise ConfigError(

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from aflow_env.config import AflowConfig
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.closing import Report, report
+from aflow_env.search.final_report import Report, report
 from aflow_env.training.rollout.policy import RolloutPolicy
 from aflow_env.training.rollout.weights_version import version
 

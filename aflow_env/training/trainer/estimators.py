@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our estimators behind verl's `register_adv_est`.
+"""Our estimators, by the names that users give `algorithm.adv_estimator`, and the bridge to verl's `register_adv_est`.
 
-verl calls an estimator with token rewards, masks and uids only. The rows' own fields wait in a context variable that
-the trainer sets around that call; an estimator that finds none says which trainer to choose, instead of quietly being
-GRPO.
+verl calls an estimator with token rewards, masks and uids only. The trainer puts the rows' own fields into a context
+variable around that call. An estimator that finds none says which trainer to choose, instead of quietly being GRPO.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +18,67 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from aflow_env.config import explain
+from aflow_env.config.section import Section
 from aflow_env.errors import ConfigError
-from aflow_env.rl.baselines import grpo, reinforce_plus_plus, rloo
-from aflow_env.rl.gigpo import GigpoConfig, GigpoResult, compute_gigpo
-from aflow_env.rl.hgpo import HgpoConfig, compute_hgpo
-from aflow_env.rl.rows import GigpoRows
+from aflow_env.rl.baseline_estimators import (
+    GrpoConfig,
+    ReinforcePlusPlusConfig,
+    RlooConfig,
+    grpo,
+    reinforce_plus_plus,
+    rloo,
+)
+from aflow_env.rl.gigpo import GigpoConfig, gigpo
+from aflow_env.rl.group_metrics import group_metrics
+from aflow_env.rl.hgpo import HgpoConfig, hgpo
+from aflow_env.rl.rows import Rows, Steps, token_advantages
 
-Estimator = Callable[..., tuple[Tensor, Tensor]]
+
+class Estimator(NamedTuple):
+    """A function from steps and its switches to one advantage a step, and the type of these switches."""
+
+    compute: Callable[[Steps, Any], Tensor]
+    config: type[Section]
+
+
+ESTIMATORS = {
+    "gigpo": Estimator(gigpo, GigpoConfig),
+    "hgpo": Estimator(hgpo, HgpoConfig),
+    "grpo": Estimator(grpo, GrpoConfig),
+    "rloo": Estimator(rloo, RlooConfig),
+    "reinforce_plus_plus": Estimator(reinforce_plus_plus, ReinforcePlusPlusConfig),
+}
+
+
+def verl_name(name: str) -> str:
+    """Return verl's name of an estimator of ours. Three of our names are verl's own, which would mix value rows in."""
+    return name if name in ("gigpo", "hgpo") else f"aflow_{name}"
+
+
+def switches(algorithm: Any, name: str) -> Section:
+    """Read the switches of an estimator from `algorithm.NAME`, and its discount from verl's `algorithm.gamma`.
+
+    Raises ConfigError for an unknown estimator, an unknown switch and an illegal value.
+    """
+    if name not in ESTIMATORS:
+        raise ConfigError(
+            f"algorithm.adv_estimator={name}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
+        )
+    config, own = ESTIMATORS[name].config, dict(algorithm.get(name, None) or {})
+    if "gamma" in own:
+        raise ConfigError(f"algorithm.{name}.gamma={own['gamma']}: the discount is verl's own key; set algorithm.gamma")
+    gamma = {"gamma": algorithm.get("gamma", 1.0)} if "gamma" in config.model_fields else {}
+    try:
+        return config(**own, **gamma)
+    except ValidationError as error:
+        said = explain(error, f"algorithm.{name}")
+        raise ConfigError(said.replace(f"algorithm.{name}.gamma", "algorithm.gamma")) from None
+
+
+def check_switches(algorithm: Any) -> None:
+    """Raise ConfigError where `algorithm.adv_estimator` or a switch of any estimator is wrong."""
+    for name in dict.fromkeys([algorithm.adv_estimator, *ESTIMATORS]):
+        switches(algorithm, name)
 
 
 @dataclass
@@ -37,13 +90,18 @@ class OnlineRows:
     padding: Sequence[bool]
     metrics: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each row: edit, value or padding."""
+        return ["padding" if pad else row["kind"] for row, pad in zip(self.fields, self.padding, strict=True)]
+
 
 _rows: ContextVar[OnlineRows | None] = ContextVar("rows of the batch whose advantages are being computed", default=None)
 
 
 @contextmanager
 def rows_of_step(rows: OnlineRows) -> Iterator[None]:
-    """Make `rows` what the estimators see."""
+    """Let the estimators see `rows`."""
     token = _rows.set(rows)
     try:
         yield
@@ -51,68 +109,44 @@ def rows_of_step(rows: OnlineRows) -> Iterator[None]:
         _rows.reset(token)
 
 
-def to_rows(online: OnlineRows, token_level_rewards: Tensor, response_mask: Tensor, uid: Sequence[str]) -> GigpoRows:
-    """GiGPO's rows. verl put the episode's return on each row's last token; its KL penalty becomes a step's reward.
+def to_rows(online: OnlineRows, token_level_rewards: Tensor, response_mask: Tensor, uid: Sequence[str]) -> Rows:
+    """Build our rows. verl put the episode's return on each row's last token; its KL penalty becomes a step's reward.
 
     token_level_rewards, response_mask: (N, T).
     """
     step_reward_N = torch.tensor([row["step_reward"] for row in online.fields], dtype=torch.float32)
-    return GigpoRows(
+    return Rows(
         uid=list(uid),
         trajectory=list(online.sessions),
         anchor=[row["anchor"] for row in online.fields],
         step_index=torch.tensor([row["step_index"] for row in online.fields]),
         step_reward=step_reward_N + kl_penalty(online, token_level_rewards),
-        valid=torch.tensor([bool(row["valid"]) for row in online.fields]),
-        is_padding=torch.tensor(list(online.padding)),
+        is_edit=torch.tensor([kind == "edit" for kind in online.kinds]),
         response_mask=response_mask,
-        state=[row["state"] for row in online.fields],
-        kind=[row["kind"] for row in online.fields],
-        value_baseline=torch.tensor([row["baseline"] for row in online.fields], dtype=torch.float32),
     )
 
 
+def value_advantages(online: OnlineRows, step_reward_N: Tensor) -> Tensor:
+    """(N,) float32 advantages of the value rows, zero elsewhere: the row's own reward, under every estimator.
+
+    A value row is the digit that came true of one workflow. It is compared with no other row, so it is in no group.
+    """
+    return torch.where(torch.tensor([kind == "value" for kind in online.kinds]), step_reward_N, 0.0)
+
+
 def kl_penalty(online: OnlineRows, token_level_rewards: Tensor) -> Tensor:
-    """(N,) what `algorithm.use_kl_in_reward` took off each row: its token rewards less the episode's return."""
-    totals: dict[str, float] = {}
-    for session, row, padding in zip(online.sessions, online.fields, online.padding, strict=True):
-        if row["kind"] == "edit" and not padding:
-            totals[session] = totals.get(session, 0.0) + row["step_reward"]
-    return_N = torch.tensor([totals.get(session, 0.0) for session in online.sessions], dtype=torch.float32)
+    """(N,) float32 that `algorithm.use_kl_in_reward` took off each row: its token rewards less the episode's return."""
+    returns: dict[str, float] = dict.fromkeys(online.sessions, 0.0)
+    for session, row, kind in zip(online.sessions, online.fields, online.kinds, strict=True):
+        returns[session] += row["step_reward"] if kind == "edit" else 0.0
+    return_N = torch.tensor([returns[session] for session in online.sessions], dtype=torch.float32)
     penalty_N = token_level_rewards.sum(dim=-1).float().cpu() - return_N
     return torch.where(torch.tensor(list(online.padding)) | (penalty_N.abs() < 1e-5), 0.0, penalty_N)
 
 
-def switches(algorithm: Any, name: str) -> HgpoConfig:
-    """What `algorithm.gigpo` says, which all five estimators read, `algorithm.hgpo` on top, and verl's own gamma.
+def _bridge(name: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return an estimator of ours as verl calls one."""
 
-    Raises ConfigError for a key or a value that no estimator knows.
-    """
-    if name not in ESTIMATORS:
-        raise ConfigError(
-            f"algorithm.adv_estimator={name}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
-        )
-    gigpo, hgpo = (dict(algorithm.get(node, None) or {}) for node in ("gigpo", "hgpo"))
-    for node, keys in (("gigpo", gigpo), ("hgpo", hgpo)):
-        if "gamma" in keys:
-            raise ConfigError(
-                f"algorithm.{node}.gamma={keys['gamma']}: the discount is verl's own key; set algorithm.gamma"
-            )
-    gamma = {"gamma": algorithm.get("gamma", 1.0)}
-    _checked(GigpoConfig, gamma, "algorithm")
-    _checked(GigpoConfig, gigpo, "algorithm.gigpo")
-    _checked(HgpoConfig, hgpo, "algorithm.hgpo")
-    return HgpoConfig(**gamma | gigpo | hgpo)
-
-
-def _checked(config: type[GigpoConfig], keys: dict[str, Any], where: str) -> None:
-    try:
-        config(**keys)
-    except ValidationError as error:
-        raise ConfigError(explain(error, where)) from None
-
-
-def _estimator(name: str, compute: Callable[[GigpoRows, HgpoConfig], GigpoResult]) -> Estimator:
     def estimate(
         token_level_rewards: Tensor, response_mask: Tensor, index: np.ndarray[Any, Any], config: Any = None, **_: Any
     ) -> tuple[Tensor, Tensor]:
@@ -123,29 +157,17 @@ def _estimator(name: str, compute: Callable[[GigpoRows, HgpoConfig], GigpoResult
                 "trainer fetches: set trainer.v1.trainer_mode=aflow_sync"
             )
         rows = to_rows(online, token_level_rewards, response_mask, index.tolist())
-        result = compute(rows, switches(config, name))
-        online.metrics.update({f"aflow/{key}": value for key, value in result.metrics.items()})
-        return result.advantages, result.advantages
+        steps = Steps.of(rows)
+        advantage_M = ESTIMATORS[name].compute(steps, switches(config, name))
+        online.metrics.update({f"aflow/{key}": value for key, value in group_metrics(steps, advantage_M).items()})
+        advantage_N = steps.to_rows(advantage_M) + value_advantages(online, rows.step_reward)
+        advantage_NT = token_advantages(advantage_N, response_mask)
+        return advantage_NT, advantage_NT
 
     return estimate
 
 
-ESTIMATORS: dict[str, Callable[[GigpoRows, HgpoConfig], GigpoResult]] = {
-    "gigpo": compute_gigpo,
-    "hgpo": compute_hgpo,
-    "grpo": grpo,
-    "rloo": rloo,
-    "reinforce_plus_plus": reinforce_plus_plus,
-}
-"""By the names that users give `algorithm.adv_estimator`."""
-
-
-def verl_name(name: str) -> str:
-    """What verl calls an estimator of ours: verl has its own of three of these names, which would mix value rows in."""
-    return name if name in ("gigpo", "hgpo") else f"aflow_{name}"
-
-
 def register(core_algos: ModuleType) -> None:
     """Add ours to verl's estimators."""
-    for name, compute in ESTIMATORS.items():
-        core_algos.register_adv_est(verl_name(name))(_estimator(name, compute))
+    for name in ESTIMATORS:
+        core_algos.register_adv_est(verl_name(name))(_bridge(name))

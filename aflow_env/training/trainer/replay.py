@@ -2,19 +2,17 @@
 """Value replay: value rows get optimiser steps of their own, after the policy's update, and more than one.
 
 A training step has one value row an expansion, of one token each, in the same batch as the edits' rows. That moves the
-level of Q_theta and hardly tells one workflow from another (docs/results.md). With `q.replay` the value rows are taken
-out of that update (their advantages become 0 there) and kept for `q.replay_steps` training steps; every step ends with
-up to `q.replay` mini-batches of `q.replay_rows`, drawn without replacement: an auxiliary phase as in phasic policy
-gradient (Cobbe et al. 2021), with the policy's own answer tokens in the place of a value head and without its cloning
-term.
+level of Q and hardly tells one workflow from another (docs/results.md). With `q.replay` the value rows leave that
+update (their advantages become 0 there) and are kept for `q.replay_steps` training steps. Every step ends with up to
+`q.replay` mini-batches of `q.replay_rows`, drawn without replacement. This is an auxiliary phase as in phasic policy
+gradient (Cobbe et al. 2021), with the policy's own answer tokens in the place of a value head, without cloning term.
 
-Sound with `q.rule=log` alone: there the digit is the one that came true, whoever is asked, so an old row is as good as
-a new one and its gradient is that of log p(d). The digits of `quadratic` are draws of the policy of their step. Ratios
-are taken to the policy as it is when the phase begins, and clipped as in any update; a row has no weight and no mask
-from its own step, since `algorithm.rollout_correction` is refused with this rule (replay_check.py).
+The digit of a value row is the one that came true, so an old row is as good as a new one and its gradient is that of
+log p(d). Ratios are taken to the policy as it is when the phase begins, and clipped as in any update. A row has no
+weight and no mask from its own step, since `algorithm.rollout_correction` is refused (replay_check.py).
 
-Honest limits: targets were found by older weights, whose proposals were others. The rows live in TransferQueue, so a
-run that is resumed starts with none.
+Limits: older weights, whose proposals were others, found the targets. The rows live in TransferQueue, so a resumed run
+starts with none.
 """
 
 from collections import deque
@@ -43,7 +41,7 @@ class Replay:
         return sum(map(len, self._held))
 
     def take(self, batch: KVBatchMeta, kinds: Sequence[str], step: int) -> None:
-        """Move what the value rows of a step teach out of its batch, `kinds` being one a row; forget the oldest step.
+        """Copy the value rows of a step, silence them in its batch, and drop the oldest step; `kinds` has one a row.
 
         The rows stay in the batch, whose size verl relies on, with advantages of 0.
         """
@@ -61,7 +59,7 @@ class Replay:
             tq.kv_clear(keys=[key for key, _ in self._held.popleft()], partition_id=PARTITION)
 
     def draw(self, size: int, most: int, step: int) -> KVBatchMeta | None:
-        """Up to `most` mini-batches of `size` rows, no row twice; None while there are fewer rows than one needs."""
+        """Draw up to `most` mini-batches of `size` rows, no row twice; None while one lacks rows."""
         pool = [row for each in self._held for row in each]
         count = size * min(most, len(pool) // size)
         if not count:

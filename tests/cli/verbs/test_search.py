@@ -15,11 +15,11 @@ from aflow_env.cli.progress import SearchProgress
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.screen import Screen
 from aflow_env.search.assemble import start_workflow
-from aflow_env.search.proposal import Reply, State
-from aflow_env.search.rounds import Session, Turn
+from aflow_env.search.proposal import Proposal, State
+from aflow_env.search.rounds import SearchSession, Turn
 from aflow_env.search.selection import Selection
 from aflow_env.search.tree import Tree
-from aflow_env.store.records import Node
+from aflow_env.store.node_rows import Node
 from aflow_env.store.store import Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
@@ -54,13 +54,13 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
     workflow = start_workflow("default", Arithmetic.spec)
     evaluation = summarise("digest", "key", [ProblemResult("p", 0, Outcome.CORRECT, 1.0)])
     tree = Tree()
-    tree.tell(Node(1, None, workflow, evaluation))
+    tree.record(Node(1, None, workflow, evaluation))
     node = Node(2, 1, workflow, evaluation, "a change")
     state = State(workflow, Arithmetic.spec, 1.0, 1)
     with SearchProgress(4, lambda: 1.25, console) as progress:
-        tree.tell(node)
-        turn = Turn(state, Selection(1, (1,), (1.0,), (1.0,), (1.0,), None, 1), Reply(""), node)
-        progress(Session(tree), turn)
+        tree.record(node)
+        turn = Turn(state, Selection(1, (1,), (1.0,), (1.0,), (1.0,), None, 1), Proposal(""), node)
+        progress(SearchSession(tree), turn)
     text = written.getvalue()
     for part in ("round 1/4", "best 1.000", "1.2500 USD", "left", "a change"):
         assert part in text

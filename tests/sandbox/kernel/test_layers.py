@@ -32,7 +32,7 @@ HEADERS = {
 REFUSING = """
 import asyncio, ctypes, errno, sys
 from aflow_env.errors import ConfigError
-from aflow_env.sandbox import confine, seccomp
+from aflow_env.sandbox.kernel import confine, seccomp
 from aflow_env.sandbox.pool import Sandbox
 
 call, argument, mode = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

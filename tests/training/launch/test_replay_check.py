@@ -19,12 +19,11 @@ KEY = "algorithm.rollout_correction"
     [("rollout_is", "token", None), ("rollout_rs", "seq_sum_k1", None), ("bypass_mode", True, False)],
 )
 def test_the_digit_that_came_true_goes_with_no_correction_for_the_rollout(key: str, value: object, off: object) -> None:
-    """Draws of the policy do, and so does a run that has no value rows."""
+    """A run without value rows does."""
     on, without = (OmegaConf.create({"algorithm": {"rollout_correction": {key: each}}}) for each in (value, off))
-    check_value_rows(without, ValueConfig(rule="log"))
-    for q in (ValueConfig(rule="quadratic"), ValueConfig(rule="log", train=False), ValueConfig(rule="log", samples=0)):
+    check_value_rows(without, ValueConfig())
+    for q in (ValueConfig(loss_weight=0), ValueConfig(kind="none")):
         check_value_rows(on, q)
-    check_value_rows(on, ValueConfig(rule="log", kind="prior"))
-    said = rf"{KEY}\.{key}={str(value).lower()} with aflow\.q\.rule=log: .* Set {KEY}\.{key}=(null|false), or"
+    said = rf"{KEY}\.{key}={str(value).lower()} with aflow\.q\.kind=digits: .* Set {KEY}\.{key}=(null|false), or"
     with pytest.raises(ConfigError, match=said):
-        check_value_rows(on, ValueConfig(rule="log"))
+        check_value_rows(on, ValueConfig())

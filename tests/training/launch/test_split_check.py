@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
 from aflow_env.training.launch.split_check import check_splits
-from aflow_env.training.rollout.dataset import rows, write_parquet
+from aflow_env.training.rollout.search_problems import rows, write_parquet
 
 Split = Literal["train", "validate"]
 

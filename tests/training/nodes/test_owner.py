@@ -29,7 +29,7 @@ from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposal import RandomProposer
 from aflow_env.search.rounds import SearchProblem, session_seed
-from aflow_env.store.records import Rejection
+from aflow_env.store.node_rows import Rejection
 from aflow_env.store.shared import Parts
 from aflow_env.store.store import SessionKey, Store
 from tests.search.quick import PROBLEMS, START, Quick
@@ -243,9 +243,9 @@ async def test_what_a_call_raises_is_raised_where_it_was_asked_and_holds_nobody_
     store = parts_of(owner, config).store
     early, known = store.set_state(SessionKey("x"), 1), store.open_session(SessionKey("x"), "arithmetic")
     await early
-    assert (await known).told == ()
+    assert (await known).ended == ()
     with pytest.raises(ValueError, match="open the session first"):
-        await store.tell(SessionKey("never"), Rejection(2, 1, "edit", "text", "why"))
+        await store.record(SessionKey("never"), Rejection(2, 1, "edit", "text", "why"))
     ray.kill(owner)
     with pytest.raises(InfrastructureError, match="owner of the run's store"):
         await store.open_session(SessionKey("y"), "arithmetic")

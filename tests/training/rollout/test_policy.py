@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trained policy is asked, beside edits: Q from digits at a temperature, and Q from the edits' likelihood.
+"""What the trained policy is asked, beside edits: Q from digits.
 
 A local HTTP server stands for the rollout server: it is as honest as a table of log-probabilities can be.
 """
@@ -17,11 +17,10 @@ import httpx
 import pytest
 
 from aflow_env.cli.compose import load
-from aflow_env.search.proposal import Origin, State
+from aflow_env.search.proposal import State
 from aflow_env.tasks import load_task
 from aflow_env.tasks.start import start_steps
 from aflow_env.training.rollout.policy import RolloutPolicy
-from aflow_env.training.rollout.prior import PriorBeliever, likelihood
 from aflow_env.workflow.steps import to_workflow
 
 
@@ -50,15 +49,14 @@ class Servers:
 
 @pytest.fixture
 def asked() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server whose every letter has probability 1/2, except 'x' with 1/8, and whose first digits are 3 and 6."""
+    """A server that answers 3 with probability 0.8 and 6 with 0.2."""
     bodies: list[dict[str, Any]] = []
 
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         choices = []
-        for index, prompt in enumerate(body["prompt"]):
+        for index in range(len(body["prompt"])):
             top = {"token_id:51": math.log(0.8), "token_id:54": math.log(0.2)}
-            scored = [None] + [{str(t): {"logprob": math.log(1 / 8 if t == ord("x") else 0.5)}} for t in prompt[1:]]
-            choices.append({"index": index, "logprobs": {"top_logprobs": [top]}, "prompt_logprobs": scored})
+            choices.append({"index": index, "logprobs": {"top_logprobs": [top]}})
         return {"choices": choices[::-1]}
 
     class Handler(BaseHTTPRequestHandler):
@@ -88,51 +86,25 @@ def asked() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     thread.join()
 
 
-def policy(address: str, folder: Path, http: httpx.AsyncClient, calibration: float = 1.0) -> RolloutPolicy:
+def policy(address: str, folder: Path, http: httpx.AsyncClient) -> RolloutPolicy:
     config = load(["rl_weight=0.5", "policy.base_url=http://localhost:1/v1", f"run_dir={folder}"])
     server, tokenizer = Servers(address), Letters()
-    return RolloutPolicy(server, tokenizer, config, {}, "r", 100_000, 1.0, http, calibration)  # type: ignore[arg-type]
+    return RolloutPolicy(server, tokenizer, config, {}, "r", 100_000, 1.0, http)  # type: ignore[arg-type]
 
 
-def state(config: Any, origin: Origin | None = None) -> State:
+def state(config: Any) -> State:
     spec = load_task(config.task).spec
-    return State(to_workflow(start_steps(spec), spec), spec, 0.25, 4, origin=origin)
+    return State(to_workflow(start_steps(spec), spec), spec, 0.25, 4)
 
 
-def test_prior_is_the_geometric_mean_and_a_start_gets_the_mean_of_the_others(tmp_path: Path, asked: Any) -> None:
+def test_q_is_the_expectation_over_the_digits_and_equal_states_are_asked_about_once(tmp_path: Path, asked: Any) -> None:
     async def run() -> None:
         async with httpx.AsyncClient() as http:
             mine = policy(asked[0], tmp_path, http)
-            start = state(mine.config)
-            likely, unlikely = (state(mine.config, Origin(start, edit)) for edit in ("abcd", "axxx"))
-            believer = PriorBeliever(mine, longest=3)
-            found = [belief.expectation for belief in await believer.believe([start, likely, unlikely])]
-            axx = (0.5 / 64) ** (1 / 3)  # only the first three tokens of an edit are judged
-            assert found == pytest.approx([(0.5 + axx) / 2, 0.5, axx])
-            assert [belief.expectation for belief in await believer.believe([start])] == [0.5]
-            assert len(asked[1]) == 1, "one request for all, and none for what is known"
-            await believer.believe([likely, unlikely])
-            assert len(asked[1]) == 1
-
-    asyncio.run(run())
-
-
-def test_an_empty_edit_is_not_likely() -> None:
-    assert likelihood([]) == 0.0
-    assert likelihood([math.log(0.25), math.log(1.0)]) == pytest.approx(0.5)
-
-
-def test_digits_are_read_at_the_temperature_and_kept_as_they_were(tmp_path: Path, asked: Any) -> None:
-    """Beliefs steer at the calibrated temperature; what a digit is drawn from, and trained on, is the policy's own."""
-
-    async def run() -> None:
-        async with httpx.AsyncClient() as http:
-            plain = policy(asked[0], tmp_path, http)
-            (raw,) = await plain.believe([state(plain.config)])
-            hot = policy(asked[0], tmp_path, http, calibration=1e6)
-            (calibrated,) = await hot.believe([state(hot.config)])
-            assert raw.expectation == pytest.approx((0.8 * 3 + 0.2 * 6) / 9)
-            assert calibrated.expectation == pytest.approx(0.5, abs=1e-4), "both digits alike"
-            assert calibrated.payload == raw.payload
+            first, second = await mine.predict([state(mine.config), state(mine.config)])
+            assert first == second
+            assert first.q == pytest.approx((0.8 * 3 + 0.2 * 6) / 9)
+            await mine.predict([state(mine.config)])
+            assert [len(body["prompt"]) for body in asked[1]] == [1]
 
     asyncio.run(run())

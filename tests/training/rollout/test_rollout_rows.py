@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a belief becomes as a training row: the digit that came true under `log`, a draw of the policy's otherwise."""
+"""A prediction becomes a training row: the digit that came true."""
 
 import math
 from pathlib import Path
@@ -10,7 +10,6 @@ import pytest
 
 from aflow_env.cli.compose import load
 from aflow_env.errors import BudgetExhausted, ConfigError
-from aflow_env.search.belief import digit_expectation
 from aflow_env.training.rollout.policy import DigitTokens, Tokens
 from aflow_env.training.rollout.rollout_rows import TrainingRow, check_played, value_rows
 from tests.search.test_rounds import config, play
@@ -23,34 +22,25 @@ def rows(tmp_path: Path, *overrides: str, target: float | None = 1.0) -> list[Tr
     """The value rows of a session that expanded its start once."""
     turn = SimpleNamespace(
         ended=SimpleNamespace(parent=1, round=2),
-        belief=SimpleNamespace(payload=ASKED, mass=1.0),
+        prediction=SimpleNamespace(payload=ASKED, mass=1.0),
         reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
         state=SimpleNamespace(workflow=SimpleNamespace(digest="start")),
     )
-    session: Any = SimpleNamespace(turns=[turn], target=lambda parent: target)
+    session: Any = SimpleNamespace(turns=[turn], q_target=lambda parent: target)
     return value_rows(session, load([f"run_dir={tmp_path}", "proposer=random", *overrides]), seed=5)
 
 
-def test_log_teaches_the_digit_that_came_true(tmp_path: Path) -> None:
-    (row,) = rows(tmp_path, "q.rule=log")
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_a_value_row_is_the_digit_that_came_true_with_the_weight_as_its_reward(tmp_path: Path, weight: float) -> None:
+    (row,) = rows(tmp_path, f"q.loss_weight={weight}")
     assert row.tokens.response_ids == (59,)
     assert row.tokens.log_probs == (math.log(0.01),)
-    assert row.step_reward - row.baseline == 1.0
-    assert row.belief == pytest.approx(digit_expectation(ASKED.log_probs)[0])
+    assert row.step_reward == weight
 
 
-@pytest.mark.parametrize("rule", ["log", "quadratic"])
-def test_the_weight_scales_the_advantage_alone(tmp_path: Path, rule: str) -> None:
-    (plain,), (light,) = (rows(tmp_path, f"q.rule={rule}", f"q.loss_weight={weight}") for weight in (1, 0.25))
-    assert light.step_reward - light.baseline == pytest.approx(0.25 * (plain.step_reward - plain.baseline))
-    assert light.tokens == plain.tokens
-    assert light.target == plain.target == 1.0
-
-
-def test_an_expansion_of_which_nothing_came_teaches_nothing(tmp_path: Path) -> None:
+def test_an_expansion_of_which_nothing_came_teaches_nothing_nor_does_a_weight_of_0(tmp_path: Path) -> None:
     assert rows(tmp_path, target=None) == []
-    assert rows(tmp_path, "q.train=false") == []
-    assert len(rows(tmp_path, "q.samples=3")) == 3
+    assert rows(tmp_path, "q.loss_weight=0") == []
 
 
 @pytest.mark.parametrize("calls", [2, 5])

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
-from aflow_env.search.closing import report
-from aflow_env.search.rounds import Session
+from aflow_env.search.final_report import report
+from aflow_env.search.rounds import SearchSession
 from aflow_env.store.settings import as_plain
 from aflow_env.store.store import Store
 from aflow_env.training.rollout import weights_version as weights
@@ -54,8 +54,8 @@ async def play_row(folder: Path, monkeypatch: pytest.MonkeyPatch, split: str, st
 
     searched: dict[str, Any] = {}
 
-    async def play(problem: object) -> Session:
-        return Session(stopped="budget: budget.calls is reached: 5 calls are spent.")
+    async def play(problem: object) -> SearchSession:
+        return SearchSession(stopped="budget: budget.calls is reached: 5 calls are spent.")
 
     def search(*_: object, **known: Any) -> SimpleNamespace:
         searched.update(known)
@@ -67,7 +67,6 @@ async def play_row(folder: Path, monkeypatch: pytest.MonkeyPatch, split: str, st
         opened = SimpleNamespace(parts=parts, search=search, start=lambda where: START)
         monkeypatch.setattr(Shared, "assembly", opened)
         monkeypatch.setattr(Shared, "http", object())
-        monkeypatch.setattr(Shared, "learnt", Shared.learnt)
         loop.config = SimpleNamespace(aflow=as_plain(config(folder, *POLICY)))
         loop.server_manager = loop.tokenizer = None
         loop.apply_chat_template_kwargs = {}

@@ -177,7 +177,8 @@ def test_the_cache_builds_once_and_ignores_what_a_killed_build_left(
 
 def test_processes_that_come_at_once_build_once(tmp_path: Path) -> None:
     """Both get the same whole folder, and only one says that it builds."""
-    code = "from aflow_env.rl import tiny; tiny.STEPS = tiny.SAMPLED = 1; print(tiny.cached_policy())"
+    load = "from aflow_env.training.tiny_policy import build as tiny"
+    code = f"{load}; tiny.STEPS = tiny.SAMPLED = 1; print(tiny.cached_policy())"
     start = partial(
         subprocess.Popen, [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

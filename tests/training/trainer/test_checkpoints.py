@@ -36,6 +36,7 @@ def halve(path: Path) -> None:
 
 
 def test_a_run_goes_on_after_the_step_that_the_tracker_names(tmp_path: Path) -> None:
+    """verl's three modes of resuming: none, the tracker's step, a named folder's step."""
     assert resume_step(going_on(tmp_path)) == 0
     written(tmp_path, 2)
     written(tmp_path, 4)
@@ -79,6 +80,7 @@ def test_a_checkpoint_that_is_gone_is_not_training_from_scratch(tmp_path: Path) 
 
 
 def test_another_number_of_ranks_is_refused(tmp_path: Path) -> None:
+    """verl loads shards by rank, so two ranks' checkpoint needs two ranks."""
     written(tmp_path, 2, ranks=2)
     assert resume_step(going_on(tmp_path, n_gpus_per_node=2)) == 2
     with pytest.raises(ConfigError, match=r"n_gpus_per_node=1: .*which 2 ranks wrote"):

@@ -10,10 +10,13 @@ import torch
 from omegaconf import OmegaConf
 
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.rl.gigpo import GigpoConfig, compute_gigpo
+from aflow_env.rl.gigpo import GigpoConfig, gigpo
+from aflow_env.rl.hgpo import HgpoConfig
+from aflow_env.rl.rows import Steps
 from aflow_env.training.trainer.estimators import (
     ESTIMATORS,
     OnlineRows,
+    check_switches,
     kl_penalty,
     rows_of_step,
     switches,
@@ -30,9 +33,6 @@ def row(reward: float, step: int, anchor: str = "root", kind: str = "edit", **mo
         "step_index": step,
         "anchor": anchor,
         "kind": kind,
-        "valid": True,
-        "baseline": 0.0,
-        "state": "",
         **more,
     }
 
@@ -60,15 +60,16 @@ def registered() -> Any:
 
 
 def test_verls_estimator_is_gigpo_on_these_rows(registered: Any) -> None:
+    """The registered function gives each edit row GiGPO's advantage, and a value row its own."""
     online, rewards, mask, uid = batch()
     with rows_of_step(online):
         advantages, returns = registered.get_adv_estimator_fn("gigpo")(
             token_level_rewards=rewards, response_mask=mask, index=uid, config=CONFIG
         )
-    rows = to_rows(online, rewards, mask, uid.tolist())
-    expected = compute_gigpo(rows, GigpoConfig(gamma=0.9, step_advantage_w=0.5)).advantages
-    assert torch.equal(advantages, expected)
-    assert torch.equal(returns, expected)
+    steps = Steps.of(to_rows(online, rewards, mask, uid.tolist()))
+    expected = steps.to_rows(gigpo(steps, GigpoConfig(gamma=0.9, step_advantage_w=0.5)))
+    assert torch.equal(advantages[:4], expected[:4, None] * mask[:4])
+    assert torch.equal(returns, advantages)
     assert advantages[:4].abs().sum() > 0
     assert advantages[4].tolist() == pytest.approx([0.9] * 3), "a value row stands beside its own baseline alone"
     assert advantages[5].abs().sum() == 0, "padding rows get nothing"
@@ -125,12 +126,14 @@ def test_a_failed_session_is_left_out_and_its_group_goes_on(registered: Any) -> 
 
 @pytest.mark.parametrize("name", ["gigpo", "hgpo"])
 def test_without_our_trainer_it_refuses_instead_of_being_grpo(registered: Any, name: str) -> None:
+    """Without the rows' fields there are no anchors, and the error names the trainer that fetches them."""
     _, rewards, mask, uid = batch()
     with pytest.raises(RuntimeError, match="trainer_mode=aflow_sync"):
         registered.get_adv_estimator_fn(name)(token_level_rewards=rewards, response_mask=mask, index=uid, config=CONFIG)
 
 
 def test_an_unknown_gigpo_key_is_an_error(registered: Any) -> None:
+    """A misspelt switch is named with its key also where verl calls the estimator."""
     online, rewards, mask, uid = batch()
     config = OmegaConf.create({"gamma": 1.0, "gigpo": {"step_weight": 1.0}})
     with rows_of_step(online), pytest.raises(ConfigError, match=r"algorithm\.gigpo\.step_weight"):
@@ -139,31 +142,41 @@ def test_an_unknown_gigpo_key_is_an_error(registered: Any) -> None:
         )
 
 
-def test_every_estimator_reads_gigpos_switches() -> None:
-    """Estimators are compared at equal switches: `algorithm.gigpo.mode` is not lost where another one is chosen."""
-    config = OmegaConf.create({"gamma": 0.9, "gigpo": {"mode": "mean_std_norm"}, "hgpo": {"history_length": 1}})
-    for name in ESTIMATORS:
-        assert switches(config, name).mode == "mean_std_norm"
-    assert switches(config, "hgpo").history_length == 1
-    assert switches(config, "gigpo").gamma == 0.9
+def test_each_estimator_reads_its_own_node_and_verls_gamma() -> None:
+    """The type of the switches goes by the estimator's name."""
+    nodes = {"gigpo": {"mode": "mean_std_norm"}, "hgpo": {"mode": "${gigpo.mode}", "history_length": 1}}
+    config = OmegaConf.create({"adv_estimator": "gigpo", "gamma": 0.9, **nodes})
+    check_switches(config)
+    assert switches(config, "gigpo") == GigpoConfig(gamma=0.9, mode="mean_std_norm")
+    assert switches(config, "hgpo") == HgpoConfig(gamma=0.9, mode="mean_std_norm", history_length=1)
+    assert switches(config, "rloo").model_dump() == {}
+    for name, estimator in ESTIMATORS.items():
+        assert type(switches(config, name)) is estimator.config
 
 
-def test_similar_anchors_are_similar_texts_not_similar_digests() -> None:
-    """Digests of two programs that differ in a word have nothing in common; their texts do."""
-    near, far = "answer = await self.custom(input=problem, instruction=A)", "return await self.programmer(problem)"
-    fields = [
-        row(0.5, 0, "5eadc6f9b4ba88ab", state=near),
-        row(0.0, 0, "0d1e3c6f77aa21bc", state=near.replace("=A", "=B")),
-        row(0.25, 0, "5eadc6f9b4ba88ac", state=far),
-    ]
-    online = OnlineRows(["u_0", "u_1", "u_2"], fields, [False] * 3)
-    rows = to_rows(online, torch.tensor([[0.5], [0.0], [0.25]]), torch.ones(3, 1), ["u"] * 3)
-    step = compute_gigpo(rows, GigpoConfig(anchor="similarity")).advantages_step
-    assert step.tolist() == pytest.approx([0.25, -0.25, 0.0])
-    assert compute_gigpo(rows, GigpoConfig()).advantages_step.tolist() == [0.0] * 3
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"adv_estimator": "ppo"},
+            "algorithm.adv_estimator=ppo: there is no such estimator; choose one of gigpo, hgpo",
+        ),
+        ({"gigpo": {"history_length": 1}}, "algorithm.gigpo.history_length=1: there is no such key"),
+        ({"rloo": {"mode": "mean_norm"}}, "algorithm.rloo.mode='mean_norm': there is no such key"),
+        ({"hgpo": {"gamma": 0.5}}, "algorithm.hgpo.gamma=0.5: the discount is verl's own key"),
+        ({"gamma": 1.5}, "algorithm.gamma=1.5"),
+    ],
+)
+def test_a_wrong_switch_is_named_also_where_another_estimator_is_chosen(changed: dict[str, Any], said: str) -> None:
+    """One paragraph names the key and the value."""
+    config = OmegaConf.create({"adv_estimator": "gigpo", "gamma": 0.9, **changed})
+    with pytest.raises(ConfigError) as caught:
+        check_switches(config)
+    assert str(caught.value).startswith(said)
 
 
 def test_kl_in_reward_becomes_a_penalty_of_its_own_row() -> None:
+    """Without a penalty there is none; with one, only the penalised row loses it."""
     online, rewards, _, _ = batch()
     assert torch.equal(kl_penalty(online, rewards), torch.zeros(6))
     rewards[1, 0] -= 0.125

@@ -41,6 +41,7 @@ def log_probs(model: torch.nn.Module) -> torch.Tensor:
 
 @pytest.mark.parametrize("adapter", [False, True])
 def test_the_exported_policy_has_the_trained_ones_log_probs(adapter: bool, tmp_path: Path) -> None:
+    """The folder answers as the trained policy does, with its adapter merged, and its card says how it was trained."""
     model = toy.model(len(toy.tokenizer()), tied=True)
     for parameter in model.parameters():  # the merger writes bf16: let nothing be lost by that
         parameter.data = parameter.data.to(torch.bfloat16).float()
@@ -69,6 +70,7 @@ def test_the_exported_policy_has_the_trained_ones_log_probs(adapter: bool, tmp_p
 
 
 def test_a_checkpoint_that_is_missing_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+    """The error lists the steps that exist, and a checkpoint that is not whole is refused."""
     with pytest.raises(ConfigError, match="there is none"):
         find_checkpoint(tmp_path, None)
     (tmp_path / "global_step_7" / "actor").mkdir(parents=True)
@@ -79,6 +81,7 @@ def test_a_checkpoint_that_is_missing_is_named_with_those_that_are_there(tmp_pat
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    """An export overwrites nothing."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
     (tmp_path / "global_step_7" / "actor").mkdir(parents=True)

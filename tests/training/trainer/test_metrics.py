@@ -13,8 +13,9 @@ import torch
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.report.offline_run import BLOCK, NAMED, read_offline_run
-from aflow_env.rl.gigpo import compute_gigpo
-from aflow_env.rl.rows import GigpoRows
+from aflow_env.rl.gigpo import GigpoConfig, gigpo
+from aflow_env.rl.group_metrics import group_metrics
+from aflow_env.rl.rows import Rows, Steps
 from aflow_env.training.trainer.metrics import step_metrics
 
 LOG_TWO_STEPS = """
@@ -33,9 +34,7 @@ def config(tmp_path: Path) -> AflowConfig:
 
 
 def belief(says: float, came: float) -> dict[str, Any]:
-    """A belief whose digits are certain of `says`, which is a ninth."""
-    digits = [0.0 if digit == round(9 * says) else -100.0 for digit in range(10)]
-    return {"digest": "d", "score": 0.1, "belief": says, "mass": 0.9, "target": came, "digits": digits}
+    return {"q": says, "mass": 0.9, "q_target": came}
 
 
 def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int = 1) -> dict[str, Any]:
@@ -45,31 +44,31 @@ def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int
         "outcome_correct": 3.0,
         "outcome_wrong": 1.0,
         "steered": float(steered),
-        "temperature": 2.0,
-        "rl_weight": 0.25,
     }
-    return {"kind": "edit", "step_reward": reward, "session": {**summary, "beliefs": beliefs}, "uid": session}
+    return {"kind": "edit", "step_reward": reward, "session": {**summary, "predictions": beliefs}, "uid": session}
 
 
 def figures(config: AflowConfig) -> dict[str, float]:
     """A step of four sessions, one of which failed: what the trainer would log of it."""
     held = [belief(1 / 9, 0.2), belief(5 / 9, 0.5), belief(8 / 9, 0.6)]
     rows = [row(0, 0.5, held[:2]), row(1, 0.25, held[2:]), row(2, 0.0, [], steered=0)]
-    credit = GigpoRows(
+    credit = Rows(
         uid=["u"] * 3,
         trajectory=["0", "1", "2"],
         anchor=["root"] * 3,
         step_index=torch.zeros(3, dtype=torch.int64),
         step_reward=torch.tensor([each["step_reward"] for each in rows]),
-        valid=torch.ones(3, dtype=torch.bool),
-        is_padding=torch.zeros(3, dtype=torch.bool),
+        is_edit=torch.ones(3, dtype=torch.bool),
         response_mask=torch.ones(3, 2),
     )
-    groups = {f"aflow/{name}": value for name, value in compute_gigpo(credit).metrics.items()}
+    steps = Steps.of(credit)
+    found = group_metrics(steps, gigpo(steps, GigpoConfig()))
+    groups = {f"aflow/{name}": value for name, value in found.items()}
     return step_metrics([*rows, {"session": {}}], [False] * 3 + [True], config, sessions=4) | groups
 
 
 def test_figures_are_what_they_say(config: AflowConfig) -> None:
+    """Each figure of Q and of the sessions is its definition, computed by hand."""
     found = figures(config)
     errors = [(1 / 9 - 0.2) ** 2, (5 / 9 - 0.5) ** 2, (8 / 9 - 0.6) ** 2]
     assert found["aflow/q_error"] == pytest.approx(sum(errors) / 3)
@@ -77,19 +76,17 @@ def test_figures_are_what_they_say(config: AflowConfig) -> None:
     assert found["aflow/q_skill"] == pytest.approx(1 - found["aflow/q_error"] / found["aflow/q_error_constant"])
     assert found["aflow/q_corr"] == pytest.approx(1.0)
     assert found["aflow/q_decision_share"] == pytest.approx(2 / 6), "decisions that Q changed, of all decisions"
-    assert found["aflow/q_error_calibrated"] == pytest.approx(found["aflow/q_error"]), "certainty has no temperature"
     assert (found["aflow/sessions"], found["aflow/failed_sessions"]) == (3.0, 1.0)
     assert found["aflow/outcome/correct"] == pytest.approx(0.75)
 
 
 def test_what_is_undefined_is_left_out(config: AflowConfig) -> None:
+    """A correlation with a constant is no number, and Q's figures need a question."""
     found = step_metrics([row(0, 0.5, [belief(5 / 9, 0.5)])], [False], config, sessions=1)
     assert "aflow/q_corr" not in found
     assert "aflow/q_skill" not in found
     nobody_asked = step_metrics([row(0, 0.5, [])], [False], config, sessions=1)
     assert not [name for name in nobody_asked if name.startswith("aflow/q_")]
-    without_digits = {**belief(5 / 9, 0.5), "digits": []}
-    assert "aflow/q_temperature" not in step_metrics([row(0, 0.5, [without_digits])], [False], config, sessions=1)
 
 
 def test_every_named_metric_is_in_the_wandb_offline_run(config: AflowConfig, tmp_path: Path) -> None:
@@ -121,6 +118,7 @@ def test_every_named_metric_is_in_the_wandb_offline_run(config: AflowConfig, tmp
 
 
 def test_a_file_that_is_no_wandb_log_is_refused(tmp_path: Path) -> None:
+    """A missing log and a foreign file are errors, not empty runs."""
     with pytest.raises(FileNotFoundError):
         read_offline_run(tmp_path)
     (tmp_path / "run.wandb").write_bytes(b"not a log")

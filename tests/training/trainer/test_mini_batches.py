@@ -32,6 +32,7 @@ def batches(draw: st.DrawFn) -> tuple[list[Stratum], int, int]:
 def test_a_rank_keeps_its_rows_and_its_mini_batches_have_equally_many_of_each_kind(
     batch: tuple[list[Stratum], int, int],
 ) -> None:
+    """Equal counts, give or take one, by padding, by kind and by stratum."""
     strata, ranks, parts = batch
     order, share = deal(strata, ranks, parts), len(strata) // ranks
     for begin in range(0, len(strata), share):
@@ -47,6 +48,7 @@ def test_a_rank_keeps_its_rows_and_its_mini_batches_have_equally_many_of_each_ki
 @examples
 @given(batches())
 def test_a_single_mini_batch_stays_as_it_is(batch: tuple[list[Stratum], int, int]) -> None:
+    """Where nothing is cut, nothing moves."""
     strata, ranks, _ = batch
     assert deal(strata, ranks, 1) == list(range(len(strata)))
 
@@ -59,6 +61,7 @@ def test_rows_that_come_by_session_are_not_cut_by_round() -> None:
 
 
 def test_sizes_are_verls_again_also_after_an_error() -> None:
+    """The scaled sizes end with the block, whatever ends it."""
     config = composed("aflow_gigpo", ["actor_rollout_ref.actor.ppo_epochs=2"])
     before, reference = config.copy(), config.actor_rollout_ref
     with suppress(KeyError), mini_batches(config, 3, 5, epochs=1):

@@ -63,6 +63,7 @@ def step(queue: Queue, number: int, values: int) -> tuple[KVBatchMeta, list[str]
 
 
 def test_value_rows_alone_are_kept_and_padding_is_none(queue: Queue) -> None:
+    """A padding row that copies a value row is not replayed."""
     held = replay.Replay(steps=2, seed=0)
     held.take(*step(queue, 1, 3), step=1)
     assert queue.replayed() == {"1 of 1: 1.0", "3 of 1: 1.0", "5 of 1: 1.0"}
@@ -70,6 +71,7 @@ def test_value_rows_alone_are_kept_and_padding_is_none(queue: Queue) -> None:
 
 
 def test_a_value_row_teaches_nothing_in_the_update_of_the_edits(queue: Queue) -> None:
+    """Its advantage there is 0; edits and padding keep theirs."""
     batch, kinds = step(queue, 1, 2)
     replay.Replay(steps=2, seed=0).take(batch, kinds, step=1)
     left = {key: float(queue.held["train", key]["advantages"]) for key in batch.keys}
@@ -77,6 +79,7 @@ def test_a_value_row_teaches_nothing_in_the_update_of_the_edits(queue: Queue) ->
 
 
 def test_the_oldest_step_is_dropped_and_cleared(queue: Queue) -> None:
+    """Only the rows of the latest steps stay in the queue."""
     held = replay.Replay(steps=2, seed=0)
     for number in (1, 2, 3):
         held.take(*step(queue, number, 1), step=number)
@@ -85,6 +88,7 @@ def test_the_oldest_step_is_dropped_and_cleared(queue: Queue) -> None:
 
 
 def test_a_step_without_value_rows_changes_nothing(queue: Queue) -> None:
+    """Nothing is kept, and nothing is drawn."""
     held = replay.Replay(steps=2, seed=0)
     held.take(*step(queue, 1, 0), step=1)
     assert len(held) == 0
@@ -93,6 +97,7 @@ def test_a_step_without_value_rows_changes_nothing(queue: Queue) -> None:
 
 @pytest.mark.parametrize(("size", "most", "rows"), [(4, 2, 8), (4, 9, 12), (5, 9, 10), (13, 1, 0)])
 def test_a_draw_is_whole_mini_batches_of_different_rows(queue: Queue, size: int, most: int, rows: int) -> None:
+    """As many rows as fit, none twice, the same at each try of a step and others at the next step."""
     held = replay.Replay(steps=3, seed=0)
     for number in (1, 2, 3):
         held.take(*step(queue, number, 4), step=number)

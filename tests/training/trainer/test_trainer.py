@@ -43,12 +43,14 @@ def made(*overrides: str, **parts: Any) -> Any:
 
 
 def test_a_step_does_not_wait_two_seconds_for_sessions_that_have_ended() -> None:
+    """verl's own buffer polls at our pace."""
     built = made()._build_replay_buffer()
     assert type(built) is ReplayBuffer
     assert built.poll_interval == POLL_SECONDS < 1
 
 
 def test_a_samplers_own_pace_is_left_alone() -> None:
+    """A user's sampler keeps its interval."""
     own = "trainer.v1.sampler.custom_sampler"
     built = made(f"{own}.path=pkg://{__name__}", f"{own}.name=OwnSampler")._build_replay_buffer()
     assert type(built).__name__ == "OwnSampler"
@@ -129,7 +131,7 @@ def test_replay_trains_on_no_row_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(PPOTrainerSync, "_compute_old_log_prob", lambda self, batch, metrics: batch)
     run = made(
-        *("aflow.q.rule=log", "aflow.q.replay=2", "aflow.q.replay_rows=16", "actor_rollout_ref.actor.ppo_epochs=3"),
+        *("aflow.q.replay=2", "aflow.q.replay_rows=16", "actor_rollout_ref.actor.ppo_epochs=3"),
         actor_rollout_wg=SimpleNamespace(update_actor=update_actor),
     )
     metrics = run._update_values(Held())

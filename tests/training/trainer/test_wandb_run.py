@@ -18,7 +18,7 @@ from aflow_env.cli.compose import load
 from aflow_env.cli.verbs.search import search_to_end as search
 from aflow_env.report.offline_run import read_offline_run
 from aflow_env.report.tracking import TOP_COLUMNS, top_workflows
-from aflow_env.store.reading import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.training.trainer.wandb_run import AGAINST, continue_run, figures, finish, show
 from tests.cli.conftest import SMALL
 
@@ -31,6 +31,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_figures_trace_to_the_store(run_dir: Path) -> None:
+    """The scalars are those of the run's store, and the best score is there once for each axis."""
     found = figures(str(run_dir), 12.5)
     assert found["aflow/run/rounds"] == 5
     assert found["aflow/run/best_score_low"] <= found["aflow/run/best_score"] <= found["aflow/run/best_score_high"]
@@ -40,6 +41,7 @@ def test_figures_trace_to_the_store(run_dir: Path) -> None:
 
 
 def test_the_leading_workflows_are_distinct_and_say_what_changed(run_dir: Path) -> None:
+    """One row a workflow, the best first, with the difference to its parent."""
     store = ReadOnlyStore(run_dir / "run.sqlite")
     rows = [dict(zip(TOP_COLUMNS, row, strict=True)) for row in top_workflows(store)]
     store.close()
@@ -77,12 +79,15 @@ def test_an_offline_run_holds_table_tree_artifact_and_versions(
 
 
 def test_without_wandb_nothing_is_told(run_dir: Path) -> None:
+    """Other loggers get no tables and no artifacts."""
     show({"console": None}, str(run_dir), 1, last=True)
 
 
 def test_a_resumed_run_keeps_its_id_and_a_fresh_one_gets_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The id lies in the run folder; `resume_mode=disable` makes another, and other loggers need none."""
+
     def id_of(mode: str, **changes: object) -> str | None:
         monkeypatch.delenv("WANDB_RUN_ID", raising=False)
         trainer = {"logger": ["console", "wandb"], "default_local_dir": str(tmp_path / "run"), "resume_mode": mode}

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from psutil import Process
 
-from aflow_env.training.verl_patches.proc import Process, alive, descendants, holdings, title
+from aflow_env.training.verl_patches.proc import alive, descendants, holdings, title
 from tests.main_job import metrics, start
 from tests.training.verl_patches.cpu.architectures import write_qwen3
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ridge regression that predicts a workflow's score from its steps. It needs no GPU and no policy.
+
+It is fitted on evaluations that are stored: of this search and of earlier runs. A workflow in normal form is read as
+tokens of its steps (operators, instructions, their words, neighbours), any other program as the words of its
+source. Tokens are hashed into a fixed number of columns, so nothing has to be fitted but the weights.
+
+    score = intercept + sum over tokens of weight
+    intercept and weights minimise  sum over i of n_i / mean(n) * error_i^2  +  alpha * |weights|^2
+
+n_i is the number of problems behind score i. scikit-learn is imported on the first fit, since its import is slow.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from aflow_env.search.predict import ActionValue, Candidate
+from aflow_env.search.proposal import State
+from aflow_env.workflow.program import Workflow
+from aflow_env.workflow.steps import NotNormalForm, Step, to_steps
+
+COLUMNS = 4096
+ALPHA = 5.0
+FEWEST = 40
+"""Evaluations below which the surrogate abstains; a log of 40 was the smallest that paid (recipe/evidence/edits)."""
+_WORD = re.compile(r"[a-z]+|\d+")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """An evaluated workflow: its tokens, and its score in [0, 1], which is a mean over n problems."""
+
+    tokens: tuple[str, ...]
+    score: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A fitted ridge, or no model where there are too few evaluations. `evaluations` is how many it rests on."""
+
+    evaluations: int
+    model: Any = None
+
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
+        """Return the predicted score of each edit's workflow; None where there is no model. See QPredictor."""
+        values = self.values([tokens(edit.workflow) for edit in edits])
+        return None if values is None else [ActionValue(value) for value in values]
+
+    def values(self, workflows: Sequence[tuple[str, ...]]) -> list[float] | None:
+        """Return the predicted score of each workflow, given by its tokens; None where there is no model."""
+        if self.model is None:
+            return None
+        if not workflows:
+            return []
+        predicted = self.model.predict(_hashed(workflows))
+        values: list[float] = np.clip(predicted, 0.0, 1.0).tolist()
+        return values
+
+
+def fit(observations: Sequence[Observation], fewest: int = FEWEST, alpha: float = ALPHA) -> Surrogate:
+    """Fit a ridge on the observations; the same observations give the same values. Abstain below `fewest`."""
+    if len(observations) < fewest:
+        return Surrogate(len(observations))
+    from sklearn.linear_model import Ridge
+
+    problems = np.array([each.n for each in observations], dtype=np.float64)
+    scores = np.array([each.score for each in observations])
+    model = Ridge(alpha=alpha, solver="sparse_cg", tol=1e-6)
+    model.fit(_hashed([each.tokens for each in observations]), scores, sample_weight=problems / problems.mean())
+    return Surrogate(len(observations), model)
+
+
+def _hashed(workflows: Sequence[tuple[str, ...]]) -> Any:
+    """Return the sparse matrix with one row a workflow and the counts of its tokens in hashed columns."""
+    from sklearn.feature_extraction import FeatureHasher
+
+    return FeatureHasher(COLUMNS, input_type="string").transform(workflows)
+
+
+@lru_cache(maxsize=65536)
+def tokens(workflow: Workflow) -> tuple[str, ...]:
+    """Return the tokens of a workflow, by its steps where it is in normal form, else by its source."""
+    try:
+        return tuple(step_tokens(to_steps(workflow)))
+    except NotNormalForm:
+        return tuple(_source_tokens(workflow))
+
+
+def step_tokens(steps: Sequence[Step]) -> Iterator[str]:
+    """Yield what is said of a list of steps; a token that is yielded twice counts twice."""
+    yield f"length {len(steps)}"
+    names = [f"{step.operator} {step.instruction}" for step in steps]
+    operators = [step.operator for step in steps]
+    for step, name in zip(steps, names, strict=True):
+        yield f"operator {step.operator}"
+        yield f"step {name}"
+        if step.samples:
+            yield f"samples {step.samples}"
+        yield from (f"word {word}" for word in _words(step.instruction))
+    yield f"first {names[0]}"
+    yield f"last {names[-1]}"
+    yield f"last operator {operators[-1]}"
+    yield from (f"then {first} > {second}" for first, second in pairwise(names))
+    yield from (f"then {first} > {second}" for first, second in pairwise(operators))
+
+
+def _source_tokens(workflow: Workflow) -> Iterator[str]:
+    """Yield the names and numbers of a program that is no list of steps, in pairs too, and the words of its prompts."""
+    code = re.findall(r"\w+", ast.unparse(ast.parse(workflow.graph)))
+    yield from (f"code {word}" for word in code)
+    yield from (f"code {first} {second}" for first, second in pairwise(code))
+    yield from (f"word {word}" for word in _words(workflow.prompts))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())

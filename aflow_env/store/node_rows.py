@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of the store to plain data and back; pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult
+from aflow_env.store.database import Row, Value
+from aflow_env.workflow.program import Workflow
+
+JSON = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An evaluated workflow. `round` 1 is the start (no parent); `edit` is the proposer's text, "" for the start."""
+
+    round: int
+    parent: int | None
+    workflow: Workflow
+    evaluation: Evaluation
+    modification: str = ""
+    edit: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The workflow's digest, without parsing the workflow again."""
+        return self.evaluation.digest
+
+    @property
+    def score(self) -> float:
+        """The mean score, in [0, 1]."""
+        return self.evaluation.score
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A round whose action was rejected, for `reason`, and not run; `edit` is the proposer's text."""
+
+    round: int
+    parent: int
+    modification: str
+    edit: str
+    reason: str
+
+
+RoundEnd = Node | Rejection
+
+RESULT_COLUMNS = (
+    *("problem_id", "repeat", "outcome", "score", "answer", "seconds", "cost_usd", "input_tokens", "output_tokens"),
+    *("calls", "error", "problem_digest", "truncated", "unpriced"),
+)
+FIGURES = (
+    "digest",
+    "executor_key",
+    "score",
+    "n",
+    "cost_usd",
+    "input_tokens",
+    "output_tokens",
+    "calls",
+    "truncated",
+    "unpriced",
+    "cache_hits",
+    "spent_usd",
+)
+ROUND_COLUMNS = ("round", "parent", "modification", "edit", "reason")
+EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_set", "uncounted")
+
+
+def round_columns(ended: RoundEnd) -> dict[str, Value]:
+    """The columns that nodes and rejections share. Lone surrogates, which no database keeps, become `?`."""
+    return {
+        "round": ended.round,
+        "parent": ended.parent,
+        "modification": storable(ended.modification),
+        "edit": storable(ended.edit),
+        "reason": storable(ended.reason) if isinstance(ended, Rejection) else None,
+    }
+
+
+def program_row(workflow: Workflow, digest: str) -> tuple[str, str, str, str]:
+    """(id, digest, graph, prompts) of a workflow's text; the id is a hash of both files."""
+    graph, prompts = storable(workflow.graph), storable(workflow.prompts)
+    return content_id(f"{graph}\0{prompts}"), digest, graph, prompts
+
+
+def problem_set_row(results: Sequence[ProblemResult]) -> tuple[str, str]:
+    """(id, JSON) of which results an evaluation was made of, in order."""
+    text = json.dumps([[result.problem_digest, result.repeat, result.problem_id] for result in results])
+    return content_id(text), text
+
+
+def evaluation_columns(evaluation: Evaluation) -> dict[str, Value]:
+    """An evaluation's figures, and in full the results that no table of evaluations holds."""
+    uncounted = [
+        [place, *result[:-1]] for place, result in enumerate(evaluation.results) if result.outcome not in COUNTED
+    ]
+    return {name: getattr(evaluation, name) for name in FIGURES} | {
+        "low": evaluation.ci95[0],
+        "high": evaluation.ci95[1],
+        "outcomes": json.dumps(evaluation.outcomes),
+        "uncounted": json.dumps(uncounted) if uncounted else None,
+    }
+
+
+def round_end(record: Mapping[str, JSON], results: Sequence[ProblemResult]) -> RoundEnd:
+    """The node or rejection of a row of `nodes` joined with `programs`; `results` are those of its evaluation."""
+    shared = {name: record[name] for name in ROUND_COLUMNS}
+    if record["score"] is None:
+        return Rejection(**shared)
+    del shared["reason"]
+    evaluation = Evaluation(
+        **{name: record[name] for name in FIGURES},
+        ci95=(record["low"], record["high"]),
+        outcomes=json.loads(record["outcomes"]),
+        results=tuple(results),
+    )
+    return Node(workflow=Workflow(record["graph"], record["prompts"]), evaluation=evaluation, **shared)
+
+
+def result_of(row: Sequence[JSON]) -> ProblemResult:
+    """A stored result, from values in the order of RESULT_COLUMNS."""
+    return ProblemResult._make((*row[:2], Outcome(row[2]), *row[3:], True))
+
+
+def result_row(result: ProblemResult) -> Row:
+    """The values of a result in the order of RESULT_COLUMNS."""
+    plain: tuple[Value, ...] = tuple(result[:-1])
+    return tuple(storable(value) if isinstance(value, str) else value for value in plain)
+
+
+def storable(text: str) -> str:
+    """The text without lone surrogates; an `Outcome` becomes a plain string."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def content_id(text: str) -> str:
+    """32 hexadecimal digits of the text's SHA-256."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]

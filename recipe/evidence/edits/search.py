@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A search that chooses among proposed edits, in memory: the arms of the experiment are settings of `Rule`.
+
+The draws are those of aflow_env/search/rounds.py: a round's generator is seeded by the search's seed and the number of
+rounds before it, selection takes one uniform draw of it, and the proposal's seed is the next draw. So `Rule()` is the
+library's own search, round for round (`compare` checks it).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from random import Random
+from typing import Literal
+
+import numpy as np
+from numpy.random import Generator
+
+from aflow_env.config import SelectionConfig
+from aflow_env.search.selection import AFLOW_CODE, Floats, draw, mixed_probabilities, select, ucb
+from aflow_env.search.session import session_seed
+from aflow_env.search.surrogate import Observation, Surrogate, fit, step_tokens
+from aflow_env.workflow.edits import apply_edit, uniform_edit
+from recipe.evidence.edits.world import VALIDATE, Steps, World
+
+BOUND = 4
+"""Draws for each proposal that is wanted; duplicates use them up."""
+LIMIT = 60
+"""Rounds of any search."""
+EXPLORED = SelectionConfig(sample=4, alpha=0.2, lambda_=0.3, c_ucb=0.1)
+"""AFlow's soft mix with the exploration bonus of conf/aflow/default.yaml."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a round chooses its edit.
+
+    `mix` is over: `one`, no choice: a node, then one proposal, whatever it is; `rank`, the library's selection of a
+    node, then the best of its edits; `all`, the soft mix over all pairs; `best`, over the best `sample` pairs, of which
+    one is the best pair of round 1; `nodes`, over the best `sample` nodes, each with its best pair; `top`, no mix but
+    the best pair. `price` is taken off c for each executor call of the child beyond the first; with `per_call` a pair's
+    probability is divided by them.
+    """
+
+    mix: Literal["one", "rank", "all", "best", "nodes", "top"] = "one"
+    w: float = 0.0
+    edits: int = 1
+    nodes: int = 16
+    fresh: bool = False
+    log: int = 10**6
+    fewest: int = 16
+    price: float = 0.0
+    per_call: bool = False
+    selection: SelectionConfig = AFLOW_CODE
+
+
+@dataclass
+class Found:
+    """A node: its workflow, the search's calls until it was scored, and the prediction that was made of it."""
+
+    steps: Steps
+    parent: int
+    score: float
+    calls: int
+    round: int
+    predicted: float | None = None
+    visits: int = 1
+
+
+@dataclass
+class Search:
+    """One search under a rule. `log` are the evaluations of earlier searches."""
+
+    world: World
+    rule: Rule
+    log: Sequence[Observation] = ()
+    seed: int | None = None
+    nodes: list[Found] = field(default_factory=list)
+    open: dict[int, list[Steps]] = field(default_factory=dict)
+    calls: int = 0
+    played: int = 0
+    tried: set[Steps] = field(default_factory=set)
+    shadow: Surrogate | None = None
+
+    def __post_init__(self) -> None:
+        self.seed = session_seed(self.world.seed) if self.seed is None else self.seed
+        self._tell(self.world.start, -1, None)
+
+    def play(self, rounds: int, calls: int) -> list[Found]:
+        """Search until both so many rounds and so many calls are used; return the nodes, in order."""
+        while (self.played < rounds or self.calls < calls) and self.played < LIMIT:
+            rng = np.random.default_rng([self.seed, self.played])
+            self.played += 1
+            (self._one if self.rule.mix == "one" else self._among)(rng)
+        return self.nodes
+
+    def _one(self, rng: Generator) -> None:
+        """Select a node, draw an edit of it, and lose the round where the parent has that child already."""
+        parent = self._select(rng)
+        child = self._propose(self.nodes[parent].steps, int(rng.integers(2**31)))
+        self.nodes[parent].visits += 1
+        if not any(each.steps == child and each.parent == parent for each in self.nodes):
+            self._tell(child, parent, self._values([child], self.shadow)[0] if self.shadow else None)
+
+    def _among(self, rng: Generator) -> None:
+        """Choose among open proposals."""
+        rule = self.rule
+        mixed = rule.mix != "rank"
+        parents = self._frontier() if mixed else [self._select(rng)]
+        draws = Random(int(rng.integers(2**31)))
+        for parent in parents:
+            self._fill(parent, draws)
+        pairs = [(parent, child) for parent in parents for child in self.open[parent]]
+        if not pairs:
+            return
+        model = self._model() if rule.w else None
+        predicted = self._values([child for _, child in pairs], model or self.shadow)
+        q = np.array(predicted) if model else np.zeros(len(pairs))
+        w = rule.w if model else 0.0
+        if mixed:
+            bounds = dict(enumerate(self._bounds()))
+            c = (1 - w) * np.array([bounds[parent] for parent, _ in pairs]) + w * q
+            costs = np.array([price(child) for _, child in pairs])
+            c = c - rule.price * (costs - 1)
+            chosen = self._mix(np.array([parent for parent, _ in pairs]), c, costs, rng)
+        else:
+            chosen = int(np.argmax(q + 1e-9 * rng.random(len(q))))
+        parent, child = pairs[chosen]
+        self.open[parent].remove(child)
+        self.nodes[parent].visits += 1
+        self._tell(child, parent, predicted[chosen])
+
+    def _mix(self, parents: Floats, c: Floats, costs: Floats, rng: Generator) -> int:
+        """Draw a pair; ties in an order that is drawn too."""
+        rule = self.rule.selection
+        order = np.lexsort((rng.random(len(c)), -c))
+        match self.rule.mix:
+            case "top":
+                return int(order[0])
+            case "best":
+                first = [place for place in order if parents[place] == 0][:1]
+                others = [place for place in order if place not in first]
+                order = np.array([*first, *others[: rule.sample - len(first)]])
+            case "nodes":
+                best: dict[int, int] = {}
+                for place in order:
+                    best.setdefault(int(parents[place]), int(place))
+                root = [best.pop(0)] if 0 in best else []
+                order = np.array([*root, *list(best.values())[: rule.sample - len(root)]])
+        probabilities = mixed_probabilities(c[order], rule.alpha, rule.lambda_)
+        if self.rule.per_call:
+            probabilities = probabilities / costs[order]
+        return int(order[draw(probabilities, float(rng.random()))])
+
+    def _frontier(self) -> list[int]:
+        """The start and the best other nodes by their bound."""
+        bounds = self._bounds()
+        order = sorted(range(1, len(bounds)), key=lambda place: (-bounds[place], place))
+        return [0, *order[: self.rule.nodes - 1]]
+
+    def _fill(self, parent: int, draws: Random) -> None:
+        """Draw proposals of a node until it has enough open ones that nothing in this search equals."""
+        self.open[parent] = [each for each in self.open.get(parent, []) if each not in self.tried]
+        wanted = self.rule.edits + (len(self.open[parent]) if self.rule.fresh else 0)
+        elsewhere = {each for children in self.open.values() for each in children}
+        for _ in range(BOUND * (wanted - len(self.open[parent]))):
+            if len(self.open[parent]) >= wanted:
+                return
+            child = self._propose(self.nodes[parent].steps, draws.randrange(2**31))
+            if child not in self.tried and child not in elsewhere:
+                self.open[parent].append(child)
+                elsewhere.add(child)
+
+    def _propose(self, steps: Steps, seed: int) -> Steps:
+        spec, phrases = self.world.task.spec, self.world.config.instructions
+        return apply_edit(steps, uniform_edit(steps, spec, phrases, Random(seed)), spec)
+
+    def _bounds(self) -> Floats:
+        visits = np.array([each.visits for each in self.nodes])
+        return ucb(np.array([each.score for each in self.nodes]), visits, int(visits.sum()), self.rule.selection.c_ucb)
+
+    def _select(self, rng: Generator) -> int:
+        means, visits = np.array([each.score for each in self.nodes]), np.array([each.visits for each in self.nodes])
+        rounds, rule = range(1, len(self.nodes) + 1), self.rule.selection
+        return select(rounds=rounds, means=means, visits=visits, q=None, w=0.0, config=rule, rng=rng).round - 1
+
+    def _model(self) -> Surrogate | None:
+        seen = [observation(each.steps, each.score) for each in self.nodes]
+        model = fit([*self.log[: self.rule.log], *seen], self.rule.fewest)
+        return model if model.model is not None else None
+
+    def _values(self, children: Sequence[Steps], model: Surrogate | None) -> list[float | None]:
+        found = model.values([words(each) for each in children]) if model else None
+        return list(found) if found is not None else [None] * len(children)
+
+    def _tell(self, steps: Steps, parent: int, predicted: float | None) -> None:
+        score = self.world.score(steps)
+        self.calls += score.calls
+        self.tried.add(steps)
+        self.nodes.append(Found(steps, parent, score.mean, self.calls, self.played, predicted))
+
+
+def price(steps: Steps) -> int:
+    """The executor calls of one problem, as far as the steps tell."""
+    return sum(max(step.samples, 1) for step in steps)
+
+
+def observation(steps: Steps, score: float) -> Observation:
+    """What the surrogate is told of an evaluation."""
+    return Observation(words(steps), score, VALIDATE)
+
+
+@lru_cache(maxsize=65536)
+def words(steps: Steps) -> tuple[str, ...]:
+    """The tokens of a workflow in normal form."""
+    return tuple(step_tokens(steps))
+
+
+def best(nodes: Sequence[Found], calls: float = np.inf, rounds: float = np.inf) -> Found:
+    """The best node by validate score among those that so many calls and rounds reach; ties by the earlier."""
+    return max((each for each in nodes if each.calls <= calls and each.round <= rounds), key=lambda each: each.score)
+
+
+def logged(seeds: Sequence[int], rounds: int = 20) -> Iterator[Observation]:
+    """The evaluations of stock random searches in other worlds."""
+    for seed in seeds:
+        for node in Search(World.of(seed), Rule()).play(rounds, 0):
+            yield observation(node.steps, node.score)

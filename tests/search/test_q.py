@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Q_theta: the expectation over digits, the digit that trains it, shrinkage, judgement."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aflow_env.search.q import (
+    DIGITS,
+    calibration,
+    calibration_error,
+    digit_expectation,
+    expected_value,
+    realised_digit,
+    shrink,
+    spearman,
+)
+
+logits10 = st.lists(st.floats(-8, 8), min_size=10, max_size=10).map(np.array)
+unit = st.integers(0, 100).map(lambda percent: percent / 100)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max())
+    return np.asarray(weights / weights.sum())
+
+
+@given(logits10, st.floats(-50, 50), st.sampled_from([0.3, 1.0, 4.0]))
+def test_expectation_is_the_mean_digit_and_ignores_normalisation(
+    logits: np.ndarray, shift: float, temperature: float
+) -> None:
+    q = expected_value(logits, temperature)
+    assert q == pytest.approx(float(softmax(logits / temperature) @ DIGITS))
+    assert 0.0 <= q <= 1.0
+    assert expected_value(logits + shift, temperature) == pytest.approx(float(q))
+
+
+def test_certainty_uniformity_and_batches() -> None:
+    certain = np.full((10, 10), -np.inf)
+    np.fill_diagonal(certain, 0.0)
+    assert expected_value(certain) == pytest.approx(DIGITS)
+    assert expected_value(np.zeros(10)) == pytest.approx(0.5)
+    assert expected_value(np.zeros((2, 3, 10))).shape == (2, 3)
+
+
+def test_no_digit_is_an_error_not_a_belief_of_zero() -> None:
+    with pytest.raises(ValueError, match="at least one possible digit"):
+        expected_value(np.full(10, -np.inf))
+    with pytest.raises(ValueError, match="at least one possible digit"):
+        expected_value(np.full(10, np.nan))
+    with pytest.raises(ValueError, match="ten digits"):
+        expected_value(np.zeros(9))
+
+
+def test_one_state_is_the_batch_of_one_and_silence_is_ignorance() -> None:
+    log_probs = [math.log(0.3) if digit in (2, 7) else -math.inf for digit in range(10)]
+    assert digit_expectation(log_probs) == pytest.approx((0.5, 0.6))
+    assert digit_expectation(log_probs, 3.0)[0] == pytest.approx(float(expected_value(log_probs, 3.0)))
+    assert digit_expectation([-math.inf] * 10) == (0.5, 0.0)
+
+
+@given(unit)
+def test_the_realised_digit_is_a_neighbour_and_right_on_average(realised: float) -> None:
+    drawn = [realised_digit(realised, (k + 0.5) / 2000) for k in range(2000)]
+    assert set(drawn) <= set(range(10))
+    assert max(drawn) - min(drawn) <= 1
+    assert float(np.mean(drawn)) / 9 == pytest.approx(realised, abs=1e-3)
+
+
+def test_a_sure_and_wrong_prediction_learns_the_mean() -> None:
+    """Exact gradient ascent from p(0) = 0.999 towards y = 0.8 ends near 0.8."""
+    logits = np.eye(10)[0] * math.log(0.999 / 0.001 * 9)
+    came = np.bincount([realised_digit(0.8, (k + 0.5) / 100) for k in range(100)], minlength=10) / 100
+    for _ in range(100):
+        logits = logits + 0.5 * (came - softmax(logits))
+    assert float(expected_value(logits)) == pytest.approx(0.8, abs=0.02)
+
+
+@given(unit, st.lists(unit, max_size=30), st.sampled_from([0.5, 2.0, 8.0]))
+def test_shrinkage_moves_from_belief_to_data(belief: float, realised: list[float], n0: float) -> None:
+    q = shrink(belief, realised, n0)
+    if not realised:
+        assert q == pytest.approx(belief)
+    else:
+        mean = sum(realised) / len(realised)
+        assert min(belief, mean) - 1e-12 <= q <= max(belief, mean) + 1e-12
+        assert abs(q - mean) == pytest.approx(abs(belief - mean) * n0 / (n0 + len(realised)), abs=1e-12)
+
+
+def test_rank_correlation_with_ties_matches_values_worked_out_by_hand() -> None:
+    assert spearman([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx(1.0)
+    assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1.0)
+    # ranks 1, 2.5, 2.5, 4 and 1, 3, 2, 4: covariance 4.5, variances 4.5 and 5
+    assert spearman([0.1, 0.2, 0.2, 0.3], [1, 3, 2, 4]) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+    assert math.isnan(spearman([0.5, 0.5], [0.1, 0.9]))
+
+
+def test_calibration_error_weighs_bins_by_count() -> None:
+    q, y = [0.15, 0.15, 0.95], [0.25, 0.25, 0.65]
+    assert calibration_error(q, y) == pytest.approx((2 * 0.1 + 1 * 0.3) / 3)
+    assert calibration_error([1.0, 0.0], [1.0, 0.0]) == 0.0
+
+
+def test_a_belief_worse_than_a_constant_is_shown_as_such() -> None:
+    y = [0.2, 0.4, 0.6, 0.8]
+    assert calibration(y, y).skill == pytest.approx(1.0)
+    assert calibration([0.5] * 4, y).skill == pytest.approx(0.0)
+    backwards = calibration(y[::-1], y)
+    assert backwards.skill == pytest.approx(1 - 0.2 / 0.05)
+    assert backwards.rank_correlation == pytest.approx(-1.0)
+    assert backwards.brier == pytest.approx(0.2)
+    assert backwards.brier_constant == pytest.approx(0.05)
+    assert backwards.n == 4
+
+
+def test_undefined_figures_are_nan_and_bad_input_is_refused() -> None:
+    flat = calibration([0.3, 0.4], [0.5, 0.5])
+    assert math.isnan(flat.skill)
+    assert math.isnan(flat.rank_correlation)
+    with pytest.raises(ValueError, match="equally long"):
+        calibration([], [])
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        calibration([1.2], [0.5])
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        calibration([float("nan")], [0.5])
