@@ -16,10 +16,13 @@ from aflow_env.cli.verbs import (
     doctor,
     evaluate,
     exchange,
+    init,
     plan,
     policy,
     report,
+    run,
     search,
+    serve,
     show,
     sweep,
     watch,
@@ -47,6 +50,9 @@ app.command("export-policy")(policy.export_policy)
 app.command("report")(report.report)
 app.command("tree")(report.tree)
 app.command("watch")(watch.watch)
+app.command("init")(init.init)
+app.command("run")(run.run)
+app.command("serve")(serve.serve)
 app.command("sweep")(sweep.sweep)
 app.command("plan")(plan.plan)
 app.command("data")(data.data)

@@ -14,6 +14,9 @@ from aflow_env.config import AflowConfig, config_directory, parse
 from aflow_env.errors import ConfigError
 from aflow_env.store.settings import as_plain
 
+GROUPS = ("task", "executor", "implementer")
+"""Keys whose value may name a file of conf/aflow/KEY."""
+
 
 def load(overrides: Sequence[str], defaults: Sequence[str] = ()) -> AflowConfig:
     """conf/aflow/default.yaml with a verb's own `defaults`, then the user's overrides. Raises ConfigError."""
@@ -31,9 +34,13 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 def change(config: AflowConfig, overrides: Sequence[str]) -> AflowConfig:
-    """A config with some keys changed: single values only, no groups such as executor=openai. Raises ConfigError."""
-    node = OmegaConf.create(as_plain(config))
-    for key, value in values(overrides).items():
+    """A config with some keys changed, whole groups such as executor=openai first. Raises ConfigError."""
+    node, changed = OmegaConf.create(as_plain(config)), values(overrides)
+    for group in GROUPS:
+        if isinstance(name := changed.get(group), str):
+            node[group] = composed([f"{group}={name}"])[group]
+            del changed[group]
+    for key, value in changed.items():
         OmegaConf.update(node, key, value, merge=True, force_add=True)
     return parse(node, "")
 

@@ -5,7 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from aflow_env.config.base import Count, NonNegative, Section
+from aflow_env.config.base import Count, Section
+
+MOST = 1e15
+"""The largest ceiling, of any unit."""
 
 
 class TaskConfig(Section):
@@ -42,9 +45,16 @@ class SandboxConfig(Section):
 class BudgetConfig(Section):
     """Ceilings for the whole run; null means none."""
 
-    usd: NonNegative | None = None
+    usd: Annotated[float, Field(ge=0)] | None = None
     tokens: Annotated[int, Field(ge=0)] | None = None
     calls: Annotated[int, Field(ge=0)] | None = None
+
+    @field_validator("usd", "tokens", "calls")
+    @classmethod
+    def _is_a_ceiling(cls, most: float | None) -> float | None:
+        if most is not None and not most <= MOST:
+            raise ValueError(f"{most} is no ceiling: set at most {MOST:g}, or null for none")
+        return most
 
 
 class ProblemsConfig(Section):

@@ -89,7 +89,7 @@ def table(
     grid.add_row("best, validate", _score(best))
     grid.add_row("best, test", _score(test) if test else f"not scored: {untested}")
     grid.add_row("best workflow", f"{workflow.digest} in {folder}")
-    grid.add_row("cost", f"{spent.usd:.4f} USD{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens")
+    grid.add_row("cost", f"{spent.money}{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens")
     out = StringIO()
     Console(file=out, width=80).print(grid)
     return out.getvalue()

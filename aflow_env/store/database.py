@@ -188,7 +188,8 @@ SCHEMA = (
         step INTEGER NOT NULL, modification TEXT NOT NULL, edit TEXT NOT NULL, reason TEXT, parent_digest TEXT, before
         REAL, program TEXT REFERENCES programs (id), digest TEXT, executor_key TEXT, score REAL, low REAL, high REAL,
         n INTEGER, outcomes TEXT, cost_usd REAL, input_tokens INTEGER, output_tokens INTEGER, calls INTEGER,
-        cache_hits INTEGER, spent_usd REAL, problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
+        truncated INTEGER, unpriced INTEGER, cache_hits INTEGER, spent_usd REAL,
+        problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
         TEXT, PRIMARY KEY (session, round)
     )""",
     "CREATE INDEX nodes_latest ON nodes (task, parent_digest, step, session, round)",
@@ -203,7 +204,8 @@ SCHEMA = (
         digest TEXT NOT NULL, executor_key TEXT NOT NULL, problem_digest TEXT NOT NULL, repeat INTEGER NOT NULL,
         problem_id TEXT NOT NULL, outcome TEXT NOT NULL, score REAL NOT NULL, answer TEXT NOT NULL, seconds REAL NOT
         NULL, cost_usd REAL NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, calls INTEGER NOT
-        NULL, error TEXT NOT NULL, PRIMARY KEY (digest, executor_key, problem_digest, repeat)
+        NULL, error TEXT NOT NULL, truncated INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+        PRIMARY KEY (digest, executor_key, problem_digest, repeat)
     ) WITHOUT ROWID""",
     """CREATE TABLE completions (
         key TEXT PRIMARY KEY, model TEXT NOT NULL, request TEXT NOT NULL, response TEXT NOT NULL,

@@ -294,3 +294,23 @@ async def test_a_bug_of_ours_is_not_an_outcome() -> None:
 
 def test_the_outcomes_of_the_sandbox_are_outcomes_here() -> None:
     assert {"timeout", "crash", "violation"} <= {str(outcome) for outcome in Outcome}
+
+
+async def test_cut_replies_and_unknown_prices_are_counted_stored_and_warned_of(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An evaluation says how many of its replies were cut and how many have no price, also from the store."""
+
+    class Cut(ScriptedClient):
+        async def complete(self, request: Request) -> Completion:
+            more = {"stop_reason": "length", "cost_known": False} if number(request) == 0 else {}
+            return (await super().complete(request)).model_copy(update=more)
+
+    async with evaluators(store) as make:
+        first = await make(Cut(right_below(4))).evaluate(ASK, PROBLEMS)
+        again = await make(Cut(right_below(4))).evaluate(ASK, PROBLEMS)
+    for evaluation in (first, again):
+        assert (evaluation.truncated, evaluation.unpriced, evaluation.cost_known) == (1, 1, False)
+    assert again.cache_hits == 6
+    assert "1 of 6 replies were cut at max_tokens=64" in caplog.text
+    assert "raise executor.max_tokens" in caplog.text

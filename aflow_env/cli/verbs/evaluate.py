@@ -64,7 +64,7 @@ def held_out(
     given = ["convergence.enabled=false", *(overrides or ())]  # nothing is searched: no `repeats` is too few for it
     if "repeats" not in values(given):
         given.append(f"repeats={REPEATS}")
-    config, workflow = _named(target, given)
+    config, workflow = named(target, given)
     if config.task.test_size < 1:
         raise ConfigError(f"task.test_size={config.task.test_size}: there is nothing to test on; set it above 0")
     evaluation, layers = asyncio.run(scored(config, workflow, "test"))
@@ -76,7 +76,7 @@ def held_out(
     print(evaluation_text(evaluation, config.executor.kind == "simulated"))
 
 
-def _named(target: Path, overrides: list[str]) -> tuple[AflowConfig, Workflow]:
+def named(target: Path, overrides: list[str]) -> tuple[AflowConfig, Workflow]:
     """The config and the workflow that a run, or a folder beside overrides, stands for."""
     if not is_run(target):
         if not (target / "graph.py").is_file():

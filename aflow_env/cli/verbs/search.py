@@ -18,11 +18,8 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
-from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
-from aflow_env.store.settings import lock
-from aflow_env.store.store import SessionKey
 
 
 def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -67,20 +64,11 @@ def _best_so_far(node: dict[str, Any]) -> str:
 async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
     assembly = await Assembly.open(config)
     try:
-        lock(assembly.store, config)
-        policy = assembly.served()
-        believer = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
-        problem = SearchProblem(
-            key=SessionKey(assembly.task.spec.name, config.seed),
-            seed=session_seed(config.seed),
-            start=assembly.start(),
-        )
-        search = assembly.search(policy, believer, "validate")
         with (
             SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress,
             finishing(progress.note) as interrupt,
         ):
-            session = await search.play(problem, progress, interrupt)
+            session = await assembly.play(progress, interrupt)
         if interrupt.is_set():
             found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
             return _best_so_far(found["best"]), found
