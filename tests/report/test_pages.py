@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
 
 from aflow_env.report.html.page import page as report_page
-from aflow_env.report.html.tree import tree_page
+from aflow_env.report.html.tree_page import tree_page
 from aflow_env.report.summary import summarise
 from aflow_env.store.read_only import ReadOnlyStore
 from tests.report.browser import Page, browser, screenshots
