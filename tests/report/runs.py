@@ -69,7 +69,7 @@ def large_store(folder: Path, nodes: int) -> Path:
     database.execute(f"PRAGMA user_version = {VERSION}")
     session = "arithmetic/0/0/0"
     database.execute("INSERT INTO sessions VALUES (?, 'arithmetic', 0, 0, '0', 'arithmetic', 'null')", (session,))
-    database.execute("INSERT INTO problem_sets VALUES ('p', '[[\"pd\", 0, \"problem-1\"]]')")
+    database.execute("INSERT INTO problem_sets VALUES ('p', '[[\"pd\", 0, \"p-1\"]]')")
     evaluated = [1]
     for number in range(1, nodes + 1):
         rejected = number > 1 and number % 50 == 0
@@ -88,7 +88,7 @@ def large_store(folder: Path, nodes: int) -> Path:
             row |= {"low": score - 0.1, "high": score + 0.1, "outcomes": '{"correct": 5, "wrong": 3}', "cost_usd": 0.01}
             row |= {"input_tokens": 100, "output_tokens": 20, "calls": 8, "problem_set": "p"}
             database.execute(
-                "INSERT INTO evaluations VALUES (?, 'e', 'pd', 0, 'problem-1', 'wrong', 0, '41', 0.1, 0, 1, 1, 1, '', 0, 0)",
+                "INSERT INTO evaluations VALUES (?, 'e', 'pd', 0, 'p-1', 'wrong', 0, '41', 0.1, 0, 1, 1, 1, '', 0, 0)",
                 (f"d{number}",),
             )
             if number > 1:

@@ -109,7 +109,7 @@ def test_a_click_on_a_node_shows_what_it_is(quiet: Page, tree: Path, tmp_path: P
         "graph.py",
         "# version 60",
         "Difference to the parent",
-        "problem-1, wrong: 41",
+        "p-1, wrong: 41",
         "operation",
     ):
         assert part in text
