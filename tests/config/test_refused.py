@@ -8,7 +8,7 @@ import pytest
 from aflow_env.cli.compose import load
 from aflow_env.cli.options import UNGUIDED, search_config
 from aflow_env.errors import ConfigError
-from aflow_env.search.assemble import check_parts
+from aflow_env.training.launch.parts_check import check_parts
 
 OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
 LLM = ("implementer=llm", "implementer.llm.model=m")
@@ -27,7 +27,7 @@ CONVERGING = ("convergence.enabled=true", "rounds=20")
         ((*LLM, "action=code", "proposer=policy"), r"implementer\.kind=llm with proposer=policy and action=code"),
         ((*LLM, "action=code", "proposer=llm", "implementer.llm.structured=auto"), r"structured=auto with action=c"),
         ((*BATCH, "executor.structured=auto"), r"executor: batch=true with structured=auto: .*set structured=off"),
-        (("q.kind=none", "q.replay=2"), r"q: replay=2 with kind=none, .*kind=digits"),
+        (("q.kind=none", "q.replay=2"), r"q: replay=2 with kind=none, .*kind=policy"),
         ((*POLICY, "cache=somewhere"), r"cache=somewhere with executor\.kind=policy: .*Leave cache out"),
         ((*POLICY, "executor.mode=replay"), r"executor\.mode=replay with executor\.kind=policy: .*mode=live"),
         (("policy.model=checkpoint",), r"policy: model=checkpoint without base_url: .*Set policy\.base_url="),

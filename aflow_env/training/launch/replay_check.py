@@ -27,7 +27,7 @@ def _check_correction(config: DictConfig) -> None:
         value = correction.get(key)
         if value:
             raise ConfigError(
-                f"algorithm.rollout_correction.{key}={str(value).lower()} with aflow.q.kind=digits: it weighs a row by "
+                f"algorithm.rollout_correction.{key}={str(value).lower()} with aflow.q.kind=policy: it weighs a row by "
                 "the probability with which the rollout sampled it, and a value row was not sampled: its digit is the "
                 f"one that came true. Set algorithm.rollout_correction.{key}={off}, or aflow.q.loss_weight=0"
             )
