@@ -126,17 +126,12 @@ class AflowConfig(Section):
     @model_validator(mode="after")
     def _convergence_can_come(self) -> "AflowConfig":
         rule = self.convergence
-        if rule.enabled and rule.z > 0 and self.repeats == 1:
+        quiet = max(rule.top_k, rule.consecutive_rounds or 0)
+        if rule.consecutive_rounds and self.rounds <= quiet:
             raise ValueError(
-                f"convergence.z={rule.z} with repeats=1: its standard errors are those of a workflow's repeats, and "
-                "one repeat has none. Set repeats=3, or convergence.z=0"
-            )
-        quiet = max(rule.top_k, rule.consecutive_rounds)
-        if rule.enabled and self.rounds <= quiet:
-            raise ValueError(
-                f"convergence.enabled=true with rounds={self.rounds}, convergence.top_k={rule.top_k} and "
-                f"convergence.consecutive_rounds={rule.consecutive_rounds}: a search of that few rounds ends before it "
-                f"can converge. Set rounds above {quiet}, or convergence.enabled=false"
+                f"convergence.consecutive_rounds={rule.consecutive_rounds} with rounds={self.rounds} and "
+                f"convergence.top_k={rule.top_k}: a search of that few rounds ends before it can converge. Set rounds "
+                f"above {quiet}, or convergence.consecutive_rounds=null"
             )
         return self
 

@@ -39,7 +39,6 @@ class ValueConfig(Section):
     loss_weight: NonNegative = 0.1
     replay: Annotated[int, Field(ge=0)] = 0
     replay_rows: Count = 32
-    replay_steps: Count = 16
 
     @property
     def rows(self) -> int:
@@ -65,12 +64,10 @@ class RewardConfig(Section):
 
 
 class ConvergenceConfig(Section):
-    """AFlow's early stop: the mean of the top k scores has not moved, by more than noise, for some rounds."""
+    """AFlow's early stop: the mean of the top k scores has not moved for some rounds; null: never."""
 
-    enabled: bool = False
     top_k: Count = 3
-    z: NonNegative = 0.0
-    consecutive_rounds: Count = 5
+    consecutive_rounds: Count | None = None
 
 
 class StopConfig(Section):
@@ -83,9 +80,7 @@ class StopConfig(Section):
 
 
 class RacingConfig(Section):
-    """Give a workflow up on the way when it is surely none that selection would look at, or surely not the best."""
+    """Give a workflow up on the way when it is surely none that selection would look at; null: never."""
 
-    enabled: bool = False
-    against: Literal["candidates", "best"] = "candidates"
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     block: Count = 8
-    delta: Annotated[float, Field(gt=0, lt=1)] = 0.05

@@ -208,10 +208,8 @@ class Search:
     def _rival(self, tree: Tree) -> tuple[Node, float] | None:
         """Whom a new workflow is raced against, and by how much that one may be better."""
         racing = self.config.racing
-        if not racing.enabled:
+        if racing.delta is None:
             return None
-        if racing.against == "best":
-            return tree.best(), 0.0
         rule, nodes = self.config.selection, self.config.lookahead.nodes
         found = bar(*tree.arrays(), nodes if nodes > 1 else rule.sample, rule.c_ucb)
         return (tree.node(found[0]), found[1]) if found else None

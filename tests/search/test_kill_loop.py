@@ -33,15 +33,14 @@ SETTINGS = {
         "seed=3",
         "rounds=8",
         "in_flight=3",
-        "racing.enabled=true",
-        "racing.against=best",
+        "selection.sample=2",
         "racing.block=2",
         "racing.delta=0.4",
     ),
     "among open proposals": ("seed=3", "rounds=8", *CHOOSING),
     "among open proposals, in flight, raced": (
         *("seed=3", "rounds=8", "in_flight=3", *CHOOSING),
-        *("racing.enabled=true", "racing.block=2", "racing.delta=0.4"),
+        *("racing.block=2", "racing.delta=0.4"),
     ),
 }
 

@@ -207,8 +207,8 @@ def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
 def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Path) -> None:
     """And nobody who was given up is ever the best of its tree."""
     raced = config(
-        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0.5",
-        "racing.enabled=true", "racing.against=best", "racing.block=2", "racing.delta=0.3", "final_test=false",
+        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0", "selection.sample=2",
+        "racing.block=2", "racing.delta=0.3", "final_test=false",
     )  # fmt: skip
 
     async def run() -> None:
@@ -246,7 +246,7 @@ async def test_a_race_against_the_candidates_leaves_the_search_as_it_is_and_make
     stock = (f"seed={seed}", "rounds=25", "repeats=8", f"selection.c_ucb={c_ucb}")
     whole, raced = Varied(), Varied()
     plain, _ = await quick.play(quick.config(tmp_path / "plain", *stock), whole)
-    quicker, _ = await quick.play(quick.config(tmp_path / "raced", *stock, "racing.enabled=true"), raced)
+    quicker, _ = await quick.play(quick.config(tmp_path / "raced", *stock, "racing.delta=0.05"), raced)
     trees = [[(node.round, node.parent, node.digest) for node in session.tree] for session in (plain, quicker)]
     assert trees[0] == trees[1]
     assert plain.tree.best().evaluation == quicker.tree.best().evaluation

@@ -3,7 +3,7 @@
 
 A training step has one value row an expansion, of one token each, in the same batch as the edits' rows. That moves the
 level of Q and hardly tells one workflow from another (docs/results.md). With `q.replay` the value rows leave that
-update (their advantages become 0 there) and are kept for `q.replay_steps` training steps. Every step ends with up to
+update (their advantages become 0 there) and are kept for STEPS training steps. Every step ends with up to
 `q.replay` mini-batches of `q.replay_rows`, drawn without replacement. This is an auxiliary phase as in phasic policy
 gradient (Cobbe et al. 2021), with the policy's own answer tokens in the place of a value head, without cloning term.
 
@@ -26,6 +26,8 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 
 PARTITION = "aflow_replay"
+STEPS = 16
+"""Training steps whose value rows are kept."""
 Tag = dict[str, Any]
 
 

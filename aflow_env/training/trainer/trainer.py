@@ -33,7 +33,7 @@ from aflow_env.training.trainer.closing_table import final_report
 from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl_name
 from aflow_env.training.trainer.metrics import step_metrics
 from aflow_env.training.trainer.mini_batches import Stratum, deal, mini_batches, rows_of_problem
-from aflow_env.training.trainer.replay import Replay
+from aflow_env.training.trainer.replay import STEPS, Replay
 from aflow_env.training.trainer.wandb_run import figures, finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
 
@@ -57,7 +57,7 @@ class AflowTrainer:
         self._owner = share(config, self.aflow)  # It ends with its last reference.
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
-        self._replay = Replay(self.aflow.q.replay_steps, self.aflow.seed) if self.aflow.q.replay else None
+        self._replay = Replay(STEPS, self.aflow.seed) if self.aflow.q.replay else None
         self._began = time.monotonic()
 
     def _build_replay_buffer(self) -> Any:
