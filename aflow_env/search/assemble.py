@@ -21,7 +21,8 @@ from aflow_env.llm.limits import Limits as ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
 from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.search.proposal import LLMProposer, Proposer, QPredictor, RandomProposer
+from aflow_env.search.predict import QPredictor
+from aflow_env.search.proposal import LLMProposer, Proposer, RandomProposer
 from aflow_env.search.rounds import Implement, Search
 from aflow_env.search.served import ServedPolicy, serve_policy
 from aflow_env.store.shared import Parts, open_cache, open_recording

@@ -22,8 +22,8 @@ from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation, Outcome
 from aflow_env.search.expansion import Change, Changer, Duplicate, Implement, Place, draw
 from aflow_env.search.flight import Flight, cancel_all, restore
-from aflow_env.search.proposal import FailedCase, Prediction, Proposer, QPredictor, State
-from aflow_env.search.q import shrink
+from aflow_env.search.predict import ActionValue, QPredictor
+from aflow_env.search.proposal import FailedCase, Proposer, State
 from aflow_env.search.selection import Selection, bar, select
 from aflow_env.search.session import Listener, SearchProblem, SearchSession, Turn, session_seed
 from aflow_env.search.stopping import INTERRUPTED, Stopper
@@ -146,7 +146,7 @@ class Search:
         return ended
 
     async def _expand(
-        self, place: Place, selection: Selection, state: State, prediction: Prediction | None, seed: int
+        self, place: Place, selection: Selection, state: State, prediction: ActionValue | None, seed: int
     ) -> Turn:
         """Propose, implement, gate and evaluate."""
         config = self.config
@@ -167,18 +167,12 @@ class Search:
 
     async def _select(
         self, tree: Tree, key: SessionKey, unseen: int | None, rng: Generator
-    ) -> tuple[Selection, dict[int, Prediction]]:
+    ) -> tuple[Selection, dict[int, ActionValue]]:
         """Which node to expand, and the policy's prediction for each node."""
         rounds, means, visits = tree.arrays()
-        predictions: dict[int, Prediction] = {}
+        predictions: dict[int, ActionValue] = {}
         q = None
-        if self.predictor is not None:
-            nodes = [tree.node(round_) for round_ in rounds.tolist()]
-            states = await asyncio.gather(*(self.state(tree, node, key, unseen) for node in nodes))
-            predictions = dict(zip(rounds.tolist(), await self.predictor.predict(states), strict=True))
-            realised = {round_: [child.score for child in tree.children(round_)] for round_ in predictions}
-            q = np.array([shrink(prediction.q, realised[round_]) for round_, prediction in predictions.items()])
-        rule, w = self.config.selection, self.config.rl_weight
+        rule, w = self.config.selection, 0.0
         return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng), predictions
 
     def _rival(self, tree: Tree) -> tuple[Node, float] | None:

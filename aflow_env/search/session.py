@@ -5,7 +5,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aflow_env.search.proposal import Prediction, Proposal, State
+from aflow_env.search.predict import ActionValue
+from aflow_env.search.proposal import Proposal, State
 from aflow_env.search.selection import Selection
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node, Rejection
@@ -34,7 +35,7 @@ class Turn:
     selection: Selection
     reply: Proposal
     ended: Node | Rejection
-    prediction: Prediction | None = None
+    prediction: ActionValue | None = None
     duplicate: bool = False
 
     @property
