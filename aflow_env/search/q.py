@@ -100,8 +100,22 @@ def calibration_error(q: npt.ArrayLike, realised: npt.ArrayLike, bins: int = 10)
 
 def spearman(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
     """Spearman's rho with average ranks for ties; NaN when either side is constant."""
-    if np.ptp(q) == 0 or np.ptp(realised) == 0:
+    if np.ptp(q) < 1e-12 or np.ptp(realised) < 1e-12:
         return math.nan
     from scipy.stats import spearmanr  # takes a second to import, and only metrics need it
 
     return float(spearmanr(q, realised).statistic)
+
+
+def within_parents(q: npt.ArrayLike, realised: npt.ArrayLike, parents: Sequence[str]) -> float:
+    """Spearman's rho of Q against the realised scores among the edits of one workflow, pooled over workflows.
+
+    Each value is taken less the mean over its parent's edits. A parent with one edit compares nothing and is left out.
+    """
+    said, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
+    _, group, size = np.unique(np.asarray(parents), return_inverse=True, return_counts=True)
+    kept = size[group] > 1
+    if not kept.any():
+        return math.nan
+    said, scores = (each - (np.bincount(group, each) / size)[group] for each in (said, scores))
+    return spearman(said[kept], scores[kept])

@@ -82,7 +82,7 @@ class FirstTokenClient(OpenAIClient):
 
 @dataclass(frozen=True)
 class ServedPolicy:
-    """Proposer and QPredictor at `policy.base_url`; states are cut until the model's context holds them."""
+    """Proposer and QPredictor of the model at `policy.base_url`; states are cut until its context holds them."""
 
     config: AflowConfig
     writer: LLMClient

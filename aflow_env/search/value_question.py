@@ -38,6 +38,5 @@ def render_edit(before: Workflow, edit: Candidate, config: AflowConfig) -> str:
     if config.form == "edit":
         return describe(parse_edit(edit.text).model_copy(update={"reason": ""}))
     old, new = (f"{each.graph}\n{each.prompts}".splitlines() for each in (before, edit.workflow))
-    return "\n".join(
-        line for line in unified_diff(old, new, lineterm="", n=0) if not line.startswith(("---", "+++", "@@"))
-    )
+    lines = unified_diff(old, new, lineterm="", n=0)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))

@@ -74,7 +74,7 @@ def test_what_counts_usd_needs_a_price(key: str) -> None:
 )
 def test_a_search_is_guided_however_its_policy_is_named(given: tuple[str, ...], guided: bool) -> None:
     config = search_config(given)
-    assert (config.proposer, config.rl_weight) == (("policy", 0.5) if guided else ("random", 0.0))
+    assert (config.proposer, config.q.kind) == (("policy", "policy") if guided else ("random", "surrogate"))
 
 
 def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: Path) -> None:

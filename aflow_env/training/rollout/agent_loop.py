@@ -7,6 +7,7 @@ all workers share is asked of its owner (owner.py) where there are several.
 """
 
 import asyncio
+import time
 from types import ModuleType
 from typing import Any
 
@@ -84,7 +85,9 @@ class AflowSearchLoop(AgentLoopBase):
             seed=draws,
             start=assembly.start(problem["start"]),
         )
+        began = time.monotonic()
         session = await search.play(started)
+        seconds = time.monotonic() - began
         check_played(session, config)
         edits = edit_rows(session, config)
         judged = await judge(session, policy) if training and config.q.rows else []
@@ -95,6 +98,8 @@ class AflowSearchLoop(AgentLoopBase):
         if outputs:
             outputs[-1].extra_fields["session"] = session_summary(session) | {
                 "return": sum(each.step_reward for each in edits),
+                "seed": problem["seed"],
+                "seconds": seconds,
                 "predictions": predictions_made(judged),
                 "predict_seconds": policy.predict_seconds,
             }

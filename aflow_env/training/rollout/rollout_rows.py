@@ -146,7 +146,6 @@ def session_summary(session: SearchSession) -> dict[str, float]:
         "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
         "ucb": float(np.mean([turn.choice.ucb for turn in turns])) if turns else 0.0,
         "nodes": float(len(nodes)),
-        "steered": float(sum(turn.choice.changed for turn in turns)),
     }
     return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
 
