@@ -24,9 +24,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasPath, Field, TypeAdapter, ValidationError
 
 from aflow_env.config import LLMConfig
+from aflow_env.files import storing
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
-from aflow_env.llm.ledger import writing
 from aflow_env.llm.prices import Price
 from aflow_env.llm.providers.answer import JSON, LARGEST, SHOWN, Answer, one_line
 from aflow_env.llm.providers.anthropic import AnthropicClient
@@ -68,13 +68,13 @@ class BatchBook:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        with writing(path):
+        with storing(path):
             self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
             self._db.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
         """Save that the batch will answer these calls; on disk when this returns."""
-        with writing(self._path), self._db:
+        with storing(self._path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(call, batch) for call in calls])
 
@@ -85,7 +85,7 @@ class BatchBook:
 
     def forget(self, call: str) -> None:
         """Drop a call that its batch did not answer: it is made anew."""
-        with writing(self._path):
+        with storing(self._path):
             self._db.execute("DELETE FROM batches WHERE call = ?", (call,))
 
     def close(self) -> None:
