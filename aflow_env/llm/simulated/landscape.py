@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from aflow_env.config import config_directory, explain
-from aflow_env.config.base import NonNegative, Section, Share
+from aflow_env.config.section import NonNegative, Section, Share
 from aflow_env.errors import ConfigError
 
 
