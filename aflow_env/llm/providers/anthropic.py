@@ -102,7 +102,9 @@ class AnthropicClient(Provider):
         sdk = self._sdk
         try:
             response = (await sending).http_response
-            body = b"[%s]" % b",".join(response.content.splitlines()) if lines else response.content
+            body = response.content
+            if lines:
+                body = b"[%s]" % b",".join(filter(None, body.splitlines()))
         except sdk.APIStatusError as error:
             response, body = error.response, error.response.content
         except sdk.APIConnectionError as error:
