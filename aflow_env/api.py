@@ -9,18 +9,17 @@ functions also work where an event loop runs, as in a notebook: they work in a t
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from anyio.from_thread import start_blocking_portal
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from aflow_env.cli.answering import WorkflowAnswer, answering, apart
+from aflow_env.cli.answering import WorkflowAnswer, answering
 from aflow_env.cli.options import open_reading, search_config
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
@@ -72,9 +71,8 @@ class FoundWorkflow:
 
         Raises InfrastructureError when the executor cannot be had, BudgetExhausted when `budget` is spent.
         """
-        with TemporaryDirectory(prefix="aflow-env-") as folder:
-            async with answering(apart(self.config, folder), Workflow(self.graph, self.prompts)) as answer:
-                return await answer(Problem("", problem, "", entry_point, tuple(public_tests)), sample)
+        async with answering(self.config, Workflow(self.graph, self.prompts), temporary=True) as answer:
+            return await answer(Problem("", problem, "", entry_point, tuple(public_tests)), sample)
 
 
 @dataclass(frozen=True)
@@ -189,23 +187,8 @@ def _blocking(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work)
-
-    def beside() -> T:
-        try:
-            return loop.run_until_complete(task)
-        finally:
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(beside)
-        try:
-            while not done.done():
-                wait((done,), timeout=0.2)  # an interrupt does not wake a wait without end
-        except KeyboardInterrupt:
-            with suppress(RuntimeError):  # the loop has just ended
-                loop.call_soon_threadsafe(task.cancel)
-            raise
+    with start_blocking_portal() as portal:
+        done: Future[T] = portal.start_task_soon(lambda: work)
+        while not done.done():
+            wait((done,), timeout=0.2)  # an interrupt does not wake a wait without end
         return done.result()

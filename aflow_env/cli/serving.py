@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow as a model behind an OpenAI-compatible endpoint: `/v1/chat/completions` and `/v1/models`.
+"""Serve a workflow as a model of an OpenAI-compatible endpoint: `/v1/chat/completions` and `/v1/models`.
 
 `concurrency` requests are answered at a time, twice as many wait, and more are turned away with 429. A client that
 hangs up ends its workflow. A request must say that its body is JSON, which a browser lets no foreign page do unasked.
@@ -10,18 +10,17 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aflow_env.cli.answering import Answering, WorkflowAnswer, usd
-from aflow_env.cli.chat import JSON, ChatError, ChatRequest, chunks, completion, read_request
+from aflow_env.cli.chat import ChatError, ChatRequest, chunks, completion, read_request
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError
 
@@ -35,10 +34,10 @@ BODY_SECONDS = 30.0
 
 @dataclass
 class Endpoint:
-    """The routes of one workflow. `key` None asks clients for none; `ceiling` bounds each request.
+    """The routes of one workflow. `key` None asks clients for none. `ceiling` bounds each request.
 
-    `hosts` are the names under which a client may ask, so that no page of another site comes in by a name of its own;
-    empty: any. `say` hears one line for each request.
+    `hosts` are the names under which a client may ask, so that no page of another site comes in by a name of its own.
+    An empty one allows any name. `say` gets one line for each request.
     """
 
     answering: Answering
@@ -87,7 +86,8 @@ class Endpoint:
         if not asked.stream:
             return JSONResponse(completion(head, answer))
         with_usage = (asked.stream_options or {}).get("include_usage") is True
-        return StreamingResponse(_events(chunks(head, answer, with_usage)), media_type="text/event-stream")
+        parts = [*map(json.dumps, chunks(head, answer, with_usage)), "[DONE]"]
+        return Response("".join(f"data: {part}\n\n" for part in parts), media_type="text/event-stream")
 
     def _admit(self, request: Request) -> None:
         if self.hosts and request.url.hostname not in self.hosts:
@@ -106,17 +106,22 @@ class Endpoint:
         sample = secrets.randbits(31) if asked.seed is None else asked.seed
         if self._inside >= 3 * self.concurrency:
             raise ChatError(429, f"{self._inside} requests are under way: try again later", "rate_limit_exceeded")
+
+        async def in_turn() -> WorkflowAnswer:
+            async with self._places:
+                return await self.answering(problem, sample, self.ceiling)
+
         self._inside += 1
-        job = asyncio.ensure_future(self._in_turn(self.answering(problem, sample, self.ceiling)))
-        gone = asyncio.ensure_future(_hung_up(request))
+        job, gone = asyncio.ensure_future(in_turn()), asyncio.ensure_future(_hung_up(request))
         try:
             await asyncio.wait((job, gone), return_when=asyncio.FIRST_COMPLETED)
             if not job.done():
                 raise ClientDisconnect
             answer = job.result()
         except BudgetExhausted as limit:
-            said = f"{limit} (of one request: --request-usd, --request-tokens, --request-calls)"
-            raise ChatError(402, said, "budget_exceeded") from limit
+            raise ChatError(
+                402, f"{limit} (--request-usd, --request-tokens, --request-calls)", "budget_exceeded"
+            ) from limit
         except InfrastructureError as error:
             raise ChatError(503, str(error), "executor_unavailable") from error
         finally:
@@ -127,10 +132,6 @@ class Endpoint:
         if answer.outcome != "ok":  # 422: clients ask again after a 5xx, and would pay again
             raise ChatError(422, f"the workflow failed on this problem: {answer.error}", answer.outcome)
         return answer
-
-    async def _in_turn(self, work: Coroutine[Any, Any, WorkflowAnswer]) -> WorkflowAnswer:
-        async with self._places:
-            return await work
 
 
 async def _body(request: Request) -> bytes:
@@ -155,11 +156,6 @@ async def _body(request: Request) -> bytes:
 async def _hung_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _events(parts: Iterator[JSON]) -> Iterator[str]:
-    yield from (f"data: {json.dumps(part)}\n\n" for part in parts)
-    yield "data: [DONE]\n\n"
 
 
 async def _refused(request: Request, error: Exception) -> Response:

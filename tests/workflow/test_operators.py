@@ -72,17 +72,17 @@ def test_all_ten_are_here_with_aflow_s_names() -> None:
     attributes = (
         "custom answer_generate custom_code_generate sc_ensemble md_ensemble programmer test format review revise"
     )
-    assert [spec.attribute for spec in OPERATORS.values()] == attributes.split()
-    assert list(OPERATORS) == list(signatures.SIGNATURES) == [spec.name for spec in OPERATORS.values()]
+    assert [signature.attribute() for signature in signatures.SIGNATURES.values()] == attributes.split()
+    assert list(OPERATORS) == list(signatures.SIGNATURES)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_the_description_comes_from_the_code(name: str) -> None:
-    description = OPERATORS[name].description
-    assert f"{OPERATORS[name].attribute}(" in description
+    description, signature = signatures.describe_operators((name,)), signatures.SIGNATURES[name]
+    assert f"{signature.attribute()}(" in description
     assert all(f"{argument}: " in description for argument in ARGUMENTS[name])
-    assert all(f"'{key}'" in description for key in OPERATORS[name].signature.returns.model_fields)
-    assert inspect.getdoc(OPERATORS[name].behaviour), "what an unexpected reply becomes is documented"
+    assert all(f"'{key}'" in description for key in signature.returns.model_fields)
+    assert inspect.getdoc(OPERATORS[name]), "the result of an unexpected reply is documented"
 
 
 def test_the_list_for_the_proposer_is_numbered() -> None:
@@ -279,7 +279,7 @@ def test_any_reply_has_a_result_of_the_declared_type(name: str, reply: str) -> N
             return CodeResult("ok", reply)
 
     result = Idle([reply]).call(name)
-    OPERATORS[name].signature.returns.model_validate(result, strict=True)
+    signatures.SIGNATURES[name].returns.model_validate(result, strict=True)
 
 
 @pytest.mark.parametrize(

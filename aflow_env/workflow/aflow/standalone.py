@@ -58,7 +58,7 @@ def standalone_module(workflow: Workflow, title: str) -> str:
     """The module's source. Raises ConfigError for a program whose own names would clash with the operators'."""
     tree = parse_source(workflow.graph)
     used = [name for name in SIGNATURES if re.search(rf"\b{name}\b", workflow.graph)]
-    behaviours = {name: operators.OPERATORS[name].behaviour.__name__ for name in used}
+    behaviours = {name: operators.OPERATORS[name].__name__ for name in used}
     library = needed([parsing, operators], behaviours.values())
     own = {n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
     taken = {name for _, names in library for name in names} | set(vars(standalone_runtime))
