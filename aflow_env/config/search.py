@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aflow_env.config.base import Count, NonNegative, Section, Share
+from aflow_env.config.section import Count, CountOrZero, NonNegative, Seconds, Section, Share, Total
 
 
 class SelectionConfig(Section):
@@ -22,7 +22,7 @@ class ValueConfig(Section):
 
     kind: Literal["none", "digits"] = "digits"
     loss_weight: NonNegative = 0.1
-    replay: Annotated[int, Field(ge=0)] = 0
+    replay: CountOrZero = 0
     replay_rows: Count = 32
     replay_steps: Count = 16
 
@@ -62,9 +62,9 @@ class StopConfig(Section):
     """Reasons to end a search before `rounds`; null means none."""
 
     score: Share | None = None
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    seconds: Seconds | None = None
     usd: NonNegative | None = None
-    tokens: Annotated[int, Field(ge=0)] | None = None
+    tokens: Total | None = None
 
 
 class RacingConfig(Section):

@@ -5,17 +5,17 @@
 """
 
 import asyncio
-import sys
 from typing import Any
 
 import typer
 
+from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.interrupt import finishing
-from aflow_env.cli.options import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
 from aflow_env.search.stopping import INTERRUPTED
@@ -46,14 +46,14 @@ def search_to_end(config: AflowConfig, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print(text)
+        say(text)
     if found["stopped"] == INTERRUPTED:
         _say_stopped(config)
         raise typer.Exit(130)
 
 
 def _say_stopped(config: AflowConfig) -> None:
-    print(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", file=sys.stderr)
+    say(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", error=True)
 
 
 def _best_so_far(node: dict[str, Any]) -> str:
