@@ -17,7 +17,7 @@ from pydantic import JsonValue, ValidationError
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow import signatures as s
-from aflow_env.workflow.parsing import extract_code, fields, letter_index, strip_thinking
+from aflow_env.workflow.parsing import as_text, extract_code, fields, letter_index, strip_thinking
 
 PROGRAM_TRIES = 3
 PROGRAM_SECONDS = 10.0
@@ -141,7 +141,7 @@ async def _programmer(call: s.Programmer, context: OperatorContext) -> s.Program
         if code:
             result = await context.run_code(code, "solve", [], PROGRAM_SECONDS)
             if result.outcome == "ok" and result.value not in (None, "None"):
-                return s.Program(code=code, output=s.as_text(result.value))
+                return s.Program(code=code, output=as_text(result.value))
             why = "solve() returned None" if result.outcome == "ok" else f"{result.outcome}: {result.error}"
         else:
             why = "there was no code in the reply"

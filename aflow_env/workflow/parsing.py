@@ -117,7 +117,7 @@ def _texts(found: object, names: Sequence[str]) -> dict[str, str]:
     for item in queue:
         if isinstance(item, Mapping):
             low = {str(key).lower(): value for key, value in item.items() if value is not None}
-            if texts := {name: _as_text(low[name]) for name in names if name in low}:
+            if texts := {name: _with_latex(low[name]) for name in names if name in low}:
                 return texts
             queue += item.values()
         elif isinstance(item, list):
@@ -125,10 +125,19 @@ def _texts(found: object, names: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-def _as_text(value: object) -> str:
-    """Return a value with LaTeX restored: a form feed before "rac" was written `\\frac`."""
-    if isinstance(value, str):
-        return _LATEX.sub(lambda found: repr(found[0])[1:-1].replace("x08", "b").replace("x0c", "f"), value).strip()
+def _with_latex(value: object) -> str:
+    """Return a value as text, with LaTeX restored: a form feed before "rac" was written `\\frac`."""
+    if not isinstance(value, str):
+        return _dumped(value)
+    return _LATEX.sub(lambda found: repr(found[0])[1:-1].replace("x08", "b").replace("x0c", "f"), value).strip()
+
+
+def as_text(value: object) -> str:
+    """Return a JSON value as text that can be sent. Half a surrogate pair becomes a question mark."""
+    return (value if isinstance(value, str) else _dumped(value)).encode("utf-8", "replace").decode("utf-8")
+
+
+def _dumped(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 

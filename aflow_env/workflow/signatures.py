@@ -7,22 +7,15 @@ numbers, booleans and null by `str`, lists and objects as JSON. Unknown and miss
 """
 
 import inspect
-import json
 import re
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from aflow_env.workflow.parsing import as_text
+
 MAX_CHARS = 200_000  # of one argument: far beyond any prompt, far below trouble
-
-
-def as_text(value: object) -> str:
-    """Return a JSON value as text that can be sent. Half a surrogate pair becomes a question mark."""
-    if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
-    return value.encode("utf-8", "replace").decode("utf-8")
-
 
 Text = Annotated[str, BeforeValidator(as_text), Field(max_length=MAX_CHARS)]
 Solutions = Annotated[list[Text], Field(min_length=1, max_length=26)]  # a letter each

@@ -28,6 +28,7 @@ from aflow_env.cli.interrupt import finishing
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
+from aflow_env.files import writing
 from aflow_env.llm.client import LLMError
 from aflow_env.store.settings import lock
 from aflow_env.tasks.base import Problem
@@ -124,11 +125,9 @@ def _done(output: Path, workflow: Workflow) -> Iterator[tuple[str, str]]:
 @contextmanager
 def _appending(output: Path) -> Iterator[BinaryIO]:
     """Open the output for this process alone, without the piece of a line that a kill may have left at its end."""
-    try:
+    with writing(output, "--output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         file = output.open("ab", buffering=0)
-    except OSError as error:
-        raise ConfigError(f"--output={output} cannot be written ({error.strerror}); name another file") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
