@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A search from Python, and what it found: `aflow_env.search`, `aflow_env.asearch`, `aflow_env.load`.
+"""Search from Python, and use the findings: `aflow_env.search`, `aflow_env.asearch`, `aflow_env.load`.
 
 Keys are those of the command line. A group is named by its value (`executor="openai"`); a key below it comes in a dict
-(`executor={"kind": "openai", "model": "m"}`) or by its dotted name (`**{"executor.model": "m"}`). The synchronous
-functions also work where an event loop runs, as in a notebook: they work in a thread of their own there.
+(`executor={"kind": "openai", "model": "m"}`) or by its dotted name (`**{"executor.model": "m"}`). Where an event loop
+runs, as in a notebook, the synchronous functions work in a thread of their own.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ GROUPS = {"task": "name", "executor": "kind", "implementer": "kind"}
 
 @dataclass(frozen=True)
 class SearchRound:
-    """A round that has ended, as `on_round` hears of it. `score` is None where the proposal was rejected."""
+    """A round that has ended, for `on_round`. `score` is None where the proposal was rejected."""
 
     number: int
     of: int
@@ -61,7 +61,7 @@ class FoundWorkflow:
     config: AflowConfig = field(repr=False, compare=False)
 
     def __call__(self, problem: str, **more: Any) -> WorkflowAnswer:
-        """Answer one problem: `answer` without an event loop of yours."""
+        """Answer one problem without an event loop of yours."""
         return _blocking(self.answer(problem, **more))
 
     async def answer(
@@ -96,7 +96,7 @@ class FoundNode:
 
 @dataclass(frozen=True)
 class FoundRun:
-    """What a run holds: its nodes, the best of them, why it stopped, what it cost and the score on test problems."""
+    """A run: its nodes, the best of them, the rule that stopped it, its score on test problems, its cost."""
 
     run_dir: Path
     nodes: Sequence[FoundNode] = field(repr=False)
@@ -128,13 +128,13 @@ async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **
     config = search_config(overrides(keys))
     assembly = await Assembly.open(config)
 
-    def told(session: SearchSession, turn: Turn) -> None:
+    def ended(session: SearchSession, turn: Turn) -> None:
         if on_round:
             score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent.usd
             on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, spent))
 
     try:
-        await assembly.play(told)
+        await assembly.play(ended)
         await report(assembly)
     finally:
         await assembly.aclose()

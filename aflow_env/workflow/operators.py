@@ -128,7 +128,7 @@ async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Soluti
     return s.Solution(solution=_most_frequent(call.solutions) if best is None else call.solutions[best])
 
 
-async def _programmer(call: s.Programmer, context: OperatorContext) -> s.Program:
+async def _programmer(call: s.Programmer, context: OperatorContext) -> s.ProgramReply:
     """After PROGRAM_TRIES failures the last code, and an output that begins with "Error:"."""
     task = (
         "Write a Python function solve() without arguments that computes the answer and returns it. "
@@ -141,13 +141,13 @@ async def _programmer(call: s.Programmer, context: OperatorContext) -> s.Program
         if code:
             result = await context.run_code(code, "solve", [], PROGRAM_SECONDS)
             if result.outcome == "ok" and result.value not in (None, "None"):
-                return s.Program(code=code, output=as_text(result.value))
+                return s.ProgramReply(code=code, output=as_text(result.value))
             why = "solve() returned None" if result.outcome == "ok" else f"{result.outcome}: {result.error}"
         else:
             why = "there was no code in the reply"
         output = f"Error: {why}"[:MAX_REPORT]
         given |= {"failed_code": code, "error": output}
-    return s.Program(code=code, output=output)
+    return s.ProgramReply(code=code, output=output)
 
 
 async def _test(call: s.Test, context: OperatorContext) -> s.TestReply:

@@ -46,7 +46,7 @@ class ThoughtAnswer(Reply):
     answer: str
 
 
-class Program(Reply):
+class ProgramReply(Reply):
     """The code of `solve()` and what it returned, as text."""
 
     code: str
@@ -140,7 +140,7 @@ class MdEnsemble(Signature):
 class Programmer(Signature):
     """Writes and runs a Python program that computes the answer, mending it when it fails."""
 
-    returns = Program
+    returns = ProgramReply
     answer = "output"
     problem: Text
     analysis: Text = "None"

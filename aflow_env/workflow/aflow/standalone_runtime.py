@@ -25,7 +25,7 @@ from aflow_env.workflow.parsing import as_text
 __all__ = ["Counter", "Random", "json", "re"]  # what the copied operators use
 
 # The replies of operators: plain dicts with AFlow's keys.
-s = SimpleNamespace(Response=dict, Solution=dict, ThoughtAnswer=dict, Program=dict, TestReply=dict, Verdict=dict)
+s = SimpleNamespace(Response=dict, Solution=dict, ThoughtAnswer=dict, ProgramReply=dict, TestReply=dict, Verdict=dict)
 AskOptions = SimpleNamespace
 CodeResult = SimpleNamespace
 
