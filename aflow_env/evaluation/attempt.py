@@ -15,7 +15,7 @@ from aflow_env.errors import WorkflowError
 from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.tasks.base import Problem
-from aflow_env.workflow.operators import AskOptions, OperatorContext, RunCode
+from aflow_env.workflow.operators import OperatorContext, RunCode
 
 JSON = Any
 
@@ -29,7 +29,7 @@ class Attempt:
     problem: Problem
     problem_digest: str
     repeat: int
-    asked: Counter[tuple[str, AskOptions]] = field(default_factory=Counter)
+    asked: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     cost_usd: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -69,21 +69,20 @@ class Attempt:
             **more,
         )
 
-    async def _ask(self, client: LLMClient, config: LLMConfig, prompt: str, options: AskOptions) -> str:
+    async def _ask(self, client: LLMClient, config: LLMConfig, prompt: str, fields: tuple[str, ...]) -> str:
         """Ask for one completion. Raises as the client does, and WorkflowError for a question after the DRAWS-th."""
-        draw = self.asked[prompt, options]
+        draw = self.asked[prompt, fields]
         if draw == DRAWS:
             raise WorkflowError(f"the same question was asked {DRAWS} times")
-        self.asked[prompt, options] += 1
-        wanted = options.fields if config.structured == "auto" else ()
+        self.asked[prompt, fields] += 1
+        wanted = fields if config.structured == "auto" else ()
         if wanted:
             prompt += f"\nWrite no tags: the reply is one JSON object with a text under each of {', '.join(wanted)}."
-        system = (Message(role="system", content=options.system),) if options.system else ()
         request = Request(
-            messages=(*system, Message(role="user", content=prompt)),
+            messages=(Message(role="user", content=prompt),),
             model=config.model,
-            temperature=config.temperature if options.temperature is None else options.temperature,
-            max_tokens=options.max_tokens or config.max_tokens,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
             sample=self.repeat * DRAWS + draw,
             fields=wanted,
         )

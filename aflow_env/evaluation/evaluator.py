@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from aflow_env.config import LLMConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
-from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult, lost, summarise
+from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult, lost, summarise
 from aflow_env.llm.client import LLMClient, LLMError
 from aflow_env.sandbox.limits import Run
 from aflow_env.sandbox.pool import Sandbox
@@ -87,24 +87,19 @@ class Evaluator:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     async def evaluate(
-        self,
-        workflow: Workflow,
-        problems: Sequence[Problem],
-        repeats: int = 1,
-        version: str = "",
-        partial: bool = False,
+        self, workflow: Workflow, problems: Sequence[Problem], repeats: int = 1, version: str = ""
     ) -> Evaluation:
         """Run the workflow `repeats` times on each problem, or take stored results; results in that order.
 
         `version` names the executor's weights where they change (a policy in training). Every run is stored before this
         returns or raises. Raises InfrastructureError when no run counts, when more than the allowed share was lost to
-        the world, or when the executor refuses every call (no key, no money left). Raises BudgetExhausted when the
-        budget cut runs off, unless `partial` asks for the score of the runs that count, if any.
+        the world, or when the executor refuses every call (no key, no money left), BudgetExhausted when the budget cut
+        runs off.
         """
         if not problems or repeats < 1:
             raise ValueError(f"an evaluation needs problems and repeats, not {len(problems)} and {repeats}")
         runs = [(problem, repeat) for repeat in range(repeats) for problem in problems]
-        return self.summary(workflow, await self.run(workflow, runs, version), version, partial)
+        return self.summary(workflow, await self.run(workflow, runs, version), version)
 
     async def run(
         self, workflow: Workflow, runs: Sequence[tuple[Problem, int]], version: str = ""
@@ -124,15 +119,10 @@ class Evaluator:
         return results
 
     def summary(
-        self,
-        workflow: Workflow,
-        results: Sequence[ProblemResult],
-        version: str = "",
-        partial: bool = False,
-        of: int | None = None,
+        self, workflow: Workflow, results: Sequence[ProblemResult], version: str = "", of: int | None = None
     ) -> Evaluation:
         """Return the evaluation of these results of `of` runs. Raises as `evaluate` does."""
-        self.judge(results, partial, of)
+        self.judge(results, of)
         evaluation = summarise(workflow.digest, self.executor_key(version), results)
         if evaluation.truncated > CUT_SHARE * evaluation.calls:
             log.warning(
@@ -149,14 +139,17 @@ class Evaluator:
         known = await soon(self.cache.get_many(workflow.digest, executor_key, keys)) if self.cache else {}
         missing = [attempt for attempt in attempts if attempt.key not in known]
         if missing:
-            runs = await self.launch(workflow, missing)
-            fresh = list(await asyncio.gather(*map(self._score, missing, runs)))
+            fresh = await self._run(workflow, missing)
             if self.cache:
                 await soon(self.cache.put_many(workflow.digest, executor_key, fresh))
                 stored = await soon(self.cache.get_many(workflow.digest, executor_key, keys))
                 fresh = [_stored(result, stored) for result in fresh]
             known |= {(result.problem_digest, result.repeat): result for result in fresh}
         return tuple(known[attempt.key]._replace(problem_id=attempt.problem.id) for attempt in attempts)
+
+    async def _run(self, workflow: Workflow, attempts: Sequence[Attempt]) -> list[ProblemResult]:
+        runs = await self.launch(workflow, attempts)
+        return list(await asyncio.gather(*map(self._score, attempts, runs)))
 
     async def launch(
         self, workflow: Workflow, attempts: Sequence[Attempt], client: LLMClient | None = None
@@ -201,13 +194,12 @@ class Evaluator:
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
         return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output), error=score.note)
 
-    def judge(self, results: Sequence[ProblemResult], partial: bool = False, of: int | None = None) -> None:
+    def judge(self, results: Sequence[ProblemResult], of: int | None = None) -> None:
         """Raise as `evaluate` does unless these results may become a score, or a part of the score of `of` runs."""
         of = of or len(results)
         if sum(result.outcome == Outcome.LLM_ERROR for result in results) / of > self.infrastructure_limit:
             raise self._lost(results, of)
-        cut_off = [result for result in results if result.outcome == Outcome.BUDGET]
-        if cut_off and (not partial or all(result.outcome not in COUNTED for result in results)):
+        if cut_off := [result for result in results if result.outcome == Outcome.BUDGET]:
             raise BudgetExhausted(f"{len(cut_off)} of {len(results)} runs did not fit: {lost(cut_off)}")
 
     def _lost(self, results: Sequence[ProblemResult], of: int) -> InfrastructureError:

@@ -31,19 +31,6 @@ class OperatorArgumentError(WorkflowError):
 
 
 @dataclass(frozen=True)
-class AskOptions:
-    """The settings of one call; None leaves the executor's.
-
-    `fields` names the parts of the reply that are wanted, for a model that can be held to a JSON object of them.
-    """
-
-    temperature: float | None = None
-    max_tokens: int | None = None
-    system: str | None = None
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class CodeResult:
     """The end of a code run. It has a `value` when the outcome is "ok", else an `error`."""
 
@@ -52,7 +39,8 @@ class CodeResult:
     error: str = ""
 
 
-Ask = Callable[[str, AskOptions], Awaitable[str]]
+# Gets a prompt and the fields that the reply shall have, for a model that can be held to a JSON object of them.
+Ask = Callable[[str, tuple[str, ...]], Awaitable[str]]
 RunCode = Callable[[str, str, list[JsonValue], float], Awaitable[CodeResult]]  # code, function, arguments, seconds
 
 
@@ -247,7 +235,7 @@ async def _failure(solution: str, entry_point: str, context: OperatorContext) ->
 
 
 async def _ask(context: OperatorContext, prompt: str, *wanted: str) -> str:
-    return strip_thinking(await context.ask(prompt, AskOptions(fields=wanted)))
+    return strip_thinking(await context.ask(prompt, wanted))
 
 
 async def _field(context: OperatorContext, name: str, task: str, **given: str) -> str:

@@ -27,7 +27,7 @@ _CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
 """A comment that names the file's encoding, in its first or second line (PEP 263)."""
 _HEADER = """\
 import workspace.{dataset}.workflows.template.operator as operator
-import workspace.{dataset}.workflows.round_{round}.prompt as prompt_custom
+import workspace.{dataset}.workflows.round_1.prompt as prompt_custom
 from scripts.async_llm import create_llm_instance
 from scripts.evaluator import DatasetType
 """
@@ -71,9 +71,9 @@ class Workflow:
         return hashlib.sha256(program.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def header(task: TaskSpec, round_number: int = 1) -> str:
+def header(task: TaskSpec) -> str:
     """Return AFlow's import lines for a workflow of this task."""
-    return _HEADER.format(dataset=task.dataset, round=round_number)
+    return _HEADER.format(dataset=task.dataset)
 
 
 def parse_source(text: str) -> ast.Module:

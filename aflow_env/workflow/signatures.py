@@ -194,11 +194,6 @@ def describe_operators(names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def stub_parameters() -> dict[str, list[str]]:
-    """Return operator -> its argument names in call order, which a stub needs for positional arguments."""
-    return {name: list(signature.model_fields) for name, signature in SIGNATURES.items()}
-
-
 def complaint(error: ValidationError) -> tuple[str, str]:
     """Return the place (quoted, in ASCII, at most 60 characters) and the text of the first thing that is wrong."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from aflow_env.sandbox.limits import Limits, Run
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.workflow.operators import AskOptions, CodeResult, OperatorContext, call_operator
+from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from tests.sandbox.test_workflow import Program, echo, outcomes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -163,7 +163,7 @@ async def test_a_call_names_nothing_but_what_an_operator_takes(shared_jail: Sand
     """The real operators decide; the same request without the extra argument is answered."""
     asked: list[str] = []
 
-    async def ask(prompt: str, options: AskOptions) -> str:
+    async def ask(prompt: str, fields: tuple[str, ...]) -> str:
         asked.append(prompt)
         return "reply"
 

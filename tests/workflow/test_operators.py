@@ -15,7 +15,6 @@ from aflow_env.errors import InfrastructureError
 from aflow_env.workflow import operators, signatures
 from aflow_env.workflow.operators import (
     OPERATORS,
-    AskOptions,
     CodeResult,
     OperatorArgumentError,
     OperatorContext,
@@ -47,7 +46,7 @@ class World:
     prompts: list[str] = field(default_factory=list)
     programs: list[str] = field(default_factory=list)
 
-    async def ask(self, prompt: str, options: AskOptions) -> str:
+    async def ask(self, prompt: str, fields: tuple[str, ...]) -> str:
         self.prompts.append(prompt)
         return self.replies[min(len(self.prompts), len(self.replies)) - 1]
 
@@ -89,7 +88,6 @@ def test_the_list_for_the_proposer_is_numbered() -> None:
     lines = signatures.describe_operators(("Custom", "Programmer")).splitlines()
     assert lines[0].startswith("1. Custom: ")
     assert lines[1].endswith("programmer(problem: str, analysis: str = 'None') -> dict {'code': str, 'output': str}")
-    assert signatures.stub_parameters()["Test"] == ["problem", "solution", "entry_point", "test_loop"]
 
 
 def test_custom_is_the_instruction_then_the_input() -> None:
@@ -150,7 +148,7 @@ def test_an_ensemble_that_agrees_asks_nobody() -> None:
 
 def test_md_ensemble_counts_votes_over_repeatable_shuffles() -> None:
     class Judge(World):
-        async def ask(self, prompt: str, options: AskOptions) -> str:
+        async def ask(self, prompt: str, fields: tuple[str, ...]) -> str:
             self.prompts.append(prompt)
             letter = prompt.split(":\nright")[0][-1]
             return f"<solution_letter>{letter}</solution_letter>"
@@ -313,7 +311,7 @@ def test_other_json_becomes_text_as_in_aflow_s_prompts() -> None:
 
 def test_an_infrastructure_failure_passes_through() -> None:
     class Down(World):
-        async def ask(self, prompt: str, options: AskOptions) -> str:
+        async def ask(self, prompt: str, fields: tuple[str, ...]) -> str:
             raise InfrastructureError("overloaded")
 
     for name in OPERATORS:

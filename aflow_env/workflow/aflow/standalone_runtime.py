@@ -26,7 +26,6 @@ __all__ = ["Counter", "Random", "json", "re"]  # what the copied operators use
 
 # The replies of operators: plain dicts with AFlow's keys.
 s = SimpleNamespace(Response=dict, Solution=dict, ThoughtAnswer=dict, ProgramReply=dict, TestReply=dict, Verdict=dict)
-AskOptions = SimpleNamespace
 CodeResult = SimpleNamespace
 
 _CALL = """
@@ -66,7 +65,7 @@ class Asker:
         self._ask, self.run_code = ask, run_code
         self.public_tests, self.entry_point = tuple(public_tests), entry_point
 
-    async def ask(self, prompt: str, options: object = None) -> str:
+    async def ask(self, prompt: str, fields: object = ()) -> str:
         if inspect.iscoroutinefunction(self._ask):
             return str(await self._ask(prompt))
         reply = await asyncio.to_thread(self._ask, prompt)
