@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Serve a workflow as a model of an OpenAI-compatible endpoint: `/v1/chat/completions` and `/v1/models`.
 
-`concurrency` requests are answered at a time, twice as many wait, and more are turned away with 429. A client that
-hangs up ends its workflow. A request must say that its body is JSON, which a browser lets no foreign page do unasked.
+`concurrency` requests are answered at a time, twice as many wait, and more get status 429. A client that hangs up ends
+its workflow. The content type has to be JSON, which a browser lets no foreign page send unasked.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -27,9 +27,9 @@ from aflow_env.errors import BudgetExhausted, InfrastructureError
 BODY_BYTES = 1 << 20
 """The largest request that is read."""
 DRAINED_BYTES = 16 * BODY_BYTES
-"""How much of a request is received: a client reads no reply before it has sent its whole request."""
+"""The most that is received of a request. A client reads no reply before it has sent its whole request."""
 BODY_SECONDS = 30.0
-"""How long a request may take to arrive."""
+"""The longest time that a request may take to arrive."""
 
 
 @dataclass
@@ -47,10 +47,9 @@ class Endpoint:
     ceiling: BudgetConfig | None
     hosts: Sequence[str]
     say: Callable[[str], None]
-    created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
-        self._places, self._inside = asyncio.Semaphore(self.concurrency), 0
+        self._places, self._inside, self._created = asyncio.Semaphore(self.concurrency), 0, int(time.time())
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -65,7 +64,7 @@ class Endpoint:
     async def models(self, request: Request) -> Response:
         """Name the one model."""
         self._admit(request)
-        model = {"id": self.model, "object": "model", "created": self.created, "owned_by": "aflow-env"}
+        model = {"id": self.model, "object": "model", "created": self._created, "owned_by": "aflow-env"}
         if "model" not in request.path_params:
             return JSONResponse({"object": "list", "data": [model]})
         self._check_model(request.path_params["model"])
@@ -101,7 +100,7 @@ class Endpoint:
             raise ChatError(404, f"there is no model {wanted[:80]!r} here; there is {self.model!r}", "model_not_found")
 
     async def _answer(self, request: Request, asked: ChatRequest) -> WorkflowAnswer:
-        """Run the workflow in its turn. Raises ChatError for whatever is no answer."""
+        """Run the workflow in its turn. Raises ChatError unless there is an answer."""
         problem = asked.problem(self.answering.assembly.task.spec)
         sample = secrets.randbits(31) if asked.seed is None else asked.seed
         if self._inside >= 3 * self.concurrency:
@@ -119,9 +118,8 @@ class Endpoint:
                 raise ClientDisconnect
             answer = job.result()
         except BudgetExhausted as limit:
-            raise ChatError(
-                402, f"{limit} (--request-usd, --request-tokens, --request-calls)", "budget_exceeded"
-            ) from limit
+            said = f"{limit} (--request-usd, --request-tokens, --request-calls)"
+            raise ChatError(402, said, "budget_exceeded") from limit
         except InfrastructureError as error:
             raise ChatError(503, str(error), "executor_unavailable") from error
         finally:
@@ -135,7 +133,7 @@ class Endpoint:
 
 
 async def _body(request: Request) -> bytes:
-    """Read the body. Raises ChatError for one that is no JSON, too large or too slow."""
+    """Read the body. Raises ChatError when it is no JSON, too large or too slow."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ChatError(415, "the content-type has to be application/json", "unsupported_media_type")
     body, size = bytearray(), 0
@@ -159,7 +157,7 @@ async def _hung_up(request: Request) -> None:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """The reply to whatever was raised; starlette logs a fault of ours."""
+    """Return the reply to an error. Starlette logs a fault of ours."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)
     if isinstance(error, HTTPException):

@@ -65,7 +65,7 @@ class Quick(Evaluator):
 
     def keep_in(self, store: Store) -> None:
         """What is run is stored there, and what is stored there is not run."""
-        self._cache = store
+        self.cache = store
 
     def executor_key(self, version: str = "") -> str:
         return "quick"
