@@ -18,7 +18,7 @@ from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient
-from aflow_env.llm.limits import Limits as ProviderLimits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
 from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox

@@ -25,7 +25,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import Completion, LLMClient, PromptTooLong, Request
-from aflow_env.llm.limits import Limits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.answer import JSON
 from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.llm.providers.provider import Lenient
@@ -184,7 +184,7 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
         "budget": budget,
         "log": log,
         "seed": config.seed,
-        "limits": Limits.of(node, ROLE),
+        "limits": ProviderLimits.of(node, ROLE),
         "role": ROLE,
     }
     scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is

@@ -16,7 +16,7 @@ from aflow_env.evaluation.evaluator import EvaluationCache, Turn
 from aflow_env.files import writing
 from aflow_env.llm.budget import Account
 from aflow_env.llm.ledger import Ledger
-from aflow_env.llm.limits import Limits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.record import CompletionLog
 from aflow_env.soon import Soon
 from aflow_env.store.experience import Entry
@@ -54,7 +54,7 @@ class Parts:
     ledger: Account
     recording: CompletionLog | None
     cache: CompletionLog | None
-    limits: Callable[[LLMConfig, str], Limits]
+    limits: Callable[[LLMConfig, str], ProviderLimits]
     turn: Callable[[str], Turn]
     close: Callable[[], None]
 
@@ -71,7 +71,7 @@ class Parts:
             for each in filter(None, (store, recording, cache)):
                 each.close()
 
-        return cls(store, ledger, recording, cache, Limits.of, lambda _: asyncio.Lock(), close)
+        return cls(store, ledger, recording, cache, ProviderLimits.of, lambda _: asyncio.Lock(), close)
 
 
 def open_recording(config: AflowConfig) -> Store | None:
