@@ -28,9 +28,11 @@ TOLERANCE = 1e-6
 PARTS = 200
 """Parts of an output that AFlow's rule for DROP compares."""
 _ALL_PUNCTUATION = str.maketrans("", "", string.punctuation)
-# A minus sign before a number and a point in or before one stay: without them -5 is 5 and 3.5 is 35.
+# Signs in and before numbers stay, and + and # after a letter: without them -5 is 5, 3.5 is 35, 1/2 is 12, C++ is C.
 _PUNCTUATION = re.compile(
-    r"(?!(?<![^\s([$])-[$]?\.?\d|(?<=\d)\.\d|(?<![\w.])\.\d)[" + re.escape(string.punctuation) + "]"
+    r"(?!(?<![^\s([$])-[$]?\.?\d|(?<=\d)[-./:+*^]\d|(?<=[a-z+#])[+#]|(?<![\w.])\.\d)["
+    + re.escape(string.punctuation)
+    + "]"
 )
 _SINGLE_NUMBER = re.compile(r"-?\d*\.?\d+")
 _VERDICTS = {"yes", "no", "noanswer"}
