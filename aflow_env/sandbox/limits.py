@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a jailed child may spend, and what comes of running one."""
+"""The limits of a jailed child, and the result of running one."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,13 +12,12 @@ Outcome = Literal["ok", "timeout", "crash", "violation"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Ceilings for one jailed child and the problems in it; raises ConfigError for a value that is not positive.
+    """Limits of one jailed child and the problems in it; raises ConfigError for a value that is not positive.
 
-    wall_seconds: per problem; the clock stands still while the parent is at work on one of the problem's calls.
-    cpu_seconds: processor time of one step of a problem (between two awaits); a code or test run is told its own time.
-    memory_mb: address space beyond the interpreter's own. disk_mb: size of its private directory. threads: how many.
-    output_bytes: size of one message from the child (an operator call, an answer); ten times that for all operator
-    calls of a problem. calls: operator calls per problem.
+    wall_seconds: of a problem, without the time of its operator calls. cpu_seconds: processor time of one step of a
+    problem (between two awaits); a code or test run has its own time. memory_mb: address space beyond the interpreter's
+    own. disk_mb: size of the private directory. output_bytes: size of one message from the child (an operator call, an
+    answer); ten times that for all operator calls of a problem. calls: operator calls of a problem.
     """
 
     wall_seconds: float = 60.0
@@ -37,7 +36,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Run:
-    """One problem or piece of code that ran. `value` is set for `ok`, `error` (one short line) for the others."""
+    """The result of one problem or piece of code: `value` for `ok`, else `error` (one short line)."""
 
     outcome: Outcome
     value: JSON = None

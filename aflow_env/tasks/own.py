@@ -26,8 +26,7 @@ from aflow_env.config import TaskConfig, explain
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks.base import Problem, RunTests, Score, Task, content_digest
 from aflow_env.tasks.benchmarks.math_judge import MathJudge, refuses_gold
-from aflow_env.tasks.dataset import FileTask, Judge, by_text
-from aflow_env.tasks.options import check_operators
+from aflow_env.tasks.dataset import FileTask, Judge, by_text, check_operators
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import SHORT, score_by_tests, undefined
 from aflow_env.workflow.parsing import extract_code

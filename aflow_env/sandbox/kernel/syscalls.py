@@ -25,13 +25,13 @@ ALLOWED: dict[str, Numbers] = {
     # files and directories; Landlock says which
     **_table(
         """
-        read 0 63, write 1 64, readv 19 65, writev 20 66, pread64 17 67, pwrite64 18 68, close 3 57, close_range 436 436,
-        fstat 5 80, newfstatat 262 79, stat 4 -, lstat 6 -, statx 332 291, lseek 8 62, dup 32 23, dup2 33 -, dup3 292 24,
-        pipe 22 -, pipe2 293 59, access 21 -, faccessat 269 48, faccessat2 439 439, getcwd 79 17, chdir 80 49,
-        fchdir 81 50, rename 82 -, renameat 264 38, renameat2 316 276, mkdir 83 -, mkdirat 258 34, rmdir 84 -,
-        unlink 87 -, unlinkat 263 35, readlink 89 -, readlinkat 267 78, ftruncate 77 46, fallocate 285 47, fsync 74 82,
-        fdatasync 75 83, flock 73 32, getdents64 217 61, umask 95 166, fadvise64 221 223, sendfile 40 71, statfs 137 43,
-        fstatfs 138 44
+        read 0 63, write 1 64, readv 19 65, writev 20 66, pread64 17 67, pwrite64 18 68, close 3 57,
+        close_range 436 436, fstat 5 80, newfstatat 262 79, stat 4 -, lstat 6 -, statx 332 291, lseek 8 62, dup 32 23,
+        dup2 33 -, dup3 292 24, pipe 22 -, pipe2 293 59, access 21 -, faccessat 269 48, faccessat2 439 439,
+        getcwd 79 17, chdir 80 49, fchdir 81 50, rename 82 -, renameat 264 38, renameat2 316 276, mkdir 83 -,
+        mkdirat 258 34, rmdir 84 -, unlink 87 -, unlinkat 263 35, readlink 89 -, readlinkat 267 78, ftruncate 77 46,
+        fallocate 285 47, fsync 74 82, fdatasync 75 83, flock 73 32, getdents64 217 61, umask 95 166,
+        fadvise64 221 223, sendfile 40 71, statfs 137 43, fstatfs 138 44
         """
     ),
     # memory
@@ -45,10 +45,10 @@ ALLOWED: dict[str, Numbers] = {
         """
         exit 60 93, exit_group 231 94, getpid 39 172, getppid 110 173, gettid 186 178, getuid 102 174, geteuid 107 175,
         getgid 104 176, getegid 108 177, getgroups 115 158, getresuid 118 148, getresgid 120 150, getpgrp 111 -,
-        getpgid 121 155, getsid 124 156, getrusage 98 165, times 100 153, sched_yield 24 124, sched_getaffinity 204 123,
-        getpriority 140 141, getrlimit 97 163, uname 63 160, sysinfo 99 179, getrandom 318 278, getcpu 309 168,
-        wait4 61 260, waitid 247 95, set_robust_list 273 99, set_tid_address 218 96, rseq 334 293, futex 202 98,
-        restart_syscall 219 128
+        getpgid 121 155, getsid 124 156, getrusage 98 165, times 100 153, sched_yield 24 124,
+        sched_getaffinity 204 123, getpriority 140 141, getrlimit 97 163, uname 63 160, sysinfo 99 179,
+        getrandom 318 278, getcpu 309 168, wait4 61 260, waitid 247 95, set_robust_list 273 99, set_tid_address 218 96,
+        rseq 334 293, futex 202 98, restart_syscall 219 128
         """
     ),
     # time
@@ -61,8 +61,8 @@ ALLOWED: dict[str, Numbers] = {
     # its own signals
     **_table(
         """
-        rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139, rt_sigpending 127 136, rt_sigtimedwait 128 137,
-        rt_sigsuspend 130 133, sigaltstack 131 132
+        rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139, rt_sigpending 127 136,
+        rt_sigtimedwait 128 137, rt_sigsuspend 130 133, sigaltstack 131 132
         """
     ),
     # waiting for the pipe; an event loop wakes itself over a pair of sockets

@@ -26,7 +26,7 @@ def task(config: TaskConfig) -> FileTask:
 
 
 def problem(record: Record) -> Problem:
-    """A record of the official file as a problem. Raises ConfigError."""
+    """Read a record of the official file. Raises ConfigError."""
     tests = record.texts("test_list")
     setup = "\n".join((*_optional(record, "test_imports"), *_optional(record, "test_setup_code"))).strip()
     code = record.text("code").replace("\r\n", "\n")
@@ -52,7 +52,7 @@ async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
 
 
 def _helpers(code: str, tests: str, entry_point: str) -> str:
-    """The definitions of the reference solution that the tests need beside the entry point, and its imports."""
+    """Return the definitions of the reference solution that the tests need beside the entry point, and its imports."""
     if not undefined(tests, entry_point):
         return ""
     body = parse_source(code).body
@@ -73,23 +73,22 @@ class _ToCandidate(ast.NodeTransformer):
 
 
 def _public(test: str, entry_point: str) -> str:
-    """The test as the operator Test can run it: `check` is a name that its harness needs for itself."""
+    """Return the test in a form that the operator Test can run: its harness needs the name `check` for itself."""
     return ast.unparse(_ToCandidate().visit(parse_source(test))) if entry_point == "check" else test
 
 
 def _entry_point(record: Record, code: str, tests: tuple[str, ...]) -> str:
-    """The function of the reference solution that the first test calls."""
+    """Return the function of the reference solution that the first test calls."""
     if not tests:
         raise record.error("test_list", "is empty")
     try:
-        defined = {
-            node.name for node in ast.walk(parse_source(code)) if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        }
-        called = [node for node in ast.walk(parse_source(tests[0])) if isinstance(node, ast.Call)]
+        nodes = ast.walk(parse_source(code))
+        defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        called = [node.func for node in ast.walk(parse_source(tests[0])) if isinstance(node, ast.Call)]
         parse_source("\n".join(tests))
     except SourceError as error:
         raise record.error("code", f"or a test in `test_list` is not Python ({error})") from None
-    names = [call.func.id for call in called if isinstance(call.func, ast.Name) and call.func.id in defined]
+    names = [function.id for function in called if isinstance(function, ast.Name) and function.id in defined]
     if not names:
         raise record.error("test_list", "calls no function that `code` defines in its first test")
     return names[0]

@@ -55,7 +55,7 @@ async def test_a_solution_cannot_make_the_tests_unfit(sandbox: Sandbox) -> None:
     for solution in solutions:
         run = await sandbox.run_tests(solution, tests, "f", 20)
         assert run.outcome == "crash", run
-    for tests in ("len(f)", "for x in f: pass", "f[0]", "+f", "next(f)", "f(1)", "f.x", "1 in f", "f()()"):
+    for tests in ("len(f)", "for x in f: pass", "f[0]", "next(f)", "f(1)", "f.x", "1 in f", "f()()"):
         for solution in ("f = 3", "def f(): pass"):
             run = await sandbox.run_tests(solution, tests, "f", 20)
             assert run.outcome == "crash", (tests, run)
