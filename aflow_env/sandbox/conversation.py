@@ -17,7 +17,7 @@ from hashlib import sha256
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
-from aflow_env.sandbox.limits import Limits, Outcome, Run
+from aflow_env.sandbox.jail_run import JailLimits, JailRun, Outcome
 from aflow_env.sandbox.worker import Child, ChildEnd
 
 Handler = Callable[[int, str, dict[str, JSON]], Awaitable[dict[str, JSON]]]
@@ -40,18 +40,18 @@ class Work:
     launch: Launch
     job: dict[str, JSON]
     handle: Handler
-    limits: Limits
+    limits: JailLimits
     concurrency: int
 
 
 @dataclass(eq=False)
-class Call:
+class ProblemCall:
     """One call of the workflow with its clock, its replies so far, and in the end its result."""
 
     index: int
     arguments: dict[str, JSON]
     left: float
-    result: Run | BaseException | None = None
+    result: JailRun | BaseException | None = None
     began: float = 0.0
     alone: bool = False
     asked: int = 0
@@ -67,16 +67,16 @@ class Call:
 class ChildSession:
     """One child's part of a batch: takes problems from `waiting`, and puts back the ones that its child cuts short."""
 
-    def __init__(self, work: Work, waiting: deque[Call]) -> None:
+    def __init__(self, work: Work, waiting: deque[ProblemCall]) -> None:
         self._work = work
         self._waiting = waiting
-        self._running: dict[int, Call] = {}
+        self._running: dict[int, ProblemCall] = {}
         self._loop = asyncio.get_running_loop()
         self._child: Child
         self._ready = False
         self._number = 0
         self._stray = 0
-        self._blame: tuple[Call | None, Outcome, str] | None = None
+        self._blame: tuple[ProblemCall | None, Outcome, str] | None = None
         self._bug: BaseException | None = None
         self._over = False
         self._load_timer: asyncio.TimerHandle | None = None
@@ -144,7 +144,7 @@ class ChildSession:
             case _:
                 raise FrameError("a message of unknown form")
 
-    def _asked(self, problem: Call, number: int, operator: str, arguments: dict[str, JSON], size: int) -> None:
+    def _asked(self, problem: ProblemCall, number: int, operator: str, arguments: dict[str, JSON], size: int) -> None:
         limits = self._work.limits
         problem.asked += 1
         problem.asked_bytes += size
@@ -162,7 +162,7 @@ class ChildSession:
         self._stop_clock(problem)
         task.add_done_callback(lambda done: self._reply(problem, number, done))
 
-    def _reply(self, problem: Call, number: int, task: "asyncio.Task[dict[str, JSON]]") -> None:
+    def _reply(self, problem: ProblemCall, number: int, task: "asyncio.Task[dict[str, JSON]]") -> None:
         if self._over or self._running.get(problem.index) is not problem or problem.result is not None:
             return
         problem.pending -= 1
@@ -180,7 +180,7 @@ class ChildSession:
         if not problem.pending:
             self._start_clock(problem)
 
-    def _ended(self, problem: Call, outcome: str, frame: dict[str, JSON]) -> None:
+    def _ended(self, problem: ProblemCall, outcome: str, frame: dict[str, JSON]) -> None:
         self._stop_clock(problem)
         if problem.result is None:
             value, error = frame.get("value"), frame.get("error", "")
@@ -217,7 +217,7 @@ class ChildSession:
         if not self._running and not self._waiting:
             self._child.kill()
 
-    def _start(self, problem: Call) -> None:
+    def _start(self, problem: ProblemCall) -> None:
         problem.began = time.monotonic()
         problem.left = self._work.limits.wall_seconds
         problem.asked = problem.asked_bytes = problem.pending = 0
@@ -229,21 +229,21 @@ class ChildSession:
 
     # clocks
 
-    def _start_clock(self, problem: Call) -> None:
+    def _start_clock(self, problem: ProblemCall) -> None:
         problem.since = self._loop.time()
         problem.timer = self._loop.call_later(max(problem.left, 0.0), self._expired, problem)
 
-    def _stop_clock(self, problem: Call) -> None:
+    def _stop_clock(self, problem: ProblemCall) -> None:
         if problem.timer is not None:
             problem.timer.cancel()
             problem.timer = None
             problem.left -= self._loop.time() - problem.since
 
-    def _expired(self, problem: Call) -> None:
+    def _expired(self, problem: ProblemCall) -> None:
         problem.expired = True
         self._give_up(problem)
 
-    def _give_up(self, problem: Call) -> None:
+    def _give_up(self, problem: ProblemCall) -> None:
         """Ask the child to drop a problem, and kill it when it does not answer."""
         self._stop_clock(problem)
         self._child.send({"cancel": problem.index})
@@ -258,7 +258,7 @@ class ChildSession:
 
     # the child's end
 
-    def _abort(self, problem: Call | None, outcome: Outcome, error: str) -> None:
+    def _abort(self, problem: ProblemCall | None, outcome: Outcome, error: str) -> None:
         if not self._over:
             self._over = True
             self._blame = (problem, outcome, error)
@@ -299,17 +299,17 @@ class ChildSession:
                 problem.alone = outcome != "timeout" or problem.expired or problem is guilty
         self._waiting.extendleft(reversed([p for p in running if p.result is None]))
 
-    def _finish(self, problem: Call, outcome: Outcome, error: str = "", value: JSON = None) -> None:
-        problem.result = Run(outcome, value, error, time.monotonic() - problem.began)
+    def _finish(self, problem: ProblemCall, outcome: Outcome, error: str = "", value: JSON = None) -> None:
+        problem.result = JailRun(outcome, value, error, time.monotonic() - problem.began)
 
 
-async def run_batch(work: Work, calls: Sequence[dict[str, JSON]]) -> list[Run | BaseException]:
-    """Return one result a call, in order: a Run, or the InfrastructureError or BudgetExhausted that the handler raised.
+async def run_batch(work: Work, calls: Sequence[dict[str, JSON]]) -> list[JailRun | BaseException]:
+    """Return one result a call, in order: a JailRun, or the handler's InfrastructureError or BudgetExhausted.
 
     Raises any other exception of the handler but WorkflowError, and InfrastructureError when no child starts. Waits for
     requests that the handler has begun, unless it is cancelled.
     """
-    problems = [Call(i, arguments, work.limits.wall_seconds) for i, arguments in enumerate(calls)]
+    problems = [ProblemCall(i, arguments, work.limits.wall_seconds) for i, arguments in enumerate(calls)]
     waiting = deque(problems)
     try:
         while waiting:
@@ -323,5 +323,5 @@ async def run_batch(work: Work, calls: Sequence[dict[str, JSON]]) -> list[Run | 
     return [p.result for p in problems if p.result is not None]
 
 
-def _requests(problems: list[Call]) -> "list[asyncio.Task[dict[str, JSON]]]":
+def _requests(problems: list[ProblemCall]) -> "list[asyncio.Task[dict[str, JSON]]]":
     return [task for problem in problems for tasks in problem.replies.values() for task in tasks]

@@ -8,7 +8,7 @@ from typing import Any
 
 from aflow_env.errors import ConfigError
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
-from aflow_env.sandbox.limits import Outcome, Run
+from aflow_env.sandbox.jail_run import JailRun, Outcome
 from aflow_env.sandbox.worker import Child, Worker
 
 Part = tuple[Worker, dict[str, JSON] | None, Callable[[dict[str, JSON]], None]]
@@ -27,12 +27,14 @@ class Once:
         self._seconds = seconds
         self._result: asyncio.Future[tuple[Outcome, JSON, str]] = asyncio.get_running_loop().create_future()
 
-    async def call(self, worker: Worker, code: str, function: str, arguments: list[JSON]) -> Run:
+    async def call(self, worker: Worker, code: str, function: str, arguments: list[JSON]) -> JailRun:
         """Run `function(*arguments)` of `code`."""
         job = {"kind": "code", "code": code, "function": function, "arguments": arguments}
         return await self._run([(worker, job, self._end)], [])
 
-    async def test(self, for_solution: Worker, for_tests: Worker, solution: str, tests: str, entry_point: str) -> Run:
+    async def test(
+        self, for_solution: Worker, for_tests: Worker, solution: str, tests: str, entry_point: str
+    ) -> JailRun:
         """Run `solution` against `tests`, each in a child of its own, and hand their frames over.
 
         A frame passes the turn to the other child. A frame out of turn is a violation.
@@ -69,7 +71,7 @@ class Once:
         job = {"kind": "solution", "code": solution, "entry_point": entry_point}
         return await self._run([(for_solution, job, from_solution), (for_tests, None, from_tests)], children)
 
-    async def _run(self, parts: list[Part], children: list[Child]) -> Run:
+    async def _run(self, parts: list[Part], children: list[Child]) -> JailRun:
         """Start a child of each part, in order, in `children`; send the first frames; wait for the result."""
         began = time.monotonic()
         ends: list[asyncio.Task[None]] = []
@@ -88,7 +90,7 @@ class Once:
             for child in children:
                 child.kill()
             await asyncio.gather(*ends)
-        return Run(outcome, value, error, time.monotonic() - began)
+        return JailRun(outcome, value, error, time.monotonic() - began)
 
     def _line(self, take: Callable[[dict[str, JSON]], None]) -> Callable[[bytes | None], None]:
         def on_line(line: bytes | None) -> None:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.sandbox.conversation import Handler, Work, run_batch
 from aflow_env.sandbox.jail.wire import JSON
+from aflow_env.sandbox.jail_run import JailLimits, JailRun
 from aflow_env.sandbox.kernel import confine
-from aflow_env.sandbox.limits import Limits, Run
 from aflow_env.sandbox.once import Once
 from aflow_env.sandbox.worker import Child, Worker
 
@@ -33,16 +33,16 @@ Mode = Literal["auto", "strict", "off"]
 class Sandbox:
     """Jailed children for one event loop. It is an async context manager that leaves no process and no file behind.
 
-    mode: "strict" raises ConfigError when Landlock or seccomp is missing; "auto" uses the layers of this machine
-    (`layers`); "off" limits resources alone, and warns. workers: workflows at a time, and as many code or test runs.
-    concurrency: problems of one workflow side by side.
+    mode: "strict" raises ConfigError without Landlock or seccomp; "auto" uses the layers of this machine; "off" limits
+    resources alone, and warns. workers: workflows at a time, and as many code or test runs. concurrency: problems of
+    one workflow side by side.
     """
 
     def __init__(
-        self, mode: Mode = "auto", limits: Limits | None = None, workers: int = 2, concurrency: int = 50
+        self, mode: Mode = "auto", limits: JailLimits | None = None, workers: int = 2, concurrency: int = 50
     ) -> None:
         self.mode = mode
-        self.limits = limits or Limits()
+        self.limits = limits or JailLimits()
         self.layers: tuple[str, ...] = ()
         self.wanted = confine.LAYERS if mode != "off" else ("limits",)
         self._concurrency = concurrency
@@ -58,7 +58,7 @@ class Sandbox:
         if self.mode == "strict" and missing:
             await self.__aexit__(None, None, None)
             raise ConfigError(
-                f"sandbox=strict: this machine has no {' and no '.join(missing)} ({platform.platform(terse=True)}). Run "
+                f"sandbox=strict: no {' and no '.join(missing)} on this machine ({platform.platform(terse=True)}). Run "
                 "on Linux 5.13 or later, in a container whose seccomp profile allows landlock_* and seccomp, or set "
                 f"sandbox=auto to run with {', '.join(self.layers)}."
             )
@@ -77,10 +77,10 @@ class Sandbox:
 
     async def run_workflow(
         self, workflow: "Workflow", calls: Sequence[dict[str, JSON]], handle: Handler
-    ) -> list[Run | BaseException]:
+    ) -> list[JailRun | BaseException]:
         """Call the workflow with each of the keyword arguments in `calls`; operator calls go to `handle`.
 
-        Returns one result a call, in order: a Run (`value` is the answer as text), or the InfrastructureError or
+        Returns one result a call, in order: a JailRun (`value` is the answer as text), or the InfrastructureError or
         BudgetExhausted with which the handler ended that problem. A WorkflowError of the handler becomes an exception
         of the operator call in the workflow; any other exception of the handler is raised here. Equal calls, which
         repeat a problem, get a child each, so a workflow cannot carry a reply from one repeat to the next.
@@ -92,7 +92,7 @@ class Sandbox:
             "cap": self.limits.output_bytes,
             "step_seconds": self.limits.cpu_seconds,
         }
-        results: list[Run | BaseException] = [InfrastructureError("it did not run")] * len(calls)
+        results: list[JailRun | BaseException] = [InfrastructureError("it did not run")] * len(calls)
 
         async def run_apart(places: list[int]) -> None:
             cpu = self.limits.cpu_seconds * (len(places) + 1)
@@ -117,12 +117,12 @@ class Sandbox:
             await asyncio.gather(*tasks, return_exceptions=True)
         return results
 
-    async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> Run:
+    async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> JailRun:
         """Execute `code` and call its `function(*arguments)` within `seconds`; `value` is the result's text, cut."""
         async with self._codes, self._worker() as worker:
             return await self._once(seconds).call(worker, code, function, arguments)
 
-    async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> Run:
+    async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> JailRun:
         """Execute `tests` on `entry_point` of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
 
         A failed assertion is a `crash` with AssertionError. An error that begins with "Refused" names a value or an

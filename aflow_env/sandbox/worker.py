@@ -17,7 +17,7 @@ from typing import Any
 from aflow_env.errors import InfrastructureError
 from aflow_env.sandbox.jail import scratch
 from aflow_env.sandbox.jail.wire import JSON, pack
-from aflow_env.sandbox.limits import Outcome
+from aflow_env.sandbox.jail_run import Outcome
 
 START_SECONDS = 30.0
 LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")

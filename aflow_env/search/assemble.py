@@ -20,7 +20,7 @@ from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.llm.limits import Limits as ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
-from aflow_env.sandbox.limits import Limits
+from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.search.proposal import LLMProposer, Proposer, QPredictor, RandomProposer
 from aflow_env.search.rounds import Implement, Listener, Search, SearchProblem, SearchSession, session_seed
@@ -29,10 +29,10 @@ from aflow_env.store.settings import lock
 from aflow_env.store.shared import Parts, open_cache, open_recording
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import load_task
-from aflow_env.tasks.base import Problem, Task, content_digest
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.benchmarks.arithmetic import read
 from aflow_env.tasks.own import own_digest
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.problem import Problem, Task, content_digest
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.gate import check
@@ -82,7 +82,7 @@ class Assembly:
         limits = config.sandbox
         sandbox = Sandbox(
             mode=limits.mode,
-            limits=Limits(
+            limits=JailLimits(
                 wall_seconds=limits.wall_seconds,
                 cpu_seconds=limits.cpu_seconds,
                 memory_mb=limits.memory_mb,

@@ -20,7 +20,7 @@ from typing import Any
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.base import Problem, RunTests, Score, Split
+from aflow_env.tasks.problem import Problem, RunTests, Score, Split
 from aflow_env.tasks.records import Record, read_records
 from aflow_env.workflow.program import TaskSpec
 from aflow_env.workflow.signatures import SIGNATURES

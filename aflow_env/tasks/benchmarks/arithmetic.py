@@ -16,8 +16,8 @@ from typing import Literal
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.base import Problem, RunTests, Score, Split, content_digest
 from aflow_env.tasks.dataset import split_sizes
+from aflow_env.tasks.problem import Problem, RunTests, Score, Split, content_digest
 from aflow_env.tasks.scorers import score_number
 from aflow_env.workflow.program import TaskSpec
 

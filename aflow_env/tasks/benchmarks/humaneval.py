@@ -11,10 +11,10 @@ import doctest
 import re
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask, Hub
+from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import defines, hoist_future, score_by_tests, undefined
 from aflow_env.workflow.parsing import extract_code
@@ -22,11 +22,6 @@ from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("humaneval", "HumanEval", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
 HUB = Hub("openai/openai_humaneval", whole="test")
-
-
-def task(config: TaskConfig) -> FileTask:
-    """HumanEval's 164 problems, split 33 / 131."""
-    return FileTask(config, SPEC, problem, score, HUB)
 
 
 def problem(record: Record) -> Problem:
@@ -50,8 +45,12 @@ def problem(record: Record) -> Problem:
 
 
 async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
-    """Whether `check` passes."""
-    return await score_by_tests(problem, whole_program(problem, output), str(problem.entry_point), run_code)
+    """Score the reply, completed by the prompt, by the hidden tests."""
+    return await score_by_tests(problem, whole_program(problem, output), run_code)
+
+
+task = partial(FileTask, spec=SPEC, convert=problem, judge=score, hub=HUB)
+"""HumanEval's 164 problems, split 33 / 131."""
 
 
 def whole_program(problem: Problem, output: str) -> str:

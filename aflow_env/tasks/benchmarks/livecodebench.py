@@ -18,11 +18,11 @@ import json
 import pickle
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask
+from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.records import Record
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
@@ -34,11 +34,6 @@ SECONDS = 30.0
 LARGEST_UNPACKED = 256 << 20
 _MAIN = "Write a program as a function `main()` that reads from standard input and prints the answer. Do not call it."
 _CLASS = "Complete this code:"
-
-
-def task(config: TaskConfig) -> FileTask:
-    """LiveCodeBench from its own files: `task.path` is needed."""
-    return FileTask(config, SPEC, problem, score)
 
 
 def problem(record: Record) -> Problem:
@@ -63,12 +58,15 @@ def problem(record: Record) -> Problem:
 
 
 async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
-    """Whether all tests, public and private, pass."""
+    """Score 1 when all tests, public and private, pass."""
     code = extract_code(output, str(problem.entry_point))
     method = problem.hidden_tests.rpartition("# method: ")[2].strip()
     run = await run_code(runner(code, method), problem.hidden_tests, "run_case", SECONDS)
     passed = run.outcome == "ok"
     return Score(float(passed), code, passed)
+
+
+task = partial(FileTask, spec=SPEC, convert=problem, judge=score)
 
 
 def _method(record: Record) -> str:

@@ -17,8 +17,8 @@ from typing import Literal
 
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks.answers import LONGEST
-from aflow_env.tasks.base import Score
 from aflow_env.tasks.formulas import read_gold
+from aflow_env.tasks.problem import Score
 
 MathScorer = Literal["verify", "aflow"]
 CHILDREN = 3

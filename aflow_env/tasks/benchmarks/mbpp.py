@@ -7,22 +7,16 @@ and functions of the reference solution that it names, such as the Node of a tre
 """
 
 import ast
+from functools import partial
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask, Hub
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import score_by_tests, undefined
-from aflow_env.workflow.parsing import extract_code
+from aflow_env.tasks.scorers import score_code, undefined
 from aflow_env.workflow.program import SourceError, TaskSpec, parse_source
 
 SPEC = TaskSpec("mbpp", "MBPP", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
 HUB = Hub("google-research-datasets/mbpp", ("sanitized",), train="train", whole="test")
-
-
-def task(config: TaskConfig) -> FileTask:
-    """MBPP; AFlow's sizes are 86 / 341 of the sanitized edition's 427."""
-    return FileTask(config, SPEC, problem, score, HUB)
 
 
 def problem(record: Record) -> Problem:
@@ -43,12 +37,6 @@ def problem(record: Record) -> Problem:
         public_tests=("\n".join((setup, _public(tests[0], entry_point))).strip(),),
         hidden_tests=hidden,
     )
-
-
-async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
-    """Whether every assert holds."""
-    entry_point = str(problem.entry_point)
-    return await score_by_tests(problem, extract_code(output, entry_point), entry_point, run_code)
 
 
 def _helpers(code: str, tests: str, entry_point: str) -> str:
@@ -97,3 +85,7 @@ def _entry_point(record: Record, code: str, tests: tuple[str, ...]) -> str:
 def _optional(record: Record, name: str) -> tuple[str, ...]:
     value = record.fields.get(name) or ()
     return (record.text(name),) if isinstance(value, str) else record.texts(name) if value else ()
+
+
+task = partial(FileTask, spec=SPEC, convert=problem, judge=score_code, hub=HUB)
+"""MBPP; AFlow's sizes are 86 / 341 of the sanitized edition's 427."""

@@ -11,7 +11,7 @@ Outcome = Literal["ok", "timeout", "crash", "violation"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class JailLimits:
     """Limits of one jailed child and the problems in it; raises ConfigError for a value that is not positive.
 
     wall_seconds: of a problem, without the time of its operator calls. cpu_seconds: processor time of one step of a
@@ -35,7 +35,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Run:
+class JailRun:
     """The result of one problem or piece of code: `value` for `ok`, else `error` (one short line)."""
 
     outcome: Outcome

@@ -43,7 +43,7 @@ class Score:
 
 
 class CodeRun(Protocol):
-    """The result of running tests (the sandbox's `Run`): `ok`, `timeout`, `crash` or `violation`, and the error."""
+    """The result of running tests (the sandbox's `JailRun`): `ok`, `timeout`, `crash` or `violation`, and the error."""
 
     @property
     def outcome(self) -> str: ...
