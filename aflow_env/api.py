@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from aflow_env.cli.answering import WorkflowAnswer, answering, apart
-from aflow_env.cli.options import open_reading, search_config
+from aflow_env.cli.arguments import open_reading, search_config
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError

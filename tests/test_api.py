@@ -14,7 +14,7 @@ import pytest
 
 import aflow_env
 from aflow_env.api import FoundRun, SearchRound, overrides
-from aflow_env.cli.options import search_config
+from aflow_env.cli.arguments import search_config
 from aflow_env.errors import ConfigError
 from aflow_env.store.findings import overview
 from aflow_env.store.read_only import ReadOnlyStore

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from aflow_env.config.base import Section
 from aflow_env.config.guards import Address, check_extras
+from aflow_env.config.section import Section
 
 Many = Annotated[int, Field(ge=1, le=10_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=604_800, allow_inf_nan=False)]

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from aflow_env.errors import BudgetExhausted, InfrastructureError
+from aflow_env.errors import BudgetExhausted
+from aflow_env.files import storing, writing
 from aflow_env.llm.prices import PICO
 
 SCHEMA = """
@@ -96,12 +97,13 @@ class Ledger:
     """
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+        if path is not None:
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        with writing(path):
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
+        with storing(path):
             self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -165,7 +167,7 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock, writing(self._path):
+        with self._lock, storing(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -174,18 +176,6 @@ class Ledger:
                 if self._db.in_transaction:  # a full disk has ended it already
                     self._db.execute("ROLLBACK")
                 raise
-
-
-@contextmanager
-def writing(path: Path | None) -> Iterator[None]:
-    """Turn what the disk refuses into an InfrastructureError that names the file."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise InfrastructureError(
-            f"{path or 'the ledger in memory'} cannot be written ({error}): make room on its disk, or name a run_dir "
-            "that can be written; nothing that was paid for is lost, run the same command again to go on"
-        ) from error
 
 
 def _explain(key: str, spent: Spend, worst: Spend) -> str:

@@ -11,13 +11,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.ledger import Spend
+from aflow_env.screen import WIDTH, Screen
 from aflow_env.search.assemble import Assembly
 from aflow_env.store.findings import leaders, save_report, start_of
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
@@ -91,7 +91,7 @@ def table(
     grid.add_row("best workflow", f"{workflow.digest} in {folder}")
     grid.add_row("cost", f"{spent.money}{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens")
     out = StringIO()
-    Console(file=out, width=80).print(grid)
+    Screen(file=out, width=WIDTH).print(grid)
     return out.getvalue()
 
 

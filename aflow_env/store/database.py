@@ -12,6 +12,8 @@ The tables are readable with plain SQL; JSON columns hold JSON text.
 - nodes: one row a round that ended. A rejected round has a `reason` and no score. `before` and `parent_digest` are the
   parent's, so that the view `experience` reads this table alone. `parent_digest` is cleared when a training run goes on
   from a checkpoint before the node's step.
+- proposals: every edit that was drawn of a node to choose from, open, evaluated or rejected (`reason`); `drawn` is how
+  many rounds had begun by then.
 - programs: the text of workflows, by its hash. `digest` is the workflow's own.
 - problem_sets: which results, in order, a node's evaluation was made of: [[problem_digest, repeat, problem_id], ...].
 - evaluations: a workflow's run on a problem and repeat under an executor's settings; only runs that count.
@@ -28,6 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.files import storing, writing
 
 BUSY_SECONDS = 60.0
 CHECKPOINT_PAGES = 8000
@@ -46,12 +49,13 @@ class Database:
     def __init__(self, path: Path, schema: Sequence[str], version: int, application_id: int) -> None:
         self.path = path
         self._lock = threading.RLock()
-        try:
+        with writing(path.parent, "run_dir"):
             path.parent.mkdir(parents=True, exist_ok=True)
+        try:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise ConfigError(
                 f"run_dir={path.parent}: cannot open {path.name} there ({error}); name a folder that can be written"
             ) from error
@@ -59,6 +63,8 @@ class Database:
             self._prepare(schema, version, application_id)
         except sqlite3.OperationalError as error:
             self._connection.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise InfrastructureError(f"{path}: {error}; make room, or name another run_dir") from error
             raise ConfigError(
                 f"{path} cannot be used ({error}): name a run_dir that can be written and that no stuck process holds"
             ) from error
@@ -73,18 +79,18 @@ class Database:
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
         """All rows of a query. Raises InfrastructureError when the file cannot be read."""
-        with self._lock, self._explained():
+        with self._lock, storing(self.path):
             return self._connection.execute(sql, arguments).fetchall()
 
     def stream(self, sql: str, arguments: Sequence[Value] = ()) -> Iterator[Row]:
         """The rows of a query one by one, for results too large for memory."""
-        with self._explained():
+        with storing(self.path):
             yield from self._connection.execute(sql, arguments)
 
     @contextmanager
     def write(self) -> Iterator["Writer"]:
         """A transaction: everything in it is on file when the block ends, or nothing is. Raises InfrastructureError."""
-        with self._lock, self._explained():
+        with self._lock, storing(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Writer(self._connection)
@@ -98,17 +104,6 @@ class Database:
         """Close the connection; the file is complete without this."""
         with self._lock:
             self._connection.close()
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.DatabaseError as error:
-            raise InfrastructureError(
-                f"{self.path}: {error}; check the disk's space and that the file is whole"
-            ) from error
 
     def _prepare(self, schema: Sequence[str], version: int, application_id: int) -> None:
         self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
@@ -130,8 +125,10 @@ class Database:
     def _create(self, schema: Sequence[str], version: int, application_id: int) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         if self._pragma("user_version") < version:  # else another process was quicker
+            there = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
             for statement in schema:
-                self._connection.execute(statement)
+                if statement.partition("(")[0].split()[2] not in there:  # a file of an older schema lacks some
+                    self._connection.execute(statement)
             self._connection.execute(f"PRAGMA application_id = {application_id}")
             self._connection.execute(f"PRAGMA user_version = {version}")
         self._connection.execute("COMMIT")
@@ -170,7 +167,7 @@ class Writer:
         return self._connection.execute(sql, arguments).fetchall()
 
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x61666C77  # "aflw"
 NOT_VALIDATION = "session NOT LIKE 'validate/%'"
 """The sessions whose rounds later steps may learn from: all but those of a training run's validation."""
@@ -192,6 +189,11 @@ SCHEMA = (
         problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
         TEXT, PRIMARY KEY (session, round)
     )""",
+    """CREATE TABLE proposals (
+        session TEXT NOT NULL REFERENCES sessions (id), node INTEGER NOT NULL, ordinal INTEGER NOT NULL, drawn INTEGER
+        NOT NULL, text TEXT NOT NULL, modification TEXT NOT NULL, digest TEXT, reason TEXT NOT NULL, program TEXT
+        REFERENCES programs (id), PRIMARY KEY (session, node, ordinal)
+    ) WITHOUT ROWID""",
     "CREATE INDEX nodes_latest ON nodes (task, parent_digest, step, session, round)",
     """CREATE INDEX nodes_gain ON nodes (task, parent_digest, score - before, step, session, round)
         WHERE score > before""",

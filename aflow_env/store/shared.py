@@ -6,14 +6,14 @@ process owns the files and the others ask it (`aflow_env.training.nodes.owner`);
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from aflow_env.config import AflowConfig, LLMConfig
-from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import EvaluationCache, Turn
+from aflow_env.files import writing
 from aflow_env.llm.budget import Account
 from aflow_env.llm.ledger import Ledger
 from aflow_env.llm.limits import Limits
@@ -21,6 +21,7 @@ from aflow_env.llm.record import CompletionLog
 from aflow_env.soon import Soon
 from aflow_env.store.experience import Entry
 from aflow_env.store.node_rows import JSON, RoundEnd
+from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
 from aflow_env.store.read_only import store_file
 from aflow_env.store.store import SessionKey, Store, StoredSession
 
@@ -33,6 +34,8 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
 
     def open_session(self, key: SessionKey, task: str) -> Soon[StoredSession]: ...
     def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> Soon[None]: ...
+    def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> Soon[None]: ...
+    def evaluated(self, task: str, before: int) -> Soon[list[Evaluated]]: ...
     def set_state(self, key: SessionKey, state: JSON) -> Soon[None]: ...
     def experience(
         self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None
@@ -60,7 +63,8 @@ class Parts:
         """The run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
         recording, cache = open_recording(config), open_cache(config)
         folder = Path(config.run_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder, "run_dir"):
+            folder.mkdir(parents=True, exist_ok=True)
         store, ledger = Store(folder / "run.sqlite"), Ledger(folder / "ledger.sqlite")
 
         def close() -> None:
@@ -82,8 +86,6 @@ def open_cache(config: AflowConfig) -> Store | None:
     if config.cache is None:
         return None
     folder = Path(config.cache)
-    try:
+    with writing(folder, "cache"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cache={folder}: cannot be made ({error}); name a folder on a local disk") from error
     return Store(folder / "completions.sqlite")

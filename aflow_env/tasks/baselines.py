@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The workflow that a search starts from, and the manual ones that it has to beat.
+"""The manual workflows that a search has to beat, written and evaluated like any other workflow.
 
 IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES such answers and takes the most frequent
 one (Wang et al. 2022). Program answers the output of a program, for mathematics (PoT, Chen et al. 2022). Self-refine
@@ -125,11 +125,3 @@ class Workflow:
         return answer, self.llm.get_usage_summary()["total_cost"]
 """
     return Workflow(graph, "".join(f"{name} = {triple_quoted(text)}\n" for name, text in prompts.items()))
-
-
-def start_steps(task: TaskSpec) -> tuple[Step, ...]:
-    """Return the workflow from which a search starts: one poor step that asks for the bare answer."""
-    if task.entry_point and "CustomCodeGenerate" in task.operators:
-        return (Step("CustomCodeGenerate", "Write the function, without explanation."),)
-    answer = "number" if "Programmer" in task.operators else "answer"
-    return (Step("Custom", f"Answer with the {answer} only."),)

@@ -188,7 +188,7 @@ def test_a_full_disk_is_a_failure_of_the_world_that_names_the_file(tmp_path: Pat
         for _ in range(10_000):
             ledger.reserve(Spend(1, 1, 1), Ceiling(), 60.0)
 
-    with pytest.raises(InfrastructureError, match=rf"{path} cannot be written \(database or disk is full\): make room"):
+    with pytest.raises(InfrastructureError, match=rf"{path} cannot be used \(database or disk is full\): make room"):
         fill()
     ledger._db.execute("PRAGMA max_page_count = 1000000")
     ledger.settle(ticket, Spend(1, 1, 1))

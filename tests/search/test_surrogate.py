@@ -15,7 +15,7 @@ from aflow_env.search.predict import Candidate, QPredictor
 from aflow_env.search.proposal import State
 from aflow_env.search.surrogate import Observation, Surrogate, fit, tokens
 from aflow_env.tasks import load_task
-from aflow_env.tasks.baselines import start_steps
+from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.edits import apply_edit, uniform_edit
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import Step, to_workflow

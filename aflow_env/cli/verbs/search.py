@@ -5,19 +5,19 @@
 """
 
 import asyncio
-import sys
 from typing import Any
 
 import typer
 
+from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.interrupt import finishing
-from aflow_env.cli.options import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig
-from aflow_env.errors import ConfigError
+from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
+from aflow_env.search.kinds import check_predictor
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
 
@@ -33,11 +33,7 @@ def search_to_end(config: AflowConfig, as_json: bool) -> None:
     The first Ctrl-C finishes the rounds in flight and says what is best so far, without a closing report; the second
     ends at once. Either leaves everything that was paid for on disk.
     """
-    if config.rl_weight > 0 and config.policy.base_url is None:
-        raise ConfigError(
-            f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint "
-            "(vllm serve DIR) and name its address, or set rl_weight=0"
-        )
+    check_predictor(config)
     try:
         text, found = asyncio.run(_search(config))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -46,14 +42,14 @@ def search_to_end(config: AflowConfig, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print(text)
+        say(text)
     if found["stopped"] == INTERRUPTED:
         _say_stopped(config)
         raise typer.Exit(130)
 
 
 def _say_stopped(config: AflowConfig) -> None:
-    print(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", file=sys.stderr)
+    say(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", error=True)
 
 
 def _best_so_far(node: dict[str, Any]) -> str:

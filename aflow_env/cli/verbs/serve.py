@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aflow_env.cli.answering import answering, apart
+from aflow_env.cli.arguments import Overrides, needs
 from aflow_env.cli.compose import values
-from aflow_env.cli.options import Overrides, needs
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import ConfigError

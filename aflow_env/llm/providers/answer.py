@@ -56,7 +56,9 @@ def clean_answer(status: int, headers: Mapping[str, str], body: bytes, key: ApiK
 
 def one_line(text: str, size: int = SHOWN) -> str:
     """The text as one line of at most `size` characters; what is not printable becomes a space."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:size]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(text.split())[:size]
 
 
 async def read_body(chunks: AsyncIterator[bytes], encoding: str, largest: int = LARGEST) -> bytes:

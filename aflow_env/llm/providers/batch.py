@@ -24,9 +24,9 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from aflow_env.config import LLMConfig
+from aflow_env.files import storing
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
-from aflow_env.llm.ledger import writing
 from aflow_env.llm.prices import Price
 from aflow_env.llm.providers.answer import JSON, LARGEST, SHOWN, Answer, clean_answer, one_line
 from aflow_env.llm.providers.anthropic import AnthropicClient
@@ -69,13 +69,13 @@ class BatchBook:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        with writing(path):
+        with storing(path):
             self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
             self._db.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
         """The batch will answer these calls; on disk when this returns."""
-        with writing(self._path), self._db:
+        with storing(self._path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(call, batch) for call in calls])
 
@@ -86,7 +86,7 @@ class BatchBook:
 
     def forget(self, call: str) -> None:
         """The batch did not answer it: the call is made anew."""
-        with writing(self._path):
+        with storing(self._path):
             self._db.execute("DELETE FROM batches WHERE call = ?", (call,))
 
     def close(self) -> None:

@@ -10,18 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
-from aflow_env.search.assemble import start_workflow
+from aflow_env.screen import Screen
 from aflow_env.search.proposal import Proposal, State
-from aflow_env.search.rounds import SearchSession, Turn
-from aflow_env.search.selection import Selection
+from aflow_env.search.session import Choice, SearchSession, Turn
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node
 from aflow_env.store.store import Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
+from aflow_env.tasks.start import start_workflow
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from tests.cli.conftest import SMALL, Command
 
@@ -50,7 +49,7 @@ def test_without_a_terminal_progress_is_plain_lines_of_80_columns(aflow: Command
 
 def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
     written = io.StringIO()
-    console = Console(file=written, force_terminal=True, width=80, height=20)
+    console = Screen(file=written, force_terminal=True, width=80, height=20)
     workflow = start_workflow("default", Arithmetic.spec)
     evaluation = summarise("digest", "key", [ProblemResult("p", 0, Outcome.CORRECT, 1.0)])
     tree = Tree()
@@ -59,7 +58,7 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
     state = State(workflow, Arithmetic.spec, 1.0, 1)
     with SearchProgress(4, lambda: 1.25, console) as progress:
         tree.record(node)
-        turn = Turn(state, Selection(1, (1,), (1.0,), (1.0,), (1.0,), None, 1), Proposal(""), node)
+        turn = Turn(state, Choice(1, 1.0), Proposal(""), node)
         progress(SearchSession(tree), turn)
     text = written.getvalue()
     for part in ("round 1/4", "best 1.000", "1.2500 USD", "left", "a change"):

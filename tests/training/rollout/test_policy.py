@@ -19,7 +19,7 @@ import pytest
 from aflow_env.cli.compose import load
 from aflow_env.search.proposal import State
 from aflow_env.tasks import load_task
-from aflow_env.tasks.baselines import start_steps
+from aflow_env.tasks.start import start_steps
 from aflow_env.training.rollout.policy import RolloutPolicy
 from aflow_env.workflow.steps import to_workflow
 
