@@ -28,8 +28,8 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
 from aflow_env.search.session import SearchSession, Turn
 from aflow_env.store.findings import all_nodes, best_node, last_report, spent_usd, stopped, workflow_of
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.own import is_own
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from aflow_env.errors import ConfigError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.prices import FREE, Price, find_price
-from aflow_env.sandbox.limits import Outcome, Run
+from aflow_env.sandbox.jail_run import JailRun, Outcome
 from aflow_env.search.assemble import Assembly
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import Workflow
 
@@ -61,7 +61,7 @@ class Answering:
             client = BudgetClient(client, Budget(ceiling), self.price(), self.assembly.config.executor.timeout_seconds)
         (run,) = await self.assembly.evaluator.launch(self.workflow, [attempt], client)
         if isinstance(run, WorkflowError):
-            run = Run("crash", error=str(run))
+            run = JailRun("crash", error=str(run))
         if isinstance(run, BaseException):
             raise run
         text, cost = str(run.value) if run.outcome == "ok" else "", None if attempt.unpriced else attempt.cost_usd

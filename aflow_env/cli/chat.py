@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from aflow_env.cli.answering import WorkflowAnswer
 from aflow_env.config import explain
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import TaskSpec
 
 JSON = dict[str, Any]

@@ -14,7 +14,7 @@ from aflow_env.config import LLMConfig
 from aflow_env.errors import WorkflowError
 from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.llm.client import LLMClient, Message, Request
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.operators import OperatorContext, RunCode
 
 JSON = Any

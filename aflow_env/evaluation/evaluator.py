@@ -23,10 +23,10 @@ from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult, lost, summarise
 from aflow_env.llm.client import LLMClient, LLMError
-from aflow_env.sandbox.limits import Run
+from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.soon import Soon, soon
-from aflow_env.tasks.base import Problem, Task
+from aflow_env.tasks.problem import Problem, Task
 from aflow_env.workflow.operators import CodeResult, call_operator
 from aflow_env.workflow.program import Workflow
 
@@ -153,7 +153,7 @@ class Evaluator:
 
     async def launch(
         self, workflow: Workflow, attempts: Sequence[Attempt], client: LLMClient | None = None
-    ) -> list[Run | BaseException]:
+    ) -> list[JailRun | BaseException]:
         """Run the workflow once for each attempt, and look nothing up, score nothing, store nothing.
 
         `client` answers in place of the executor's. Returns as `Sandbox.run_workflow` does.
@@ -175,7 +175,7 @@ class Evaluator:
         run = await self.sandbox.run_code(code, function, arguments, seconds)
         return CodeResult(run.outcome, run.value, run.error)
 
-    async def _score(self, attempt: Attempt, run: Run | BaseException) -> ProblemResult:
+    async def _score(self, attempt: Attempt, run: JailRun | BaseException) -> ProblemResult:
         """Return the result of one call of the workflow. Raises for a bug of ours, or a cancellation."""
         try:
             if isinstance(run, BaseException):

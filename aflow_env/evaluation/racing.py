@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from aflow_env.config import RacingConfig
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import COUNTED, Evaluation, ProblemResult
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
 
 SHARES = np.array([0.0, 0.5, 1.0])  # a

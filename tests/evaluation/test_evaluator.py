@@ -18,7 +18,7 @@ from aflow_env.evaluation.results import Outcome
 from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
 from aflow_env.sandbox.pool import Limits, Sandbox
 from aflow_env.store.store import Store
-from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.scorers import score_by_tests
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import Step, to_workflow

@@ -16,8 +16,8 @@ from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import Race, race
 from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult
 from aflow_env.store.store import Store
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import Step, to_workflow
 from tests.search.quick import Quick

@@ -31,8 +31,8 @@ from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.files import writing
 from aflow_env.llm.client import LLMError
 from aflow_env.store.settings import lock
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.own import unanswered
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record, read_records
 from aflow_env.workflow.program import Workflow
 
