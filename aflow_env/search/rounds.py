@@ -37,7 +37,7 @@ from aflow_env.soon import soon
 from aflow_env.store.node_rows import JSON, Node, Rejection
 from aflow_env.store.shared import RunStore
 from aflow_env.store.store import StoredSession
-from aflow_env.tasks.base import Problem, Task
+from aflow_env.tasks.problem import Problem, Task
 from aflow_env.workflow.program import Workflow
 
 __all__ = [

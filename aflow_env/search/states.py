@@ -14,7 +14,7 @@ from aflow_env.soon import soon
 from aflow_env.store.node_rows import Node
 from aflow_env.store.shared import RunStore
 from aflow_env.store.store import SessionKey
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import TaskSpec
 
 

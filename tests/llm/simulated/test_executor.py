@@ -18,7 +18,7 @@ from aflow_env.tasks import load_task
 from aflow_env.tasks.benchmarks.arithmetic import generate, read
 from aflow_env.tasks.scorers import last_number
 from aflow_env.tasks.start import start_steps
-from aflow_env.workflow.operators import AskOptions, CodeResult, OperatorContext, call_operator
+from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from aflow_env.workflow.steps import Step
 from recipe.bench.landscape import BARE, CHECK, LIST, STEP, measure
 
@@ -153,7 +153,7 @@ def test_the_last_number_of_every_reply_is_its_result(cues: set[str]) -> None:
 def context(scape: Landscape) -> OperatorContext:
     client = SimulatedClient(scape)
 
-    async def complete(prompt: str, options: AskOptions) -> str:
+    async def complete(prompt: str, fields: tuple[str, ...]) -> str:
         return (await client.complete(request(prompt))).text
 
     async def run_code(code: str, name: str, arguments: list[object], seconds: float) -> CodeResult:
