@@ -14,6 +14,7 @@ from rich.table import Table
 from aflow_env.cli.options import AsJson, RunFolder, open_run
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.errors import ConfigError
+from aflow_env.search.worth import worth_of_q
 from aflow_env.store.findings import best_node, last_report, overview, rejections, stopped, workflow_of
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
@@ -55,13 +56,16 @@ def _facts(store: Store, found: dict[str, Any]) -> list[str]:
         lines.append(f"best: round {best['round']}, {score_text(best['score'], best['ci95'])}, {best['digest']}")
     if said and said["test"]:
         lines.append(f"test: {score_text(said['test']['score'], said['test']['ci95'])}, n={said['test']['n']}")
+    if config and (q := worth_of_q(store, config)):
+        lines.append(f"Q(s, a): {q}")
     return lines
 
 
 def _table(nodes: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     several = len({node["session"] for node in nodes}) > 1
-    for name in ("session",) * several + ("round", "from", "score", "n"):
+    asked = any(node["q"] is not None for node in nodes)
+    for name in ("session",) * several + ("round", "from", "score", "n") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("modification", overflow="fold")
     for node in nodes:
@@ -72,6 +76,7 @@ def _table(nodes: list[dict[str, Any]]) -> Table:
             str(node["parent"] or "-"),
             f"{node['score']:.3f} [{low:.2f}, {high:.2f}]",
             str(node["n"]),
+            *("-" if node["q"] is None else f"{node['q']:.3f}",) * asked,
             node["modification"],
         )
     return table

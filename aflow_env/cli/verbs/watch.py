@@ -44,12 +44,14 @@ def watch(
 def view(found: Standing) -> Group:
     """What the terminal shows."""
     table = Table(box=None, pad_edge=False)
-    for name in ("round", "from", "score"):
+    asked = any(each.q is not None for each in found.last)
+    for name in ("round", "from", "score") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("change", overflow="ellipsis", no_wrap=True)
     for each in found.last:
         score = "rejected" if each.score is None else f"{each.score:.3f}"
-        table.add_row(str(each.round), str(each.parent or "-"), score, Text(" ".join(each.modification.split())))
+        said = ("-" if each.q is None else f"{each.q:.3f}",) * asked
+        table.add_row(str(each.round), str(each.parent or "-"), score, *said, Text(" ".join(each.modification.split())))
     return Group(*(Text(line, overflow="ellipsis", no_wrap=True) for line in facts(found)), Text(""), table)
 
 
@@ -103,7 +105,8 @@ def _lines(console: Console, looks: Iterator[Standing]) -> None:
 
 def _line(each: Last) -> str:
     score = "rejected" if each.score is None else f"{each.score:.3f}"
-    return f"round {each.round} from {each.parent or '-'}: {score}  {' '.join(each.modification.split())}"
+    said = "" if each.q is None else f" (predicted {each.q:.3f})"
+    return f"round {each.round} from {each.parent or '-'}: {score}{said}  {' '.join(each.modification.split())}"
 
 
 def _say(console: Console, text: str) -> None:
