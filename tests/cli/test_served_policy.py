@@ -44,16 +44,19 @@ def test_a_digit_is_read_by_its_text_whatever_the_token() -> None:
     assert mass == pytest.approx(1.0)
 
 
-def test_the_search_expands_what_the_policy_believes_in(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
-    believed = "2. Review"
-    policy.believes = lambda prompt: [("9" if believed in prompt else "0", 0.8), ("no", 0.2)]
-    said = aflow(*guided(policy, tmp_path, "rl_weight=1", "rounds=4", *DECIDED))
+def test_the_search_runs_the_edit_that_the_policy_predicts_best(
+    aflow: Command, policy: PolicyServer, tmp_path: Path
+) -> None:
+    """Four edits are open, and the one whose workflow has a Review is run first."""
+    policy.believes = lambda prompt: [
+        ("9" if "2. Review" in prompt.split("After the edit:")[1] else "0", 0.8),
+        ("no", 0.2),
+    ]
+    said = aflow(*guided(policy, tmp_path, "rl_weight=1", "rounds=2", "lookahead.edits=4", *DECIDED))
     assert said.status == 0, said.err
-    parents = {node["round"]: node["parent"] for node in said.json["nodes"]}
-    assert parents[2] == 1
-    assert {parent for round_, parent in parents.items() if round_ > 2} == {2}
+    assert "Review" in said.json["nodes"][1]["modification"]
     stored = read_run(tmp_path / "run.sqlite").rounds
-    assert [each.q for each in stored] == [None, 0.0, 1.0, 1.0, 1.0], "what was believed of the parent, for reports"
+    assert [each.q for each in stored][:2] == [None, 1.0], "the prediction of the edit, for reports"
     question = policy.questions[0]
     assert (question["max_tokens"], question["logprobs"], question["top_logprobs"]) == (1, True, 20)
     assert question["model"] == "checkpoint"

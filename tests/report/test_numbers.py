@@ -73,7 +73,10 @@ def test_calibration_counts_runs_for_its_interval_and_not_their_expansions() -> 
 
 def test_a_prediction_that_is_the_same_for_every_edit_has_no_spread() -> None:
     rounds = (round_(1, None, 0.2), round_(2, 1, 0.4, q=0.5), round_(3, 2, 0.8, q=0.5), round_(4, 2, 0.6, q=0.5))
-    assert numbers.prediction_spread([replace(run(0, 0), rounds=rounds)]) == (0.0, pytest.approx(pstdev([0.4, 0.8, 0.6])))
+    assert numbers.prediction_spread([replace(run(0, 0), rounds=rounds)]) == (
+        0.0,
+        pytest.approx(pstdev([0.4, 0.8, 0.6])),
+    )
     assert numbers.prediction_spread([run(0, 0)]) is None
 
 

@@ -26,7 +26,7 @@ from tests.cli.conftest import SMALL, Command
 
 NODE = {
     *("session", "round", "parent", "digest", "score", "ci95", "n", "modification", "outcomes", "cost_usd", "tokens"),
-    "calls",
+    *("calls", "q"),
 }
 
 
