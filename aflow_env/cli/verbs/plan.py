@@ -51,6 +51,11 @@ def plan(
         typer.echo(json.dumps(facts | more))
     else:
         _print(found, asked, row_tokens)
+        if aflow.lookahead.chooses:
+            said = (
+                f"A validation draws {aflow.lookahead.edits} proposals of each node that it may expand, each by a call."
+            )
+            Console(width=80).print(said)
     if found.complaints:
         raise ConfigError("it does not fit: " + ". Also, ".join(found.complaints))
 
