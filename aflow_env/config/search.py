@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aflow_env.config.base import Count, NonNegative, Section, Share
+from aflow_env.config.section import Count, CountOrZero, NonNegative, Seconds, Section, Share, Total
 
 
 class SelectionConfig(Section):
@@ -37,7 +37,7 @@ class ValueConfig(Section):
     runs: tuple[str, ...] = ()
     fewest: Count = 40
     loss_weight: NonNegative = 0.1
-    replay: Annotated[int, Field(ge=0)] = 0
+    replay: CountOrZero = 0
     replay_rows: Count = 32
 
     @property
@@ -74,9 +74,9 @@ class StopConfig(Section):
     """Reasons to end a search before `rounds`; null means none."""
 
     score: Share | None = None
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    seconds: Seconds | None = None
     usd: NonNegative | None = None
-    tokens: Annotated[int, Field(ge=0)] | None = None
+    tokens: Total | None = None
 
 
 class RacingConfig(Section):

@@ -11,7 +11,7 @@ from statistics import fmean, pstdev, stdev
 
 from scipy.stats import t as student
 
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
 from aflow_env.report.tracking import predictions, predictions_by_session
 
 SCORES = (0.0, 1.0)
@@ -48,7 +48,7 @@ def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math
     return Mean(centre, n, max(within[0], centre - half), min(within[1], centre + half))
 
 
-def best_so_far(run: Run) -> list[float]:
+def best_so_far(run: RunRecord) -> list[float]:
     """The best validate score after each expansion of a search; the first entry is the start workflow."""
     curve: list[float] = []
     for each in sorted((each for each in run.rounds if each.validated and each.step == 0), key=lambda each: each.round):
@@ -57,7 +57,7 @@ def best_so_far(run: Run) -> list[float]:
     return curve
 
 
-def best_by_step(run: Run) -> list[tuple[int, float]]:
+def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
     """(step, mean over its sessions of the session's best score), for a training run.
 
     Validation sessions where several steps have some, else training sessions, whose problems change from step to step.
@@ -83,7 +83,7 @@ def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
     return [mean(values, SCORES) for values in zip(*padded, strict=True)]
 
 
-def calibration(runs: Sequence[Run], bins: int = 10) -> list[Bin]:
+def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
     """The predicted scores of edits, and the scores that came of them, in tenths of the prediction.
 
     Expansions of one run are not independent draws, so intervals are over the runs' means.
@@ -99,7 +99,7 @@ def calibration(runs: Sequence[Run], bins: int = 10) -> list[Bin]:
     return found
 
 
-def prediction_spread(runs: Sequence[Run]) -> tuple[float, float] | None:
+def prediction_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
     """Standard deviations of the predictions, and of the scores, between the expansions of a session.
 
     Means over the sessions that have two or more; None where there are none. Predictions without a spread cannot
@@ -112,7 +112,7 @@ def prediction_spread(runs: Sequence[Run]) -> tuple[float, float] | None:
     return fmean(said for said, _ in spreads), fmean(came for _, came in spreads)
 
 
-def outcome_shares(runs: Sequence[Run]) -> dict[str, float]:
+def outcome_shares(runs: Sequence[RunRecord]) -> dict[str, float]:
     """Share of each outcome among all problem runs, and their number as "n"."""
     total: dict[str, int] = {}
     for run in runs:

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
 from aflow_env.store.findings import best_node, rejections, spent_usd
 from aflow_env.store.read_only import Reads
 
@@ -56,12 +56,12 @@ def top_workflows(store: Reads, count: int = 10) -> list[tuple[Any, ...]]:
     return rows
 
 
-def predictions(run: Run) -> list[tuple[float, float]]:
+def predictions(run: RunRecord) -> list[tuple[float, float]]:
     """(the predicted score of an edit, the score that came of it)."""
     return [pair for pairs in predictions_by_session(run) for pair in pairs]
 
 
-def predictions_by_session(run: Run) -> list[list[tuple[float, float]]]:
+def predictions_by_session(run: RunRecord) -> list[list[tuple[float, float]]]:
     """The same, session by session."""
     found: dict[str, list[tuple[float, float]]] = {}
     for each in run.rounds:

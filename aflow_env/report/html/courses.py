@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from aflow_env.report import numbers
 from aflow_env.report.html.drawing import INK, series, svg
 from aflow_env.report.html.figure import Figure, counts, places_of, sums
-from aflow_env.report.html.marks import MARKERS, bars, height_of, legend, lines, number_text, range_text
+from aflow_env.report.html.marks import MARKERS, bars, height_of, legend, lines, number_text, range_text, short
 from aflow_env.report.numbers import SCORES, Mean
 from aflow_env.report.pairs import Groups
 from aflow_env.report.usage import operator_usage
@@ -80,7 +80,7 @@ def calibration(groups: Groups) -> Figure | None:
             place = places_of(groups)[label]
             predicted = [each.predicted for each in found]
             came = [each.came.value for each in found]
-            axes.plot(predicted, came, marker=MARKERS[place % 6], color=series(place), label=label)
+            axes.plot(predicted, came, marker=MARKERS[place % 6], color=series(place), label=short(label))
         axes.set_xlabel("Q: predicted score of the edit")
         axes.set_ylabel("its score")
         legend(axes)

@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from aflow_env.report.html.tree import tree_page
+from aflow_env.report.html.tree_page import tree_page
 from aflow_env.report.runs import read_run
 from aflow_env.report.tracking import TOP_COLUMNS, predictions, run_figures, top_workflows
 from aflow_env.store.read_only import ReadOnlyStore

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
+from aflow_env.screen import Screen
 from aflow_env.search.proposal import Proposal, State
 from aflow_env.search.session import Choice, SearchSession, Turn
 from aflow_env.search.tree import Tree
@@ -49,7 +49,7 @@ def test_without_a_terminal_progress_is_plain_lines_of_80_columns(aflow: Command
 
 def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
     written = io.StringIO()
-    console = Console(file=written, force_terminal=True, width=80, height=20)
+    console = Screen(file=written, force_terminal=True, width=80, height=20)
     workflow = start_workflow("default", Arithmetic.spec)
     evaluation = summarise("digest", "key", [ProblemResult("p", 0, Outcome.CORRECT, 1.0)])
     tree = Tree()
