@@ -22,6 +22,8 @@ from aflow_env.workflow.program import Workflow
 
 UNGUIDED = ("proposer=random", "q.kind=surrogate")
 """A search alone has no trained policy: unless the user names one, edits are uniform and a ridge predicts them."""
+ONE_BY_ONE = ("rl_weight=0", "lookahead.nodes=1", "lookahead.edits=1", "redraws=0")
+"""A loop as AFlow's: select a node, draw one edit of it, evaluate it."""
 AFLOW_ROUNDS = 20
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node, Hydra's grammar")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]

@@ -72,7 +72,8 @@ class SearchProgress:
 
 def _detail(turn: Turn) -> str:
     ended = turn.ended
-    return ended.modification if turn.node else f"{getattr(ended, 'reason', '')}: {ended.modification}"
+    said = f"predicted {turn.prediction.q:.3f}: " if turn.prediction else ""
+    return f"{said}{ended.modification}" if turn.node else f"{getattr(ended, 'reason', '')}: {ended.modification}"
 
 
 def duration(seconds: float) -> str:

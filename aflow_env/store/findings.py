@@ -22,7 +22,7 @@ from aflow_env.workflow.program import Workflow
 JSON = Any
 
 _NODE = "session, round, parent, digest, score, low, high, n, modification, outcomes, cost_usd, input_tokens"
-_NODE_COLUMNS = f"{_NODE}, output_tokens, calls"
+_NODE_COLUMNS = f"{_NODE}, output_tokens, calls, payload"
 _VALIDATED = "sessions.problem NOT LIKE 'train/%'"
 _EVALUATED = "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE score IS NOT NULL"
 
@@ -146,4 +146,5 @@ def _node(row: tuple[JSON, ...]) -> dict[str, JSON]:
     low, high = found.pop("low"), found.pop("high")
     tokens = {"input": found.pop("input_tokens"), "output": found.pop("output_tokens")}
     outcomes = json.loads(found.pop("outcomes"))
-    return {**found, "ci95": [low, high], "outcomes": outcomes, "tokens": tokens}
+    q = (json.loads(found.pop("payload") or "null") or {}).get("q")
+    return {**found, "q": q, "ci95": [low, high], "outcomes": outcomes, "tokens": tokens}

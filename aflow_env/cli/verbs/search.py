@@ -64,6 +64,8 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
             SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress,
             finishing(progress.note) as interrupt,
         ):
+            if config.lookahead.chooses and config.proposer != "random":
+                progress.note(f"lookahead.edits={config.lookahead.edits}: that many calls for each node's proposals")
             session = await assembly.play(progress, interrupt)
         if interrupt.is_set():
             found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}

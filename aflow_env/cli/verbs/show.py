@@ -10,6 +10,7 @@ from rich.table import Table
 from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.screen import Screen, one_line, say
+from aflow_env.search.worth import worth_of_q
 from aflow_env.store.findings import last_report, overview, rejections, stopped
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
@@ -71,19 +72,23 @@ def _facts(store: Store, found: dict[str, Any]) -> list[str]:
         lines.append(f"best: round {best['round']}, {score_text(best['score'], best['ci95'])}, {best['digest']}")
     if said and said["test"]:
         lines.append(f"test: {score_text(said['test']['score'], said['test']['ci95'])}, n={said['test']['n']}")
+    if config and (q := worth_of_q(store, config)):
+        lines.append(f"Q(s, a): {q}")
     return [one_line(line) for line in lines]
 
 
 def _table(nodes: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     several = len({node["session"] for node in nodes}) > 1
+    asked = any(node["q"] is not None for node in nodes)
     if several:
         table.add_column("session", overflow="fold")
-    for name in ("round", "from", "score", "n"):
+    for name in ("round", "from", "score", "n") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("modification", overflow="fold")
     for node in nodes:
         low, high = node["ci95"]
-        figures = (str(node["round"]), str(node["parent"] or "-"), f"{node['score']:.3f} [{low:.2f}, {high:.2f}]")
-        table.add_row(*(node["session"],) * several, *figures, str(node["n"]), one_line(node["modification"]))
+        figures = [str(node["round"]), str(node["parent"] or "-"), f"{node['score']:.3f} [{low:.2f}, {high:.2f}]"]
+        figures += [str(node["n"]), *("-" if node["q"] is None else f"{node['q']:.3f}",) * asked]
+        table.add_row(*(node["session"],) * several, *figures, one_line(node["modification"]))
     return table

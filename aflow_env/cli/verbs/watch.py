@@ -47,12 +47,14 @@ def watch(
 def view(found: Standing) -> Group:
     """What the terminal shows."""
     table = Table(box=None, pad_edge=False)
-    for name in ("round", "from", "score"):
+    asked = any(each.q is not None for each in found.last)
+    for name in ("round", "from", "score") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("change", overflow="ellipsis", no_wrap=True)
     for each in found.last:
         score = "rejected" if each.score is None else f"{each.score:.3f}"
-        table.add_row(str(each.round), str(each.parent or "-"), score, one_line(each.modification))
+        said = ("-" if each.q is None else f"{each.q:.3f}",) * asked
+        table.add_row(str(each.round), str(each.parent or "-"), score, *said, one_line(each.modification))
     return Group(*(Text(one_line(line), overflow="ellipsis", no_wrap=True) for line in facts(found)), "", table)
 
 
@@ -106,7 +108,8 @@ def _lines(screen: Screen, looks: Iterator[Standing]) -> None:
 
 def _line(each: Last) -> str:
     score = "rejected" if each.score is None else f"{each.score:.3f}"
-    return f"round {each.round} from {each.parent or '-'}: {score}  {one_line(each.modification)}"
+    said = "" if each.q is None else f" (predicted {each.q:.3f})"
+    return f"round {each.round} from {each.parent or '-'}: {score}{said}  {one_line(each.modification)}"
 
 
 def _say(screen: Screen, text: str) -> None:

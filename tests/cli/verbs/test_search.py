@@ -26,7 +26,7 @@ from tests.cli.conftest import SMALL, Command
 
 NODE = {
     *("session", "round", "parent", "digest", "score", "ci95", "n", "modification", "outcomes", "cost_usd", "tokens"),
-    "calls",
+    *("calls", "q"),
 }
 
 
@@ -140,7 +140,7 @@ def test_a_wrong_override_is_one_line_and_status_2(aflow: Command, tmp_path: Pat
 
 
 def test_a_weight_without_a_policy_is_refused(aflow: Command, tmp_path: Path) -> None:
-    said = aflow("search", f"run_dir={tmp_path}", "rl_weight=0.5")
+    said = aflow("search", f"run_dir={tmp_path}", "rl_weight=0.5", "q.kind=policy")
     assert said.status == 2
     assert "policy.base_url" in said.err
 
