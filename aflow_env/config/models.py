@@ -96,6 +96,7 @@ class PolicyServerConfig(Section):
     prices: str | None = "free"
     temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
     max_tokens: Count = 512
+    structured: Literal["off", "auto"] = "off"
     concurrency: Count = 16
     timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
 

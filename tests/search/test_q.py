@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q_theta: the expectation over digits, the digit that trains it, shrinkage, judgement."""
+"""Q_theta: the expectation over digits, the digit that trains it, judgement."""
 
 import math
 
@@ -15,8 +15,8 @@ from aflow_env.search.q import (
     digit_expectation,
     expected_value,
     realised_digit,
-    shrink,
     spearman,
+    within_parents,
 )
 
 logits10 = st.lists(st.floats(-8, 8), min_size=10, max_size=10).map(np.array)
@@ -79,23 +79,21 @@ def test_a_sure_and_wrong_prediction_learns_the_mean() -> None:
     assert float(expected_value(logits)) == pytest.approx(0.8, abs=0.02)
 
 
-@given(unit, st.lists(unit, max_size=30), st.sampled_from([0.5, 2.0, 8.0]))
-def test_shrinkage_moves_from_belief_to_data(belief: float, realised: list[float], n0: float) -> None:
-    q = shrink(belief, realised, n0)
-    if not realised:
-        assert q == pytest.approx(belief)
-    else:
-        mean = sum(realised) / len(realised)
-        assert min(belief, mean) - 1e-12 <= q <= max(belief, mean) + 1e-12
-        assert abs(q - mean) == pytest.approx(abs(belief - mean) * n0 / (n0 + len(realised)), abs=1e-12)
-
-
 def test_rank_correlation_with_ties_matches_values_worked_out_by_hand() -> None:
     assert spearman([1, 2, 3, 4], [10, 20, 30, 40]) == pytest.approx(1.0)
     assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1.0)
     # ranks 1, 2.5, 2.5, 4 and 1, 3, 2, 4: covariance 4.5, variances 4.5 and 5
     assert spearman([0.1, 0.2, 0.2, 0.3], [1, 3, 2, 4]) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
     assert math.isnan(spearman([0.5, 0.5], [0.1, 0.9]))
+
+
+def test_ranks_are_compared_among_the_edits_of_one_workflow() -> None:
+    """Levels of parents are no skill, a parent with one edit compares nothing, and no pair at all is undefined."""
+    parents = ["a", "a", "b", "b", "c"]
+    assert within_parents([0.1, 0.2, 0.8, 0.7, 0.5], [0.3, 0.1, 0.8, 0.9, 0.0], parents) < -0.8
+    assert within_parents([0.1, 0.2, 0.8, 0.9, 0.5], [0.1, 0.3, 0.8, 0.9, 0.0], parents) > 0.8
+    assert math.isnan(within_parents([0.1, 0.9], [0.1, 0.9], ["a", "b"]))
+    assert math.isnan(within_parents([0.4, 0.4, 0.9, 0.9], [0.1, 0.2, 0.3, 0.4], ["a", "a", "b", "b"]))
 
 
 def test_calibration_error_weighs_bins_by_count() -> None:
