@@ -18,8 +18,8 @@ from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.tasks import TASKS
 
-UNGUIDED = ("rl_weight=0", "proposer=random")
-"""A search alone has no trained policy: unless the user names one, it is AFlow with uniform edits."""
+UNGUIDED = ("proposer=random", "q.kind=surrogate")
+"""A search alone has no trained policy: unless the user names one, edits are uniform and a ridge predicts them."""
 AFLOW_ROUNDS = 20
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node, Hydra's grammar")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
@@ -27,7 +27,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a se
 
 
 def search_config(overrides: Sequence[str], *defaults: str) -> AflowConfig:
-    """The config of a search without a trainer: unguided, unless it names a served policy. Raises ConfigError.
+    """The config of a search without a trainer: without a policy, unless it names a served one. Raises ConfigError.
 
     That is asked of the composed config: a policy may come as `policy.base_url=...` or as `policy={base_url: ...}`.
     """

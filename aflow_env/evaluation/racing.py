@@ -93,6 +93,7 @@ async def race(
     runs = [(problem, repeat) for repeat in range(repeats) for problem in problems]
     order = np.random.default_rng([seed, int(workflow.digest, 16)]).permutation(len(runs)).tolist()
     known = {(each.problem_digest, each.repeat): _worth(each, 0.0) for each in incumbent.results}
+    assert rule.delta is not None
     test = Race([known.get((runs[i][0].digest, runs[i][1]), 0.0) for i in order], rule.delta, slack)
     done: dict[int, ProblemResult] = {}
     for begin in range(0, len(order), rule.block):

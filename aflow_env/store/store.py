@@ -18,10 +18,11 @@ from urllib.parse import quote
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED, ProblemResult
 from aflow_env.llm.client import Completion, Request
-from aflow_env.store import node_rows
+from aflow_env.store import node_rows, proposal_rows
 from aflow_env.store.database import APPLICATION_ID, NOT_VALIDATION, SCHEMA, VERSION, Database, Row, Value, Writer
 from aflow_env.store.experience import Entry, choose
 from aflow_env.store.node_rows import JSON, Node, RoundEnd
+from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
 
 _NODES = ", ".join((*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS))
 _NEVER = 2**62  # a round that no session comes to
@@ -48,12 +49,14 @@ class StoredSession:
     """A session as far as it was recorded, by ascending round.
 
     `payloads` are what `record` was given beside a round, `state` what `set_state` was given last, None before.
+    `proposals` are those that were drawn to choose from, by node and ordinal.
     """
 
     key: SessionKey
     ended: tuple[RoundEnd, ...] = ()
     payloads: Mapping[int, JSON] = field(default_factory=dict)
     state: JSON = None
+    proposals: tuple[DrawnProposal, ...] = ()
 
 
 _RESULT = ", ".join(node_rows.RESULT_COLUMNS)
@@ -149,7 +152,8 @@ class Store(Paid):
             ended.append(node_rows.round_end(record, self._results(record)))
             if record["payload"] is not None:
                 payloads[record["round"]] = json.loads(record["payload"])
-        return StoredSession(key, tuple(ended), payloads, json.loads(state))
+        proposals = proposal_rows.proposals_of(self._database.read(proposal_rows.SELECT, (key.id,)))
+        return StoredSession(key, tuple(ended), payloads, json.loads(state), proposals)
 
     def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> None:
         """Append a round that ended to its session, and so to the experience of its parent's workflow.
@@ -178,6 +182,15 @@ class Store(Paid):
                 stored = f"SELECT {', '.join(names)} FROM nodes WHERE session = ? AND round = ?"
                 if _one(writer, stored, key.id, ended.round) != tuple(map(columns.get, names)):
                     raise ValueError(f"round {ended.round} of session {key.id} ended before, and otherwise")
+
+    def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> None:
+        """Add proposals to an open session's, in one transaction; one that is there already stays as it is."""
+        with self._database.write() as writer:
+            proposal_rows.save(writer, key.id, proposals)
+
+    def evaluated(self, task: str, before: int) -> list[Evaluated]:
+        """Every evaluated node of training steps before this one, as `proposal_rows.evaluated`."""
+        return proposal_rows.evaluated(self, task, before)
 
     def set_state(self, key: SessionKey, state: JSON) -> None:
         """Replace the session's own state (JSON), e.g. why it stopped."""
@@ -246,7 +259,7 @@ class Store(Paid):
             return str(_one(writer, "SELECT value FROM meta WHERE key = ?", name)[0])
 
     def digest(self) -> str:
-        """64 hex digits over all that the same seed and config must reproduce: nodes, and evaluations without seconds.
+        """64 hex digits of what seed and config must reproduce: nodes, evaluations (without seconds), proposals.
 
         What depends on who came first (cache hits, money spent), on the world's failures, and payloads are left out.
         """
@@ -257,6 +270,7 @@ class Store(Paid):
         for sql in (
             f"SELECT session, task, step, {nodes} FROM nodes ORDER BY session, round",
             f"SELECT digest, executor_key, {results} FROM evaluations ORDER BY 1, 2, problem_digest, repeat",
+            f"SELECT session, {', '.join(proposal_rows.COLUMNS)} FROM proposals ORDER BY session, node, ordinal",
         ):
             for row in self._database.stream(sql):
                 total.update(repr(row).encode())

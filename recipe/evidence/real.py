@@ -35,7 +35,7 @@ BASELINES = "real_baselines.jsonl"
 MANUAL = {"gsm8k": "IO,CoT,CoT-SC x5,Program", "humaneval": "IO,CoT,CoT-SC x5"}
 ROUNDS = 8
 COMMON = (
-    *(f"rounds={ROUNDS}", "racing.enabled=true", "racing.block=20"),
+    *(f"rounds={ROUNDS}", "racing.delta=0.05", "racing.block=20"),
     *("executor=openai", "executor.prices=free", "executor.send_seed=false", "executor.concurrency=32"),
     *("executor.max_tokens=512", "executor.accept_empty=true"),  # a small model says nothing at times
     *("executor.timeout_seconds=3000", "sandbox.wall_seconds=3600"),

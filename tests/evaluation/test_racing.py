@@ -25,7 +25,7 @@ from tests.search.quick import Quick
 scores = st.sampled_from([0.0, 0.5, 1.0])
 pairs = st.lists(st.tuples(scores, scores), min_size=1, max_size=5)
 PROBLEMS = [Problem(id=f"p{i}", prompt=f"question {i}", answer="a") for i in range(60)]
-RULE = RacingConfig(enabled=True, block=8, delta=0.05)
+RULE = RacingConfig(block=8, delta=0.05)
 
 
 def workflow(name: str) -> Workflow:

@@ -15,9 +15,9 @@ from aflow_env.cli.options import AsJson, Overrides, RunFolder, run_config, sear
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig
-from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
+from aflow_env.search.kinds import check_predictor
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
@@ -36,11 +36,7 @@ def search_to_end(config: AflowConfig, as_json: bool) -> None:
     The first Ctrl-C finishes the rounds in flight and says what is best so far, without a closing report; the second
     ends at once. Either leaves everything that was paid for on disk.
     """
-    if config.rl_weight > 0 and config.policy.base_url is None:
-        raise ConfigError(
-            f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint "
-            "(vllm serve DIR) and name its address, or set rl_weight=0"
-        )
+    check_predictor(config)
     try:
         text, found = asyncio.run(_search(config))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -69,13 +65,13 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
     try:
         lock(assembly.store, config)
         policy = assembly.served()
-        believer = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
+        predictor = policy if config.rl_weight > 0 else None  # with w = 0 it would decide nothing
         problem = SearchProblem(
             key=SessionKey(assembly.task.spec.name, config.seed),
             seed=session_seed(config.seed),
             start=assembly.start(),
         )
-        search = assembly.search(policy, believer, "validate")
+        search = assembly.search(policy, predictor, "validate")
         with (
             SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress,
             finishing(progress.note) as interrupt,

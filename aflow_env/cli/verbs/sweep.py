@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from aflow_env.cli.options import AsJson, search_config
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
+from aflow_env.search.kinds import check_predictor
 from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
 from aflow_env.sweep.closing import closing_table, found
@@ -69,11 +70,7 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
     folder = out / name
     quoted = str(folder).replace("'", "\\'")
     config = search_config([*overrides, f"run_dir='{quoted}'"])
-    if config.rl_weight > 0 and config.policy.base_url is None:
-        raise ConfigError(
-            f"rl_weight={config.rl_weight} needs a policy: name a served checkpoint by policy.base_url, or sweep "
-            "training runs by python -m verl.trainer.main_ppo --multirun"
-        )
+    check_predictor(config)
     command = (sys.executable, "-m", "aflow_env.cli", "search", *overrides, f"run_dir='{quoted}'")
     return Job(name, folder, folder, command, what, may_change)
 

@@ -23,7 +23,7 @@ def _check_correction(config: DictConfig) -> None:
         raise ConfigError(
             "algorithm.rollout_correction.bypass_mode=true with aflow.q.kind=policy: it takes ratios to the "
             "probability with which the rollout sampled a row, and a value row was not sampled: its digit is the one "
-            "that came true. Set algorithm.rollout_correction.bypass_mode=false, or aflow.q.loss_weight=0"
+            "that came true. Set algorithm.rollout_correction.bypass_mode=false, or aflow.q.replay=0"
         )
 
 

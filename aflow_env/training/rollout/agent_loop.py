@@ -76,8 +76,8 @@ class AflowSearchLoop(AgentLoopBase):
         assembly = await Shared.open(config, policy)
         split, step = problem["split"], int(row["global_steps"])
         weights = version(config, steps_behind(step, training))
-        predictor = policy if config.q.kind == "digits" else None
-        search = assembly.search(policy, predictor, split, problem["seed"], version=weights)
+        playing = config.on_policy if training else config
+        search = assembly.search(policy, policy, split, problem["seed"], version=weights, config=playing)
         number = str(row["session_id"])
         draws = session_seed(config.seed, split, problem["seed"], number, step if training else 0)
         started = SearchProblem(
@@ -91,7 +91,7 @@ class AflowSearchLoop(AgentLoopBase):
         check_played(session, config)
         edits = edit_rows(session, config)
         judged = await judge(session, policy) if training and config.q.rows else []
-        values = value_rows(judged, session, config, draws)
+        values = value_rows(judged, session, draws)
         outputs = [self._output(each, len(session.turns)) for each in [*values, *edits]]
         for output in outputs:
             output.extra_fields["session"] = {}

@@ -2,7 +2,7 @@
 """Value rows leave the edits' update and get optimiser steps of their own, of earlier training steps too.
 
 The rows of a step that ask for Q leave its batch before verl balances it: no group, no mean and no ratio of the edits
-sees them. They are kept for `q.replay_steps` training steps. Every step ends with up to `q.replay` mini-batches of
+sees them. They are kept for STEPS training steps. Every step ends with up to `q.replay` mini-batches of
 `q.replay_rows`, drawn without replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al.
 2021), with the policy's own answer tokens in the place of a value head, without cloning term.
 
@@ -23,6 +23,8 @@ import transfer_queue as tq
 from transfer_queue import KVBatchMeta
 
 PARTITION = "aflow_replay"
+STEPS = 16
+"""Training steps whose value rows are kept."""
 Tag = dict[str, Any]
 
 

@@ -35,7 +35,7 @@ from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl
 from aflow_env.training.trainer.held_out import held_out
 from aflow_env.training.trainer.metrics import step_metrics
 from aflow_env.training.trainer.mini_batches import Stratum, deal, mini_batches, rows_of_problem
-from aflow_env.training.trainer.replay import Replay
+from aflow_env.training.trainer.replay import STEPS, Replay
 from aflow_env.training.trainer.wandb_run import figures, finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
 
@@ -60,7 +60,7 @@ class AflowTrainer:
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
         self._held_out: dict[str, float] = {}
-        self._replay = Replay(self.aflow.q.replay_steps, self.aflow.seed)
+        self._replay = Replay(STEPS, self.aflow.seed)
         self._began = time.monotonic()
 
     def _build_replay_buffer(self) -> Any:

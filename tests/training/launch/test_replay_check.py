@@ -19,7 +19,7 @@ def correcting(key: str, value: object) -> DictConfig:
 def test_value_rows_are_refused_where_ratios_are_to_the_rollout() -> None:
     """A run without value rows may take them."""
     on = correcting("bypass_mode", True)
-    for q in (ValueConfig(loss_weight=0), ValueConfig(kind="none")):
+    for q in (ValueConfig(replay=0), ValueConfig(kind="none")):
         check_value_rows(on, q)
     with pytest.raises(ConfigError, match=r"bypass_mode=true with aflow\.q\.kind=policy: .* Set .*=false, or"):
         check_value_rows(on, ValueConfig())

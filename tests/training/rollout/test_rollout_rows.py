@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from aflow_env.cli.compose import load
 from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.search.predict import ActionValue
 from aflow_env.training.rollout.policy import DigitTokens, Tokens
@@ -20,7 +19,7 @@ ODDS = (0.91, *[0.01] * 9)
 ASKED = DigitTokens((1, 2, 3), tuple(range(50, 60)), tuple(map(math.log, ODDS)), -10.0)
 
 
-def rows(tmp_path: Path, score: float = 1.0, n: int = 12, weight: float = 1.0) -> list[TrainingRow]:
+def rows(score: float = 1.0, n: int = 12) -> list[TrainingRow]:
     """The value rows of a session whose start was scored on 12 problems, and one edit of it on n."""
     turn: Any = SimpleNamespace(
         reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
@@ -29,23 +28,22 @@ def rows(tmp_path: Path, score: float = 1.0, n: int = 12, weight: float = 1.0) -
     node: Any = SimpleNamespace(score=score, round=2, evaluation=SimpleNamespace(n=n))
     start = SimpleNamespace(evaluation=SimpleNamespace(n=12))
     session: Any = SimpleNamespace(tree=SimpleNamespace(node=lambda round_: start))
-    config = load([f"run_dir={tmp_path}", "proposer=random", f"q.loss_weight={weight}"])
-    return value_rows([Judged(turn, node, ActionValue(0.5, 1.0, ASKED))], session, config, seed=5)
+    return value_rows([Judged(turn, node, ActionValue(0.5, 1.0, ASKED))], session, seed=5)
 
 
-def test_a_value_row_is_the_digit_that_came_true(tmp_path: Path) -> None:
+def test_a_value_row_is_the_digit_that_came_true() -> None:
     """The question's tokens, the digit of the score, its log-probability, and the weights' version."""
-    (row,) = rows(tmp_path)
+    (row,) = rows()
     assert row.tokens == Tokens((1, 2, 3), (59,), (math.log(0.01),), 4)
     assert (row.kind, row.anchor) == ("value", "start")
-    (worst,) = rows(tmp_path, score=0.0)
+    (worst,) = rows(score=0.0)
     assert worst.tokens.response_ids == (50,)
 
 
-@pytest.mark.parametrize(("n", "weight", "worth"), [(12, 1.0, 1.0), (12, 0.25, 0.25), (6, 1.0, 0.5), (3, 0.2, 0.05)])
-def test_a_score_on_fewer_problems_weighs_less(tmp_path: Path, n: int, weight: float, worth: float) -> None:
+@pytest.mark.parametrize(("n", "worth"), [(12, 1.0), (6, 0.5), (3, 0.25)])
+def test_a_score_on_fewer_problems_weighs_less(n: int, worth: float) -> None:
     """By its share of the usual number of problems."""
-    (row,) = rows(tmp_path, n=n, weight=weight)
+    (row,) = rows(n=n)
     assert row.step_reward == pytest.approx(worth)
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("verl", reason="needs verl: make setup")
 from aflow_env.store.actions import StoredAction, validated
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.training.trainer.closing_table import worth_of_q
-from aflow_env.training.trainer.held_out import HELD_OUT, judged, trained
+from aflow_env.training.trainer.held_out import HELD_OUT, decisions, judged
 from aflow_env.workflow.program import Workflow
 from tests.search.quick import START
 from tests.search.support import node
@@ -39,15 +39,27 @@ def test_held_out_edits_are_those_of_validation_once_each(tmp_path: Path) -> Non
         assert validated(store, "gsm8k", 10) == []
 
 
-def test_the_surrogate_learns_from_training_sessions_alone(tmp_path: Path) -> None:
-    """Validation measures a run, so nothing in the run may learn from it."""
+def test_decisions_are_those_of_the_latest_validation(tmp_path: Path) -> None:
+    """Among several open edits; a round without a choice decides nothing."""
     with closing(Store(tmp_path / "run.sqlite")) as store:
-        for problem in ("train/a", "validate/a"):
-            key = SessionKey(problem, 1, "0", 1)
+        assert decisions(store, "arithmetic") == {}
+        for step, payloads in ((0, [{"open": 8, "q": 0.9, "q_mean": 0.1, "changed": True}]), (2, PAYLOADS)):
+            key = SessionKey("validate/a", 1, "0", step)
             store.open_session(key, "arithmetic")
-            start = node(1, None, 4)
-            store.record(key, type(start)(1, None, START, start.evaluation))
-        assert [(each.score, each.n) for each in trained(store, "arithmetic")] == [(0.4, 10)]
+            store.record(key, node(1, None))
+            for place, payload in enumerate(payloads):
+                store.record(key, node(place + 2, 1), payload)
+        found = decisions(store, "arithmetic")
+        assert found[f"{HELD_OUT}decision_share"] == pytest.approx(1 / 3)
+        assert found[f"{HELD_OUT}chosen_over_mean"] == pytest.approx(0.15)
+
+
+PAYLOADS = [
+    {"open": 8, "q": 0.6, "q_mean": 0.4, "changed": True},
+    {"open": 5, "q": 0.4, "q_mean": 0.3},
+    {"open": 5},
+    {"open": 1, "q": 0.4},
+]
 
 
 def action(parent: str, score: float) -> StoredAction:

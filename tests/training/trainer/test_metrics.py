@@ -40,7 +40,14 @@ def prediction(says: float, came: float, parent: str = "root") -> dict[str, Any]
 def row(session: int, reward: float, predictions: list[dict[str, Any]]) -> dict[str, Any]:
     summary = dict.fromkeys(("start_score", "best_score", "gain", "nodes", "valid", "duplicates", "cached"), 1.0)
     summary |= {"turns": 2.0, "cost_usd": 0.25, "tokens": 50.0, "results": 4.0, "ucb": 0.5, "return": reward}
-    summary |= {"outcome_correct": 3.0, "outcome_wrong": 1.0, "seed": 0, "seconds": 4.0, "predict_seconds": 0.5}
+    summary |= {
+        "outcome_correct": 3.0,
+        "outcome_wrong": 1.0,
+        "seed": 0,
+        "seconds": 4.0,
+        "predict_seconds": 0.5,
+        "steered": 1.0,
+    }
     return {"kind": "edit", "step_reward": reward, "session": {**summary, "predictions": predictions}, "uid": session}
 
 
@@ -72,6 +79,7 @@ def test_figures_are_what_they_say(config: AflowConfig) -> None:
     assert found["aflow/q_skill"] == pytest.approx(1 - found["aflow/q_error"] / found["aflow/q_error_constant"])
     assert found["aflow/q_corr"] == pytest.approx(1.0)
     assert found["aflow/q_within"] == pytest.approx(1.0), "siblings of several sessions of a search problem"
+    assert found["aflow/q_decision_share"] == pytest.approx(3 / 6), "decisions that Q changed, of all decisions"
     assert found["aflow/round_seconds"] == pytest.approx(2.0)
     assert found["aflow/predict_seconds"] == pytest.approx(0.5)
     assert (found["aflow/sessions"], found["aflow/failed_sessions"]) == (3.0, 1.0)
