@@ -44,19 +44,40 @@ def test_a_digit_is_read_by_its_text_whatever_the_token() -> None:
     assert mass == pytest.approx(1.0)
 
 
-def test_the_search_expands_what_the_policy_believes_in(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
-    believed = "2. Review"
-    policy.believes = lambda prompt: [("9" if believed in prompt else "0", 0.8), ("no", 0.2)]
-    said = aflow(*guided(policy, tmp_path, "rl_weight=1", "rounds=4", *DECIDED))
+def test_the_search_evaluates_the_edit_that_the_policy_predicts_most_of(
+    aflow: Command, policy: PolicyServer, tmp_path: Path
+) -> None:
+    """Of all that are open; the questions are about the workflow after the edit, one token each."""
+    policy.believes = lambda prompt: [("9" if "Edit: Add Programmer" in prompt else "0", 0.8), ("no", 0.2)]
+    said = aflow(*guided(policy, tmp_path, "rl_weight=1", "rounds=1", *DECIDED))
     assert said.status == 0, said.err
-    parents = {node["round"]: node["parent"] for node in said.json["nodes"]}
-    assert parents[2] == 1
-    assert {parent for round_, parent in parents.items() if round_ > 2} == {2}
-    stored = read_run(tmp_path / "run.sqlite").rounds
-    assert [each.q for each in stored] == [None, 0.0, 1.0, 1.0, 1.0], "what was believed of the parent, for reports"
+    assert "Add Programmer" in said.json["nodes"][1]["modification"]
+    assert [each.q for each in read_run(tmp_path / "run.sqlite").rounds] == [None, 1.0]
     question = policy.questions[0]
     assert (question["max_tokens"], question["logprobs"], question["top_logprobs"]) == (1, True, 20)
     assert question["model"] == "checkpoint"
+    assert len(policy.questions) == len(EDITS), "each edit is asked about once"
+
+
+@pytest.mark.parametrize("held", ["off", "auto"])
+def test_proposals_are_held_to_the_edits_that_fit(
+    aflow: Command, policy: PolicyServer, tmp_path: Path, held: str
+) -> None:
+    """By a schema in vLLM's and OpenAI's wire format, of proposals alone."""
+    said = aflow(*guided(policy, tmp_path, "rl_weight=0.5", "rounds=1", f"policy.structured={held}"))
+    assert said.status == 0, said.err
+    proposals = [body for body in policy.bodies if not body.get("logprobs")]
+    assert proposals
+    for body in proposals:
+        if held == "off":
+            assert "response_format" not in body
+            continue
+        sent = body["response_format"]
+        assert sent["type"] == "json_schema"
+        operations = {each["properties"]["operation"]["const"] for each in sent["json_schema"]["schema"]["anyOf"]}
+        assert "add" in operations
+        assert "remove" not in operations, "the start has one step"
+    assert not any("response_format" in body for body in policy.questions)
 
 
 def test_q_is_read_at_the_temperature_that_it_was_trained_at(
@@ -73,8 +94,7 @@ def test_q_is_read_at_the_temperature_that_it_was_trained_at(
 def test_without_weight_the_policy_still_proposes(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
     said = aflow(*guided(policy, tmp_path, "rl_weight=0", "rounds=2"))
     assert said.status == 0, said.err
-    assert "Review" in said.json["nodes"][1]["modification"]
-    assert not policy.questions
+    assert "why not" in said.json["nodes"][1]["modification"]
 
 
 def test_a_resumed_search_asks_nothing_twice(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
@@ -100,7 +120,7 @@ def test_a_policy_without_a_belief_is_an_error_at_once(
     assert ended.status == 2
     assert said in ended.err
     assert "rl_weight=0" in ended.err
-    assert len(policy.bodies) == 1
+    assert len(read_run(tmp_path / "run.sqlite").rounds) == 1, "nothing was evaluated without a Q"
 
 
 def test_a_state_that_does_not_fit_the_model_is_cut(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
