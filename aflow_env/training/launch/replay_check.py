@@ -14,7 +14,6 @@ def check_value_rows(config: DictConfig, q: ValueConfig) -> None:
     """Raises ConfigError naming the keys that do not agree, and the fix."""
     if q.rows:
         _check_correction(config)
-    if q.replay:
         _check_replay(config, q)
 
 

@@ -5,15 +5,16 @@ What replay cannot go with is in test_preflight.py, on whole configs.
 """
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aflow_env.config import ValueConfig
 from aflow_env.errors import ConfigError
 from aflow_env.training.launch.replay_check import check_value_rows
+from tests.training.launch.test_preflight import composed
 
 
 def correcting(key: str, value: object) -> DictConfig:
-    return OmegaConf.create({"algorithm": {"rollout_correction": {key: value}}})
+    return composed(f"++algorithm.rollout_correction.{key}={str(value).lower()}")
 
 
 def test_value_rows_are_refused_where_ratios_are_to_the_rollout() -> None:
