@@ -6,7 +6,9 @@ stderr says what and how to mend it), 3 the world or the budget was in the way, 
 one object and nothing else.
 """
 
+import re
 import sys
+from os.path import expanduser
 
 import typer
 
@@ -16,15 +18,20 @@ from aflow_env.cli.verbs import (
     doctor,
     evaluate,
     exchange,
+    init,
     plan,
     policy,
     report,
+    run,
     search,
+    serve,
     show,
     sweep,
     watch,
 )
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
+from aflow_env.files import refusal
+from aflow_env.screen import one_line, prepare, say
 
 app = typer.Typer(
     name="aflow-env",
@@ -47,6 +54,9 @@ app.command("export-policy")(policy.export_policy)
 app.command("report")(report.report)
 app.command("tree")(report.tree)
 app.command("watch")(watch.watch)
+app.command("init")(init.init)
+app.command("run")(run.run)
+app.command("serve")(serve.serve)
 app.command("sweep")(sweep.sweep)
 app.command("plan")(plan.plan)
 app.command("data")(data.data)
@@ -54,9 +64,10 @@ app.add_typer(policy.app, name="model")
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
+    prepare()
     try:
-        app()
+        _run([at_home(argument) for argument in sys.argv[1:]])
     except ConfigError as error:
         sys.exit(_say(error, 2))
     except BudgetExhausted as error:
@@ -68,7 +79,22 @@ def main() -> None:
         sys.exit(141)
 
 
+def at_home(argument: str) -> str:
+    """Replace the `~` of a path that the shell left as it was: `--out=~/x`, `run_dir=~/x`."""
+    return re.sub(r"^([\w.+-]+=)?~(?=/|$)", lambda found: f"{found[1] or ''}{expanduser('~')}", argument)
+
+
+def _run(arguments: list[str]) -> None:
+    """Run a verb; a file that the system refuses is the user's error or the world's, never a traceback."""
+    try:
+        app(args=arguments)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise refusal(error, str(error.filename)) from error
+
+
 def _say(error: Exception, status: int, hint: str = "") -> int:
-    text = " ".join(str(error).split())
-    print(f"aflow-env: {text}{'' if text.endswith(('.', '?', '!')) else '.'}{hint}", file=sys.stderr)
+    text = one_line(str(error))
+    say(f"aflow-env: {text}{'' if text.endswith(('.', '?', '!')) else '.'}{hint}", error=True)
     return status

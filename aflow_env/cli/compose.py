@@ -1,53 +1,95 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the command line's `key=value` to the typed config, by Hydra's own grammar."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from aflow_env.config import AflowConfig, config_directory, parse
 from aflow_env.errors import ConfigError
 from aflow_env.store.settings import as_plain
 
+GROUPS = ("task", "executor", "implementer")
+"""Keys whose value may name a file of conf/aflow/KEY."""
+
 
 def load(overrides: Sequence[str], defaults: Sequence[str] = ()) -> AflowConfig:
-    """conf/aflow/default.yaml with a verb's own `defaults`, then the user's overrides. Raises ConfigError."""
+    """Return conf/aflow/default.yaml with a verb's own `defaults`, then the user's overrides. Raises ConfigError."""
     return parse(composed([*defaults, *overrides]), "")
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """conf/aflow/default.yaml with these overrides, not checked yet. Raises ConfigError for a key that is not there."""
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(config_directory() / "aflow"), version_base=None):
-            return compose("default", overrides=list(overrides))
-    except HydraException as error:
-        raise ConfigError(_explain(overrides, error)) from error
+    """Return conf/aflow/default.yaml with these overrides, unchecked. Raises ConfigError for an unknown key."""
+    with composing(overrides), initialize_config_dir(str(config_directory() / "aflow"), version_base=None):
+        return compose("default", overrides=list(overrides))
 
 
 def change(config: AflowConfig, overrides: Sequence[str]) -> AflowConfig:
-    """A config with some keys changed: single values only, no groups such as executor=openai. Raises ConfigError."""
-    node = OmegaConf.create(as_plain(config))
-    for key, value in values(overrides).items():
+    """A config with some keys changed, whole groups such as executor=openai first. Raises ConfigError."""
+    node, changed = OmegaConf.create(as_plain(config)), values(overrides)
+    for group in GROUPS:
+        if isinstance(name := changed.get(group), str):
+            node[group] = composed([f"{group}={name}"])[group]
+            del changed[group]
+    for key, value in changed.items():
         OmegaConf.update(node, key, value, merge=True, force_add=True)
     return parse(node, "")
 
 
 def values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Key -> value of each override. Raises ConfigError for what is none."""
+    """Return key -> value of each override. Raises ConfigError for what is none."""
+    return {override.key_or_group: override.value() for override in parsed(overrides)}
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Read overrides by Hydra's grammar. Raises ConfigError that names the first one that is none."""
+    return [_parsed(override) for override in overrides]
+
+
+def assigned(key: str, text: object) -> str:
+    """Return the override that gives the key this very text, whatever characters it has."""
+    escaped = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(text))
+    return f"{key}='{escaped}'"
+
+
+@contextmanager
+def composing(overrides: Sequence[str]) -> Iterator[None]:
+    """Explain Hydra's complaints about these overrides in one sentence, as a ConfigError."""
+    parsed(overrides)
+    GlobalHydra.instance().clear()
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(_explain(overrides, error)) from error
-    return {override.key_or_group: override.value() for override in parsed}
 
 
-def _explain(overrides: Sequence[str], error: HydraException) -> str:
+def _parsed(text: str) -> Override:
+    key, equals, value = text.partition("=")
+    try:
+        [override] = OverridesParser.create().parse_overrides([text])
+    except (HydraException, ValueError) as error:
+        if not equals:
+            raise ConfigError(f"{text}: write it as key=value") from error
+        raise ConfigError(
+            f'{text}: Hydra cannot read this value; quote it, "{assigned(key, value)}", or close the brackets of a list'
+        ) from error
+    if not override.key_or_group:
+        raise ConfigError(f"{text}: there is no key before the =; write it as key=value")
+    return override
+
+
+def _explain(overrides: Sequence[str], error: Exception) -> str:
     """Hydra's complaint as one sentence that names our way to see which keys exist."""
     said = " ".join(str(error).split()).partition(" Config search path:")[0]
     if "Could not override" in said or "not in struct" in said:

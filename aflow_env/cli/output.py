@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from aflow_env.evaluation.results import COUNTED, Evaluation
+from aflow_env.screen import one_line
 
 ANSWER_CHARACTERS = 200
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """The one object that `--json` puts on stdout."""
-    print(json.dumps(value, ensure_ascii=False))
+    """Print the one object that `--json` puts on stdout, in ASCII."""
+    print(json.dumps(value))
 
 
 def evaluation_object(evaluation: Evaluation, layers: Sequence[str]) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def evaluation_text(evaluation: Evaluation, simulated: bool) -> str:
     ]
     errors = [result for result in evaluation.results if result.error]
     if errors:
-        first = " ".join(errors[0].error.split())
+        first = one_line(errors[0].error)
         lines.append(f"problem {errors[0].problem_id}, {errors[0].outcome}: {first[:300]}")
     if lost := sum(result.outcome not in COUNTED for result in evaluation.results):
         lines.append(f"{lost} runs were lost to failures of the world and are in no mean")

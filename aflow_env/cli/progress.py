@@ -9,21 +9,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from aflow_env.screen import Screen, fit
 from aflow_env.search.rounds import SearchSession, Turn
-
-WIDTH = 80
 
 
 class SearchProgress:
     """A listener of `Search.play`, and a context manager around it. `cost` tells the USD spent so far."""
 
-    def __init__(self, rounds: int, cost: Callable[[], float], console: Console | None = None) -> None:
+    def __init__(self, rounds: int, cost: Callable[[], float], console: Screen | None = None) -> None:
         self._rounds = rounds
         self._cost = cost
-        self._console = console or Console(stderr=True)
+        self._console = console or Screen(stderr=True)
         self._began = time.monotonic()
         self._turns = 0
         self._live: Progress | None = None
@@ -69,14 +67,13 @@ class SearchProgress:
         self._say(text)
 
     def _say(self, text: str) -> None:
-        text = " ".join(text.split("\n"))
-        cut = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
-        self._console.print(cut, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(fit(text), soft_wrap=True)
 
 
 def _detail(turn: Turn) -> str:
     ended = turn.ended
-    return ended.modification if turn.node else f"{getattr(ended, 'reason', '')}: {ended.modification}"
+    said = f"predicted {turn.prediction.q:.3f}: " if turn.prediction else ""
+    return f"{said}{ended.modification}" if turn.node else f"{getattr(ended, 'reason', '')}: {ended.modification}"
 
 
 def duration(seconds: float) -> str:

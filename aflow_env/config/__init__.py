@@ -5,8 +5,8 @@ The YAML files under conf/aflow document each key and hold the defaults; this pa
 are errors. The same node is read by `python -m verl.trainer.main_ppo` (as `aflow.*`) and by `aflow-env` (at the root).
 """
 
+from aflow_env.config.loading import config_directory, explain, parse, plain, unresolved
 from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
-from aflow_env.config.reading import config_directory, explain, parse
 from aflow_env.config.root import AflowConfig
 from aflow_env.config.search import (
     ConvergenceConfig,
@@ -36,4 +36,6 @@ __all__ = [
     "config_directory",
     "explain",
     "parse",
+    "plain",
+    "unresolved",
 ]

@@ -4,9 +4,23 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from aflow_env.config.base import Count, Section
+from aflow_env.config.guards import Address, check_extras
+from aflow_env.config.section import Section
+
+Many = Annotated[int, Field(ge=1, le=10_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=604_800, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=0.0, le=2.0, allow_inf_nan=False)]
+Words = Annotated[str, Field(coerce_numbers_to_str=True)]
+NoneIsEmpty = BeforeValidator(lambda given: {} if given is None else given)
+
+SERVERS = ("openai", "anthropic")
+DECIDE = (
+    *("send_temperature", "send_seed", "effort", "accept_empty"),
+    *("extra_body", "headers", "query", "top_p", "stop"),
+)
+"""Keys that decide a completion, beside kind and model."""
 
 
 class LLMConfig(Section):
@@ -14,19 +28,25 @@ class LLMConfig(Section):
 
     kind: Literal["simulated", "openai", "anthropic", "policy"]
     model: str = ""
-    base_url: str | None = None
+    base_url: Address | None = None
     api_key_variable: str | None = None
     api_key_file: str | None = None
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
-    max_tokens: Count = 1024
-    concurrency: Count = 16
-    tokens_per_minute: Annotated[int, Field(ge=0)] = 0
-    timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
-    max_attempts: Count = 6
-    retry_seconds: Annotated[float, Field(gt=0)] = 1.0
-    retry_max_seconds: Annotated[float, Field(gt=0)] = 60.0
-    breaker_failures: Count = 20
-    breaker_seconds: Annotated[float, Field(gt=0)] = 30.0
+    api_key_header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")] = "Authorization"
+    extra_body: Annotated[dict[str, Any], NoneIsEmpty] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Words], NoneIsEmpty] = Field(default_factory=dict)
+    query: Annotated[dict[str, Words], NoneIsEmpty] = Field(default_factory=dict)
+    temperature: Temperature = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    stop: tuple[str, ...] = ()
+    max_tokens: Many = 1024
+    concurrency: Many = 16
+    tokens_per_minute: Annotated[int, Field(ge=0, le=10**12)] = 0
+    timeout_seconds: Seconds = 120.0
+    max_attempts: Many = 6
+    retry_seconds: Seconds = 1.0
+    retry_max_seconds: Seconds = 60.0
+    breaker_failures: Many = 20
+    breaker_seconds: Seconds = 30.0
     send_temperature: bool | None = None
     send_seed: bool = True
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -35,8 +55,8 @@ class LLMConfig(Section):
     accept_empty: bool = False
     structured: Literal["off", "auto"] = "off"
     batch: bool = False
-    batch_seconds: Annotated[float, Field(gt=0)] = 2.0
-    batch_poll_seconds: Annotated[float, Field(gt=0)] = 30.0
+    batch_seconds: Seconds = 2.0
+    batch_poll_seconds: Seconds = 30.0
     landscape: str | None = None
     prices: str | None = None
     mode: Literal["live", "record", "replay"] = "record"
@@ -48,11 +68,11 @@ class LLMConfig(Section):
                 "base_url is missing: an openai executor needs the server's address, "
                 "e.g. executor.base_url=http://localhost:8000/v1"
             )
-        if self.kind in ("openai", "anthropic") and not self.model:
+        if self.kind in SERVERS and not self.model:
             raise ValueError(f"model is missing: name the model that the {self.kind} server should run")
         if self.batch and self.kind != "anthropic":
             raise ValueError(f"batch=true: kind={self.kind} has no Message Batches; set batch=false or kind=anthropic")
-        if self.structured == "auto" and self.kind not in ("openai", "anthropic"):
+        if self.structured == "auto" and self.kind not in SERVERS:
             raise ValueError(f"structured=auto: kind={self.kind} has no structured outputs; set structured=off")
         if self.batch and self.structured == "auto":
             raise ValueError(
@@ -64,14 +84,29 @@ class LLMConfig(Section):
                 "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into "
                 "a config; put it into the environment and write the variable's name here, e.g. ANTHROPIC_API_KEY"
             )
-        if self.base_url and ("@" in self.base_url or "?" in self.base_url):
-            raise ValueError("base_url carries a password or a query: leave them out; keys come from the environment")
+        self._extras_fit()
         return self
 
+    def _extras_fit(self) -> None:
+        where = {"top_p": ("openai",), "extra_body": SERVERS, "headers": SERVERS, "query": SERVERS, "stop": SERVERS}
+        where["api_key_header"] = ("openai",)
+        for name in self.departures(*where):
+            if self.kind not in where[name]:
+                raise ValueError(f"{name}: kind={self.kind} sends none; leave {name} out, or set kind={where[name][0]}")
+        check_extras(self.headers, self.query, self.extra_body)
+        if self.api_key_header in self.headers:
+            raise ValueError(f"headers.{self.api_key_header}: api_key_header sends the key there; leave one out")
+
     def departures(self, *names: str) -> dict[str, Any]:
-        """Those of these keys that are not at their default: what enters a digest without changing that of defaults."""
-        values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
+        """Return those of these keys that are not at their default: they enter a digest without changing that of
+        defaults."""
+        plain = self.model_dump(mode="json", include=set(names), exclude_defaults=True)
+        return {name: plain[name] for name in names if name in plain}
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """All keys that decide a completion beside the request; address and landscape apart."""
+        return {"kind": self.kind, "model": self.model, **self.departures(*DECIDE)}
 
 
 class ImplementerConfig(Section):
@@ -90,15 +125,15 @@ class ImplementerConfig(Section):
 class PolicyServerConfig(Section):
     """A policy checkpoint behind an OpenAI-compatible server: guides `aflow-env search` without a trainer."""
 
-    base_url: str | None = None
+    base_url: Address | None = None
     model: str = ""
     api_key_variable: str | None = None
     prices: str | None = "free"
     temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
-    max_tokens: Count = 512
+    max_tokens: Many = 512
     structured: Literal["off", "auto"] = "off"
-    concurrency: Count = 16
-    timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
+    concurrency: Many = 16
+    timeout_seconds: Seconds = 120.0
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> "PolicyServerConfig":

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aflow_env.config.base import Count, NonNegative, Section, Share
+from aflow_env.config.section import Count, CountOrZero, NonNegative, Seconds, Section, Share, Total
 
 
 class SelectionConfig(Section):
@@ -36,7 +36,7 @@ class ValueConfig(Section):
     kind: Literal["none", "policy", "surrogate"] = "policy"
     runs: tuple[str, ...] = ()
     fewest: Count = 40
-    replay: Annotated[int, Field(ge=0)] = 3
+    replay: CountOrZero = 3
     replay_rows: Count = 32
 
     @property
@@ -64,9 +64,9 @@ class StopConfig(Section):
     """Reasons to end a search before `rounds`; null means none."""
 
     score: Share | None = None
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    seconds: Seconds | None = None
     usd: NonNegative | None = None
-    tokens: Annotated[int, Field(ge=0)] | None = None
+    tokens: Total | None = None
 
 
 class RacingConfig(Section):

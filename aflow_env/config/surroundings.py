@@ -5,17 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from aflow_env.config.base import Count, NonNegative, Section
+from aflow_env.config.section import MANY, Count, CountOrZero, NonNegative, Place, Seconds, Section, Total
 
 
 class TaskConfig(Section):
     """Which benchmark, and where its problems are."""
 
     name: str
-    path: str | None = None
-    train_size: Annotated[int, Field(ge=0)] = 0
+    path: Place | None = None
+    train_size: CountOrZero = 0
     validate_size: Count = 20
-    test_size: Annotated[int, Field(ge=0)] = 40
+    test_size: CountOrZero = 40
     options: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("options")
@@ -30,10 +30,10 @@ class SandboxConfig(Section):
 
     mode: Literal["auto", "strict", "off"] = "auto"
     workers: Count = 2
-    wall_seconds: Annotated[float, Field(gt=0)] = 60.0
+    wall_seconds: Seconds = 60.0
     cpu_seconds: Count = 30
-    memory_mb: Annotated[int, Field(ge=64)] = 512
-    output_bytes: Annotated[int, Field(ge=1024)] = 262_144
+    memory_mb: Annotated[int, Field(ge=64, le=MANY)] = 512
+    output_bytes: Annotated[int, Field(ge=1024, le=1024 * MANY)] = 262_144
     calls: Count = 64
     disk_mb: Count = 64
     threads: Count = 64
@@ -43,13 +43,13 @@ class BudgetConfig(Section):
     """Ceilings for the whole run; null means none."""
 
     usd: NonNegative | None = None
-    tokens: Annotated[int, Field(ge=0)] | None = None
-    calls: Annotated[int, Field(ge=0)] | None = None
+    tokens: Total | None = None
+    calls: Total | None = None
 
 
 class ProblemsConfig(Section):
     """The search problems that become rows of the data sets: (task, seed, start workflow)."""
 
     train: Count = 64
-    validate_: Annotated[int, Field(ge=1, alias="validate")] = 2
-    start: str = "default"
+    validate_: Annotated[Count, Field(alias="validate")] = 2
+    start: Place = "default"

@@ -36,6 +36,8 @@ class Attempt:
     input_tokens: int = 0
     output_tokens: int = 0
     calls: int = 0
+    truncated: int = 0
+    unpriced: int = 0
     fatal: bool = False
 
     @property
@@ -64,6 +66,8 @@ class Attempt:
             output_tokens=self.output_tokens,
             calls=self.calls,
             problem_digest=self.problem_digest,
+            truncated=self.truncated,
+            unpriced=self.unpriced,
             **more,
         )
 
@@ -90,4 +94,6 @@ class Attempt:
         self.input_tokens += completion.tokens - completion.output_tokens
         self.output_tokens += completion.output_tokens
         self.calls += 1
+        self.truncated += completion.stop_reason == "length"
+        self.unpriced += not completion.cost_known
         return completion.text

@@ -12,6 +12,7 @@ wins, and both use that one.
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
@@ -36,6 +37,9 @@ JSON = Any
 Key = tuple[str, int]
 Turn = AbstractAsyncContextManager[None]
 
+log = logging.getLogger(__name__)
+
+CUT_SHARE = 0.05  # of replies may be cut at max_tokens without a word
 ANSWER_CHARACTERS = 2000  # of an answer that are kept; scoring sees all of it
 
 
@@ -88,13 +92,12 @@ class Evaluator:
         """16 hex digits over everything but workflow, problem and repeat that decides a result."""
         config = self._config
         parts = {
-            "executor": [config.kind, config.model, config.temperature, config.max_tokens, config.landscape],
+            "executor": [config.decisive, config.temperature, config.max_tokens, config.landscape],
             "seed": self._seed,
             "task": self._task.spec.name,
             "limits": asdict(self._sandbox.limits),
             "settings": self._settings,
             "version": version,
-            **config.departures("effort", "send_temperature", "send_seed", "accept_empty"),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -145,7 +148,13 @@ class Evaluator:
     ) -> Evaluation:
         """The evaluation that these results of `of` runs make, if they may make one; raises as `evaluate` does."""
         self.judge(results, partial, of)
-        return summarise(workflow.digest, self.executor_key(version), results)
+        evaluation = summarise(workflow.digest, self.executor_key(version), results)
+        if evaluation.truncated > CUT_SHARE * evaluation.calls:
+            log.warning(
+                "%d of %d replies were cut at max_tokens=%d, which is rarely a right answer: raise executor.max_tokens",
+                evaluation.truncated, evaluation.calls, self._config.max_tokens,
+            )  # fmt: skip
+        return evaluation
 
     async def _results(
         self, workflow: Workflow, executor_key: str, attempts: Sequence[Attempt]
@@ -164,7 +173,18 @@ class Evaluator:
         return tuple(known[attempt.key]._replace(problem_id=attempt.problem.id) for attempt in attempts)
 
     async def _run(self, workflow: Workflow, attempts: Sequence[Attempt]) -> list[ProblemResult]:
-        contexts = [attempt.context(self._client, self._config, self._run_code) for attempt in attempts]
+        runs = await self.launch(workflow, attempts)
+        return list(await asyncio.gather(*map(self._score, attempts, runs)))
+
+    async def launch(
+        self, workflow: Workflow, attempts: Sequence[Attempt], client: LLMClient | None = None
+    ) -> list[Run | BaseException]:
+        """Run the workflow once for each attempt, and look nothing up, score nothing, store nothing.
+
+        `client` answers in place of the executor's. Returns as `Sandbox.run_workflow` does.
+        """
+        asked = client or self._client
+        contexts = [attempt.context(asked, self._config, self._run_code) for attempt in attempts]
 
         async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
             before = attempts[index].cost_usd
@@ -172,8 +192,7 @@ class Evaluator:
             return {"result": result, "cost_usd": attempts[index].cost_usd - before}
 
         calls = [self._arguments(attempt.problem) for attempt in attempts]
-        runs = await self._sandbox.run_workflow(workflow, calls, handle)
-        return list(await asyncio.gather(*map(self._score, attempts, runs)))
+        return await self._sandbox.run_workflow(workflow, calls, handle)
 
     def _arguments(self, problem: Problem) -> dict[str, JSON]:
         arguments: dict[str, JSON] = {"problem": problem.prompt}
@@ -200,7 +219,7 @@ class Evaluator:
             attempt.fatal = isinstance(error, LLMError) and error.fatal
             return attempt.result(Outcome.LLM_ERROR, error=str(error))
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
-        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output))
+        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output), error=score.note)
 
     def judge(self, results: Sequence[ProblemResult], partial: bool = False, of: int | None = None) -> None:
         """Raise unless these results may become a score, or a part of the score of `of` runs."""

@@ -36,6 +36,7 @@ COUNTED = frozenset((Outcome.CORRECT, Outcome.WRONG, Outcome.TIMEOUT, Outcome.CR
 class ProblemResult(NamedTuple):
     """A workflow's run on one problem. `score` in [0, 1]; cost and tokens are what the run cost when it was made.
 
+    `truncated` of its `calls` were cut at max_tokens; of `unpriced` no price is known, and `cost_usd` leaves them out.
     `problem_digest` is of the problem's content: the identity under which a cache knows the result. `cached` says
     that this evaluation did not pay for it.
     """
@@ -52,6 +53,8 @@ class ProblemResult(NamedTuple):
     calls: int = 0
     error: str = ""
     problem_digest: str = ""
+    truncated: int = 0
+    unpriced: int = 0
     cached: bool = False
 
 
@@ -77,6 +80,13 @@ class Evaluation:
     cache_hits: int = field(compare=False)
     spent_usd: float = field(compare=False)
     results: Sequence[ProblemResult] = field(compare=False, repr=False)
+    truncated: int = 0
+    unpriced: int = 0
+
+    @property
+    def cost_known(self) -> bool:
+        """Whether `cost_usd` is all that the evaluation cost."""
+        return not self.unpriced
 
     @property
     def complete(self) -> bool:
@@ -104,6 +114,8 @@ def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) 
         cache_hits=sum(result.cached for result in results),
         spent_usd=math.fsum(result.cost_usd for result in results if not result.cached),
         results=results,
+        truncated=sum(result.truncated for result in results),
+        unpriced=sum(result.unpriced for result in results),
     )
 
 

@@ -11,6 +11,7 @@ its cost is settled.
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from aflow_env.config import LLMConfig
 from aflow_env.errors import ConfigError
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import LLMClient
-from aflow_env.llm.keys import load_key
+from aflow_env.llm.keys import ApiKey, load_key
 from aflow_env.llm.limits import LimitedClient, Limits
 from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price
 from aflow_env.llm.providers.policy_server import Generate, PolicyClient
@@ -28,6 +29,21 @@ from aflow_env.llm.retry import RetryingClient
 DAY = 86_400.0
 """Seconds that a batch may take."""
 logger = logging.getLogger(__name__)
+Served = Callable[[LLMConfig, Price | None, ApiKey, int], LLMClient]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All that a maker of clients may need; see `build_client`."""
+
+    config: LLMConfig
+    seed: int
+    role: str
+    price_needed: bool
+    priced_for: str = ""
+    generate: Generate | None = None
+    batches: Path | None = None
+    served: Served | None = None
 
 
 def build_client(
@@ -43,6 +59,8 @@ def build_client(
     batches: Path | None = None,
     role: str = "executor",
     priced_for: str = "",
+    served: Served | None = None,
+    kept_under: str = "",
 ) -> LLMClient:
     """The client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
 
@@ -50,7 +68,9 @@ def build_client(
     kept. `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy); `version` names its
     present weights: without it the policy's completions are neither kept nor found again, because other weights would
     have given others. `batches` is the file that keeps the ids of batches (batch=true); None: memory.
-    `priced_for` names the key, beside a USD budget, that is worthless without a price; "": none.
+    `priced_for` names the key, beside a USD budget, that is worthless without a price; "": none. `served` makes another
+    client of an OpenAI-compatible server than OpenAIClient. `kept_under` says what decides completions beside the
+    request, in place of what follows from the config.
     Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
     """
     mode: Mode = config.mode if log is not None else "live"
@@ -61,11 +81,11 @@ def build_client(
         )
     if config.kind == "policy" and version is None:
         mode = "live"
-    scope = _scope(config, seed, version)
+    scope = (lambda: kept_under) if kept_under else _scope(config, seed, version)
     if mode == "replay":
         return RecordingClient(None, log, mode, scope)
-    client: LLMClient
-    client, price = _provider(config, budget, seed, generate, batches, role, priced_for)
+    needed = budget.ceiling.picos is not None
+    client, price = MAKERS[config.kind](Wanted(config, seed, role, needed, priced_for, generate, batches, served))
     if mode == "record" and log is not None:
         client = KeepingClient(client, log, scope, cache)
     longest = DAY if config.batch else config.timeout_seconds
@@ -75,44 +95,43 @@ def build_client(
     return RecordingClient(client, log, mode, scope, cache)
 
 
-def _provider(
-    config: LLMConfig,
-    budget: Budget,
-    seed: int,
-    generate: Generate | None,
-    batches: Path | None,
-    role: str,
-    priced_for: str,
-) -> tuple[LLMClient, Price | None]:
-    """The client of one attempt, and its price. What is heavy is imported only where it is used."""
-    if config.kind == "simulated":
-        from aflow_env.llm.simulated.executor import SimulatedClient
-        from aflow_env.llm.simulated.landscape import load_landscape
+Made = tuple[LLMClient, Price | None]
+"""The client of one attempt, and its price."""
 
-        landscape = load_landscape(config.landscape)
-        price = Price(input=landscape.usd_per_million_input, output=landscape.usd_per_million_output)
-        return SimulatedClient(landscape, seed), price
-    if config.kind == "policy":
-        if generate is None:
-            raise ConfigError(
-                f"{role}.kind=policy asks the model that is being trained, and nothing is being trained here. Run it "
-                "under python -m verl.trainer.main_ppo, or serve the checkpoint (vllm serve PATH) and set "
-                f"{role}.kind=openai {role}.base_url=http://localhost:8000/v1 {role}.model=PATH."
-            )
-        return PolicyClient(generate, config.model, seed, config.timeout_seconds), FREE
-    known = find_price(config, needed=budget.ceiling.picos is not None, role=role)
-    if priced_for and known is None:
+
+def _simulated(wanted: Wanted) -> Made:
+    from aflow_env.llm.simulated.executor import SimulatedClient
+    from aflow_env.llm.simulated.landscape import load_landscape
+
+    landscape = load_landscape(wanted.config.landscape)
+    price = Price(input=landscape.usd_per_million_input, output=landscape.usd_per_million_output)
+    return SimulatedClient(landscape, wanted.seed), price
+
+
+def _policy(wanted: Wanted) -> Made:
+    config, role = wanted.config, wanted.role
+    if wanted.generate is None:
         raise ConfigError(
-            f"{priced_for} is set, but {role}.model={config.model} has no price: name a YAML that has it, in the form "
-            f"of conf/aflow/prices.yaml, in {role}.prices, or leave {priced_for} out."
+            f"{role}.kind=policy asks the model that is being trained, and nothing is being trained here. Run it "
+            "under python -m verl.trainer.main_ppo, or serve the checkpoint (vllm serve PATH) and set "
+            f"{role}.kind=openai {role}.base_url=http://localhost:8000/v1 {role}.model=PATH."
         )
-    key = load_key(config, role)
-    if config.kind == "openai":
-        from aflow_env.llm.providers.openai import OpenAIClient
+    return PolicyClient(wanted.generate, config.model, wanted.seed, config.timeout_seconds), FREE
 
-        return OpenAIClient(config, known, key, seed), known
+
+def _openai(wanted: Wanted) -> Made:
+    from aflow_env.llm.providers.openai import OpenAIClient
+
+    price, key = _price_and_key(wanted)
+    return (wanted.served or OpenAIClient)(wanted.config, price, key, wanted.seed), price
+
+
+def _anthropic(wanted: Wanted) -> Made:
     from aflow_env.llm.providers.anthropic import AnthropicClient
+    from aflow_env.llm.providers.batch import AnthropicBatchClient, BatchBook
 
+    config, role = wanted.config, wanted.role
+    price, key = _price_and_key(wanted)
     if not config.send_temperature:
         _say_once(
             f"{role}.temperature={config.temperature:g} is not sent: the Claude API has no temperature any more, so "
@@ -120,11 +139,34 @@ def _provider(
             f"{role}.send_temperature=true sends it, for older models and other servers"
         )
     if not config.batch:
-        return AnthropicClient(config, known, key), known
-    from aflow_env.llm.providers.batch import AnthropicBatchClient, BatchBook
+        return AnthropicClient(config, price, key), price
+    halved = at_share(price, BATCH_SHARE) if price else None
+    return AnthropicBatchClient(config, halved, key, BatchBook(wanted.batches)), halved
 
-    halved = at_share(known, BATCH_SHARE) if known else None
-    return AnthropicBatchClient(config, halved, key, BatchBook(batches)), halved
+
+MAKERS: dict[str, Callable[[Wanted], Made]] = {
+    "simulated": _simulated,
+    "policy": _policy,
+    "openai": _openai,
+    "anthropic": _anthropic,
+}
+"""Who makes the client of each `kind`. What is heavy is imported only where it is used."""
+
+
+def _price_and_key(wanted: Wanted) -> tuple[Price | None, ApiKey]:
+    """Raises ConfigError when either is missing, or when the key stands elsewhere in the config too."""
+    config, role = wanted.config, wanted.role
+    price = find_price(config, needed=wanted.price_needed, role=role)
+    if wanted.priced_for and price is None:
+        raise ConfigError(
+            f"{wanted.priced_for} is set, but {role}.model={config.model} has no price: name a YAML that has it, in "
+            f"the form of conf/aflow/prices.yaml, in {role}.prices, or leave {wanted.priced_for} out."
+        )
+    key = load_key(config, role)
+    for name, value in config.departures("headers", "query", "extra_body").items():
+        if key.scrub(written := json.dumps(value)) != written:
+            raise ConfigError(f"{role}.{name} holds the API key, and a config is stored: leave the key out there.")
+    return price, key
 
 
 def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:
@@ -132,12 +174,11 @@ def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> C
 
     Of providers that are told no seed, draw k of a prompt is the same draw for all seeds.
     """
-    decisive = config.model_dump(include={"kind", "model", "base_url", "send_temperature", "send_seed", "effort"})
+    decisive = {**config.decisive, "base_url": config.base_url}
     if config.kind == "simulated":
         from aflow_env.llm.simulated.landscape import load_landscape
 
         decisive["landscape"] = load_landscape(config.landscape).model_dump(mode="json")
-    decisive |= config.departures("accept_empty")
     seeded = config.kind in ("simulated", "policy") or (config.kind == "openai" and config.send_seed)
     fixed = json.dumps({**decisive, "seed": seed if seeded else None}, sort_keys=True)
     return lambda: fixed + (version() if version else "")

@@ -77,6 +77,7 @@ class BudgetClient:
             picos=self._price.worst(request) if self._price else 0,
             tokens=request.input_bound + request.output_bound,
             calls=1,
+            unpriced=int(self._price is None),
         )
         ticket = await self._budget.reserve(worst, self._seconds)
         actual: Spend | None = None
@@ -98,8 +99,12 @@ class BudgetClient:
         await self._inner.aclose()
 
 
-def _spend(completion: Completion) -> Spend:
-    return Spend(picos=round(completion.cost_usd * PICO), tokens=completion.tokens, calls=1)
+def _spend(completion: Completion) -> Spend | None:
+    """What a reply cost; None when the server told no usage: tokens then count at their worst case."""
+    if not completion.counted:
+        return None
+    picos, unpriced = round(completion.cost_usd * PICO), int(not completion.cost_known)
+    return Spend(picos, completion.tokens, calls=1, unpriced=unpriced)
 
 
 def _bill(error: LLMError) -> Spend | None:

@@ -25,6 +25,7 @@ ErrorKind = Literal[
     "server_error",  # 500 and its kin
     "timeout",  # no whole reply within the call's time-out
     "connection",  # refused, reset, DNS, TLS, proxy
+    "unreachable",  # the same, of an address that has never answered
     "malformed",  # a reply that is not one: broken JSON, no content, impossible usage
     "refused",  # the model declined, or a content filter cut in
     "no_text",  # cut at max_tokens before any text (thinking counts): raise max_tokens
@@ -34,15 +35,18 @@ ErrorKind = Literal[
     "bad_request",  # the provider rejects a parameter
 ]
 RETRYABLE: frozenset[ErrorKind] = frozenset(
-    ("rate_limited", "overloaded", "server_error", "timeout", "connection", "malformed")
+    ("rate_limited", "overloaded", "server_error", "timeout", "connection", "unreachable", "malformed")
 )
-FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota", "not_found"))
+FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota", "not_found", "unreachable"))
 
 
 def _well_formed(text: object) -> object:
     """Lone surrogates (generated code can make them) become `?`: no provider takes one, and no store keeps one."""
     return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
 
+
+BYTES_PER_TOKEN = 4
+"""The usual estimate."""
 
 Text = Annotated[str, BeforeValidator(_well_formed)]
 Tokens = Annotated[int, Field(ge=0)]
@@ -96,10 +100,15 @@ class Request(Frozen):
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
     @property
+    def prompt_bytes(self) -> int:
+        """Bytes of all messages."""
+        return sum(len(message.content.encode()) for message in self.messages)
+
+    @property
     def input_bound(self) -> int:
         """No tokenizer makes more tokens of the messages: one a byte, plus a generous chat template."""
         schema = sum(len(name.encode()) + 128 for name in self.fields) + len(self.schema_text.encode())
-        return sum(len(message.content.encode()) + 16 for message in self.messages) + 512 + schema
+        return self.prompt_bytes + 16 * len(self.messages) + 512 + schema
 
     @property
     def reply_schema(self) -> dict[str, object]:
@@ -126,7 +135,8 @@ class Completion(Frozen):
 
     `input_tokens` counts the prompt tokens neither read from nor written to the provider's prompt cache; those
     are in `cache_read_tokens` and `cache_write_tokens`. `cost_known` is False when no price is known: `cost_usd` is
-    then 0 and says nothing. `stop_reason` is `stop` (the model ended, or a stop sequence did) or `length` (cut
+    then 0 and says nothing. `counted` is False when the server told no usage: its tokens are then estimated at
+    `BYTES_PER_TOKEN`. `stop_reason` is `stop` (the model ended, or a stop sequence did) or `length` (cut
     at max_tokens). `seconds` is the time of the successful attempt.
     """
 
@@ -138,6 +148,7 @@ class Completion(Frozen):
     cache_write_tokens: Tokens = 0
     cost_usd: Annotated[float, Field(ge=0.0)] = 0.0
     cost_known: bool = True
+    counted: bool = True
     stop_reason: str = "stop"
     request_id: str = ""
     seconds: Annotated[float, Field(ge=0.0)] = 0.0
@@ -168,8 +179,9 @@ class LLMError(InfrastructureError):
     """The provider or the way to it failed: never a score.
 
     `kind` says how, `retryable` whether the same call may succeed later, `fatal` whether every later call would fail
-    alike (so the run should stop and tell the user). `retry_after` is the provider's own wish in seconds. `bill` says
-    what the failed attempt may have cost: nothing, what the provider told (`billed`), or nobody knows.
+    alike once this one has failed for good (so the run should stop and tell the user). `retry_after` is the provider's
+    own wish in seconds. `bill` says what the failed attempt may have cost: nothing, what the provider told (`billed`),
+    or nobody knows.
     """
 
     def __init__(
@@ -196,7 +208,7 @@ class LLMError(InfrastructureError):
 
     @property
     def fatal(self) -> bool:
-        """Whether no later call can succeed until the user acts."""
+        """Whether no later call will succeed until the user acts."""
         return self.kind in FATAL
 
 

@@ -5,6 +5,7 @@ A key comes from an environment variable or from a file that only its owner can 
 no readable repr and cannot be pickled, so it reaches neither logs nor other processes. Texts from outside are scrubbed.
 """
 
+import base64
 import json
 import os
 import stat
@@ -21,10 +22,11 @@ HIDDEN = "[api key]"
 class ApiKey:
     """A secret: `reveal` gives it to whoever sends it, `scrub` takes it out of a text; nothing else shows it."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_spelled", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        self._spelled = sorted(_spellings(value), key=len, reverse=True)
 
     def __repr__(self) -> str:
         return HIDDEN
@@ -37,10 +39,23 @@ class ApiKey:
         return self._value
 
     def scrub(self, text: str) -> str:
-        """`text` without the key, also where it is percent-encoded or inside JSON. Keys under 4 characters stay."""
-        for form in {self._value, quote(self._value, safe=""), quote_plus(self._value), json.dumps(self._value)[1:-1]}:
-            text = text.replace(form, HIDDEN) if len(form) >= 4 else text
+        """`text` without the key, also where it is percent-encoded, in base64 or inside JSON.
+
+        Keys under 4 characters stay.
+        """
+        for form in self._spelled:
+            text = text.replace(form, HIDDEN)
         return text
+
+
+def _spellings(value: str) -> set[str]:
+    """The ways in which a server may write the key. Base64 depends on where in its text the key begins, modulo 3."""
+    forms = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
+    for before in range(3) if len(value) >= 8 else ():
+        whole = base64.b64encode(b"\0" * before + value.encode()).decode().rstrip("=")
+        inner = whole[(0, 2, 3)[before] : len(whole) - ((len(value) + before) % 3 > 0)]
+        forms |= {inner, inner.replace("+", "-").replace("/", "_")}
+    return {form for form in forms if len(form) >= 4}
 
 
 NO_KEY = ApiKey("no-key-needed")

@@ -11,35 +11,49 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from aflow_env.errors import BudgetExhausted
+from aflow_env.files import storing, writing
 from aflow_env.llm.prices import PICO
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS spent (certain INTEGER PRIMARY KEY, picos INTEGER, tokens INTEGER, calls INTEGER);
+CREATE TABLE IF NOT EXISTS spent (certain INTEGER PRIMARY KEY, picos INTEGER, tokens INTEGER, calls INTEGER,
+    unpriced INTEGER);
 CREATE TABLE IF NOT EXISTS reserved (id INTEGER PRIMARY KEY AUTOINCREMENT, picos INTEGER, tokens INTEGER,
-    calls INTEGER, deadline REAL);
-INSERT OR IGNORE INTO spent VALUES (0, 0, 0, 0), (1, 0, 0, 0);
+    calls INTEGER, unpriced INTEGER, deadline REAL);
+INSERT OR IGNORE INTO spent VALUES (0, 0, 0, 0, 0), (1, 0, 0, 0, 0);
 """
+
+
+AMOUNTS = "picos, tokens, calls, unpriced"
 
 
 @dataclass(frozen=True)
 class Spend:
-    """An amount: pico-USD (1e-12 USD), tokens in and out, calls."""
+    """An amount: pico-USD (1e-12 USD), tokens in and out, calls, and how many of the calls have no known price."""
 
     picos: int = 0
     tokens: int = 0
     calls: int = 0
+    unpriced: int = 0
 
     def __add__(self, other: "Spend") -> "Spend":
-        return Spend(self.picos + other.picos, self.tokens + other.tokens, self.calls + other.calls)
+        return Spend(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def usd(self) -> float:
-        """The money in USD, for people; sums are made in pico-USD."""
+        """The money in USD, for people; sums are made in pico-USD. Calls without a price are not in it."""
         return self.picos / PICO
+
+    @property
+    def money(self) -> str:
+        """The money in words: `unknown` where no call has a price, `at least` where some have none."""
+        known = f"{self.usd:.4f} USD"
+        if not self.unpriced:
+            return known
+        return "unknown" if self.unpriced == self.calls else f"at least {known} ({self.unpriced} calls have no price)"
 
 
 @dataclass(frozen=True)
@@ -77,16 +91,22 @@ class Totals:
 
 
 class Ledger:
-    """The shared account; every method is one transaction, safe among threads and among processes."""
+    """The shared account; every method is one transaction, safe among threads and among processes.
+
+    Each raises InfrastructureError when the file cannot be written.
+    """
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        with storing(path):
+            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
             for statement in filter(None, map(str.strip, SCHEMA.split(";"))):
                 self._db.execute(statement)
@@ -108,15 +128,15 @@ class Ledger:
                     raise BudgetExhausted(_explain(key, totals.spent, worst))
                 if ceiling.passed_by(totals.spent + totals.reserved + worst):
                     return None
-            row = (ticket, worst.picos, worst.tokens, worst.calls, self._clock() + seconds)
-            cursor = self._db.execute("INSERT INTO reserved VALUES (?, ?, ?, ?, ?)", row)
+            row = (ticket, *astuple(worst), self._clock() + seconds)
+            cursor = self._db.execute("INSERT INTO reserved VALUES (?, ?, ?, ?, ?, ?)", row)
             assert cursor.lastrowid is not None
             return cursor.lastrowid
 
     def settle(self, ticket: int, actual: Spend | None) -> None:
         """Turn a reservation into what the attempt cost; None: nobody knows, so its worst case stays counted."""
         with self._transaction():
-            done = "DELETE FROM reserved WHERE id = ? RETURNING picos, tokens, calls"
+            done = f"DELETE FROM reserved WHERE id = ? RETURNING {AMOUNTS}"
             for worst in self._db.execute(done, (ticket,)).fetchall():  # none: it expired, counted at its worst case
                 self._count(Spend(*worst) if actual is None else actual, certain=actual is not None)
 
@@ -131,31 +151,31 @@ class Ledger:
         self._db.close()
 
     def _expire(self) -> None:
-        gone = "DELETE FROM reserved WHERE deadline < ? RETURNING picos, tokens, calls"
+        gone = f"DELETE FROM reserved WHERE deadline < ? RETURNING {AMOUNTS}"
         for row in self._db.execute(gone, (self._clock(),)).fetchall():
             self._count(Spend(*row), certain=False)
 
     def _count(self, amount: Spend, certain: bool) -> None:
-        self._db.execute(
-            "UPDATE spent SET picos = picos + ?, tokens = tokens + ?, calls = calls + ? WHERE certain = ?",
-            (amount.picos, amount.tokens, amount.calls, int(certain)),
-        )
+        add = ", ".join(f"{name} = {name} + ?" for name in AMOUNTS.split(", "))
+        self._db.execute(f"UPDATE spent SET {add} WHERE certain = ?", (*astuple(amount), int(certain)))
 
     def _totals(self) -> Totals:
-        rows = self._db.execute("SELECT picos, tokens, calls FROM spent ORDER BY certain DESC").fetchall()
-        reserved = self._db.execute("SELECT TOTAL(1), SUM(picos), SUM(tokens), SUM(calls) FROM reserved").fetchone()
-        return Totals(Spend(*rows[0]), Spend(*rows[1]), Spend(*reserved[1:]) if reserved[0] else Spend())
+        rows = self._db.execute(f"SELECT {AMOUNTS} FROM spent ORDER BY certain DESC").fetchall()
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in AMOUNTS.split(", "))
+        reserved = self._db.execute(f"SELECT {sums} FROM reserved").fetchone()
+        return Totals(Spend(*rows[0]), Spend(*rows[1]), Spend(*reserved))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
+        with self._lock, storing(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
 
 def _explain(key: str, spent: Spend, worst: Spend) -> str:

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 
 from aflow_env.config import LLMConfig
 from aflow_env.llm.breaker import Breaker
-from aflow_env.llm.client import Completion, LLMClient, LLMError, Request
+from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMClient, LLMError, Request
 from aflow_env.llm.leases import LeasedPlaces, Renew
 
 
@@ -97,18 +97,12 @@ class LimitedClient:
         async with limits.places:
             estimate = estimated_tokens(request)
             await limits.tokens.take(estimate)
-            trial = await limits.breaker.admit()
             try:
-                completion = await self._inner.complete(request)
+                completion = await limits.breaker.call(lambda: self._inner.complete(request))
             except LLMError as error:
-                limits.breaker.failed(trial, error)
                 if error.bill == "none":
                     limits.tokens.give_back(estimate)
                 raise
-            except BaseException:
-                limits.breaker.abandoned(trial)
-                raise
-            limits.breaker.succeeded()
             limits.tokens.give_back(estimate - completion.tokens)
             return completion
 
@@ -118,5 +112,5 @@ class LimitedClient:
 
 
 def estimated_tokens(request: Request) -> int:
-    """A usual estimate (4 bytes a token) plus the whole reply: what providers reckon with before a call."""
-    return sum(len(message.content.encode()) for message in request.messages) // 4 + request.max_tokens
+    """An estimate of the prompt plus the whole reply: what providers reckon with before a call."""
+    return request.prompt_bytes // BYTES_PER_TOKEN + request.max_tokens

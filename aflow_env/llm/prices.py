@@ -51,6 +51,12 @@ class Price(Rates):
 
     long_prompt: LongPrompt | None = None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether no call costs anything."""
+        tiers = (self, self.long_prompt) if self.long_prompt else (self,)
+        return not any(tier.picos(1, 1, 1, 1) for tier in tiers)
+
     def cost(self, fresh: int, output: int, read: int = 0, write: int = 0) -> int:
         """Exact cost of one call in pico-USD."""
         tier = self.long_prompt if self.long_prompt and fresh + read + write > self.long_prompt.above else self

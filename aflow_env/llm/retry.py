@@ -2,7 +2,9 @@
 """Bounded retries: exponential waits with full jitter, never shorter than the provider asks for.
 
 Sits outside the limits and the budget, so each attempt takes its own place in the queue and its own reservation, and a
-call that waits holds neither. What is not retryable (a refusal, a bad request, a wrong key) goes up at once.
+call that waits holds neither. A server that has never answered is asked again every `first` seconds, and not for long:
+it may just be starting, but waiting and doubling is for servers that were there before. What is not retryable (a
+refusal, a bad request, a wrong key) goes up at once.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import tenacity
 
+from aflow_env.llm.breaker import PATIENCE
 from aflow_env.llm.client import Completion, LLMClient, LLMError, Request
 
 log = logging.getLogger(__name__)
@@ -32,7 +35,7 @@ class RetryingClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._inner = inner
-        self._longest = longest
+        self._first, self._longest = first, longest
         self._backoff = tenacity.wait_random_exponential(multiplier=first, max=longest)
         self._attempts = attempts
         self._sleep = sleep
@@ -40,7 +43,7 @@ class RetryingClient:
     async def complete(self, request: Request) -> Completion:
         """As LLMClient; the last error goes up when no attempt is left."""
         retrying = tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(self._attempts),
+            stop=self._enough,
             wait=self._wait,
             retry=tenacity.retry_if_exception(self._again),
             before_sleep=self._tell,
@@ -56,7 +59,13 @@ class RetryingClient:
     def _again(self, error: BaseException) -> bool:
         return isinstance(error, LLMError) and error.retryable and (error.retry_after or 0.0) <= self._longest
 
+    def _enough(self, state: tenacity.RetryCallState) -> bool:
+        in_vain = _error(state).kind == "unreachable" and (state.seconds_since_start or 0.0) > PATIENCE
+        return in_vain or state.attempt_number >= self._attempts
+
     def _wait(self, state: tenacity.RetryCallState) -> float:
+        if _error(state).kind == "unreachable":
+            return min(self._first, PATIENCE / 4)
         return max(self._backoff(state), _error(state).retry_after or 0.0)
 
     def _tell(self, state: tenacity.RetryCallState) -> None:

@@ -16,13 +16,14 @@ LAST = 8
 
 @dataclass(frozen=True)
 class Last:
-    """A round that ended lately: its number, what came of it, and the change."""
+    """A round that ended lately: its number, what came of it, the change, and Q of it where somebody predicted."""
 
     session: str
     round: int
     parent: int | None
     score: float | None
     modification: str
+    q: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def standing(store: Reads) -> Standing:
     counts = store.read("SELECT count(*), count(score), coalesce(max(round), 1) FROM nodes")[0]
     total, evaluated, furthest = (int(str(each)) for each in counts)
     recent = store.read(
-        f"SELECT session, round, parent, score, modification FROM nodes ORDER BY rowid DESC LIMIT {LAST}"
+        "SELECT session, round, parent, score, modification, json_extract(payload, '$.q') FROM nodes "
+        f"ORDER BY rowid DESC LIMIT {LAST}"
     )
     rows: list[Any] = list(recent)
     return Standing(

@@ -11,8 +11,8 @@ from statistics import fmean, pstdev, stdev
 
 from scipy.stats import t as student
 
-from aflow_env.report.runs import Run
-from aflow_env.report.tracking import beliefs, beliefs_by_session
+from aflow_env.report.runs import RunRecord
+from aflow_env.report.tracking import predictions, predictions_by_session
 
 SCORES = (0.0, 1.0)
 """Where scores lie."""
@@ -30,9 +30,9 @@ class Mean:
 
 @dataclass(frozen=True)
 class Bin:
-    """Beliefs within one tenth of [0, 1] over so many expansions, and what came: means over runs."""
+    """Predictions within one tenth of [0, 1] over so many expansions, and the scores: means over runs."""
 
-    belief: float
+    predicted: float
     came: Mean
     expansions: int
 
@@ -48,7 +48,7 @@ def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math
     return Mean(centre, n, max(within[0], centre - half), min(within[1], centre + half))
 
 
-def best_so_far(run: Run) -> list[float]:
+def best_so_far(run: RunRecord) -> list[float]:
     """The best validate score after each expansion of a search; the first entry is the start workflow."""
     curve: list[float] = []
     for each in sorted((each for each in run.rounds if each.validated and each.step == 0), key=lambda each: each.round):
@@ -57,7 +57,7 @@ def best_so_far(run: Run) -> list[float]:
     return curve
 
 
-def best_by_step(run: Run) -> list[tuple[int, float]]:
+def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
     """(step, mean over its sessions of the session's best score), for a training run.
 
     Validation sessions where several steps have some, else training sessions, whose problems change from step to step.
@@ -83,36 +83,36 @@ def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
     return [mean(values, SCORES) for values in zip(*padded, strict=True)]
 
 
-def calibration(runs: Sequence[Run], bins: int = 10) -> list[Bin]:
-    """What the policy believed of a workflow's best child, and what the best child scored, in tenths of belief.
+def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
+    """The predicted scores of edits, and the scores that came of them, in tenths of the prediction.
 
     Expansions of one run are not independent draws, so intervals are over the runs' means.
     """
     found = []
-    told = [beliefs(run) for run in runs]
+    told = [predictions(run) for run in runs]
     for place in range(bins):
         inside = [[pair for pair in pairs if min(int(pair[0] * bins), bins - 1) == place] for pairs in told]
         if inside := [pairs for pairs in inside if pairs]:
-            belief = fmean(fmean(believed for believed, _ in pairs) for pairs in inside)
+            predicted = fmean(fmean(said for said, _ in pairs) for pairs in inside)
             came = mean([fmean(score for _, score in pairs) for pairs in inside], SCORES)
-            found.append(Bin(belief, came, sum(map(len, inside))))
+            found.append(Bin(predicted, came, sum(map(len, inside))))
     return found
 
 
-def belief_spread(runs: Sequence[Run]) -> tuple[float, float] | None:
-    """Standard deviations of the beliefs, and of what came, between the expansions of a session.
+def prediction_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
+    """Standard deviations of the predictions, and of the scores, between the expansions of a session.
 
-    Means over the sessions that have two or more; None where there are none. Beliefs without a spread cannot choose
-    between workflows.
+    Means over the sessions that have two or more; None where there are none. Predictions without a spread cannot
+    choose between edits.
     """
-    found = [pairs for run in runs for pairs in beliefs_by_session(run) if len(pairs) > 1]
+    found = [pairs for run in runs for pairs in predictions_by_session(run) if len(pairs) > 1]
     if not found:
         return None
-    spreads = [(pstdev(believed for believed, _ in pairs), pstdev(came for _, came in pairs)) for pairs in found]
-    return fmean(believed for believed, _ in spreads), fmean(came for _, came in spreads)
+    spreads = [(pstdev(said for said, _ in pairs), pstdev(came for _, came in pairs)) for pairs in found]
+    return fmean(said for said, _ in spreads), fmean(came for _, came in spreads)
 
 
-def outcome_shares(runs: Sequence[Run]) -> dict[str, float]:
+def outcome_shares(runs: Sequence[RunRecord]) -> dict[str, float]:
     """Share of each outcome among all problem runs, and their number as "n"."""
     total: dict[str, int] = {}
     for run in runs:

@@ -12,7 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from aflow_env.report.numbers import mean
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
+from aflow_env.screen import one_line
 from aflow_env.store.settings import FREE_LEAVES
 
 FEW_PAIRS = 6
@@ -26,7 +27,7 @@ _NO_CAUSE = (FREE_LEAVES - {"base_url"}) | {
 
 A server's address is a cause: which policy it serves, no other key says."""
 
-Groups = Mapping[str, Sequence[Run]]
+Groups = Mapping[str, Sequence[RunRecord]]
 Pair = tuple[str, str, str, str]
 """Task, seed, executor, and "search" or "training"."""
 
@@ -48,19 +49,20 @@ class Effect:
         return self.n >= FEW_PAIRS and self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
-def grouped(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, list[Run]]:
+def grouped(runs: Sequence[RunRecord], keys: Sequence[str]) -> dict[str, list[RunRecord]]:
     """Label -> runs, in the order of the values (numbers as numbers). A key that a run lacks is "(unset)", the last."""
 
-    def order(run: Run) -> list[tuple[bool, bool, Any]]:
+    def order(run: RunRecord) -> list[tuple[bool, bool, Any]]:
         return [(value == UNSET, isinstance(value, str), value) for value in (_value(run, key) for key in keys)]
 
-    found: dict[str, list[Run]] = {}
+    found: dict[str, list[RunRecord]] = {}
     for run in sorted(runs, key=order):
-        found.setdefault(", ".join(f"{key}={_text(_value(run, key))}" for key in keys), []).append(run)
+        label = ", ".join(f"{key}={_text(_value(run, key))}" for key in keys)
+        found.setdefault(one_line(label), []).append(run)
     return found
 
 
-def result(run: Run, measure: str) -> float | None:
+def result(run: RunRecord, measure: str) -> float | None:
     """`test` or `best` (on validate problems): the score of the run's best workflow; None where it was not scored.
 
     A run without a closing report has no test score; its best validate score is that of its best node.
@@ -72,12 +74,12 @@ def result(run: Run, measure: str) -> float | None:
     return max(scores, default=None) if measure == "best" else None
 
 
-def measure_of(runs: Sequence[Run]) -> str:
+def measure_of(runs: Sequence[RunRecord]) -> str:
     """By what the groups are compared: `test` as soon as one run has a test score, else `best`."""
     return "test" if any(result(run, "test") is not None for run in runs) else "best"
 
 
-def draws(runs: Sequence[Run], measure: str) -> dict[Pair, float]:
+def draws(runs: Sequence[RunRecord], measure: str) -> dict[Pair, float]:
     """The result of each seed, of several runs the mean; runs without a result are left out."""
     return {
         pair: fmean(score for run in found if (score := result(run, measure)) is not None)
@@ -113,8 +115,8 @@ def also_differ(groups: Groups, baseline: str, measure: str, keys: Sequence[str]
     return {key: sorted(found[key]) for key in sorted(found)}
 
 
-def _by_pair(runs: Sequence[Run], measure: str) -> dict[Pair, list[Run]]:
-    found: dict[Pair, list[Run]] = {}
+def _by_pair(runs: Sequence[RunRecord], measure: str) -> dict[Pair, list[RunRecord]]:
+    found: dict[Pair, list[RunRecord]] = {}
     for run in runs:
         if result(run, measure) is not None:
             task, seed, executor = (_text(_value(run, key)) for key in ("task.name", "seed", "executor.kind"))
@@ -129,7 +131,7 @@ def _effect(label: str, base: Sequence[float], other: Sequence[float]) -> Effect
     return Effect(label, found.value, found.n, found.low, found.high, found.value / centre if centre else None)
 
 
-def _value(run: Run, key: str) -> Any:
+def _value(run: RunRecord, key: str) -> Any:
     """A value that can be sorted and hashed; text that spells a number is that number."""
     value = run.config.get(key, UNSET)
     if isinstance(value, bool):

@@ -26,10 +26,10 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class RoundRecord:
     """A round that ended; one that was rejected has no digest and no score.
 
-    `q` is what the policy believed the best child of `parent` would score, where it was asked.
+    `q` is the score that was predicted before the edit was run, where somebody was asked.
     """
 
     session: str
@@ -57,7 +57,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """One run: `rounds` by step, session and round; `closing` what its closing report said of all of them, else None.
 
     `programs` holds the source of each workflow, `config` dotted keys. `cost_usd` is all that the run spent.
@@ -66,7 +66,7 @@ class Run:
     name: str
     path: Path
     config: Mapping[str, JSON]
-    rounds: tuple[Round, ...]
+    rounds: tuple[RoundRecord, ...]
     closing: Mapping[str, JSON] | None
     cost_usd: float
     programs: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -89,7 +89,7 @@ class Run:
         return sum(each.tokens for each in self.rounds)
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
+def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
     """Every run that the paths name or hold, each once, in order. Raises ConfigError for a path without a run."""
     stores: dict[Path, None] = {}
     for path in paths:
@@ -102,14 +102,14 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     return [read_run(store) for store in stores]
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> RunRecord:
     """The run of a store. Raises ConfigError for a file that is none."""
     with closing(ReadOnlyStore(path)) as store:
         programs = store.read("SELECT digest, graph FROM programs")
         rounds, report = tuple(_rounds(store)), last_report(store)
         if report and report["nodes"] != sum(each.score is not None for each in rounds):
             report = None  # the search went on since
-        return Run(
+        return RunRecord(
             name=_name(path.parent),
             path=path.parent,
             config=_config(store),
@@ -141,12 +141,15 @@ def _config(store: Reads) -> dict[str, JSON]:
     for folder in (store.path.parent, store.path.parent.parent):
         job = folder / "job.json"
         if job.is_file():
-            identity = json.loads(job.read_text())["identity"]
+            try:
+                identity = dict(json.loads(job.read_text(encoding="utf-8"))["identity"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ConfigError(f"{job} is no record of a sweep's job ({error}): remove it") from error
             return {key: value for key, value in identity.items() if not key.startswith("aflow.")} | found
     return found
 
 
-def _rounds(store: Reads) -> Iterator[Round]:
+def _rounds(store: Reads) -> Iterator[RoundRecord]:
     sql = f"SELECT {', '.join(_COLUMNS)} FROM nodes ORDER BY step, session, round"
     for row in store.read(sql):
         found: dict[str, JSON] = dict(zip(_COLUMNS, row, strict=True))
@@ -155,4 +158,4 @@ def _rounds(store: Reads) -> Iterator[Round]:
         found["outcomes"] = json.loads(found["outcomes"] or "{}")
         found |= {name: found[name] or 0 for name in ("n", "cost_usd", "calls")}
         found["reason"] = found["reason"] or ""
-        yield Round(**found, tokens=tokens, q=payload.get("q"))
+        yield RoundRecord(**found, tokens=tokens, q=payload.get("q"))

@@ -11,7 +11,11 @@ from aflow_env.errors import ConfigError
 from aflow_env.report import numbers, pairs
 from aflow_env.report.numbers import Mean
 from aflow_env.report.pairs import Effect, Pair
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
+from aflow_env.screen import one_line
+
+FORMULA = tuple("=+-@＝＋－＠")
+"""How a text begins that a spreadsheet evaluates; leading white space is cut before."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Summary:
     baseline: str
     groups: tuple[Group, ...]
     effects: tuple[Effect, ...]
-    members: Mapping[str, Sequence[Run]]
+    members: Mapping[str, Sequence[RunRecord]]
 
     @property
     def simulated(self) -> int:
@@ -47,7 +51,7 @@ class Summary:
         return sum(run.simulated for run in self.runs)
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunRecord]:
         """All runs, by group."""
         return [run for members in self.members.values() for run in members]
 
@@ -58,7 +62,7 @@ class Summary:
         return {label: mean for label, mean in found.items() if mean is not None}
 
 
-def summarise(runs: Sequence[Run], keys: Sequence[str], baseline: str | None = None) -> Summary:
+def summarise(runs: Sequence[RunRecord], keys: Sequence[str], baseline: str | None = None) -> Summary:
     """Group the runs by config keys. The baseline is the first group unless it is named by its label.
 
     Raises ConfigError for a key that no run has, and for a baseline that is no group.
@@ -70,7 +74,7 @@ def summarise(runs: Sequence[Run], keys: Sequence[str], baseline: str | None = N
                 f"--by {key}: no run has such a key; keys are dotted, as in selection.c_ucb, or one of {known}"
             )
     members = pairs.grouped(runs, keys)
-    base = baseline or next(iter(members))
+    base = one_line(baseline) if baseline else next(iter(members))
     if base not in members:
         raise ConfigError(f"--baseline {base}: there is no such group; the groups are {'; '.join(members)}")
     measure = pairs.measure_of(runs)
@@ -93,8 +97,9 @@ def mean_text(found: Mean | None, digits: int = 3) -> str:
 
 
 def as_csv(summary: Summary) -> str:
-    """One row a run: its group, its keys, what it found and what it cost."""
+    """Return one row a run: its group, its keys, its scores and its cost."""
     out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
     names = (
         "group",
         "run",
@@ -108,7 +113,6 @@ def as_csv(summary: Summary) -> str:
         "test_low",
         "test_high",
     )
-    writer = csv.writer(out, lineterminator="\n")
     writer.writerow((*names, "test_n", "cost_usd", "tokens"))
     for label, members in summary.members.items():
         for run in members:
@@ -116,7 +120,8 @@ def as_csv(summary: Summary) -> str:
             low, high = test.get("ci95") or ("", "")
             keys = (run.config.get(key, "") for key in ("task.name", "seed", "rl_weight"))
             facts = (pairs.result(run, "best"), test.get("score", ""), low, high, test.get("n", ""))
-            writer.writerow((label, run.name, run.simulated, *keys, played(run), *facts, run.cost_usd, run.tokens))
+            row = (label, run.name, run.simulated, *keys, played(run), *facts, run.cost_usd, run.tokens)
+            writer.writerow(map(_cell, row))
     return out.getvalue()
 
 
@@ -154,12 +159,20 @@ def as_object(summary: Summary, said: str) -> dict[str, Any]:
     }
 
 
-def played(run: Run) -> int:
+def played(run: RunRecord) -> int:
     """Rounds after the start workflows, rejected ones too."""
     return sum(each.parent is not None for each in run.rounds)
 
 
-def _group(label: str, runs: Sequence[Run]) -> Group:
+def _cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _group(label: str, runs: Sequence[RunRecord]) -> Group:
     rounds = [each for run in runs for each in run.rounds if each.parent is not None]
     return Group(
         label,

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training run tells a tracker about its search: figures, the leading workflows, beliefs. Plain data."""
+"""What a training run tells a tracker about its search: figures, the leading workflows, predictions. Plain data."""
 
 import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
 from aflow_env.store.findings import best_node, rejections, spent_usd
 from aflow_env.store.read_only import Reads
 
@@ -56,22 +56,17 @@ def top_workflows(store: Reads, count: int = 10) -> list[tuple[Any, ...]]:
     return rows
 
 
-def beliefs(run: Run) -> list[tuple[float, float]]:
-    """(what the policy believed the best child of a chosen node would score, what its best child scored)."""
-    return [pair for pairs in beliefs_by_session(run) for pair in pairs]
+def predictions(run: RunRecord) -> list[tuple[float, float]]:
+    """(the predicted score of an edit, the score that came of it)."""
+    return [pair for pairs in predictions_by_session(run) for pair in pairs]
 
 
-def beliefs_by_session(run: Run) -> list[list[tuple[float, float]]]:
+def predictions_by_session(run: RunRecord) -> list[list[tuple[float, float]]]:
     """The same, session by session."""
-    best_child: dict[tuple[str, int | None], float] = {}
-    for each in run.rounds:
-        if each.score is not None and each.parent is not None:
-            key = (each.session, each.parent)
-            best_child[key] = max(best_child.get(key, 0.0), each.score)
     found: dict[str, list[tuple[float, float]]] = {}
     for each in run.rounds:
-        if each.q is not None and (each.session, each.parent) in best_child:
-            found.setdefault(each.session, []).append((each.q, best_child[each.session, each.parent]))
+        if each.q is not None and each.score is not None:
+            found.setdefault(each.session, []).append((each.q, each.score))
     return list(found.values())
 
 

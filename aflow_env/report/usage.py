@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
 
 _CALL = re.compile(r"\boperator\.([A-Z]\w*)\(")
 
@@ -25,7 +25,7 @@ def operators_of(graph: str) -> list[str]:
     return sorted(set(_CALL.findall(graph)))
 
 
-def operator_usage(runs: Sequence[Run]) -> Usage:
+def operator_usage(runs: Sequence[RunRecord]) -> Usage:
     """Over the distinct workflows of each run; a workflow that was scored several times counts with its mean score."""
     scores: dict[str, list[float]] = {}
     workflows = 0

@@ -13,13 +13,13 @@ from typing import Any
 
 from aflow_env.errors import ConfigError
 from aflow_env.report.offline_run import OfflineRun, read_offline_run
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
 from aflow_env.store.settings import flat
 
 SCORES = ("start", "best", "test")
 
 
-def offline_runs(paths: Sequence[Path]) -> list[Run]:
+def offline_runs(paths: Sequence[Path]) -> list[RunRecord]:
     """The runs of every `.wandb` file that the paths name or hold. Raises ConfigError for a file that is none."""
     files = [[path] if path.is_file() else sorted(path.glob("**/*.wandb")) for path in paths]
     parts: dict[tuple[str, Path], list[OfflineRun]] = {}
@@ -33,7 +33,7 @@ def offline_runs(paths: Sequence[Path]) -> list[Run]:
     return [_run(name, folder, found) for (name, folder), found in parts.items()]
 
 
-def online_runs(project: str) -> list[Run]:
+def online_runs(project: str) -> list[RunRecord]:
     """The runs of `entity/project`. Raises ConfigError without a key."""
     if "WANDB_API_KEY" not in os.environ:
         raise ConfigError(f"{project}: there is no such folder; to read it as a wandb project set WANDB_API_KEY")
@@ -46,7 +46,7 @@ def online_runs(project: str) -> list[Run]:
     return [_run(part.name, Path(project), [part]) for part in parts]
 
 
-def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> Run:
+def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> RunRecord:
     config: dict[str, Any] = {}
     history: dict[str, Any] = {}
     curve: dict[int, float] = {}
@@ -58,7 +58,7 @@ def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> Run:
                 curve[int(row["_step"])] = float(row["aflow/best_score"])
     search = config.pop("aflow", {})
     others = {key: value for key, value in flat(config).items() if not key.startswith(("_", "data.aflow."))}
-    return Run(
+    return RunRecord(
         name=name,
         path=path,
         config=others | flat(search),

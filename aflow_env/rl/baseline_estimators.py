@@ -5,7 +5,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aflow_env.config.base import Section
+from aflow_env.config.section import Section
 from aflow_env.rl.gigpo import Mode, episode_advantages, episode_returns, norm, step_returns
 from aflow_env.rl.rows import Steps, group_sum
 

@@ -27,7 +27,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aflow_env.config.base import Section
+from aflow_env.config.section import Section
 from aflow_env.rl.rows import Steps, group_sum
 
 EPSILON = 1e-6

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aflow_env.config.base import Section
+from aflow_env.config.section import Section
 from aflow_env.rl.gigpo import EPSILON, Mode, episode_advantages, norm, step_returns
 from aflow_env.rl.rows import NO_SIGNAL, Steps, pair_ids
 

@@ -6,10 +6,12 @@ question is the parent's own and makes the libraries load; then the jail closes 
 follow. The jail is that of generated code (confine.py), but that installed packages may be read and nothing may be
 written.
 
-One JSON line a question, one a reply, over standard input and output, until the input ends.
+One JSON line a question, one a reply, over standard input and output, until the input ends. A question that takes more
+processor time than the script's argument, in seconds, kills the process, whatever library it is in.
 """
 
 import logging
+import signal
 import sys
 import sysconfig
 import types
@@ -32,11 +34,14 @@ LIMITS = {"RLIMIT_AS": 1 << 30, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64, "RLIMIT_
 
 def main() -> None:
     """Answer the parent's own question, close the jail, serve."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0  # 0: no limit
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     logging.disable(logging.CRITICAL)
     answers, sys.stdout = sys.stdout, sys.stderr
     for number, line in enumerate(sys.stdin):
         if number == 1:
             jail()
+        signal.setitimer(signal.ITIMER_PROF, seconds if number else 0.0)
         answers.write(answer(line))
         answers.flush()
 

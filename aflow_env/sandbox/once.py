@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from aflow_env.errors import ConfigError
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
 from aflow_env.sandbox.limits import Outcome, Run
 from aflow_env.sandbox.worker import Child, Worker
@@ -29,41 +30,41 @@ class Once:
         return await self._run((worker, job, self._end))
 
     async def test(self, for_solution: Worker, for_tests: Worker, solution: str, tests: str, entry_point: str) -> Run:
-        """`solution` against `tests`, each in a child of its own: the parent hands calls over and answers back.
+        """`solution` against `tests`, each in a child of its own: the parent hands their frames over.
 
-        A child is heard only when it is its turn: the tests while none of their calls is out, the solution while one
-        is.
+        A child is heard only when it is its turn, which each frame passes to the other one.
         """
-        asked: dict[str, JSON] | None = None
-        ready = asyncio.Event()
+        turn = 0
+        children: list[Child] = []
 
         def from_solution(frame: dict[str, JSON]) -> None:
-            nonlocal asked
+            nonlocal turn
             match frame:
                 case {"end": 0}:
                     self._end({**frame, "outcome": frame.get("outcome") if frame.get("outcome") != "ok" else "crash"})
-                case {"ready": True, "names": dict(names)} if not ready.is_set():
-                    children[1].send({**judge, "names": names})
-                    ready.set()
-                case {"id": int(number)} if asked and asked["id"] == number:
-                    asked = None
+                case {"ready": True, "entry": str(entry)} if turn == 0:
+                    turn = 2
+                    children[1].send({**judge, "entry": entry})
+                case {"id": int()} if turn == 1:
+                    turn = 2
                     children[1].send(frame)
                 case _:
                     raise FrameError("an answer that nobody asked for")
 
         def from_tests(frame: dict[str, JSON]) -> None:
-            nonlocal asked
+            nonlocal turn
             match frame:
-                case {"id": int(), "object": int()} if asked is None:
-                    asked = frame
+                case {"id": int()} if turn == 2:
+                    turn = 1
                     children[0].send(frame)
+                case {"end": 0, "outcome": "unfit", "error": str(error)}:
+                    self._fail(ConfigError(f"the hidden tests judge no solution: {short(error)}"))
                 case _:
                     self._end(frame)
 
         judge = {"kind": "judge", "cap": self._cap, "tests": tests, "entry_point": entry_point}
-        children: list[Child] = []
         return await self._run(
-            (for_solution, {"kind": "solution", "code": solution}, from_solution),
+            (for_solution, {"kind": "solution", "code": solution, "entry_point": entry_point}, from_solution),
             (for_tests, None, from_tests),
             children=children,
         )
@@ -117,11 +118,14 @@ class Once:
         try:
             ended = await child.ended()
         except Exception as error:  # the helper process died: raised where the result is awaited
-            if not self._result.done():
-                self._result.set_exception(error)
+            self._fail(error)
             return
         outcome, text = ended.verdict(int(self._seconds) + 1)
         self._settle(outcome, None, text)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._result.done():
+            self._result.set_exception(error)
 
     def _settle(self, outcome: Outcome, value: JSON, error: str) -> None:
         if not self._result.done():

@@ -7,13 +7,15 @@ anything that came from a model.
 
 import asyncio
 import contextlib
+import json
 import logging
 import platform
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-from aflow_env.errors import ConfigError
+from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.sandbox.broker import run_batch
 from aflow_env.sandbox.conversation import Handler, Work
 from aflow_env.sandbox.jail.wire import JSON
@@ -91,6 +93,9 @@ class Sandbox:
         One result a call, in order: a Run (`value` is the answer as text), or the InfrastructureError or
         BudgetExhausted with which the handler ended that problem. A WorkflowError of the handler becomes an exception
         of the operator call in the workflow; any other exception of the handler is raised here.
+
+        Equal calls, which are repeats of one problem, get a child each: a workflow cannot carry what it was told from
+        one repeat to the next.
         """
         job: dict[str, JSON] = {
             "kind": "workflow",
@@ -99,13 +104,30 @@ class Sandbox:
             "cap": self.limits.output_bytes,
             "step_seconds": self.limits.cpu_seconds,
         }
-        cpu = self.limits.cpu_seconds * (len(calls) + 1)
-        async with self._workflows, self._worker() as worker:
+        results: list[Run | BaseException] = [InfrastructureError("it did not run")] * len(calls)
+
+        async def run_apart(places: list[int]) -> None:
+            cpu = self.limits.cpu_seconds * (len(places) + 1)
 
             async def launch(on_line: Callable[[bytes | None], None]) -> Child:
                 return await worker.launch(self._limits(cpu), on_line, self.limits.output_bytes)
 
-            return await run_batch(Work(launch, job, handle, self.limits, self._concurrency), calls)
+            async def handle_placed(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
+                return await handle(places[index], operator, arguments)
+
+            work = Work(launch, job, handle_placed, self.limits, self._concurrency)
+            async with self._workflows, self._worker() as worker:
+                for place, run in zip(places, await run_batch(work, [calls[i] for i in places]), strict=True):
+                    results[place] = run
+
+        tasks = [asyncio.create_task(run_apart(places)) for places in _apart(calls)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return results
 
     async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> Run:
         """Execute `code` and call `function(*arguments)` in it within `seconds`; `value` is the result's text, cut."""
@@ -113,10 +135,12 @@ class Sandbox:
             return await self._once(seconds).call(worker, code, function, arguments)
 
     async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> Run:
-        """Execute `tests` on the functions of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
+        """Execute `tests` on `entry_point` of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
 
-        A failed assertion is a `crash` with AssertionError. Solution and tests run in separate children; values travel
-        as plain data (plain.py), other objects of the solution as stand-ins that can be called and passed back.
+        A failed assertion is a `crash` with AssertionError, an error that begins with "Refused" names a value or an
+        operation that cannot cross. Solution and tests run in separate children: the entry point is all that the tests
+        see of the solution, values travel as plain data (plain.py), other objects as stand-ins (standin.py). Raises
+        ConfigError for tests that no solution could pass, or every one would.
         """
         async with self._codes, self._worker() as one, self._worker() as other:
             return await self._once(seconds).test(one, other, solution, tests, entry_point)
@@ -156,3 +180,16 @@ class Sandbox:
     async def _discard(self, worker: Worker) -> None:
         self._all.discard(worker)
         await worker.close()
+
+
+def _apart(calls: Sequence[dict[str, JSON]]) -> list[list[int]]:
+    """The places of the calls in groups, none of which holds two equal calls."""
+    groups: list[list[int]] = []
+    seen: Counter[str] = Counter()
+    for place, call in enumerate(calls):
+        key = json.dumps(call, sort_keys=True)
+        if seen[key] == len(groups):
+            groups.append([])
+        groups[seen[key]].append(place)
+        seen[key] += 1
+    return groups

@@ -5,6 +5,7 @@ An `Assembly` is opened once for a process and owns what has to be closed: the s
 Sessions get their `Search` from it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from random import Random
 from typing import Literal
 
 from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
@@ -26,10 +28,13 @@ from aflow_env.search.predict import QPredictor
 from aflow_env.search.proposal import Proposer
 from aflow_env.search.rounds import Search
 from aflow_env.search.served import ServedPolicy, serve_policy
+from aflow_env.search.session import Listener, SearchProblem, SearchSession, session_seed
+from aflow_env.store.settings import lock
 from aflow_env.store.shared import Parts
-from aflow_env.store.store import Store
+from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import load_task
 from aflow_env.tasks.base import Problem, Task, content_digest
+from aflow_env.tasks.benchmarks.arithmetic import read
 from aflow_env.tasks.own import own_digest
 from aflow_env.tasks.start import start_workflow
 from aflow_env.workflow.program import Workflow
@@ -148,6 +153,7 @@ class Assembly:
         if split not in self._pools:
             wanted: Split = "validate" if split == "train" and not self.config.task.train_size else split
             self._pools[split] = self.task.load(wanted, None, self.config.seed)
+            check_simulated(self.config, self._pools[split])
         return self._pools[split]
 
     def problems(self, split: Split, seed: int | None = None) -> Sequence[Problem]:
@@ -196,6 +202,30 @@ class Assembly:
             predictor=PREDICTORS[config.q.kind](known),
             version=version,
         )
+
+    async def play(self, told: Listener | None = None, interrupt: asyncio.Event | None = None) -> SearchSession:
+        """Play the session of a search without a trainer, on the validate problems, or go on with it.
+
+        Raises ConfigError when the run's folder holds a run of another config, and as `Search.play` does.
+        """
+        config = self.config
+        lock(self.store, config)
+        policy = self.served()
+        predictor = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
+        key = SessionKey(self.task.spec.name, config.seed)
+        problem = SearchProblem(key=key, seed=session_seed(config.seed), start=self.start())
+        return await self.search(policy, predictor, "validate").play(problem, told, interrupt)
+
+
+def check_simulated(config: AflowConfig, problems: Sequence[Problem]) -> None:
+    """Raise ConfigError where the simulated executor is to solve a problem that it cannot read."""
+    if config.executor.kind == "simulated" and config.task.name != "arithmetic":
+        unread = next((problem for problem in problems if read(problem.prompt) is None), None)
+        if unread:
+            raise ConfigError(
+                f"executor=simulated with task.name={config.task.name}: the simulation only knows arithmetic stories "
+                f"such as `aflow-env init` writes, and would answer {unread.id} wrong. Set a real executor"
+            )
 
 
 def landscape_digest(config: LLMConfig) -> str:

@@ -15,23 +15,22 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from aflow_env.config import AflowConfig, LLMConfig
+from aflow_env.config import AflowConfig, LLMConfig, explain
 from aflow_env.errors import ConfigError
-from aflow_env.llm.budget import Budget, BudgetClient
+from aflow_env.llm import build_client
+from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import Completion, LLMClient, PromptTooLong, Request
-from aflow_env.llm.keys import load_key
-from aflow_env.llm.limits import LimitedClient, Limits
-from aflow_env.llm.prices import find_price
+from aflow_env.llm.limits import Limits
+from aflow_env.llm.providers.answer import JSON
 from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.llm.providers.provider import Lenient
 from aflow_env.llm.providers.provider import Reply as Raw
-from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient
-from aflow_env.llm.retry import RetryingClient
+from aflow_env.llm.record import CompletionLog
 from aflow_env.search.predict import ActionValue, Candidate
 from aflow_env.search.proposal import Messages, Proposal, State, action_messages
 from aflow_env.search.q import digit_expectation
@@ -40,7 +39,6 @@ from aflow_env.workflow.edit_schema import edit_schema
 
 TOP_LOGPROBS = 20
 ROLE = "policy"
-ACTION, FIRST_TOKEN = "action", "first token"
 
 
 class _FirstToken(Lenient):
@@ -73,12 +71,12 @@ class FirstTokenClient(OpenAIClient):
     def _parameters(self, request: Request) -> dict[str, Any]:
         return {**super()._parameters(request), "logprobs": True, "top_logprobs": TOP_LOGPROBS}
 
-    def _read(self, body: bytes) -> Raw:
-        reply = super()._read(body)
-        logprobs = _FirstBody.model_validate_json(body).choices[0].logprobs
+    def _read(self, plain: JSON) -> Raw:
+        logprobs = _FirstBody.model_validate(plain).choices[0].logprobs
         first = logprobs.content[0].top_logprobs if logprobs and logprobs.content else []
-        text = json.dumps([[token.token, token.logprob] for token in first])
-        return Raw(text, reply.model, reply.stop, reply.fresh, max(1, reply.output), reply.read, reply.written)
+        reply = super()._read(plain)
+        output = None if reply.output is None else max(1, reply.output)
+        return replace(reply, text=json.dumps([[token.token, token.logprob] for token in first]), output=output)
 
 
 @dataclass(frozen=True)
@@ -183,34 +181,20 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
         node = LLMConfig(
             kind="openai",
             accept_empty=True,
+            mode="replay" if config.executor.mode == "replay" else "record",
             **policy.model_dump(include={"base_url", "model", "api_key_variable", "prices", "temperature"}),
             **policy.model_dump(include={"max_tokens", "concurrency", "timeout_seconds", "structured"}),
         )
     except ValidationError as error:
-        problem = error.errors()[0]["ctx"]["error"]
-        raise ConfigError(f"policy: {problem}".replace("executor.", "policy.")) from None
-    scope = json.dumps([ROLE, policy.model, config.seed])
-
-    def scoped(what: str) -> Callable[[], str]:
-        return lambda: scope + what
-
-    if config.executor.mode == "replay":
-        action, first_token = (RecordingClient(None, log, "replay", scoped(what)) for what in (ACTION, FIRST_TOKEN))
-        return ServedPolicy(config, action, first_token)
-    key = load_key(node, ROLE)
-    price = find_price(node, needed=budget.ceiling.picos is not None, role=ROLE)
-    limits = Limits.of(node, ROLE)
-
-    def layered(provider: LLMClient, what: str) -> LLMClient:
-        client: LLMClient = KeepingClient(provider, log, scoped(what)) if log else provider
-        client = BudgetClient(client, budget, price, seconds=2 * node.timeout_seconds + 60)
-        client = RetryingClient(
-            LimitedClient(client, limits), node.max_attempts, node.retry_seconds, node.retry_max_seconds
-        )
-        return RecordingClient(client, log, "record" if log else "live", scoped(what))
-
-    return ServedPolicy(
-        config,
-        layered(OpenAIClient(node, price, key, config.seed), ACTION),
-        layered(FirstTokenClient(node, price, key, config.seed), FIRST_TOKEN),
-    )
+        raise ConfigError(explain(error, ROLE).replace("executor.", "policy.")) from None
+    shared: dict[str, Any] = {
+        "budget": budget,
+        "log": log,
+        "seed": config.seed,
+        "limits": Limits.of(node, ROLE),
+        "role": ROLE,
+    }
+    scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is
+    writer = build_client(node, **shared, kept_under=f"{scope}action")
+    first_token = build_client(node, **shared, served=FirstTokenClient, kept_under=f"{scope}first token")
+    return ServedPolicy(config, writer, first_token)

@@ -5,7 +5,8 @@ It is fitted on evaluations that are stored: of this search and of earlier runs.
 tokens of its steps (operators, instructions, their words, neighbours), any other program as the words of its
 source. Tokens are hashed into a fixed number of columns, so nothing has to be fitted but the weights.
 
-    score = mean + sum over tokens of weight,    weights minimise  sum n_i (error_i)^2 / mean n + alpha |weights|^2
+    score = intercept + sum over tokens of weight
+    intercept and weights minimise  sum over i of n_i / mean(n) * error_i^2  +  alpha * |weights|^2
 
 n_i is the number of problems behind score i. scikit-learn is imported on the first fit, since its import is slow.
 """
@@ -29,7 +30,7 @@ from aflow_env.workflow.steps import NotNormalForm, Step, to_steps
 COLUMNS = 4096
 ALPHA = 5.0
 FEWEST = 40
-"""Evaluations below which the surrogate abstains; docs/results.md has the measurement."""
+"""Evaluations below which the surrogate abstains; a log of 40 was the smallest that paid (recipe/evidence/edits)."""
 _WORD = re.compile(r"[a-z]+|\d+")
 
 

@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.files import storing, writing
 
 BUSY_SECONDS = 60.0
 CHECKPOINT_PAGES = 8000
@@ -48,12 +49,13 @@ class Database:
     def __init__(self, path: Path, schema: Sequence[str], version: int, application_id: int) -> None:
         self.path = path
         self._lock = threading.RLock()
-        try:
+        with writing(path.parent, "run_dir"):
             path.parent.mkdir(parents=True, exist_ok=True)
+        try:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise ConfigError(
                 f"run_dir={path.parent}: cannot open {path.name} there ({error}); name a folder that can be written"
             ) from error
@@ -61,6 +63,8 @@ class Database:
             self._prepare(schema, version, application_id)
         except sqlite3.OperationalError as error:
             self._connection.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise InfrastructureError(f"{path}: {error}; make room, or name another run_dir") from error
             raise ConfigError(
                 f"{path} cannot be used ({error}): name a run_dir that can be written and that no stuck process holds"
             ) from error
@@ -75,18 +79,18 @@ class Database:
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
         """All rows of a query. Raises InfrastructureError when the file cannot be read."""
-        with self._lock, self._explained():
+        with self._lock, storing(self.path):
             return self._connection.execute(sql, arguments).fetchall()
 
     def stream(self, sql: str, arguments: Sequence[Value] = ()) -> Iterator[Row]:
         """The rows of a query one by one, for results too large for memory."""
-        with self._explained():
+        with storing(self.path):
             yield from self._connection.execute(sql, arguments)
 
     @contextmanager
     def write(self) -> Iterator["Writer"]:
         """A transaction: everything in it is on file when the block ends, or nothing is. Raises InfrastructureError."""
-        with self._lock, self._explained():
+        with self._lock, storing(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Writer(self._connection)
@@ -100,17 +104,6 @@ class Database:
         """Close the connection; the file is complete without this."""
         with self._lock:
             self._connection.close()
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.DatabaseError as error:
-            raise InfrastructureError(
-                f"{self.path}: {error}; check the disk's space and that the file is whole"
-            ) from error
 
     def _prepare(self, schema: Sequence[str], version: int, application_id: int) -> None:
         self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
@@ -192,7 +185,8 @@ SCHEMA = (
         step INTEGER NOT NULL, modification TEXT NOT NULL, edit TEXT NOT NULL, reason TEXT, parent_digest TEXT, before
         REAL, program TEXT REFERENCES programs (id), digest TEXT, executor_key TEXT, score REAL, low REAL, high REAL,
         n INTEGER, outcomes TEXT, cost_usd REAL, input_tokens INTEGER, output_tokens INTEGER, calls INTEGER,
-        cache_hits INTEGER, spent_usd REAL, problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
+        truncated INTEGER, unpriced INTEGER, cache_hits INTEGER, spent_usd REAL,
+        problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
         TEXT, PRIMARY KEY (session, round)
     )""",
     """CREATE TABLE proposals (
@@ -212,7 +206,8 @@ SCHEMA = (
         digest TEXT NOT NULL, executor_key TEXT NOT NULL, problem_digest TEXT NOT NULL, repeat INTEGER NOT NULL,
         problem_id TEXT NOT NULL, outcome TEXT NOT NULL, score REAL NOT NULL, answer TEXT NOT NULL, seconds REAL NOT
         NULL, cost_usd REAL NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, calls INTEGER NOT
-        NULL, error TEXT NOT NULL, PRIMARY KEY (digest, executor_key, problem_digest, repeat)
+        NULL, error TEXT NOT NULL, truncated INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+        PRIMARY KEY (digest, executor_key, problem_digest, repeat)
     ) WITHOUT ROWID""",
     """CREATE TABLE completions (
         key TEXT PRIMARY KEY, model TEXT NOT NULL, request TEXT NOT NULL, response TEXT NOT NULL,

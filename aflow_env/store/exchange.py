@@ -15,7 +15,7 @@ from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemRe
 from aflow_env.store.node_rows import Node
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks.base import Problem
-from aflow_env.workflow.aflow.aflow_workspace import JSON, Round, Workspace
+from aflow_env.workflow.aflow.aflow_workspace import JSON, AflowRound, Workspace
 
 EXECUTOR_KEY = "aflow"
 
@@ -30,7 +30,7 @@ def import_workspace(store: Store, key: SessionKey, task: str, workspace: Worksp
         store.record(key, node, {"aflow": {"results": each.results, "experience": each.experience, "log": each.log}})
 
 
-def evaluation_of(each: Round) -> Evaluation:
+def evaluation_of(each: AflowRound) -> Evaluation:
     """AFlow's figures of a round; it saves none by problem."""
     return Evaluation(
         digest=each.workflow.digest,
@@ -58,7 +58,7 @@ def workspace_of(store: Store, key: SessionKey, dataset: str, problems: Mapping[
         imported = (session.payloads.get(node.round) or {}).get("aflow")
         if imported:
             rounds.append(
-                Round(
+                AflowRound(
                     node.round,
                     node.workflow,
                     tuple(imported["results"]),
@@ -68,7 +68,7 @@ def workspace_of(store: Store, key: SessionKey, dataset: str, problems: Mapping[
             )
             continue
         rounds.append(
-            Round(node.round, node.workflow, _results(node), _experience(node, nodes), tuple(_log(node, problems)))
+            AflowRound(node.round, node.workflow, _results(node), _experience(node, nodes), tuple(_log(node, problems)))
         )
     return Workspace(dataset, tuple(rounds))
 

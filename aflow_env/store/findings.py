@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import Any
 
 from aflow_env.evaluation.results import wilson
+from aflow_env.files import storing
 from aflow_env.llm.prices import PICO
 from aflow_env.store.read_only import Reads
 from aflow_env.store.store import Store
@@ -21,7 +22,7 @@ from aflow_env.workflow.program import Workflow
 JSON = Any
 
 _NODE = "session, round, parent, digest, score, low, high, n, modification, outcomes, cost_usd, input_tokens"
-_NODE_COLUMNS = f"{_NODE}, output_tokens, calls"
+_NODE_COLUMNS = f"{_NODE}, output_tokens, calls, payload"
 _VALIDATED = "sessions.problem NOT LIKE 'train/%'"
 _EVALUATED = "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE score IS NOT NULL"
 
@@ -101,8 +102,10 @@ def spent_usd(store: Reads) -> float:
     """What the run cost in USD: its ledger's account of every call, or without one what its evaluations cost."""
     ledger = store.path.with_name("ledger.sqlite")
     if ledger.is_file():
-        with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            return float(database.execute("SELECT TOTAL(picos) FROM spent").fetchone()[0]) / PICO
+        with storing(ledger), closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            begun = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'spent'").fetchone()
+            if begun:
+                return float(database.execute("SELECT TOTAL(picos) FROM spent").fetchone()[0]) / PICO
     return float(str(store.read("SELECT TOTAL(cost_usd) FROM evaluations")[0][0]))
 
 
@@ -143,4 +146,5 @@ def _node(row: tuple[JSON, ...]) -> dict[str, JSON]:
     low, high = found.pop("low"), found.pop("high")
     tokens = {"input": found.pop("input_tokens"), "output": found.pop("output_tokens")}
     outcomes = json.loads(found.pop("outcomes"))
-    return {**found, "ci95": [low, high], "outcomes": outcomes, "tokens": tokens}
+    q = (json.loads(found.pop("payload") or "null") or {}).get("q")
+    return {**found, "q": q, "ci95": [low, high], "outcomes": outcomes, "tokens": tokens}

@@ -51,7 +51,7 @@ RoundEnd = Node | Rejection
 
 RESULT_COLUMNS = (
     *("problem_id", "repeat", "outcome", "score", "answer", "seconds", "cost_usd", "input_tokens", "output_tokens"),
-    *("calls", "error", "problem_digest"),
+    *("calls", "error", "problem_digest", "truncated", "unpriced"),
 )
 FIGURES = (
     "digest",
@@ -62,6 +62,8 @@ FIGURES = (
     "input_tokens",
     "output_tokens",
     "calls",
+    "truncated",
+    "unpriced",
     "cache_hits",
     "spent_usd",
 )

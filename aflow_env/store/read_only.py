@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.errors import ConfigError
+from aflow_env.files import storing
 from aflow_env.store.database import APPLICATION_ID, BUSY_SECONDS, VERSION, Row, Value
 
 
@@ -47,9 +48,9 @@ class ReadOnlyStore:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.Error as error:
             raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
-        if found != APPLICATION_ID or version > VERSION:
+        if found != APPLICATION_ID or version != VERSION:
             self._connection.close()
-            raise ConfigError(f"{path} is not a run's store, or one of a newer aflow_env: name the run_dir of a search")
+            raise ConfigError(f"{path} is not a run's store, or one of another aflow_env: name the run_dir of a search")
 
     @property
     def path(self) -> Path:
@@ -58,10 +59,8 @@ class ReadOnlyStore:
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
         """All rows of a query. Raises InfrastructureError when the file cannot be read."""
-        try:
+        with storing(self._path):
             return self._connection.execute(sql, arguments).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise InfrastructureError(f"{self._path}: {error}; check that the file is whole") from error
 
     def meta(self, name: str) -> str | None:
         """A property of the run, or None."""

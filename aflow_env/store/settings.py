@@ -36,10 +36,16 @@ def as_plain(config: AflowConfig) -> dict[str, JSON]:
 
 
 def stored_config(store: Reads) -> AflowConfig | None:
-    """Return the config that the run follows; None where none is saved."""
+    """Return the config that the run follows; None where none is saved. Raises ConfigError."""
     rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
     text = str(rows[0][0]) if rows else store.meta("config")
-    return parse(json.loads(text), "") if text else None
+    try:
+        return parse(json.loads(text), "") if text else None
+    except ValueError as error:
+        raise ConfigError(
+            f"{store.path}: the config that this run keeps is not one of this version of aflow_env ({error}); read the "
+            "run with the version that made it, or name another run_dir"
+        ) from error
 
 
 def lock(store: Store, config: AflowConfig) -> None:

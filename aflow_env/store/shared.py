@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from aflow_env.config import AflowConfig, LLMConfig
-from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import EvaluationCache, Turn
+from aflow_env.files import writing
 from aflow_env.llm.budget import Account
 from aflow_env.llm.ledger import Ledger
 from aflow_env.llm.limits import Limits
@@ -63,7 +63,8 @@ class Parts:
         """The run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
         recording, cache = open_recording(config), open_cache(config)
         folder = Path(config.run_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder, "run_dir"):
+            folder.mkdir(parents=True, exist_ok=True)
         store, ledger = Store(folder / "run.sqlite"), Ledger(folder / "ledger.sqlite")
 
         def close() -> None:
@@ -85,8 +86,6 @@ def open_cache(config: AflowConfig) -> Store | None:
     if config.cache is None:
         return None
     folder = Path(config.cache)
-    try:
+    with writing(folder, "cache"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cache={folder}: cannot be made ({error}); name a folder on a local disk") from error
     return Store(folder / "completions.sqlite")

@@ -7,10 +7,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from aflow_env.errors import ConfigError
+from aflow_env.screen import WIDTH, Screen
 from aflow_env.store.findings import last_report
 from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.sweep.jobs import Ended
@@ -26,8 +26,7 @@ def closing_table(ended: Sequence[Ended]) -> str:
         said = found(each.job.run_dir) or {}
         grid.add_row(each.job.name, each.status, *(_figure(said.get(name)) for name in ("best", "test")))
     out = StringIO()
-    console = Console(file=out, width=80)
-    console.print(grid)
+    Screen(file=out, width=WIDTH).print(grid)
     failed = [each.job.name for each in ended if each.status == "failed"]
     counts = [f"{sum(each.status == status for each in ended)} {status}" for status in ("done", "skipped", "failed")]
     last = f"{len(ended)} jobs: {', '.join(counts)}"

@@ -21,6 +21,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from aflow_env.screen import say
 from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
 from aflow_env.sweep.closing import closing_table, found
@@ -59,8 +60,8 @@ class ProcessLauncher:
         jobs = [self.job(list(overrides)) for overrides in job_overrides]
         if clashing := sorted({job.name for job in jobs if [each.name for each in jobs].count(job.name) > 1}):
             raise SweepError(f"several jobs of this sweep would be called {clashing[0]}: sweep each value once")
-        ended = run(jobs, self.at_once, lambda text: print(text, flush=True))
-        print(closing_table(ended), flush=True)
+        ended = run(jobs, self.at_once, say)
+        say(closing_table(ended))
         return [_returned(each, list(overrides)) for each, overrides in zip(ended, job_overrides, strict=True)]
 
     def job(self, overrides: list[str]) -> Job:

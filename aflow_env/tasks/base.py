@@ -35,11 +35,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Score:
-    """`value` in [0, 1]; `extracted`: what the scorer took for the answer; `correct`: whether it counts as solved."""
+    """`value` in [0, 1]; `extracted`: what the scorer took for the answer; `correct`: whether it counts as solved.
+
+    `note` names a limit of the scorer that the answer ran into.
+    """
 
     value: float
     extracted: str
     correct: bool
+    note: str = ""
 
 
 class CodeRun(Protocol):

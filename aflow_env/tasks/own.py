@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Your own task: `task.name` is a YAML file, or `module:Class` for what a YAML cannot say (docs/tasks.md shows both).
 
-The YAML names fields of your records in braces, e.g. `prompt: "Translate {english} into French."`; `{{` and `}}` are
-plain braces. Its scorer is one of `SCORERS`, or a function of yours, `module:function`, that is called with the gold
-answer and the output and returns a share in [0, 1]. A class is called with the TaskConfig and must be a Task
-(aflow_env/tasks/base.py). Your modules are looked for on PYTHONPATH, and then beside the YAML, or for a class in the
-current folder. They run in this process: they are yours, and no model wrote them.
+The YAML names fields of your records in braces, e.g. `prompt: "Translate {English text} into French."`; `{{` and `}}`
+are plain braces, and so is `{}`. Its scorer is one of `SCORERS`, or a function of yours, `module:function`, that is
+called with the gold answer and the output and returns a share in [0, 1]; what it prints goes to standard error. A class
+is called with the TaskConfig and must be a Task (aflow_env/tasks/base.py). Your modules are looked for on PYTHONPATH,
+and then beside the YAML, or for a class in the current folder. They run in this process: they are yours, and no model
+wrote them.
 """
 
 import importlib
 import re
+import reprlib
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,26 +23,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aflow_env.config import TaskConfig, explain
-from aflow_env.errors import ConfigError
+from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks.base import Problem, RunTests, Score, Task, content_digest
-from aflow_env.tasks.benchmarks.aime import score_whole_number
-from aflow_env.tasks.benchmarks.math_judge import MathJudge
+from aflow_env.tasks.benchmarks.math_judge import MathJudge, refuses_gold
 from aflow_env.tasks.dataset import FileTask, Judge, by_text
 from aflow_env.tasks.options import check_operators
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import score_alternatives, score_by_tests, score_f1, score_number, score_same_text
+from aflow_env.tasks.scorers import SHORT, score_by_tests, undefined
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 
-TEXT_SCORERS = {
-    "number": score_number,
-    "whole_number": score_whole_number,
-    "same_text": score_same_text,
-    "f1": score_f1,
-    "alternatives": score_alternatives,
-}
-SCORERS = (*TEXT_SCORERS, "math", "tests")
-_FIELD = re.compile(r"\{\{|\}\}|\{(\w+)\}")
+SCORERS = (*SHORT, "math", "tests")
+REPLY_SHOWN = 200  # characters of a reply in an error
+_FIELD = re.compile(r"\{\{|\}\}|\{\}|\{([^{}]+)\}")
 
 
 class TaskFile(BaseModel):
@@ -85,8 +83,36 @@ def is_own(name: str) -> bool:
 
 def fill(template: str, record: Record) -> str:
     """The template with the record's fields in it. Raises ConfigError, naming line and field, for a missing one."""
-    plain = {"{{": "{", "}}": "}"}
-    return _FIELD.sub(lambda found: plain.get(found.group()) or record.text(found.group(1)), template)
+    plain = {"{{": "{", "}}": "}", "{}": "{}"}
+    return _FIELD.sub(lambda found: plain.get(found[0]) or record.text(_name(found[1], record)), template)
+
+
+def _name(field: str, record: Record) -> str:
+    """The field as it stands in the braces, or without the spaces around it."""
+    return field if field in record.fields else field.strip()
+
+
+def _check_braces(task: TaskFile, file: Path) -> None:
+    """Raises ConfigError for a brace that has no partner."""
+    for key, template in task.model_dump(include={"id", "prompt", "answer", "entry_point", "tests"}).items():
+        rest = _FIELD.sub("", template or "")
+        if "{" in rest or "}" in rest:
+            near = rest[max(rest.find("{"), rest.find("}"), 0) :][:30]
+            raise ConfigError(
+                f"{file}: {key}: a brace has no partner at {near!r}: a field stands in {{ }}; write {{{{ or }}}} for a "
+                "plain brace."
+            )
+
+
+def unanswered(config: TaskConfig, record: Record) -> Problem:
+    """Return the problem of a record without an answer: its field `problem`, or else the prompt of the task's YAML.
+
+    Raises ConfigError, naming line and field, for a missing one.
+    """
+    own = "problem" not in record.fields and config.name.endswith((".yaml", ".yml"))
+    prompt = fill(_read(Path(config.name).expanduser()).prompt if own else "{problem}", record)
+    entry_point = record.text("entry_point") if "entry_point" in record.fields else None
+    return Problem("", prompt, "", entry_point, record.texts("public_tests") if "public_tests" in record.fields else ())
 
 
 def _from_yaml(config: TaskConfig) -> FileTask:
@@ -98,12 +124,17 @@ def _from_yaml(config: TaskConfig) -> FileTask:
         raise ConfigError(f"{file}: scorer tests needs `entry_point` and `tests` (code that defines check(candidate)).")
     spec = TaskSpec(task.name, task.dataset or task.name.upper(), task.operators, task.entry_point is not None)
     check_operators(spec, f"{file}: operators")
+    _check_braces(task, file)
+    refuses = SHORT[task.scorer].refuses if task.scorer in SHORT else refuses_gold if task.scorer == "math" else _takes
+    named = next((found[1] for found in _FIELD.finditer(task.answer) if found[1]), "answer").strip()
 
     def convert(record: Record) -> Problem:
+        if task.scorer == "tests":
+            _check_tests(record, fill(str(task.entry_point), record), fill(task.tests, record))
         return Problem(
             id=f"{task.name}/{fill(task.id, record)}" if task.id else "",
             prompt=fill(task.prompt, record),
-            answer=fill(task.answer, record),
+            answer=record.checked(named, fill(task.answer, record), refuses),
             entry_point=None if task.entry_point is None else fill(task.entry_point, record),
             public_tests=() if task.public_tests is None else record.texts(task.public_tests),
             hidden_tests=fill(task.tests, record),
@@ -114,7 +145,7 @@ def _from_yaml(config: TaskConfig) -> FileTask:
 
 def _read(file: Path) -> TaskFile:
     try:
-        return TaskFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return TaskFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8-sig")))
     except ValidationError as error:
         raise ConfigError(f"{file}: {explain(error, '')}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -131,8 +162,8 @@ def _judge(scorer: str, file: Path) -> Judge:
             return await judge.score(problem.answer, output)
 
         return by_formula
-    if scorer in TEXT_SCORERS:
-        return by_text(TEXT_SCORERS[scorer])
+    if scorer in SHORT:
+        return by_text(SHORT[scorer].score)
     if ":" not in scorer:
         raise ConfigError(
             f"{file}: scorer={scorer!r}: there is no such scorer; there are {', '.join(SCORERS)}, "
@@ -141,18 +172,40 @@ def _judge(scorer: str, file: Path) -> Judge:
     return _by_function(_imported(scorer, f"{file}: scorer", file.parent), f"{file}: scorer={scorer!r}")
 
 
-def _by_function(function: Any, where: str) -> Judge:
-    """A Judge that asks the user's function. Raises ConfigError when it returns anything but a share in [0, 1]."""
+def _takes(gold: str) -> str:
+    """No complaint: what a gold must be is the function's own affair."""
+    return ""
+
+
+def _by_function(function: Callable[[str, str], object], where: str) -> Judge:
+    """A Judge that asks the user's function. Raises ConfigError unless it returns a share in [0, 1]."""
 
     async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
-        share = function(problem.answer, output)
-        if not isinstance(share, bool | int | float) or not 0 <= share <= 1:
+        about = f"for {problem.id}, where the reply begins {output[:REPLY_SHOWN]!r}"
+        try:
+            with redirect_stdout(sys.stderr):
+                share = function(problem.answer, output)
+        except InfrastructureError:
+            raise
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {str(error)[:REPLY_SHOWN]}"
+            raise ConfigError(f"{where} raised {why}, {about}.") from error
+        if not isinstance(share, Real) or not 0 <= float(share) <= 1:
             raise ConfigError(
-                f"{where} gave {share!r} for {problem.id}: return a number from 0 to 1, or True or False."
+                f"{where} gave {reprlib.repr(share)} ({type(share).__name__}) {about}: return a number from 0 to 1, or "
+                "True or False."
             )
-        return Score(float(share), output.strip(), share == 1)
+        return Score(float(share), output.strip(), bool(share == 1))
 
     return judge
+
+
+def _check_tests(record: Record, entry_point: str, tests: str) -> None:
+    """Raise ConfigError for tests under which every solution would score 0."""
+    if not entry_point.isidentifier():
+        raise ConfigError(f"{record.place}: entry_point {entry_point!r} is not the name of a function or class.")
+    if complaint := undefined(tests, entry_point):
+        raise ConfigError(f"{record.place}: the code of `tests` cannot judge a solution: it {complaint}.")
 
 
 async def _by_tests(problem: Problem, output: str, run_code: RunTests) -> Score:
@@ -162,7 +215,8 @@ async def _by_tests(problem: Problem, output: str, run_code: RunTests) -> Score:
 
 def _from_class(config: TaskConfig) -> Task:
     found = _imported(config.name, "task.name", Path.cwd())
-    task: Task = found(config)
+    with redirect_stdout(sys.stderr):
+        task: Task = found(config)
     missing = [name for name in ("spec", "load", "score") if not hasattr(task, name)]
     if missing:
         class_name = config.name.partition(":")[2]
@@ -183,11 +237,13 @@ def _imported(name: str, key: str, folder: Path) -> Any:
     if (place := str(folder.resolve())) not in sys.path:
         sys.path.append(place)
     try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+        with redirect_stdout(sys.stderr):
+            module = importlib.import_module(module_name)
+    except Exception as error:
         raise ConfigError(
-            f"{key}={name!r}: cannot import {module_name!r} ({error}); it is looked for on PYTHONPATH and in {place}."
-        ) from None
+            f"{key}={name!r}: cannot import {module_name!r} ({type(error).__name__}: {error}); it is looked for on "
+            f"PYTHONPATH and in {place}."
+        ) from error
     if not callable(getattr(module, attribute, None)):
         raise ConfigError(f"{key}={name!r}: the module {module_name} ({module.__file__}) has no {attribute} to call.")
     return getattr(module, attribute)

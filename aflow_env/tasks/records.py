@@ -2,15 +2,19 @@
 """Reading benchmark files: every complaint names the file, the line and the field.
 
 `.jsonl` holds one object a line; `.json` holds one object or a list of them, and then "line" is the number of the item.
+Byte order marks are passed over; text that is not UTF-8 is an error.
 """
 
+import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aflow_env.errors import ConfigError
+
+_BLANK = " \t\r\n\ufeff"
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Record:
         """The first of `names` that is there, as text (numbers are written out). Raises ConfigError when none is."""
         value = self.value(*names)
         if isinstance(value, str):
+            if not value.isascii() and value != value.encode("utf-8", "ignore").decode("utf-8"):
+                raise self.error(names[0], "holds half of a surrogate pair (\\ud800 to \\udfff), which is no text")
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return f"{value:.15g}" if isinstance(value, float) else str(value)
@@ -50,6 +56,12 @@ class Record:
         have = ", ".join(sorted(self.fields)) or "none"
         raise self.error(" / ".join(names), f"is missing; the fields there are: {have}")
 
+    def checked(self, field: str, text: str, refuses: Callable[[str], str]) -> str:
+        """`text` itself. Raises ConfigError about `field` when `refuses` has a complaint about it."""
+        if complaint := refuses(text):
+            raise self.error(field, complaint)
+        return text
+
     def error(self, field: str, complaint: str) -> ConfigError:
         """A ConfigError about one field of this record."""
         return ConfigError(f"{self.place}, field `{field}` {complaint}.")
@@ -58,18 +70,22 @@ class Record:
 def read_records(path: Path) -> Iterator[Record]:
     """The objects of a .jsonl or .json file, in order; blank lines are passed over. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
+        text = raw.decode("utf-8").replace("\r\n", "\n")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); set task.path to the data.") from None
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path} line {line}: is not UTF-8 text ({error.reason}).") from None
+        line = raw[: error.start].count(b"\n") + 1
+        utf_16 = " (it is UTF-16)" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
+        raise ConfigError(
+            f"{path} line {line}: is not UTF-8 text{utf_16} ({error.reason}); save it as UTF-8."
+        ) from None
     if path.suffix == ".json":
         whole = _parse(text, str(path), 1)
         items = list(enumerate(whole if isinstance(whole, list) else [whole], start=1))
     else:
         lines = enumerate(text.split("\n"), start=1)
-        items = [(number, _parse(line, str(path), number)) for number, line in lines if line.strip()]
+        items = [(number, _parse(line, str(path), number)) for number, line in lines if line.strip(_BLANK)]
     for number, item in items:
         if not isinstance(item, dict):
             raise ConfigError(f"{path} line {number}: should be a JSON object, not {_cut(item)}.")
@@ -78,9 +94,12 @@ def read_records(path: Path) -> Iterator[Record]:
 
 def _parse(text: str, source: str, line: int) -> Any:
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        message, place = (error.msg, error) if isinstance(error, json.JSONDecodeError) else ("nested too deeply", None)
+        return json.loads(text.lstrip("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        place = error if isinstance(error, json.JSONDecodeError) else None
+        message = (
+            place.msg if place else "a number is too long" if isinstance(error, ValueError) else "nested too deeply"
+        )
         where = line + place.lineno - 1 if place else line
         column = f" column {place.colno}" if place else ""
         raise ConfigError(f"{source} line {where}{column}: is not JSON ({message}).") from None

@@ -1,78 +1,184 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AFlow's text scorers: token F1 after SQuAD-style normalisation (HotpotQA), and its best over alternatives (DROP).
+"""Scorers of short answers: text, token F1 (HotpotQA), F1 over accepted answers (DROP), the last number (GSM8K).
 
-AFlow's number scorer (GSM8K): the last number of the text, equal to the gold one within 1e-6.
+A scorer reads one answer from an output, however many the output holds; only a gold may hold alternatives. It takes any
+text, in time linear in its length. docs/tasks.md has the table of all scorers. `SHORT` pairs each with a check that
+says why it cannot use a gold.
 
 What code tasks share: a score from hidden tests that run in the scoring child.
 """
 
+import ast
+import builtins
 import re
 import string
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from math import isfinite
 
+from aflow_env.errors import ConfigError
+from aflow_env.tasks.answers import LONGEST, last_decimal, whole_number
 from aflow_env.tasks.base import Problem, RunTests, Score
 
 FAILURE_LINE = 0.3
 """AFlow's own line: an answer whose F1 is below it is logged as a failed case."""
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+TOLERANCE = 1e-6
+PARTS = 200
+"""Parts of an output that AFlow's rule for DROP compares."""
+_ALL_PUNCTUATION = str.maketrans("", "", string.punctuation)
+# Signs in and before numbers stay, and + and # after a letter: without them -5 is 5, 3.5 is 35, 1/2 is 12, C++ is C.
+_PUNCTUATION = re.compile(
+    r"(?!(?<![^\s([$])-[$]?\.?\d|(?<=\d)[-./:+*^]\d|(?<=[a-z+#])[+#]|(?<![\w.])\.\d)["
+    + re.escape(string.punctuation)
+    + "]"
+)
+_SINGLE_NUMBER = re.compile(r"-?\d*\.?\d+")
+_VERDICTS = {"yes", "no", "noanswer"}
 
 
 def normalise(text: str) -> str:
-    """Lower case, no ASCII punctuation, no articles, single spaces."""
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split())
+    """Lower case, no ASCII punctuation but in numbers, no articles, single spaces."""
+    return " ".join(_without_articles(_PUNCTUATION.sub("", text.lower().replace("−", "-"))).split())
 
 
-def f1(gold: str, given: str) -> float:
-    """Harmonic mean of token precision and recall, in [0, 1]; 0 when no token is shared (also when both are empty)."""
-    gold_tokens, given_tokens = normalise(gold).split(), normalise(given).split()
-    shared = sum((Counter(gold_tokens) & Counter(given_tokens)).values())
-    if shared == 0:
+def _without_articles(text: str) -> str:
+    return re.sub(r"\b(a|an|the)\b", " ", text)
+
+
+READINGS: tuple[Callable[[str], list[str]], ...] = (
+    lambda text: normalise(text).split(),
+    lambda text: text.lower().translate(_ALL_PUNCTUATION).split(),
+    lambda text: text.lower().split(),
+)
+"""The words of a text: normalised; with articles, for a gold of articles alone (choice A); whole, for one of signs."""
+
+
+class Words:
+    """A given text, read as each gold asks for: by the first of READINGS that leaves something of the gold.
+
+    A text of more than LONGEST characters has no words.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._read = cache(lambda reading: READINGS[reading](text) if len(text) <= LONGEST else [])
+
+    def beside(self, gold: str) -> tuple[list[str], list[str]]:
+        """The words of the gold and of this text; no words at all for an empty gold."""
+        readings = ((number, read(gold)) for number, read in enumerate(READINGS))
+        number, wanted = next(((number, words) for number, words in readings if words), (0, []))
+        return wanted, self._read(number)
+
+
+def f1(gold: str, given: str | Words) -> float:
+    """Harmonic mean of token precision and recall, in [0, 1]; 0 when no token is shared.
+
+    As in HotpotQA's own metric yes and no count as the whole answer alone. Where the gold is one number, an output with
+    several numbers has none: a list of guesses must not pay.
+    """
+    wanted, found = (Words(given) if isinstance(given, str) else given).beside(gold)
+    shared = sum((Counter(wanted) & Counter(found)).values())
+    if shared == 0 or (wanted != found and (_is_verdict(wanted) or _is_verdict(found) or _guesses(wanted, found))):
         return 0.0
-    precision, recall = shared / len(given_tokens), shared / len(gold_tokens)
+    precision, recall = shared / len(found), shared / len(wanted)
     return 2 * precision * recall / (precision + recall)
 
 
+def _is_verdict(words: list[str]) -> bool:
+    return len(words) == 1 and words[0] in _VERDICTS
+
+
+def _guesses(wanted: list[str], found: list[str]) -> bool:
+    one_number = len(wanted) == 1 and _SINGLE_NUMBER.fullmatch(wanted[0]) is not None
+    return one_number and sum(_SINGLE_NUMBER.fullmatch(word) is not None for word in found) > 1
+
+
 def score_same_text(gold: str, output: str) -> Score:
-    """1 when the texts are equal after normalisation, else 0."""
-    correct = normalise(gold) == normalise(output)
+    """The whole output is the answer: 1 when it and the gold are the same words, else 0."""
+    wanted, found = Words(output).beside(gold)
+    correct = wanted == found != []
     return Score(float(correct), output.strip(), correct)
 
 
 def score_f1(gold: str, output: str) -> Score:
-    """HotpotQA: F1 of the whole output."""
+    """HotpotQA: the whole output is the answer: its F1 with the gold."""
     value = f1(gold, output)
     return Score(value, output.strip(), value >= FAILURE_LINE)
 
 
 def score_alternatives(gold: str, output: str) -> Score:
-    """DROP: the best F1 of any `|`-separated gold with any such part of the output; empty golds are skipped."""
-    pairs = [
-        (part, alternative) for part in output.split("|") for alternative in gold.split("|") if alternative.strip()
-    ]
-    value, best = max(((f1(alternative, part), part) for part, alternative in pairs), default=(0.0, ""))
-    return Score(value, best.strip(), value >= FAILURE_LINE)
+    """DROP: the whole output is one answer: its best F1 with any `|`-separated gold; empty golds are skipped."""
+    words = Words(output)
+    value = max((f1(alternative, words) for alternative in alternatives(gold)), default=0.0)
+    return Score(value, output.strip(), value >= FAILURE_LINE)
 
 
-TOLERANCE = 1e-6
-_NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
+def score_alternatives_of_both(gold: str, output: str) -> Score:
+    """AFlow's rule for DROP: the best F1 of any gold with any `|`-separated part of the output.
+
+    An output that lists every phrase of the passage scores near 1, so train on no score of this rule.
+    """
+    return max(
+        (score_alternatives(gold, part) for part in output[:LONGEST].split("|")[:PARTS]), key=lambda score: score.value
+    )
+
+
+def alternatives(gold: str) -> list[str]:
+    """The accepted answers of a gold."""
+    return [alternative for alternative in gold.split("|") if alternative.strip()]
 
 
 def last_number(text: str) -> float | None:
-    """The last number in `text`, thousands commas removed; None when there is none.
-
-    As in AFlow a sign belongs to the digits it touches ("10-5" ends in -5), and an exponent is a number of its own
-    ("1e5" ends in 5).
-    """
-    found = _NUMBER.findall(text)
-    return float(found[-1].replace(",", "")) if found else None
+    """`last_decimal` as a float; None for a number beyond a float's range, too."""
+    number = last_decimal(text)
+    return None if number is None or not isfinite(float(number)) else float(number)
 
 
 def score_number(gold: str, output: str) -> Score:
-    """1 when the last numbers of `gold` and `output` agree within 1e-6, else 0; no number on either side is 0."""
-    wanted, given = last_number(gold), last_number(output)
+    """The last number of the output is the answer: 1 when it is within 1e-6 of the gold's last number, else 0."""
+    wanted, given = last_decimal(gold), last_decimal(output)
     correct = wanted is not None and given is not None and abs(wanted - given) <= TOLERANCE
     return Score(float(correct), "" if given is None else f"{given:.15g}", correct)
 
+
+def score_whole_number(gold: str, output: str) -> Score:
+    """AIME: the last number of the last `\\boxed{}`, or of an output without one, is the answer: 1 when it is the gold.
+
+    Leading zeros do not matter (AIME writes 073); a number with a fraction is no answer.
+    """
+    wanted, found = whole_number(gold), whole_number(output)
+    correct = found is not None and found == wanted
+    return Score(float(correct), "" if found is None else str(found), correct)
+
+
+@dataclass(frozen=True)
+class ShortScorer:
+    """`score(gold, output)`, and `refuses(gold)`: why no output can be right for this gold, or "" when one can."""
+
+    score: Callable[[str, str], Score]
+    usable: Callable[[str], bool]
+    wanted: str
+
+    def refuses(self, gold: str) -> str:
+        """For `Record.error`."""
+        return "" if self.usable(gold) else f"{self.wanted} ({gold[:40]!r})"
+
+
+def _is_text(gold: str) -> bool:
+    return bool(gold.strip()) and len(gold) <= LONGEST
+
+
+_TEXT = f"should hold an answer of at most {LONGEST} characters"
+SHORT: dict[str, ShortScorer] = {
+    "number": ShortScorer(score_number, lambda gold: last_number(gold) is not None, "has no number in it"),
+    "whole_number": ShortScorer(
+        score_whole_number, lambda gold: whole_number(gold) is not None, "should be a whole number"
+    ),
+    "same_text": ShortScorer(score_same_text, _is_text, _TEXT),
+    "f1": ShortScorer(score_f1, _is_text, _TEXT),
+    "alternatives": ShortScorer(score_alternatives, lambda gold: _is_text(gold.replace("|", "")), "holds no answer"),
+}
 
 SECONDS = 15.0
 """AFlow's time limit for the tests of one problem."""
@@ -84,8 +190,57 @@ def defines(code: str, name: str) -> bool:
     return re.search(definition, code, re.MULTILINE) is not None
 
 
+def undefined(tests: str, entry_point: str) -> str:
+    """Why `tests` cannot judge a solution: they are not Python, or use a name that nobody defines; "" when they can.
+
+    Of the solution's names they see the entry point alone.
+    """
+    try:
+        tree = ast.parse(tests)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return f"is not Python ({type(error).__name__}: {error})"
+    nodes = list(ast.walk(tree))
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    unknown = sorted(names - {*dir(builtins), *_bound(nodes), entry_point, "__file__"})
+    if not unknown or any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in nodes):
+        return ""
+    return f"uses {', '.join(unknown)}: neither Python nor the tests define that, and they see only {entry_point}"
+
+
+def _bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Every name that some node binds, in whatever scope."""
+    for node in nodes:
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.MatchAs(name=str(name)):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchStar(name=str(name)):
+                yield name
+            case ast.alias(name=name, asname=other):
+                yield (other or name).partition(".")[0]
+
+
+def hoist_future(before: str, code: str) -> str:
+    """`before` and `code` as one module: the `from __future__` imports of `code` stand first."""
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = []
+    future = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    lines = code.split("\n")
+    for node in future:
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        lines[last] = f"{lines[first][: node.col_offset]}pass{lines[last][node.end_col_offset :]}"
+        lines[first:last] = [""] * (last - first)
+    return "\n".join((*map(ast.unparse, future), before, *lines))
+
+
 async def score_by_tests(problem: Problem, solution: str, entry_point: str, run_code: RunTests) -> Score:
-    """1 when the hidden tests pass in time, else 0. Raises InfrastructureError from `run_code`."""
-    run = await run_code(solution, problem.hidden_tests, entry_point, SECONDS)
+    """1 when the hidden tests pass in time, else 0. Raises InfrastructureError and ConfigError from `run_code`."""
+    try:
+        run = await run_code(solution, problem.hidden_tests, entry_point, SECONDS)
+    except ConfigError as error:
+        raise ConfigError(f"problem {problem.id}: {error}.") from None
     passed = run.outcome == "ok"
-    return Score(float(passed), solution, passed)
+    return Score(float(passed), solution, passed, note=run.error if run.error.startswith("Refused") else "")

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from aflow_env.errors import WorkflowError
+from aflow_env.workflow.parsing import json_objects, strip_thinking
 from aflow_env.workflow.program import TaskSpec
 from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import (
@@ -28,7 +29,7 @@ from aflow_env.workflow.steps import (
     usable_operators,
 )
 
-MAX_TEXT = 20_000  # characters of a policy's whole reply
+MAX_TEXT = 20_000  # characters of a policy's reply after its thinking
 MAX_INSTRUCTION = 600
 MAX_REASON = 300
 DEFAULT_SAMPLES = 3
@@ -49,7 +50,6 @@ READS: dict[Operation, tuple[str, ...]] = {
     "reorder": ("to",),
     "set_prompt": ("instruction",),
 }
-_DECODER = json.JSONDecoder(strict=False)  # models write raw line breaks inside strings
 _Item = TypeVar("_Item")
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -97,10 +97,14 @@ def parse_edit(text: str) -> Edit:
 
 
 def parse_action(text: str, model: type[_Model]) -> _Model:
-    """The first JSON object with an "operation" as this model; raises InvalidEdit, and nothing else."""
+    """The first JSON object with an "operation" as this model; raises InvalidEdit, and nothing else.
+
+    Thinking is cut first.
+    """
+    text = strip_thinking(text)
     if len(text) > MAX_TEXT:
         raise InvalidEdit(f"the reply is longer than {MAX_TEXT} characters")
-    found = next((item for item in _json_objects(text) if "operation" in item), None)
+    found = next((item for item in json_objects(text) if "operation" in item), None)
     if found is None:
         raise InvalidEdit('no JSON object with an "operation" in the reply')
     try:
@@ -221,19 +225,6 @@ def _example(allowed: Sequence[str]) -> Edit:
 
 def _reads(parameters: tuple[str, ...]) -> str:
     return f" (parameters: {', '.join(parameters)})" if parameters else ""
-
-
-def _json_objects(text: str) -> Iterator[Mapping[str, object]]:
-    """Every JSON object in the text, in order. Each failed read moves past what it has seen, so the time is linear."""
-    position = 0
-    while (position := text.find("{", position)) >= 0:
-        try:
-            found, position = _DECODER.raw_decode(text, position)
-            yield found
-        except json.JSONDecodeError as error:
-            position = max(position + 1, error.pos)
-        except (ValueError, RecursionError):  # a number of thousands of digits; nesting without end
-            return
 
 
 def _without_nulls(found: Mapping[str, object]) -> dict[str, object]:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from aflow_env.workflow.edits import Edit, InvalidEdit, apply_edit
-from aflow_env.workflow.parsing import fields, strip_fence
+from aflow_env.workflow.parsing import fields, strip_fence, strip_thinking
 from aflow_env.workflow.program import TaskSpec, Workflow, header
 from aflow_env.workflow.signatures import describe_operators
 from aflow_env.workflow.steps import to_steps, to_workflow, usable_operators
@@ -75,6 +75,7 @@ def parse_modification(text: str) -> Modification:
 
     A missing <prompt> means no prompts; a missing <modification> is an empty sentence; a missing <graph> is an error.
     """
+    text = strip_thinking(text)
     if len(text) > MAX_REPLY:
         raise InvalidEdit(f"the reply is longer than {MAX_REPLY} characters")
     found = fields(text, "modification", "graph", "prompt")

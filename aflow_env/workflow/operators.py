@@ -3,8 +3,8 @@
 
 Each operator turns its typed arguments into a few completions (`ask`) and code runs (`run_code`) and returns AFlow's
 keys. A reply that does not hold what was asked for has a defined result, stated at the operator; only the arguments
-can be wrong (OperatorArgumentError). Errors of `ask` and `run_code` themselves pass through. Thinking before a
-`</think>` is cut.
+can be wrong (OperatorArgumentError). Errors of `ask` and `run_code` themselves pass through. Thinking is cut from
+every reply.
 """
 
 import json
@@ -18,7 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow import signatures as s
-from aflow_env.workflow.parsing import extract_code, fields, letter_index
+from aflow_env.workflow.parsing import extract_code, fields, letter_index, strip_thinking
 
 PROGRAM_TRIES = 3
 PROGRAM_SECONDS = 10.0
@@ -288,7 +288,7 @@ async def _failure(solution: str, entry_point: str, context: OperatorContext) ->
 
 async def _ask(context: OperatorContext, prompt: str, *wanted: str) -> str:
     reply = await context.ask(prompt, AskOptions(fields=wanted))
-    return reply.rpartition("</think>")[2].strip()
+    return strip_thinking(reply)
 
 
 def _prompt(task: str, **given: str) -> str:

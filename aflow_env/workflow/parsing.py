@@ -1,33 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading what a language model wrote: XML-like or JSON fields and fenced code, tolerant of what models get wrong.
+"""Reading what a language model wrote: thinking, XML-like or JSON fields, fenced code; tolerant of common slips.
 
 Every function is total (any text has a defined result, never an exception) and linear in the text.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^`\n]*)")
+_THINKING = re.compile(r"<(/?)think(?:ing)?\s*>", re.IGNORECASE)
+_MARKER = r"[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?"  # a fence may follow a list item's marker
+_FENCE = re.compile(rf"({_MARKER})(`{{3,}}|~{{3,}})([^`\n]*)")
+_FENCE_AFTER_WORDS = re.compile(r"[^`\n]*\S()[ \t]+(`{3,})(py\w*)[ \t]*", re.IGNORECASE)
+_DECODER = json.JSONDecoder(strict=False)  # models write raw line breaks inside strings
+JSON_FAILURES = 500
+_OBJECT = re.compile(r"\{(?=\s*[\"}])")
+_ESCAPE = re.compile(r'\\(["\\/bfnrtu])?')
+_LATEX = re.compile(r"([\b\f])|(?<![\n\t])([\t\r])(?=[a-z]{2})")  # \boxed, \frac, \text, \right as JSON reads them
+_DEFINITION = re.compile(
+    r"(?:async[ \t]+)?def[ \t]+\w+[ \t]*[(\[]|class[ \t]+\w+[ \t]*[(\[:]|@\w"
+    r"|from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+[\w.]+(?:[ \t]+as[ \t]+\w+)?(?:[ \t]*,.*)?[ \t]*;?[ \t]*(?:#.*)?$"
+)
+_STATEMENT = re.compile(  # at the start of a line that is no prose
+    r"[\])}#@]|\"\"\"|'{3}|[\w.]+(?:[ \t]*,[ \t]*[\w.]+)*[ \t]*(?::[^=]*)?(?:[-+*/|&%@^<>]{0,2}=(?!=)|\[.*\][ \t]*=)"
+    r"|[A-Za-z_][\w.]*[(\[].*[])}(\[{,:\\][ \t]*(?:#.*)?$|(?:assert|raise|del|pass|global)\b"
+    r"|(?:if|for|while|with|try|except|finally|else|elif|async|match)\b.*:[ \t]*(?:#.*)?$"
+)
+
+
+def strip_thinking(text: str) -> str:
+    """The text without its thinking.
+
+    That is each `<think>...</think>`, all before a lone `</think>` and all after a lone `<think>`; `<thinking>` is read
+    likewise, in any case.
+    """
+    kept: list[str] = []
+    position, thinking = 0, False
+    for tag in _THINKING.finditer(text):
+        if not tag[1]:
+            kept += [] if thinking else [text[position : tag.start()]]
+            thinking = True
+        else:
+            kept = kept if thinking else []
+            position, thinking = tag.end(), False
+    return "".join(kept if thinking else [*kept, text[position:]]).strip()
 
 
 def fields(text: str, *names: str) -> dict[str, str]:
-    """The stripped content of each named tag that is present, e.g. fields(reply, "thought", "answer").
+    """The stripped content of each named field that is present, e.g. fields(reply, "thought", "answer").
+
+    A reply that is one JSON object with such fields, fenced or not, is read as that (structured outputs); else its
+    tags count; else the last JSON object in it that has such fields.
+    """
+    return json_fields(strip_fence(text), names) or tags(text, *names) or _last_json_fields(text, names)
+
+
+def tags(text: str, *names: str) -> dict[str, str]:
+    """The stripped content of each named tag that is present.
 
     Of several pairs of one name the last innermost counts (models talk about a tag before they use it). A tag that is
     never closed reaches to the next of the named tags or to the end. Tag names are matched without regard to case.
-    A reply that is one JSON object of such fields and no others (structured outputs) is read as that.
     """
-    if structured := json_fields(text, names):
-        return structured
-    tags = list(re.finditer(rf"<(/?)({'|'.join(map(re.escape, names))})\s*>", text, re.IGNORECASE))
+    found = list(re.finditer(rf"<(/?)({'|'.join(map(re.escape, names))})\s*>", text, re.IGNORECASE))
     closed: dict[str, str] = {}
     unclosed: dict[str, str] = {}
     opened: dict[str, int] = {}
-    for index, tag in enumerate(tags):
+    for index, tag in enumerate(found):
         name = tag[2].lower()
         if not tag[1]:
-            end = tags[index + 1].start() if index + 1 < len(tags) else len(text)
+            end = found[index + 1].start() if index + 1 < len(found) else len(text)
             opened[name] = tag.end()
             unclosed[name] = text[tag.end() : end].strip()
         elif name in opened:
@@ -36,34 +77,97 @@ def fields(text: str, *names: str) -> dict[str, str]:
 
 
 def json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
-    """The fields of a reply that is one JSON object with texts under these names alone; empty for any other reply."""
-    text = text.strip()
+    """The fields of a reply that is one JSON object, as texts; empty for any other reply. Other keys are ignored."""
+    text = _escaped(text.strip())
     if not (text.startswith("{") and text.endswith("}")):
         return {}
     try:
-        found = json.loads(text)
+        found, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         return {}
-    if not found.keys() <= set(names) or not all(isinstance(value, str) for value in found.values()):
-        return {}
-    return {name: value.strip() for name, value in found.items()}
+    return _texts(found, names) if end == len(text) else {}
+
+
+def _last_json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
+    found = (_texts(item, names) for item in json_objects(text))
+    return next(filter(None, reversed(list(found))), {})
+
+
+def json_objects(text: str) -> Iterator[Mapping[str, object]]:
+    """The JSON objects in the text, in order, until JSON_FAILURES braces that begin none have been tried.
+
+    Each failed read moves past what it has seen, and its error counts the lines before it: hence the limit.
+    """
+    text, position, failures = _escaped(text), 0, 0
+    while failures < JSON_FAILURES and (start := _OBJECT.search(text, position)):
+        try:
+            found, position = _DECODER.raw_decode(text, start.start())
+            yield found
+        except json.JSONDecodeError as error:
+            position, failures = max(start.end(), error.pos), failures + 1
+        except (ValueError, RecursionError):  # a number of thousands of digits; nesting without end
+            return
+
+
+def _escaped(text: str) -> str:
+    """With each backslash doubled that begins no escape of JSON (`\\sqrt`)."""
+    return _ESCAPE.sub(lambda found: found[0] if found[1] else "\\\\", text)
+
+
+def _texts(found: object, names: Sequence[str]) -> dict[str, str]:
+    """The named values of an object, or of the first object inside it that has one; no value is null."""
+    queue = [found]
+    for item in queue:
+        if isinstance(item, Mapping):
+            low = {str(key).lower(): value for key, value in item.items() if value is not None}
+            if texts := {name: _as_text(low[name]) for name in names if name in low}:
+                return texts
+            queue += item.values()
+        elif isinstance(item, list):
+            queue += item
+    return {}
+
+
+def _as_text(value: object) -> str:
+    """A value as the model meant it: a form feed before "rac" was written `\\frac`."""
+    if isinstance(value, str):
+        return _LATEX.sub(lambda found: repr(found[0])[1:-1].replace("x08", "b").replace("x0c", "f"), value).strip()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 
 def fenced_blocks(text: str) -> list[str]:
-    """The contents of the fenced code blocks, in order; a block ends at a bare fence like its own, or at the end."""
-    blocks: list[str] = []
-    fence, lines = "", [""]
+    """The contents of the fenced code blocks, in order; a block ends at a bare fence like its own, or at the end.
+
+    A block below an indented fence loses that indentation where all of its lines have it. A line that ends in the fence
+    ends the block.
+    """
+    return [block for block, _ in _blocks(text)]
+
+
+def _blocks(text: str) -> list[tuple[str, bool]]:
+    """Each fenced block, and whether it is closed."""
+    blocks: list[tuple[str, bool]] = []
+    fence, indent, lines = "", 0, [""]
     for line in text.split("\n"):
-        found = _FENCE.match(line)
+        found = _FENCE.match(line) if fence else _FENCE.match(line) or _FENCE_AFTER_WORDS.fullmatch(line)
         if not fence:
             if found:
-                fence, lines = found[1], []
-        elif found and found[1].startswith(fence) and not found[2].strip():
-            blocks.append("\n".join(lines))
+                fence, indent, lines = found[2], len(found[1]), []
+            continue
+        closes = found is not None and found[2].startswith(fence) and not found[3].strip()
+        if closes or (line.rstrip().endswith(fence) and line.strip(" \t`~")):
+            lines += [] if closes else [line.rstrip().removesuffix(fence)]
+            blocks.append((_without_indent(lines, indent), True))
             fence = ""
         else:
             lines.append(line)
-    return [*blocks, "\n".join(lines)] if fence else blocks
+    return [*blocks, (_without_indent(lines, indent), False)] if fence else blocks
+
+
+def _without_indent(lines: Sequence[str], most: int) -> str:
+    """The lines without the indentation that all of them share, at most `most` characters of it."""
+    shared = min((len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()), default=0)
+    return "\n".join(line[min(shared, most) :] if line.strip() else line.strip(" \t") for line in lines)
 
 
 def strip_fence(text: str) -> str:
@@ -73,22 +177,70 @@ def strip_fence(text: str) -> str:
     opening = _FENCE.match(lines[0])
     if not opening:
         return text
-    ends = [i for i, line in enumerate(lines) if i and line.strip() == opening[1]]
+    ends = [i for i, line in enumerate(lines) if i and line.strip() == opening[2]]
     return "\n".join(lines[1 : ends[-1] if ends else len(lines)]).strip()
 
 
 def extract_code(text: str, function: str = "") -> str:
-    """The Python code in a reply (in its <code>, if it has one); an empty reply is the empty string.
+    """The Python code in a reply; an empty reply is the empty string.
 
-    It is the last fenced block that defines the function, else the longest block, else all of it.
+    Of the content of <code> and the whole reply the first counts that defines the function, else <code>. In it, it is
+    the last closed fenced block that defines the function, else the last such block, else the code that stands in the
+    text without a fence, else the longest block, else all of it. Byte order marks and carriage returns are dropped.
     """
-    text = fields(text, "code").get("code", text)
-    blocks = fenced_blocks(text)
-    if not blocks:
-        return text.strip()
-    definition = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(function)}\b", re.MULTILINE)
-    defining = [block for block in blocks if function and definition.search(block)]
-    return (defining[-1] if defining else max(blocks, key=len)).strip("\n")
+    text = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+    tagged = (json_fields(strip_fence(text), ("code",)) or tags(text, "code")).get("code")
+    found = [_code_of(source, function) for source in (tagged, text) if source is not None]
+    return next((code for code in found if defines(code, function)), found[0])
+
+
+def defines(code: str, function: str) -> bool:
+    """Whether a line of `code` defines the function or class, or assigns it; False without a name."""
+    name = re.escape(function)
+    definition = rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*(?::[^=\n]*)?=(?!=)"
+    return bool(function) and re.search(definition, code, re.MULTILINE) is not None
+
+
+def _code_of(text: str, function: str) -> str:
+    blocks = [(_outdented(block, function), closed) for block, closed in _blocks(text)]
+    defining = sorted((pair for pair in blocks if defines(pair[0], function)), key=lambda pair: pair[1])
+    if defining:
+        return defining[-1][0].strip("\n")
+    bare = _bare_code(text, function)
+    longest = max((block for block, _ in blocks), key=len, default="")
+    if bare or longest.strip():
+        return bare or longest.strip("\n")
+    lines = [line for line in text.split("\n") if not _FENCE.match(line)]
+    return _outdented("\n".join(lines), function).strip("\n").rstrip()
+
+
+def _outdented(block: str, function: str) -> str:
+    """A block that is indented as a whole, its first definition too, without that indentation."""
+    is_module = defines(block, function) and _DEFINITION.match(block.lstrip())
+    return _without_indent(block.split("\n"), len(block)) if is_module else block
+
+
+def _bare_code(text: str, function: str) -> str:
+    """The code outside of fences, up to the last run of lines that defines the function; empty when none does.
+
+    A run begins with a definition or statement; lines that are blank, indented or in a long string continue it.
+    """
+    runs: list[list[str]] = []
+    inside, quoted = False, False
+    for line in text.split("\n"):
+        is_code = _DEFINITION.match(line) or _STATEMENT.match(line)
+        if quoted or (not _FENCE.match(line) and (is_code or (inside and (not line or line[0].isspace())))):
+            runs += [] if inside else [[]]
+            inside = True
+            runs[-1].append(line)
+        else:
+            inside = False
+        quoted = inside and quoted != ((line.count('"""') + line.count("'''")) % 2 == 1)
+    found = ["\n".join(run).strip("\n") for run in runs if any(map(_DEFINITION.match, run))]
+    last = next((index for index in reversed(range(len(found))) if defines(found[index], function)), None)
+    if last is None:
+        return ""
+    return "\n\n".join([*(code for code in found[:last] if not defines(code, function)), found[last]])
 
 
 def letter_index(text: str, count: int) -> int | None:

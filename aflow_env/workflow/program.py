@@ -27,6 +27,8 @@ PROMPT_MODULE = "<prompt>"
 _NAMELESS = ""  # stands for what a statement without a name, such as `Workflow.x = 1`, binds
 _OPERATOR_PATH = re.compile(r"workspace(\.\w+)+\.template\.operator|scripts\.operators")
 _PROMPT_PATH = re.compile(r"workspace(\.\w+)+\.round_\w+\.prompt")
+_CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
+"""A comment that names the file's encoding, in its first or second line (PEP 263)."""
 _HEADER = """\
 import workspace.{dataset}.workflows.template.operator as operator
 import workspace.{dataset}.workflows.round_{round}.prompt as prompt_custom
@@ -93,7 +95,14 @@ def header(task: TaskSpec, round_number: int = 1) -> str:
 
 
 def parse_source(text: str) -> ast.Module:
-    """The module's tree, at most MAX_DEPTH deep; raises SourceError, and nothing else, for any text."""
+    """The module's tree, at most MAX_DEPTH deep; raises SourceError, and nothing else, for any text.
+
+    Python reads the file of this text, in UTF-8, as the same tree: a text that names another encoding is refused.
+    """
+    for line in re.split(r"\r\n?|\n", text, maxsplit=2)[:2]:
+        cookie = _CODING.match(line)
+        if cookie and cookie[1].lower().replace("_", "-") not in ("utf-8", "utf8"):
+            raise SourceError(f"the encoding {cookie[1][:60]!a} is not allowed: write UTF-8 and leave the comment out")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in model-written strings are no news to the user

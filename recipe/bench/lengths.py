@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED
 from aflow_env.config import AflowConfig
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.predict import Candidate

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aflow_env.cli.compose import load
+from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.config import AflowConfig
 from aflow_env.config.search import RacingConfig
 from aflow_env.evaluation.racing import race
@@ -107,7 +108,7 @@ def main(seeds: int, rounds: int, problems: int, only: list[str]) -> None:
         found = []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
-                given = ("rl_weight=0", "q.kind=none", "proposer=random", "final_test=false", f"run_dir={Path(folder)}")
+                given = (*ONE_BY_ONE, "q.kind=none", "proposer=random", "final_test=false", f"run_dir={Path(folder)}")
                 sizes = (f"rounds={rounds}", f"task.validate_size={problems}", f"seed={seed}")
                 found.append(asyncio.run(search(load((*given, *sizes, *overrides)))))
         searches, without_cache, again = zip(*found, strict=True)

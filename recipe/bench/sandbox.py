@@ -74,7 +74,7 @@ async def in_process(workflow: Program, problems: int) -> None:
 
 
 async def jailed(sandbox: Sandbox, workflow: Program, problems: int) -> None:
-    runs = await sandbox.run_workflow(workflow, [{"problem": PROBLEM}] * problems, handle)
+    runs = await sandbox.run_workflow(workflow, [{"problem": f"{i}. {PROBLEM}"} for i in range(problems)], handle)
     failed = [run for run in runs if not isinstance(run, Run) or run.outcome != "ok"]
     assert not failed, failed[0]
 

@@ -25,6 +25,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.store.findings import overview
 from aflow_env.store.read_only import ReadOnlyStore
 from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, run_sweep, served
@@ -40,7 +41,7 @@ COMMON = (
     *("executor.max_tokens=512", "executor.accept_empty=true"),  # a small model says nothing at times
     *("executor.timeout_seconds=3000", "sandbox.wall_seconds=3600"),
 )
-STOCK = Arm("stock", None, ("proposer=random", "rl_weight=0", "selection.c_ucb=0"), ROUNDS)
+STOCK = Arm("stock", None, ("proposer=random", *ONE_BY_ONE, "selection.c_ucb=0"), ROUNDS)
 QWEN = ("failed_cases=0", "experience_entries=4", "state_characters=3000", "policy.max_tokens=192")
 NAMES = {
     "trained": AS_TRAINED,  # the tiny policy after `make train`: it saw the embedded task alone

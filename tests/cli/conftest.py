@@ -52,8 +52,8 @@ def aflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three rounds that has ended; tests that change it must not use it."""
+    from aflow_env.cli.arguments import UNGUIDED
     from aflow_env.cli.compose import load
-    from aflow_env.cli.options import UNGUIDED
     from aflow_env.cli.verbs.search import search_to_end
 
     folder = tmp_path_factory.mktemp("cli") / "run"

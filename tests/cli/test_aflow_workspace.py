@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aflow_env.errors import ConfigError
 from aflow_env.store.store import Store
 from aflow_env.workflow.aflow.aflow_workspace import Workspace, read_workspace
 from tests.cli.conftest import SMALL, Command
@@ -235,3 +236,45 @@ def test_several_data_sets_must_be_told_apart(aflow: Command, workspace: Path, t
     assert said.status == 2
     assert "MATH" in said.err
     assert isinstance(read_workspace(workspace / "MATH"), Workspace)
+
+
+def test_empty_files_and_byte_order_marks_are_read_as_aflow_reads_them(workspace: Path) -> None:
+    """Promise: an empty log.json is no log, a BOM is no text, and an empty results.json scores nothing."""
+    home = workspace / "GSM8K" / "workflows"
+    (home / "round_2" / "log.json").write_text("")
+    for file in (home / "results.json", home / "round_3" / "experience.json", *home.glob("round_1/*.csv")):
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    found = read_workspace(workspace)
+    assert [(each.number, len(each.log), len(each.scores)) for each in found.rounds] == [
+        (1, 1, 4),
+        (2, 0, 0),
+        (3, 1, 0),
+    ]
+    (home / "results.json").write_text(" ")
+    with pytest.raises(ConfigError, match=r"round 1.*no score in results\.json"):
+        read_workspace(workspace)
+
+
+def test_a_csv_counts_for_the_run_whose_mean_it_has(aflow: Command, workspace: Path, tmp_path: Path) -> None:
+    """Promise: of several CSVs the latest with an entry's score counts; the others are named at import."""
+    home = workspace / "GSM8K" / "workflows" / "round_1"
+    for name, scores in (("0.50000_20240101_100000", "1111"), ("0.50000_20260101_100000", "0011"), ("x", "0001")):
+        rows = "".join(f"q,a,b,{score},0\n" for score in scores)
+        (home / f"{name}.csv").write_text(f"question,prediction,expected_output,score,cost\n{rows}")
+    found = read_workspace(workspace)
+    assert found.rounds[0].scores == (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    assert [file.name for file in found.stale] == ["0.50000_20240101_100000.csv", "0.5_20250101_100000.csv"]
+    said = aflow("import", workspace, "--out", tmp_path / "run")
+    assert said.out.count("not counted: ") == 2
+
+
+def test_a_round_that_cannot_run_here_is_named_at_import(aflow: Command, workspace: Path, tmp_path: Path) -> None:
+    """Promise: a module that is not there (`weave`, MetaGPT's) is told by round, at import, and not as a score of 0."""
+    graph = workspace / "GSM8K" / "workflows" / "round_2" / "graph.py"
+    graph.write_text("import weave\n" + graph.read_text())
+    said = aflow("import", workspace, "--out", tmp_path / "run")
+    assert (
+        "round 2 keeps AFlow's score, but would not run here: line 1: the module 'weave' may not be imported"
+        in said.out
+    )
+    assert list(aflow("import", workspace, "--out", tmp_path / "run", "--json").json["refused"]) == ["2"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED
 from aflow_env.llm.client import Message, Request
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
@@ -98,7 +98,7 @@ def test_a_cache_that_would_not_be_used_or_cannot_be_made_is_an_error_at_once(af
     (tmp_path / "file").touch()
     for more, said in (
         ((f"cache={tmp_path}", "executor.mode=live"), "executor.mode=live"),
-        ((f"cache={tmp_path / 'file'}",), "name a folder"),
+        ((f"cache={tmp_path / 'file'}",), "cannot be written: File exists"),
     ):
         ended = aflow(*command("openai", "http://127.0.0.1:9", tmp_path / "run", *more))
         assert ended.status == 2

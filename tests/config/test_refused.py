@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from aflow_env.cli.arguments import UNGUIDED, search_config
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED, search_config
 from aflow_env.errors import ConfigError
 from aflow_env.training.launch.parts_check import check_parts
 
@@ -74,7 +74,7 @@ def test_what_counts_usd_needs_a_price(key: str) -> None:
 )
 def test_a_search_is_guided_however_its_policy_is_named(given: tuple[str, ...], guided: bool) -> None:
     config = search_config(given)
-    assert (config.proposer, config.rl_weight) == (("policy", 0.5) if guided else ("random", 0.0))
+    assert (config.proposer, config.q.kind) == (("policy", "policy") if guided else ("random", "surrogate"))
 
 
 def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: P
         check_parts(load((*on_file, "task.train_size=5")))
     with pytest.raises(ConfigError, match=r"executor\.mode=record with executor\.kind=policy: .*mode=live"):
         check_parts(load((*on_file, "executor.mode=record")))
-    with pytest.raises(ConfigError, match=r"cache=.*gsm8k\.jsonl.* cannot be made"):
+    with pytest.raises(ConfigError, match=r"cache=.*gsm8k\.jsonl.* cannot be written: Not a directory"):
         check_parts(load((*OPENAI, f"cache={tmp_path / 'gsm8k.jsonl' / 'cache'}")))
     with pytest.raises(ConfigError, match=r"problems\.start=default would not be run: .*Custom.*problems\.start"):
         check_parts(load((*on_file, "task.options.operators=[Programmer]")))

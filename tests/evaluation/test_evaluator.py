@@ -18,6 +18,7 @@ from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
 from aflow_env.sandbox.pool import Limits, Sandbox
 from aflow_env.store.store import Store
 from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.tasks.scorers import score_by_tests
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import Step, to_workflow
 
@@ -62,8 +63,7 @@ class Sums:
 
     async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
         if problem.hidden_tests:
-            run = await run_code(output, problem.hidden_tests, problem.entry_point or "", 5.0)
-            return Score(float(run.outcome == "ok"), output, run.outcome == "ok")
+            return await score_by_tests(problem, output, problem.entry_point or "", run_code)
         return Score(float(problem.answer in output), output, problem.answer in output)
 
 
@@ -243,6 +243,19 @@ async def test_code_is_scored_in_the_sandbox_and_hidden_tests_never_reach_the_mo
             assert "20" not in str(client.requests)
 
 
+async def test_a_limit_of_the_judge_is_told_with_the_wrong_result() -> None:
+    """A solution that runs into one counts as wrong, and the stored result says why."""
+    problem = Problem("c", "Add one.", "", entry_point="add", hidden_tests="assert add(20) == 21")
+    code = "class Yes:\n    def __eq__(self, other): return True\ndef add(x): return Yes()"
+    workflow = to_workflow([Step("CustomCodeGenerate", "Write it.")], CODE)
+    async with evaluators(spec=CODE) as make:
+        client = ScriptedClient(lambda request: f"```python\n{code}\n```")
+        evaluation = await make(client).evaluate(workflow, [problem])
+    assert outcomes(evaluation.results) == ["wrong"]
+    assert evaluation.score == 0
+    assert evaluation.results[0].error.startswith("Refused: `eq` of an object (Yes)")
+
+
 async def test_two_evaluations_of_one_workflow_at_once_pay_once(store: Store) -> None:
     async with evaluators(store) as make:
         client = ScriptedClient(right_below(6), delay=lambda: asyncio.sleep(0.05))
@@ -281,3 +294,23 @@ async def test_a_bug_of_ours_is_not_an_outcome() -> None:
 
 def test_the_outcomes_of_the_sandbox_are_outcomes_here() -> None:
     assert {"timeout", "crash", "violation"} <= {str(outcome) for outcome in Outcome}
+
+
+async def test_cut_replies_and_unknown_prices_are_counted_stored_and_warned_of(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An evaluation says how many of its replies were cut and how many have no price, also from the store."""
+
+    class Cut(ScriptedClient):
+        async def complete(self, request: Request) -> Completion:
+            more = {"stop_reason": "length", "cost_known": False} if number(request) == 0 else {}
+            return (await super().complete(request)).model_copy(update=more)
+
+    async with evaluators(store) as make:
+        first = await make(Cut(right_below(4))).evaluate(ASK, PROBLEMS)
+        again = await make(Cut(right_below(4))).evaluate(ASK, PROBLEMS)
+    for evaluation in (first, again):
+        assert (evaluation.truncated, evaluation.unpriced, evaluation.cost_known) == (1, 1, False)
+    assert again.cache_hits == 6
+    assert "1 of 6 replies were cut at max_tokens=64" in caplog.text
+    assert "raise executor.max_tokens" in caplog.text

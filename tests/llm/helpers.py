@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small builders for the tests of this room."""
 
+from pathlib import Path
 from typing import Any
 
 from aflow_env.config import BudgetConfig, LLMConfig
@@ -15,6 +16,13 @@ def config(kind: str, address: str = "http://127.0.0.1:9", **keys: Any) -> LLMCo
     base = f"{address}/v1" if kind == "openai" else address
     quick = {"model": "test-model", "prices": "free", "timeout_seconds": 20.0, "retry_seconds": 0.01}
     return LLMConfig.model_validate({"kind": kind, "base_url": base, "retry_max_seconds": 0.5, **quick, **keys})
+
+
+def priced(folder: Path) -> dict[str, str]:
+    """The key that gives the test's model a price."""
+    prices = folder / "prices.yaml"
+    prices.write_text("models: {test-model: {input: 3, output: 15}}")
+    return {"prices": str(prices)}
 
 
 def budget(**limits: Any) -> Budget:

@@ -135,7 +135,11 @@ async def _exchange(
     elif fault not in TURNED_AWAY and not fault.startswith("status:"):
         books.billed.append(usage(prompt))
     text = {"empty": "", "null": None}.get(fault, model(prompt))
-    good = json.dumps((_anthropic if path.endswith("/messages") else _openai)(body, prompt, text, fault)).encode()
+    if fault == "echo":
+        body["model"] = _key(headers)
+    good = json.dumps(
+        (_anthropic if path.partition("?")[0].endswith("/messages") else _openai)(body, prompt, text, fault)
+    ).encode()
     return await _reply(reader, writer, good, fault, headers, books, drip_seconds)
 
 
@@ -160,13 +164,13 @@ async def _reply(
             with_end.cancel()
         writer.transport.abort()
         return False
-    status, extra, content = 200, "", good
+    status, extra, content = 200, f"x-request-id: {_key(headers)}\r\n" if fault == "echo" else "", good
     if fault in TURNED_AWAY or fault.startswith("status:"):
         name = fault.removeprefix("status:")
         status = int(name[:3])
         extra = "retry-after-ms: 30\r\n" if fault == "429_wait" else ""
         extra += "location: https://elsewhere.example/v1\r\n" if 300 <= status < 400 else ""
-        shown = f"status {status} for {headers.get('authorization', '')} {headers.get('x-api-key', '')}"
+        shown = f"status {status} for {_key(headers)}"
         error = {"type": name[4:] or "some_error", "code": name[4:] or None, "message": shown}
         content = json.dumps({"type": "error", "error": error}).encode()
     elif fault == "truncated":
@@ -180,10 +184,15 @@ async def _reply(
     return True
 
 
+def _key(headers: dict[str, str]) -> str:
+    """The key as it was sent."""
+    return f"{headers.get('authorization', '')} {headers.get('x-api-key', '')}"
+
+
 def _head(status: int, length: int, extra: str = "") -> bytes:
     head = (
         f"HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
-        f"request-id: req-1\r\n{extra}\r\n"
+        f"{'' if 'request-id' in extra else 'request-id: req-1' + chr(13) + chr(10)}{extra}\r\n"
     )
     return head.encode()
 
@@ -222,3 +231,21 @@ def _anthropic(body: dict[str, Any], prompt: str, text: str | None, fault: str) 
     if fault == "no_choice":
         del reply["content"]
     return reply
+
+
+@asynccontextmanager
+async def saying(status: str, body: bytes = b"", *headers: str) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that answers everything alike; its address, and the first lines that it was sent."""
+    lines: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        lines.append(head.split(b"\r\n")[0])
+        length = f"content-length: {len(body)}"
+        writer.write("\r\n".join([f"HTTP/1.1 {status}", length, "connection: close", *headers, "", ""]).encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", lines

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aflow_env.errors import BudgetExhausted
+from aflow_env.errors import BudgetExhausted, InfrastructureError
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import Completion, LLMError, Request
 from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
@@ -174,3 +174,39 @@ def test_processes_share_one_ceiling(tmp_path: Path):
         worker.join()
     assert calls == 200  # after 199 calls 398 are spent, and 3 more still fit
     assert Ledger(path).totals().spent == Spend(400, 0, 200)
+
+
+def test_a_full_disk_is_a_failure_of_the_world_that_names_the_file(tmp_path: Path) -> None:
+    """What was on file stays, the call is not made, and the text says what to do."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path)
+    ticket = ledger.reserve(Spend(1, 1, 1), Ceiling(), 60.0)
+    assert ticket is not None
+    ledger._db.execute("PRAGMA max_page_count = 1")  # no page more than there are
+
+    def fill() -> None:
+        for _ in range(10_000):
+            ledger.reserve(Spend(1, 1, 1), Ceiling(), 60.0)
+
+    with pytest.raises(InfrastructureError, match=rf"{path} cannot be used \(database or disk is full\): make room"):
+        fill()
+    ledger._db.execute("PRAGMA max_page_count = 1000000")
+    ledger.settle(ticket, Spend(1, 1, 1))
+    assert ledger.totals().certain == Spend(1, 1, 1)
+
+
+async def test_what_has_no_known_price_is_counted_apart_and_said_to_be_unknown() -> None:
+    """A cost that nobody knows is never 0.0000 USD."""
+
+    class Unpriced:
+        async def complete(self, request: Request) -> Completion:
+            return Completion(text="x", model="m", input_tokens=1, output_tokens=1, cost_known=False)
+
+        async def aclose(self) -> None: ...
+
+    account = budget()
+    await BudgetClient(Unpriced(), account, None, 60.0).complete(ask("x"))
+    assert account.totals.spent == Spend(0, 2, 1, unpriced=1)
+    assert account.totals.spent.money == "unknown"
+    assert (account.totals.spent + Spend(PICO, 1, 1)).money == "at least 1.0000 USD (1 calls have no price)"
+    assert Spend(PICO, 1, 1).money == "1.0000 USD"

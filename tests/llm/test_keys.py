@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A planted key is in no text, log record, exception chain or pickle, even when the server echoes it."""
 
+import base64
 import logging
 import pickle
 import traceback
@@ -13,7 +14,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
 from aflow_env.llm.client import LLMError
 from aflow_env.llm.keys import ApiKey, load_key
-from tests.llm.helpers import KINDS, ask, budget, config
+from tests.llm.helpers import KINDS, ask, budget, config, priced
 from tests.llm.server import FAULTS, serve
 
 PLANTED = "sk-planted-7Qx/+9=secret"
@@ -30,13 +31,15 @@ def everything(error: BaseException | None, depth: int = 0) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", [*FAULTS, *ECHOES])
-async def test_no_failure_shows_the_key(kind, fault, monkeypatch, caplog):
+async def test_no_failure_shows_the_key(kind, fault, monkeypatch, caplog, tmp_path):
     monkeypatch.setenv("PLANTED_KEY", PLANTED)
     caplog.set_level(logging.DEBUG)
     for name in ("aiohttp", "asyncio", "anthropic", "httpx2", "httpcore2"):
         caplog.set_level(logging.DEBUG, logger=name)
     async with serve(lambda prompt, attempt: fault, drip_seconds=60) as (address, books):
-        settings = config(kind, address, api_key_variable="PLANTED_KEY", timeout_seconds=0.3, max_attempts=2)
+        settings = config(
+            kind, address, api_key_variable="PLANTED_KEY", timeout_seconds=0.3, max_attempts=2, **priced(tmp_path)
+        )
         client = build_client(settings, budget=budget(), log=None, seed=0)
         with pytest.raises(LLMError) as caught:
             await client.complete(ask("hello"))
@@ -47,6 +50,23 @@ async def test_no_failure_shows_the_key(kind, fault, monkeypatch, caplog):
     assert PLANTED not in caplog.text
     assert all(PLANTED not in repr(vars(record)) for record in caplog.records)
     assert PLANTED not in repr(client) + repr(vars(client)) + repr(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_key_in_a_good_reply_is_neither_shown_nor_stored(kind, monkeypatch, caplog):
+    """Request id, model name and text of a reply are kept without the key, also where the server encodes it."""
+    monkeypatch.setenv("PLANTED_KEY", PLANTED)
+    caplog.set_level(logging.DEBUG, logger="anthropic")
+    encoded = base64.b64encode(f"user:{PLANTED}".encode()).decode()
+    async with serve(lambda prompt, attempt: "echo", model=lambda prompt: f"{PLANTED} {encoded}") as (address, _):
+        settings = config(kind, address, api_key_variable="PLANTED_KEY")
+        client = build_client(settings, budget=budget(), log=None, seed=0)
+        completion = await client.complete(ask("hello"))
+        await client.aclose()
+    assert "[api key]" in completion.request_id
+    assert "[api key]" in completion.model
+    assert completion.text == "[api key] dXNlcjp[api key]Q="
+    assert PLANTED not in completion.model_dump_json() + caplog.text
 
 
 def test_a_key_has_no_repr_and_no_pickle_and_is_scrubbed_in_every_spelling():

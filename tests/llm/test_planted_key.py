@@ -114,7 +114,7 @@ def sent(books: Books) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_ends_well_keeps_the_key_to_itself(kind: str, tmp_path: Path) -> None:
     watched = Watched(tmp_path)
-    with provider(watched) as (address, books):
+    with provider(watched, lambda prompt, attempt: "echo") as (address, books):  # in its headers, as the model's name
         status, printed = watched.run(*search(kind, address))
     assert status == 0, printed[-2000:]
     assert sent(books)

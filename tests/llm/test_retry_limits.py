@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from aflow_env.llm.breaker import Breaker
 from aflow_env.llm.client import Completion, LLMError, Request
-from aflow_env.llm.keys import NO_KEY
 from aflow_env.llm.limits import LimitedClient, Limits, TokenBucket, estimated_tokens
 from aflow_env.llm.providers.faults import retry_after, status_error
 from aflow_env.llm.retry import RetryingClient
@@ -109,8 +108,8 @@ def test_any_retry_after_is_a_sane_number_or_nothing(value):
 def test_a_context_that_max_tokens_alone_fills_is_the_configs_fault_not_the_workflows():
     text = "This model's maximum context length is 2048 tokens. However, you requested {} output tokens and your prompt"
     small, large = ask("x", max_tokens=512), ask("x", max_tokens=1500)
-    assert type(status_error(400, "", text.format(512), {}, small, NO_KEY)).__name__ == "PromptTooLong"
-    error = status_error(400, "", text.format(1500), {}, large, NO_KEY)
+    assert type(status_error(400, "", text.format(512), {}, small)).__name__ == "PromptTooLong"
+    error = status_error(400, "", text.format(1500), {}, large)
     assert isinstance(error, LLMError)
     assert "max_tokens=1500 leaves too little" in str(error)
 
@@ -182,21 +181,61 @@ async def test_the_breaker_pauses_everybody_with_one_line_then_one_call_tries(ca
 
 
 async def test_a_trial_call_that_is_cancelled_lets_another_try():
+    """A call that gives up while it tries a provider that is down leaves its place to the next."""
     breaker = Breaker("test", failures=1, pause=0.01)
-    assert await breaker.admit() is False
-    breaker.failed(False, down())
-    assert await breaker.admit() is True
-    waiting = asyncio.create_task(breaker.admit())
-    await asyncio.sleep(0.02)
+    with pytest.raises(LLMError):
+        await breaker.call(lambda: Script(down()).complete(ask("x")))
+    slow = Script(seconds=60)
+    trial = asyncio.create_task(breaker.call(lambda: slow.complete(ask("x"))))
+    waiting = asyncio.create_task(breaker.call(lambda: Script().complete(ask("x"))))
+    await asyncio.sleep(0.1)
+    assert slow.running == 1
     assert not waiting.done()
-    breaker.abandoned(True)
-    assert await waiting is True
+    trial.cancel()
+    assert await waiting == DONE
 
 
 @pytest.mark.parametrize("kind", ["refused", "bad_request", "no_text"])
-def test_errors_that_show_a_provider_alive_do_not_open_the_breaker(kind):
+async def test_errors_that_show_a_provider_alive_do_not_open_the_breaker(kind):
+    """Only failures of the provider's health, in a row, are a reason to wait."""
     breaker = Breaker("test", failures=2, pause=60)
-    for _ in range(5):
-        breaker.failed(False, LLMError(kind, "no"))
-        breaker.failed(False, down())
+    inner = Script(*[error for _ in range(5) for error in (LLMError(kind, "no"), down())])
+    for _ in range(10):
+        with pytest.raises(LLMError):
+            await breaker.call(lambda: inner.complete(ask("x")))
     assert not breaker._pause
+
+
+def refused() -> LLMError:
+    return LLMError("connection", "refused")
+
+
+async def test_a_server_that_never_answered_is_not_waited_for():
+    """Tries come at even waits, and once they took ten seconds every other call fails without one."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    now = [0.0]
+    breaker = Breaker("test", failures=3, pause=60, clock=lambda: now[0])
+    limits = Limits(**LIMITS)
+    limits.breaker = breaker
+    inner = Script(*[refused() for _ in range(99)])
+    client = RetryingClient(LimitedClient(inner, limits), 6, 1.0, 60.0, sleep)
+    with pytest.raises(LLMError, match="test has never answered") as caught:
+        await client.complete(ask("x"))
+    assert caught.value.fatal
+    assert waits == [1.0] * 5
+    now[0] = 10.1
+    with pytest.raises(LLMError, match="never answered"):
+        await client.complete(ask("x"))
+    assert inner.calls == 6
+
+
+async def test_a_server_that_has_answered_is_waited_for():
+    """The same failure, of a server that was there before, is a pause and no end."""
+    limits = Limits(**{**LIMITS, "failures": 3, "pause": 0.01})
+    client = RetryingClient(LimitedClient(Script(None, *[refused() for _ in range(4)]), limits), 6, 0.001, 0.001)
+    assert await client.complete(ask("x")) == DONE
+    assert await client.complete(ask("x")) == DONE

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED
 from aflow_env.config import AflowConfig
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED

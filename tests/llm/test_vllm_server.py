@@ -20,8 +20,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import UNGUIDED
 from aflow_env.config import BudgetConfig, LLMConfig
 from aflow_env.evaluation.results import COUNTED
 from aflow_env.llm import Budget, build_client

@@ -8,29 +8,29 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from aflow_env.report.runs import Round, Run
+from aflow_env.report.runs import RoundRecord, RunRecord
 from aflow_env.store.database import APPLICATION_ID, SCHEMA, VERSION
 
 GRAPH = "class Workflow:\n    def __init__(self):\n        self.custom = operator.Custom(self.llm)\n"
 
 
-def round_(number: int, parent: int | None, score: float | None, **more: object) -> Round:
+def round_(number: int, parent: int | None, score: float | None, **more: object) -> RoundRecord:
     facts: dict[str, object] = {
         **{"session": "arithmetic/0/0/0", "step": 0, "round": number, "parent": parent, "score": score},
         **{"digest": None if score is None else f"d{number}", "low": score, "high": score, "n": 8},
         **{"modification": "a change", "edit": "{}", "reason": "" if score is not None else "no", "tokens": 10},
         **{"outcomes": {"correct": 1, "wrong": 7}, "cost_usd": 0.01, "calls": 8},
     }
-    return Round(**(facts | more))  # type: ignore[arg-type]
+    return RoundRecord(**(facts | more))  # type: ignore[arg-type]
 
 
 def run(
     weight: float, seed: int, test: float | None = None, scores: tuple[float | None, ...] = (0.2, 0.5), **config: object
-) -> Run:
+) -> RunRecord:
     """A search's run with a closing report where it has a test score; keys in `config` have __ for the dot."""
     rounds = tuple(round_(place + 1, place or None, score) for place, score in enumerate(scores))
     figures = {"score": test, "ci95": [0.0, 1.0], "n": 20}
-    return Run(
+    return RunRecord(
         name=f"w{weight}-s{seed}",
         path=Path("/nowhere"),
         config={"rl_weight": weight, "seed": seed, "task.name": "arithmetic", "executor.kind": "simulated"}
@@ -42,12 +42,12 @@ def run(
     )
 
 
-def trained(run: Run) -> Run:
+def trained(run: RunRecord) -> RunRecord:
     """The same run as a training's."""
     return replace(run, rounds=tuple(replace(each, step=1) for each in run.rounds))
 
 
-def two_groups(differences: Sequence[float]) -> list[Run]:
+def two_groups(differences: Sequence[float]) -> list[RunRecord]:
     """Runs with rl_weight 0 and 0.5, a pair for each difference of the test score."""
     pairs = enumerate(differences)
     return [each for seed, more in pairs for each in (run(0, seed, test=0.4), run(0.5, seed, test=0.4 + more))]
@@ -69,7 +69,7 @@ def large_store(folder: Path, nodes: int) -> Path:
     database.execute(f"PRAGMA user_version = {VERSION}")
     session = "arithmetic/0/0/0"
     database.execute("INSERT INTO sessions VALUES (?, 'arithmetic', 0, 0, '0', 'arithmetic', 'null')", (session,))
-    database.execute("INSERT INTO problem_sets VALUES ('p', '[[\"pd\", 0, \"problem-1\"]]')")
+    database.execute("INSERT INTO problem_sets VALUES ('p', '[[\"pd\", 0, \"p-1\"]]')")
     evaluated = [1]
     for number in range(1, nodes + 1):
         rejected = number > 1 and number % 50 == 0
@@ -88,7 +88,7 @@ def large_store(folder: Path, nodes: int) -> Path:
             row |= {"low": score - 0.1, "high": score + 0.1, "outcomes": '{"correct": 5, "wrong": 3}', "cost_usd": 0.01}
             row |= {"input_tokens": 100, "output_tokens": 20, "calls": 8, "problem_set": "p"}
             database.execute(
-                "INSERT INTO evaluations VALUES (?, 'e', 'pd', 0, 'problem-1', 'wrong', 0, '41', 0.1, 0, 1, 1, 1, '')",
+                "INSERT INTO evaluations VALUES (?, 'e', 'pd', 0, 'p-1', 'wrong', 0, '41', 0.1, 0, 1, 1, 1, '', 0, 0)",
                 (f"d{number}",),
             )
             if number > 1:

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
 
 from aflow_env.report.html.page import page as report_page
-from aflow_env.report.html.tree import tree_page
+from aflow_env.report.html.tree_page import tree_page
 from aflow_env.report.summary import summarise
 from aflow_env.store.read_only import ReadOnlyStore
 from tests.report.browser import Page, browser, screenshots
@@ -109,7 +109,7 @@ def test_a_click_on_a_node_shows_what_it_is(quiet: Page, tree: Path, tmp_path: P
         "graph.py",
         "# version 60",
         "Difference to the parent",
-        "problem-1, wrong: 41",
+        "p-1, wrong: 41",
         "operation",
     ):
         assert part in text

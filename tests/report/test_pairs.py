@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from aflow_env.errors import ConfigError
 from aflow_env.report.pairs import FEW_PAIRS, Effect, also_differ, draws, grouped
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
 from aflow_env.report.summary import as_csv, as_object, summarise
 from tests.report.runs import run, trained, two_groups
 
 
-def effect(runs: list[Run]) -> Effect:
+def effect(runs: list[RunRecord]) -> Effect:
     (found,) = summarise(runs, ["rl_weight"]).effects
     return found
 
@@ -101,7 +101,7 @@ def test_one_run_with_a_test_score_makes_all_compare_by_it() -> None:
     assert summarise(runs[1:], ["rl_weight"]).measure == "best"
 
 
-def other_keys(*runs: Run) -> dict[str, list[str]]:
+def other_keys(*runs: RunRecord) -> dict[str, list[str]]:
     return also_differ(grouped(runs, ["rl_weight"]), "rl_weight=0", "test", ["rl_weight"])
 
 
@@ -120,7 +120,7 @@ def test_another_server_may_serve_another_policy() -> None:
 def test_what_differs_between_seeds_alone_is_no_cause() -> None:
     """And what is mixed otherwise in each group is one, though both groups have the same values."""
 
-    def runs(limits: dict[tuple[int, int], int]) -> list[Run]:
+    def runs(limits: dict[tuple[int, int], int]) -> list[RunRecord]:
         return [run(weight, seed, test=0.5, limit=limit) for (weight, seed), limit in limits.items()]
 
     assert other_keys(*runs({(0, 1): 4, (1, 1): 4, (0, 2): 8, (1, 2): 8, (1, 3): 99})) == {}

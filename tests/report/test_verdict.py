@@ -3,7 +3,7 @@
 
 from dataclasses import replace
 
-from aflow_env.report.runs import Run
+from aflow_env.report.runs import RunRecord
 from aflow_env.report.summary import summarise
 from aflow_env.report.verdict import verdict
 from tests.report.runs import run, trained, two_groups
@@ -11,7 +11,7 @@ from tests.report.runs import run, trained, two_groups
 CLEAR = [0.1, 0.12, 0.09, 0.11, 0.1, 0.1]
 
 
-def said(runs: list[Run], by: str = "rl_weight") -> str:
+def said(runs: list[RunRecord], by: str = "rl_weight") -> str:
     return verdict(summarise(runs, [by]))
 
 

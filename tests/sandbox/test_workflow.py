@@ -135,6 +135,28 @@ async def test_a_restart_asks_nothing_twice() -> None:
     assert sorted(asked) == ["a1", "a2", "bad1", "c1", "c2"]
 
 
+async def test_repeats_of_a_problem_share_no_child() -> None:
+    """A vote over what other repeats of the problem were told would be an ensemble that nobody pays for."""
+    graph = program(
+        "reply = (await self.custom(problem, ''))['response']\n"
+        "HEARD.setdefault(problem, []).append(reply)\n"
+        "await __import__('asyncio').sleep(0.2)\n"
+        "return HEARD[problem], 0"
+    )
+    graph = Program("HEARD = {}\n" + graph.graph)
+    places = []
+
+    async def handle(index: int, operator: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        places.append(index)
+        return {"result": {"response": f"draw {index}"}, "cost_usd": 0}
+
+    async with Sandbox() as sandbox:
+        calls = [{"problem": name} for name in ("a", "b", "a", "a", "b")]
+        runs = await sandbox.run_workflow(graph, calls, handle)
+    assert [run.value for run in runs if isinstance(run, Run)] == [f"['draw {i}']" for i in range(5)]
+    assert sorted(places) == list(range(5))
+
+
 async def test_errors_of_the_handler_go_where_they_belong() -> None:
     """World and budget errors end their problem as themselves; the workflow's own are raised in the workflow."""
     errors = {"net": InfrastructureError("down"), "poor": BudgetExhausted("0 USD"), "wrong": WorkflowError("no such")}

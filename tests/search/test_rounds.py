@@ -207,7 +207,8 @@ def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
 def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Path) -> None:
     """And nobody who was given up is ever the best of its tree."""
     raced = config(
-        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0", "selection.sample=2",
+        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0",
+        "selection.sample=2",
         "racing.block=2", "racing.delta=0.3", "final_test=false",
     )  # fmt: skip
 

@@ -7,6 +7,18 @@ from typing import Any
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.scorers import score_alternatives, score_f1, score_number
 
+# What we score otherwise than AFlow, and why: (task, answer, output) -> our score. docs/tasks.md states the rules.
+DIFFERENT = {
+    ("drop", "23 yards|24 yards", "23 yards|24 yards (final)"): 2 / 3,  # an output is one answer: no parts at |
+    ("drop", "3|4|", "3|4| dollars"): 0.0,  # the same
+    ("drop", "a an the", "a an the"): 1.0,  # a gold of articles alone is compared with its articles
+}
+
+
+def expected(case: dict[str, Any]) -> float:
+    """AFlow's recorded score, or ours where a rule of ours differs."""
+    return DIFFERENT.get((case["task"], case["answer"], case["output"]), float(case["score"]))
+
 
 def check_scorers(cases: Sequence[dict[str, Any]]) -> tuple[int, float]:
     """(cases, largest difference of any score). Raises ValueError for a task that has no text scorer."""
@@ -21,7 +33,8 @@ def check_scorers(cases: Sequence[dict[str, Any]]) -> tuple[int, float]:
         raise ValueError(f"no scorer for {sorted(unknown)}; there are {', '.join(scorers)}")
     try:
         errors = [
-            abs(scorers[case["task"]](str(case["answer"]), str(case["output"])).value - case["score"]) for case in cases
+            abs(scorers[case["task"]](str(case["answer"]), str(case["output"])).value - expected(case))
+            for case in cases
         ]
     finally:
         judge.close()

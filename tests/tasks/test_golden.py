@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.golden import check_scorers
+from tests.tasks.golden import DIFFERENT, check_scorers
 
 
 def test_scorers_equal_aflow(shared: Path) -> None:
@@ -14,6 +14,13 @@ def test_scorers_equal_aflow(shared: Path) -> None:
     count, error = check_scorers(cases)
     assert count == len(cases) > 300
     assert error < 1e-7
+
+
+def test_every_difference_is_one_that_aflow_scores_otherwise(shared: Path) -> None:
+    """The list of different scores holds no case that is equal, and none that is not recorded."""
+    cases = json.loads((shared / "golden" / "aflow.json").read_text(encoding="utf-8"))["scorers"]
+    recorded = {(case["task"], case["answer"], case["output"]): case["score"] for case in cases}
+    assert all(abs(recorded[key] - ours) > 0.1 for key, ours in DIFFERENT.items())
 
 
 def test_a_difference_is_seen_and_an_unknown_task_is_refused() -> None:

@@ -66,8 +66,8 @@ def test_options_of_another_task_are_explained(tmp_path: Path) -> None:
     [
         ("number", "It is 7.0", "It is 8"),
         ("whole_number", r"\boxed{7}", "8"),
-        ("f1", "seven 7", "eight"),
-        ("alternatives", "8|7", "9"),
+        ("f1", "seven 7", "8 7"),
+        ("alternatives", "7", "8|7"),
         ("math", r"\boxed{\frac{14}{2}}", r"\boxed{8}"),
     ],
 )
@@ -104,6 +104,21 @@ tests: "def check(candidate):\\n    assert candidate(10) == 10 * {k}"
 
 
 @pytest.mark.parametrize(
+    ("tests", "complaint"),
+    [
+        ("def check(c: assert c", "is not Python"),
+        ("assert helper(f(1)) == 2", "uses helper: neither Python nor the tests define that, and they see only f"),
+    ],
+)
+def test_tests_that_judge_nothing_are_refused_when_they_are_read(tmp_path: Path, tests: str, complaint: str) -> None:
+    """Every solution would score 0 under them, without a word."""
+    text = TASK.replace("same_text", "tests") + 'entry_point: f\ntests: "{tests}"\n'
+    name = write(tmp_path, text, [{"country": "A", "capital": "B", "tests": tests}])
+    with pytest.raises(ConfigError, match=rf"line 1: the code of `tests` cannot judge a solution: it {complaint}"):
+        load_task(config(name)).load("validate")
+
+
+@pytest.mark.parametrize(
     ("change", "complaint"),
     [
         (("scorer: same_text", "scorer: vibes"), r"capitals\.yaml: scorer='vibes': .* module:function"),
@@ -118,6 +133,8 @@ tests: "def check(candidate):\\n    assert candidate(10) == 10 * {k}"
         (("name: capitals", "nom: capitals"), "nom='capitals': there is no such key"),
         (("path: capitals.jsonl", "path: nowhere.jsonl"), "no such file or folder"),
         (("name: capitals", "name: [capitals"), "cannot be read"),
+        (("{{one word}}", "{one word"), r"capitals\.yaml: prompt: a brace has no partner at '{one word'"),
+        (("{{one word}}", "{one word}"), r"line 1, field `one word` is missing"),
         (('id: "{country}"', 'id: "same"'), r"line \d+: the id 'capitals/same' is there twice"),
     ],
 )
@@ -160,6 +177,111 @@ async def test_a_function_beside_the_yaml_scores(
             assert (score.value, score.correct, score.extracted) == (value, correct, problem.answer)
     finally:
         sys.modules.pop("my_judge", None)
+
+
+async def test_fields_may_have_any_name(tmp_path: Path) -> None:
+    """A field is whatever stands in the braces, with or without spaces around it; `{}` and doubled braces are plain."""
+    text = (
+        TASK.replace("{country}", "{Land: the name}").replace("{capital}", "{ Correct Answer }") + "tests: '{} {{a}}'\n"
+    )
+    rows: list[dict[str, object]] = [{"Land: the name": "Chile", "Correct Answer": "Santiago"}]
+    (problem,) = load_task(config(write(tmp_path, text, rows))).load("validate")
+    assert (problem.id, problem.answer, problem.hidden_tests) == ("capitals/Chile", "Santiago", "{} {a}")
+    assert "capital of Chile?" in problem.prompt
+
+
+@pytest.mark.parametrize(
+    ("scorer", "answer", "complaint"),
+    [
+        ("number", "five", "has no number in it"),
+        ("number", "9" * 400, "has no number in it"),
+        ("whole_number", "B", "should be a whole number"),
+        ("whole_number", "12.5", "should be a whole number"),
+        ("same_text", " ", "should hold an answer"),
+        ("f1", "", "should hold an answer"),
+        ("alternatives", " | ", "holds no answer"),
+        ("math", r"\boxed{}", "holds no formula"),
+        ("math", "", "holds no formula"),
+        ("same_text", "\ud800", "holds half of a surrogate pair"),
+    ],
+)
+def test_a_gold_that_no_output_can_match_is_refused(tmp_path: Path, scorer: str, answer: str, complaint: str) -> None:
+    """It is said when the file is read, with file, line and field, and not as a score of 0 in the end."""
+    rows: list[dict[str, object]] = [{"country": "A", "capital": 7}, {"country": "B", "capital": answer}]
+    task = load_task(config(write(tmp_path, TASK.replace("same_text", scorer), rows)))
+    with pytest.raises(ConfigError, match=rf"capitals\.jsonl line 2, field `capital` {complaint}"):
+        task.load("validate")
+
+
+@pytest.mark.parametrize(("scorer", "answer"), [("whole_number", "1,000"), ("whole_number", "12.0"), ("number", "1e3")])
+async def test_a_gold_is_read_as_outputs_are(tmp_path: Path, scorer: str, answer: str) -> None:
+    name = write(tmp_path, TASK.replace("same_text", scorer), [{"country": "A", "capital": answer}])
+    task = load_task(config(name))
+    (problem,) = task.load("validate")
+    assert (await task.score(problem, str(int(float(answer.replace(",", "")))), no_code)).correct
+
+
+def test_byte_order_marks_are_passed_over_and_other_encodings_named(tmp_path: Path) -> None:
+    """Files that other programs wrote: a mark at the start of the YAML, of the data, and of each joined part."""
+    name = write(tmp_path)
+    rows = '\ufeff{"country": "A", "capital": "B"}\r\n\ufeff{"country": "C", "capital": "D"}\r\n\ufeff\n'
+    (tmp_path / "capitals.jsonl").write_text(rows, encoding="utf-8", newline="")
+    (tmp_path / "capitals.yaml").write_text("\ufeff" + TASK, encoding="utf-8")
+    task = load_task(config(name))
+    assert len(task.load("validate")) + len(task.load("test")) == 2
+    (tmp_path / "capitals.jsonl").write_text(rows, encoding="utf-16")
+    with pytest.raises(
+        ConfigError, match=r"capitals\.jsonl line 1: is not UTF-8 text \(it is UTF-16\).*save it as UTF-8"
+    ):
+        load_task(config(name)).load("validate")
+    (tmp_path / "capitals.jsonl").write_text('{"capital": ' + "9" * 5000 + "}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"capitals\.jsonl line 1: is not JSON \(a number is too long\)"):
+        load_task(config(name)).load("validate")
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (
+            "output[99]",
+            r"raised IndexError: string index out of range, for capitals/Land \d+, where the reply begins 'Hi'",
+        ),
+        ("exit(3)", r"raised SystemExit: 3, for capitals/Land \d+"),
+        ("None", r"gave None \(NoneType\) for capitals/Land \d+, where the reply begins 'Hi'"),
+        ("-0.1", r"gave -0\.1 \(float\)"),
+        ("[1] * 10**6", r"gave \[1, 1, 1, 1, 1, 1, \.\.\.\] \(list\)"),
+    ],
+)
+async def test_a_function_that_fails_names_problem_and_reply(
+    tmp_path: Path, same_path: None, body: str, complaint: str
+) -> None:
+    (tmp_path / "bad_judge.py").write_text(f"def judge(answer, output):\n    return {body}\n", encoding="utf-8")
+    try:
+        task = load_task(config(write(tmp_path, TASK.replace("same_text", "bad_judge:judge"))))
+        with pytest.raises(ConfigError, match=complaint):
+            await task.score(task.load("validate")[0], "Hi", no_code)
+    finally:
+        sys.modules.pop("bad_judge", None)
+
+
+async def test_prints_of_a_function_go_to_standard_error(
+    tmp_path: Path, same_path: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output belongs to `--json`."""
+    source = "print('import')\ndef judge(answer, output):\n    print('score')\n    return True\n"
+    (tmp_path / "loud_judge.py").write_text(source, encoding="utf-8")
+    try:
+        task = load_task(config(write(tmp_path, TASK.replace("same_text", "loud_judge:judge"))))
+        assert (await task.score(task.load("validate")[0], "x", no_code)).correct
+    finally:
+        sys.modules.pop("loud_judge", None)
+    assert capsys.readouterr() == ("", "import\nscore\n")
+
+
+def test_a_module_that_fails_is_named(tmp_path: Path, same_path: None) -> None:
+    (tmp_path / "broken_judge.py").write_text("1 / 0\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"scorer='broken_judge:judge': cannot import .* \(ZeroDivisionError"):
+        load_task(config(write(tmp_path, TASK.replace("same_text", "broken_judge:judge"))))
 
 
 CLASS = """

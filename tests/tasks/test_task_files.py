@@ -13,6 +13,7 @@ from aflow_env.tasks import TASKS, load_task
 from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.steps import to_steps, to_workflow
+from tests.tasks.support import run_plainly
 
 FOLDER = Path(__file__).parents[2] / "conf" / "aflow" / "task"
 SIZES = {
@@ -72,3 +73,11 @@ def test_common_options_can_be_set_and_count_only_where_they_are(name: str) -> N
     more = ("executor=openai", "executor.base_url=http://x/v1", "executor.model=m")
     options = load((*given, *more)).task.options
     assert (options["operators"], options["split_seed"]) == (["Custom"], 7)
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "drop", "humaneval", "mbpp"])
+async def test_an_empty_output_scores_nothing_on_real_data(shared: Path, name: str) -> None:
+    task = load_task(read(name).model_copy(update={"path": str(shared / "data" / name)}))
+    for problem in task.load("validate", 12):
+        for output in ("", " \n"):
+            assert (await task.score(problem, output, run_plainly)).value == 0.0

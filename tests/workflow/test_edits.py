@@ -81,6 +81,24 @@ def test_an_edit_is_found_in_free_text(text: str) -> None:
     assert parse_edit(text) == Edit(operation="remove", position=2)
 
 
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        '<think>One could {"operation": "remove", "position": 1}, but no.</think>',
+        'I could {"operation": "remove", "position": 1}.</think>',
+        "<think>" + "x" * MAX_TEXT + "</think>",
+    ],
+)
+def test_thinking_is_no_edit(thinking: str) -> None:
+    """An edit that was only considered is not taken, and thinking does not count against the length of a reply."""
+    assert parse_edit(thinking + ' {"operation": "set_prompt", "position": 2}').operation == "set_prompt"
+
+
+def test_thinking_without_end_holds_no_edit() -> None:
+    with pytest.raises(InvalidEdit, match="no JSON object"):
+        parse_edit('<think>Maybe {"operation": "remove", "position": 1}')
+
+
 def test_a_raw_line_break_in_a_string_is_read() -> None:
     found = edit('"operation": "set_prompt", "position": 1, "parameters": {"instruction": "one\ntwo"}')
     assert found.parameters.instruction == "one\ntwo"

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """AFlow's folders, in and out."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from aflow_env.errors import ConfigError
+from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.workflow.aflow.aflow_folder import read_workflow, write_workflow
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import Step, to_workflow
@@ -36,10 +38,16 @@ def test_writing_again_replaces_and_leaves_nothing_behind(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk without room is the world's fault, is named, and costs no earlier file."""
     write_workflow(Workflow("old", ""), tmp_path)
-    with pytest.raises(UnicodeEncodeError):
-        write_workflow(Workflow("\ud800", ""), tmp_path)
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InfrastructureError, match=r"__init__\.py cannot be written: No space left"):
+        write_workflow(Workflow("new", ""), tmp_path)
     assert read_workflow(tmp_path).graph == "old"
     assert len(list(tmp_path.iterdir())) == 3
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The digest: the same for the same program, different for another one, defined for any text."""
 
+import ast
+import warnings
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aflow_env.workflow.program import SourceError, TaskSpec, Workflow, parse_source
@@ -120,3 +123,68 @@ def test_diff_shows_both_files() -> None:
 def test_a_data_set_must_be_an_identifier() -> None:
     with pytest.raises(ValueError, match="identifier"):
         TaskSpec("own", "my-data", ("Custom",))
+
+
+SOURCES = st.sampled_from(
+    (
+        *(
+            "# -*- coding: utf-7 -*-",
+            "#coding=latin-1",
+            "# vim: set fileencoding=utf_8 :",
+            "#coding:utf-8-sig",
+            "#coding=utf8",
+        ),
+        *(
+            "coding=ascii",
+            "# é coding:",
+            "#coding=x coding=utf-7",
+            "+AHM-",
+            "'é'",
+            "x = 1",
+            "é = 'ß'",
+            "if x:\n  y = 1\n",
+        ),
+        *(
+            "\ufeff",
+            "\f",
+            "\r",
+            "\n",
+            "\r\n",
+            "\0",
+            "\ud800",
+            "\x1a",
+            "\v",
+            "\x85",
+            "\u2028",
+            "\\\n",
+            "'''",
+            " ",
+            "\t",
+            "#",
+        ),
+    )
+)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.lists(SOURCES, max_size=9).map("".join) | st.lists(SOURCES, max_size=9).map("\n".join))
+@example("# coding: utf-7\nx = '+AHM-'\n")
+@example("\r# coding: utf-7\n+AHM-=1")
+def test_python_reads_the_file_as_the_gate_reads_the_text(text: str) -> None:
+    """Promise: a source that parses is the same program when Python decodes its bytes by BOM and encoding comment."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tree = parse_source(text)
+        except SourceError:
+            return
+        assert ast.dump(ast.parse(text.encode())) == ast.dump(tree)
+
+
+@pytest.mark.parametrize("name", ["utf-7", "latin-1", "utf-8-sig", "rot13", "x" * 5000])
+def test_another_encoding_is_refused_by_name(name: str) -> None:
+    """Promise: an encoding other than UTF-8 is an error of the workflow that names it; UTF-8's own names pass."""
+    with pytest.raises(SourceError, match=r"the encoding .* is not allowed"):
+        parse_source(f"# coding: {name}\n")
+    parse_source("# coding: utf-8\n# -*- coding: UTF_8 -*-\n")
+    parse_source("x = 1\n\n# coding: utf-7\n")

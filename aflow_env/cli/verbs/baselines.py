@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from aflow_env.cli.options import AsJson, Overrides, open_run, search_config
+from aflow_env.cli.arguments import AsJson, Overrides, best_of, open_run, search_config
 from aflow_env.cli.output import print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Evaluation, problem_interval95
+from aflow_env.screen import Screen
 from aflow_env.search.assemble import Assembly
-from aflow_env.store.findings import best_node, workflow_of
 from aflow_env.tasks.baselines import baselines as manual_workflows
 from aflow_env.workflow.program import Workflow
 
@@ -32,7 +31,7 @@ def baselines(
 ) -> None:
     """Score IO, CoT, CoT-SC, program, self-refine and MultiPersona debate, with intervals of problems at large."""
     config = search_config(overrides or ())
-    found = asyncio.run(_scored(config, split, _named(only), _best_of(run) if run else {}))
+    found = asyncio.run(_scored(config, split, _named(only), _best(run) if run else {}))
     if as_json:
         print_json({"task": config.task.name, "split": split, "baselines": [_row(*item) for item in found.items()]})
         return
@@ -47,7 +46,7 @@ def baselines(
         runs = len(evaluation.results)
         figures = (f"{evaluation.score:.3f}", f"[{low:.3f}, {high:.3f}]", str(evaluation.n))
         table.add_row(name, *figures, f"{evaluation.calls / runs:.1f}", f"{evaluation.cost_usd / runs:.6f}")
-    Console(highlight=False).print(table)
+    Screen().print(table)
 
 
 def _named(only: str) -> set[str]:
@@ -75,12 +74,9 @@ async def _scored(
         await assembly.aclose()
 
 
-def _best_of(run: Path) -> dict[str, Workflow]:
+def _best(run: Path) -> dict[str, Workflow]:
     with open_run(run) as store:
-        node = best_node(store)
-        if node is None:
-            raise ConfigError(f"{run} holds no evaluated workflow yet: go on with aflow-env resume {run}")
-        return {f"best of {run.name}": workflow_of(store, node["digest"])}
+        return {f"best of {run.name}": best_of(store, run)[1]}
 
 
 def _row(name: str, evaluation: Evaluation) -> dict[str, object]:

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from aflow_env.cli.compose import load
+from aflow_env.files import writing
+from aflow_env.screen import say
 
 
 def data(
@@ -19,5 +21,6 @@ def data(
     config = load(overrides or ())
     for split in ("train", "validate"):
         found = rows(config, split)
-        write_parquet(found, out / f"{split}.parquet")
-        typer.echo(f"{out / split}.parquet: {len(found)} search problems of {config.task.name}")
+        with writing(out):
+            write_parquet(found, out / f"{split}.parquet")
+        say(f"{out / split}.parquet: {len(found)} search problems of {config.task.name}")

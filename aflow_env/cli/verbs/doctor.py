@@ -21,14 +21,14 @@ from typing import Annotated
 import typer
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from aflow_env.cli.options import AsJson
+from aflow_env.cli.arguments import AsJson
 from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.screen import Screen
 
 CORE = ("hydra-core", "omegaconf", "pydantic", "numpy", "scipy", "aiohttp", "anthropic")
 REPORT = ("matplotlib", "jinja2")
@@ -61,10 +61,10 @@ def doctor(
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
-        marks = {True: "[green]ok[/]", False: "[red]MISSING[/]", None: "-"}
+        marks = {True: Text("ok", style="green"), False: Text("MISSING", style="red"), None: Text("-")}
         for finding in findings:
-            table.add_row(marks[finding.ok], finding.what, escape(finding.said))
-        Console().print(table)
+            table.add_row(marks[finding.ok], finding.what, finding.said)
+        Screen().print(table)
     if missing:
         raise typer.Exit(1)
 

@@ -11,14 +11,14 @@ from typing import Annotated
 
 import typer
 
+from aflow_env.cli.arguments import AsJson, Overrides, best_of, is_run, open_run, run_config, search_config
 from aflow_env.cli.compose import values
-from aflow_env.cli.options import AsJson, Overrides, is_run, open_run, run_config, search_config
 from aflow_env.cli.output import evaluation_object, evaluation_text, print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Evaluation, problem_interval95
+from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly, Split
-from aflow_env.store.findings import best_node, workflow_of
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from aflow_env.workflow.program import Workflow
 
@@ -35,7 +35,7 @@ def evaluate(
     if as_json:
         print_json(evaluation_object(evaluation, layers))
     else:
-        print(evaluation_text(evaluation, config.executor.kind == "simulated"))
+        say(evaluation_text(evaluation, config.executor.kind == "simulated"))
 
 
 async def scored(config: AflowConfig, workflow: Workflow, split: Split) -> tuple[Evaluation, tuple[str, ...]]:
@@ -64,7 +64,7 @@ def held_out(
     given = list(overrides or ())
     if "repeats" not in values(given):
         given.append(f"repeats={REPEATS}")
-    config, workflow = _named(target, given)
+    config, workflow = named(target, given)
     if config.task.test_size < 1:
         raise ConfigError(f"task.test_size={config.task.test_size}: there is nothing to test on; set it above 0")
     evaluation, layers = asyncio.run(scored(config, workflow, "test"))
@@ -72,18 +72,15 @@ def held_out(
     if as_json:
         print_json({**evaluation_object(evaluation, layers), "digest": workflow.digest, "repeats": config.repeats})
         return
-    print(f"{config.task.name}, test problems, {config.repeats} repeats, workflow {workflow.digest}")
-    print(evaluation_text(evaluation, config.executor.kind == "simulated"))
+    say(f"{config.task.name}, test problems, {config.repeats} repeats, workflow {workflow.digest}")
+    say(evaluation_text(evaluation, config.executor.kind == "simulated"))
 
 
-def _named(target: Path, overrides: list[str]) -> tuple[AflowConfig, Workflow]:
+def named(target: Path, overrides: list[str]) -> tuple[AflowConfig, Workflow]:
     """The config and the workflow that a run, or a folder beside overrides, stands for."""
     if not is_run(target):
         if not (target / "graph.py").is_file():
             raise ConfigError(f"{target} is neither a run (no run.sqlite) nor a workflow folder (no graph.py)")
         return search_config(overrides), read_workflow(target)
     with open_run(target) as store:
-        node = best_node(store)
-        if node is None:
-            raise ConfigError(f"{target} holds no evaluated workflow yet: go on with aflow-env resume {target}")
-        return run_config(target, overrides), workflow_of(store, node["digest"])
+        return run_config(target, overrides), best_of(store, target)[1]

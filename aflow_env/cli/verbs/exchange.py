@@ -4,27 +4,30 @@
 `aflow-env import WORKSPACE`: a search of AFlow's as a run of ours, to look at, test and go on with.
 """
 
-import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aflow_env.cli.compose import values
-from aflow_env.cli.options import AFLOW_ROUNDS, AsJson, Overrides, RunFolder, open_run, search_config
+from aflow_env.cli.arguments import AFLOW_ROUNDS, AsJson, Overrides, RunFolder, best_of, open_run, search_config
+from aflow_env.cli.compose import assigned, values
 from aflow_env.cli.output import print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.files import write_text
+from aflow_env.screen import one_line, say
 from aflow_env.store import exchange
 from aflow_env.store.exchange import workspace_of
-from aflow_env.store.findings import best_node, overview, workflow_of
+from aflow_env.store.findings import overview
 from aflow_env.store.settings import lock, stored_config
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import TASKS, load_task
 from aflow_env.tasks.base import Problem
-from aflow_env.workflow.aflow.aflow_folder import write_text
 from aflow_env.workflow.aflow.aflow_workspace import read_workspace, write_workspace
 from aflow_env.workflow.aflow.standalone import standalone_module
+from aflow_env.workflow.gate import Violation, check
+from aflow_env.workflow.program import TaskSpec, Workflow
 
 
 def export(
@@ -36,14 +39,11 @@ def export(
     """Write AFlow's workspace (continue it with AFlow's --optimized_path), or the best workflow as a module."""
     with open_run(run) as store:
         config = stored_config(store)
-        node = best_node(store)
-        if node is None:
-            raise ConfigError(f"{run} holds no evaluated workflow yet: go on with aflow-env resume {run}")
+        node, workflow = best_of(store, run)
         key = next(key for key in store.sessions() if key.id == node["session"])
         if standalone:
-            out.parent.mkdir(parents=True, exist_ok=True)
             title = f"{store.sessions()[key]}, workflow {node['digest']}, {node['score']:.3f} on {node['n']} problems"
-            write_text(out, standalone_module(workflow_of(store, node["digest"]), title))
+            write_text(out, standalone_module(workflow, title))
             written = out
         else:
             dataset = store.meta("dataset") or (load_task(config.task).spec.dataset if config else key.problem.upper())
@@ -51,18 +51,7 @@ def export(
     if as_json:
         print_json({"written": str(written), "best": node})
     else:
-        print(f"written: {written}")
-
-
-def _problems(config: AflowConfig | None) -> dict[str, Problem]:
-    """The validate problems by digest, for the logs of failed cases; without the data there are no logs."""
-    if config is None:
-        return {}
-    try:
-        return {problem.digest: problem for problem in load_task(config.task).load("validate", None, config.seed)}
-    except ConfigError as error:
-        print(f"aflow-env: the logs of failed cases are left out: {error}", file=sys.stderr)
-        return {}
+        say(f"written: {written}")
 
 
 def import_workspace(
@@ -75,25 +64,50 @@ def import_workspace(
     found = read_workspace(workspace)
     folder = out or Path("runs") / found.dataset
     config, kept = _config(found.dataset, folder, list(overrides or ()))
-    task = load_task(config.task).spec.name
-    key = SessionKey(task, config.seed)
-    store = Store(folder / "run.sqlite")
-    try:
-        if kept:
-            lock(store, config)
-        store.set_meta("dataset", found.dataset)
-        exchange.import_workspace(store, key, task, found)
-        if as_json:
-            left_out = {str(number): why for number, why in found.left_out.items()}
-            print_json({**overview(store), "run": str(folder), "left_out": left_out})
-            return
-    except ValueError as error:  # the store's: a round of this session ended otherwise before
-        raise ConfigError(f"{folder} holds another search already ({error}): name another --out") from error
-    finally:
-        store.close()
-    print(f"{len(found.rounds)} rounds of {found.dataset} in {folder}")
+    spec = load_task(config.task).spec
+    with closing(Store(folder / "run.sqlite")) as store:
+        try:
+            if kept:
+                lock(store, config)
+            store.set_meta("dataset", found.dataset)
+            exchange.import_workspace(store, SessionKey(spec.name, config.seed), spec.name, found)
+        except ConfigError:
+            raise
+        except ValueError as error:  # the store's: a round of this session ended otherwise before
+            raise ConfigError(f"{folder} holds another search already ({error}): name another --out") from error
+        said = overview(store)
+    refused = {each.number: why for each in found.rounds if (why := _refused(each.workflow, spec))}
+    if as_json:
+        notes = {"left_out": found.left_out, "refused": refused, "stale": list(map(str, found.stale))}
+        print_json({**said, "run": str(folder), **notes})
+        return
+    say(f"{len(found.rounds)} rounds of {found.dataset} in {folder}")
     for number, why in found.left_out.items():
-        print(f"left out: round {number}, {why}")
+        say(f"left out: round {number}, {why}")
+    for number, why in refused.items():
+        say(f"round {number} keeps AFlow's score, but would not run here: {one_line(why)}")
+    for file in found.stale:
+        say(f"not counted: {file}, which belongs to no score of its round in results.json")
+
+
+def _problems(config: AflowConfig | None) -> dict[str, Problem]:
+    """The validate problems by digest, for the logs of failed cases; without the data there are no logs."""
+    if config is None:
+        return {}
+    try:
+        return {problem.digest: problem for problem in load_task(config.task).load("validate", None, config.seed)}
+    except ConfigError as error:
+        say(f"aflow-env: the logs of failed cases are left out: {error}", error=True)
+        return {}
+
+
+def _refused(workflow: Workflow, spec: TaskSpec) -> str:
+    """Say why the gate refuses a workflow; the empty string for one that may run."""
+    try:
+        check(workflow, spec)
+    except Violation as error:
+        return str(error)
+    return ""
 
 
 def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, bool]:
@@ -110,7 +124,7 @@ def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, 
         )
     task = [] if "task" in named else [f"task={_task(dataset)}"]
     any_task = [] if kept else ["executor=policy"]  # the default, a simulation, knows arithmetic alone
-    return search_config([*task, *given, *any_task, f"run_dir={folder}"], f"rounds={AFLOW_ROUNDS}"), kept
+    return search_config([*task, *given, *any_task, assigned("run_dir", folder)], f"rounds={AFLOW_ROUNDS}"), kept
 
 
 def _task(dataset: str) -> str:

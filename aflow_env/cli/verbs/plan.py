@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env plan`: what a training run will need, before it is started."""
 
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -9,15 +8,15 @@ from typing import Annotated
 
 import typer
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
-from aflow_env.cli.options import AsJson
+from aflow_env.cli.arguments import AsJson
+from aflow_env.cli.compose import composing
+from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory, parse
 from aflow_env.errors import ConfigError
+from aflow_env.screen import WIDTH, Screen
 from aflow_env.training.hardware import plan as rl
 from aflow_env.training.hardware.costs import CALLS_A_RUN, PROMPT_TOKENS, REPLY_TOKENS, ROW_TOKENS, TFLOPS, Costs, costs
 from aflow_env.training.hardware.layout_check import check_layout
@@ -25,7 +24,9 @@ from aflow_env.training.hardware.model_shape import architecture
 
 
 def plan(
-    overrides: Annotated[list[str] | None, typer.Argument(help="Hydra overrides, as for verl's main_ppo.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="A config's name, then overrides as for verl's main_ppo.")
+    ] = None,
     config_name: Annotated[str, typer.Option(help="Which of the training configs.")] = "aflow_gigpo",
     gpu_gib: Annotated[
         float | None, typer.Option(min=1, help="Memory of one GPU in GiB; the hardware group's card unless given.")
@@ -38,7 +39,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Layout, memory of each GPU by formula, tokens, executor calls and USD a step; status 2 for what cannot fit."""
-    given = overrides or []
+    config_name, given = named(config_name, overrides or [])
     config = composed(config_name, given)
     aflow, shape = parse(config.aflow), architecture(str(config.actor_rollout_ref.model.path))
     check_layout(config, shape)
@@ -48,24 +49,36 @@ def plan(
     if as_json:
         facts = asdict(found) | {"offloaded": sorted(found.offloaded), "complaints": found.complaints}
         more = {"phases": found.phases, "peak": found.peak, "costs": asdict(asked) | {"seconds": asked.seconds}}
-        typer.echo(json.dumps(facts | more))
+        print_json(facts | more)
     else:
         _print(found, asked, row_tokens)
+        if aflow.lookahead.chooses:
+            said = (
+                f"A validation draws {aflow.lookahead.edits} proposals of each node that it may expand, each by a call."
+            )
+            Screen(width=WIDTH).print(said)
     if found.complaints:
         raise ConfigError("it does not fit: " + ". Also, ".join(found.complaints))
+
+
+def named(config: str, given: list[str]) -> tuple[str, list[str]]:
+    """Return the config's name and the overrides; a first word without `=` names the config. Raises ConfigError."""
+    if given and "=" not in given[0] and not given[0].startswith("~"):
+        config, *given = given
+    config = Path(config).name.removesuffix(".yaml")
+    known = sorted(file.stem for file in config_directory().glob("*.yaml") if "defaults:" in file.read_text())
+    if config not in known:
+        raise ConfigError(f"{config}: there is no such training config; the configs are {', '.join(known)}")
+    return config, given
 
 
 def composed(name: str, overrides: list[str], hydra_node: bool = False) -> DictConfig:
     """The training config as verl's main_ppo would get it. Raises ConfigError."""
     import verl
 
-    GlobalHydra.instance().clear()
     path = f"hydra.searchpath=[file://{Path(verl.__file__).parent}/trainer/config]"
-    try:
-        with initialize_config_dir(str(config_directory()), version_base=None):
-            return compose(name, overrides=[path, *overrides], return_hydra_config=hydra_node)
-    except HydraException as error:
-        raise ConfigError(" ".join(str(error).split()).partition(" Config search path:")[0]) from error
+    with composing(overrides), initialize_config_dir(str(config_directory()), version_base=None):
+        return compose(name, overrides=[path, *overrides], return_hydra_config=hydra_node)
 
 
 def card(name: str, overrides: list[str]) -> float:
@@ -102,8 +115,8 @@ def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
     grid.add_row("", f"about {asked.calls:,} LLM calls, {_usd(asked.usd)}")
     grid.add_row("training, estimate", f"{asked.tokens_a_second:,.0f} tokens/s, {asked.seconds:,.0f} s a step")
     grid.add_row("", f"with rows of {row_tokens} tokens, the rollout not counted")
-    Console(width=80).print(grid)
-    Console(width=80).print("By formula (aflow_env/training/hardware), not a measurement.")
+    Screen(width=WIDTH).print(grid)
+    Screen(width=WIDTH).print("By formula (aflow_env/training/hardware), not a measurement.")
 
 
 def _usd(amount: float | None) -> str:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from aflow_env.screen import say
+
 app = typer.Typer(help="Policies that the package can make itself.", no_args_is_help=True)
 
 
@@ -26,7 +28,7 @@ def tiny(
     from aflow_env.training.tiny_policy.build import build_tiny
 
     build_tiny(out, seed=seed)
-    typer.echo(f"{out}: use it by actor_rollout_ref.model.path={out}")
+    say(f"{out}: use it by actor_rollout_ref.model.path={out}")
 
 
 def export_policy(
@@ -42,7 +44,7 @@ def export_policy(
     keys = ["policy.base_url=http://localhost:8000/v1", "policy.model=policy", "rl_weight=0"]
     if (temperature := export.rollout_temperature(run)) not in (None, 1.0):
         keys.append(f"policy.temperature={temperature:g}")
-    typer.echo(
+    say(
         f"{out}: the policy after step {checkpoint.step}. Serve it (vllm serve {out} --served-model-name policy "
         f"--generation-config vllm) and let it propose in a search by {' '.join(keys)}"
     )

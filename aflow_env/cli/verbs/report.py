@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from aflow_env.cli.options import AsJson, RunFolder, needs, open_reading
+from aflow_env.cli.arguments import AsJson, RunFolder, needs, open_reading
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
-from aflow_env.report.runs import Run, read_runs
+from aflow_env.files import write_text
+from aflow_env.report.runs import RunRecord, read_runs
 from aflow_env.report.wandb_runs import offline_runs, online_runs
+from aflow_env.screen import WIDTH, Screen, say
 
 Runs = Annotated[
     list[Path], typer.Argument(help="Run folders, folders of runs, wandb folders, or a wandb ENTITY/PROJECT.")
@@ -41,14 +42,13 @@ def report(
     summary: Summary = summarise(_read(runs), by or ["rl_weight"], baseline)
     for path, text in ((html, page), (csv, as_csv)):
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text(summary))
+            write_text(path, text(summary))
     if as_json:
         print_json(as_object(summary, verdict(summary)))
         return
-    console = Console(width=80)
+    screen = Screen(width=WIDTH)
     if summary.simulated:
-        console.print(f"SIMULATED executor in {summary.simulated} of {len(summary.runs)} runs", highlight=False)
+        screen.print(f"SIMULATED executor in {summary.simulated} of {len(summary.runs)} runs")
     grid = Table(box=None, pad_edge=False)
     grid.add_column("group", overflow="fold")
     for name in ("runs", "test", "best, validate", "USD"):
@@ -56,21 +56,19 @@ def report(
     for each in summary.groups:
         scores = (mean_text(each.test, 2), mean_text(each.best, 2))
         grid.add_row(each.label, str(each.runs), *scores, f"{each.cost_usd.value:.4f}")
-    console.print(grid, highlight=False)
+    screen.print(grid)
     for effect in summary.effects:
         interval = "" if effect.low is None else f" [{effect.low:+.3f}, {effect.high:+.3f}]"
-        console.print(
-            f"{effect.group} against {summary.baseline}: {effect.difference:+.3f}{interval}, n={effect.n} pairs",
-            highlight=False,
-            markup=False,
+        screen.print(
+            f"{effect.group} against {summary.baseline}: {effect.difference:+.3f}{interval}, n={effect.n} pairs"
         )
-    console.print(verdict(summary), highlight=False, markup=False)
+    screen.print(verdict(summary))
     for path in (html, csv):
         if path is not None:
-            console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+            screen.print(f"written: {path}", soft_wrap=True)
 
 
-def _read(paths: list[Path]) -> list[Run]:
+def _read(paths: list[Path]) -> list[RunRecord]:
     """Stores where a path has some; else what wandb kept offline there; else a project of that name online.
 
     A run that several paths hold counts once, and by its store where wandb tells of it too.
@@ -89,7 +87,7 @@ def _is_log(path: Path) -> bool:
     return not any(path.glob("**/run.sqlite")) and any(path.glob("**/*.wandb"))
 
 
-def _identity(run: Run) -> tuple[str, str]:
+def _identity(run: RunRecord) -> tuple[str, str]:
     return run.name, str(run.config.get("run_dir"))
 
 
@@ -99,7 +97,7 @@ def tree(
 ) -> None:
     """Write the search tree: nodes coloured by score, with code, differences, outcomes and failed cases at a click."""
     needs("report", "jinja2")
-    from aflow_env.report.html.tree import tree_page
+    from aflow_env.report.html.tree_page import tree_page
 
     with open_reading(run) as store:
         folder = store.path.parent
@@ -108,6 +106,5 @@ def tree(
         except ValueError as error:
             raise ConfigError(f"{run}: {error}") from error
     path = out or folder / "tree.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    print(path)
+    write_text(path, page)
+    say(str(path))

@@ -5,24 +5,21 @@
 """
 
 import asyncio
-import sys
 from typing import Any
 
 import typer
 
+from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.interrupt import finishing
-from aflow_env.cli.options import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.config import AflowConfig
+from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
 from aflow_env.search.kinds import check_predictor
-from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
-from aflow_env.store.settings import lock
-from aflow_env.store.store import SessionKey
 
 
 def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -45,14 +42,14 @@ def search_to_end(config: AflowConfig, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print(text)
+        say(text)
     if found["stopped"] == INTERRUPTED:
         _say_stopped(config)
         raise typer.Exit(130)
 
 
 def _say_stopped(config: AflowConfig) -> None:
-    print(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", file=sys.stderr)
+    say(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", error=True)
 
 
 def _best_so_far(node: dict[str, Any]) -> str:
@@ -63,20 +60,13 @@ def _best_so_far(node: dict[str, Any]) -> str:
 async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
     assembly = await Assembly.open(config)
     try:
-        lock(assembly.store, config)
-        policy = assembly.served()
-        predictor = policy if config.rl_weight > 0 else None  # with w = 0 it would decide nothing
-        problem = SearchProblem(
-            key=SessionKey(assembly.task.spec.name, config.seed),
-            seed=session_seed(config.seed),
-            start=assembly.start(),
-        )
-        search = assembly.search(policy, predictor, "validate")
         with (
             SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress,
             finishing(progress.note) as interrupt,
         ):
-            session = await search.play(problem, progress, interrupt)
+            if config.lookahead.chooses and config.proposer != "random":
+                progress.note(f"lookahead.edits={config.lookahead.edits}: that many calls for each node's proposals")
+            session = await assembly.play(progress, interrupt)
         if interrupt.is_set():
             found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
             return _best_so_far(found["best"]), found

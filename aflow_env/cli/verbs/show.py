@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env show RUN`: a run explained from its store.
-
-`aflow-env best RUN`: the best workflow of a run, printed, and copied to a folder.
-"""
+"""`aflow-env show RUN`: a run explained from its store. `aflow-env best RUN`: its best workflow, printed or copied."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from aflow_env.cli.options import AsJson, RunFolder, open_run
+from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
 from aflow_env.cli.output import print_json, score_text
-from aflow_env.errors import ConfigError
-from aflow_env.store.findings import best_node, last_report, overview, rejections, stopped, workflow_of
+from aflow_env.screen import Screen, one_line, say
+from aflow_env.search.worth import worth_of_q
+from aflow_env.store.findings import last_report, overview, rejections, stopped
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
@@ -23,22 +20,42 @@ from aflow_env.workflow.aflow.aflow_folder import write_workflow
 def show(
     run: RunFolder,
     as_json: AsJson = False,
-    top: Annotated[int, typer.Option(help="How many workflows to list, the best first.")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="How many workflows to list, the best first.")] = 20,
 ) -> None:
-    """The nodes of a run, best first, why it stopped and what it cost."""
+    """List the nodes of a run, best first, why it stopped and what it cost."""
     with open_run(run) as store:
         found = overview(store)
         if as_json:
             print_json({**found, "store": store.digest()})
             return
-        console = Console()
+        screen = Screen()
         for line in _facts(store, found):
-            console.print(line, highlight=False, markup=False)
-        console.print(_table(sorted(found["nodes"], key=lambda node: -node["score"])[:top]))
+            screen.print(line)
+        screen.print(_table(sorted(found["nodes"], key=lambda node: -node["score"])[:top]))
+
+
+def best(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="Copy graph.py and prompt.py to this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the best workflow of a run; its score is on the problems that it was chosen by."""
+    with open_run(run) as store:
+        node, workflow = best_of(store, run)
+    if out is not None:
+        write_workflow(workflow, out)
+    if as_json:
+        folder = None if out is None else str(out)
+        print_json({**node, "graph": workflow.graph, "prompts": workflow.prompts, "folder": folder})
+        return
+    say(f"# round {node['round']}, {score_text(node['score'], node['ci95'])}, n={node['n']}")
+    say(f"# ---- graph.py\n{workflow.graph.rstrip()}\n\n# ---- prompt.py\n{workflow.prompts.rstrip()}")
+    if out is not None:
+        say(f"# copied to {out}")
 
 
 def _facts(store: Store, found: dict[str, Any]) -> list[str]:
-    """What stands above the table."""
+    """Return the lines above the table."""
     config, ends, said = stored_config(store), stopped(store), last_report(store)
     lines = []
     if config:
@@ -55,46 +72,23 @@ def _facts(store: Store, found: dict[str, Any]) -> list[str]:
         lines.append(f"best: round {best['round']}, {score_text(best['score'], best['ci95'])}, {best['digest']}")
     if said and said["test"]:
         lines.append(f"test: {score_text(said['test']['score'], said['test']['ci95'])}, n={said['test']['n']}")
-    return lines
+    if config and (q := worth_of_q(store, config)):
+        lines.append(f"Q(s, a): {q}")
+    return [one_line(line) for line in lines]
 
 
 def _table(nodes: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     several = len({node["session"] for node in nodes}) > 1
-    for name in ("session",) * several + ("round", "from", "score", "n"):
+    asked = any(node["q"] is not None for node in nodes)
+    if several:
+        table.add_column("session", overflow="fold")
+    for name in ("round", "from", "score", "n") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("modification", overflow="fold")
     for node in nodes:
         low, high = node["ci95"]
-        table.add_row(
-            *(node["session"],) * several,
-            str(node["round"]),
-            str(node["parent"] or "-"),
-            f"{node['score']:.3f} [{low:.2f}, {high:.2f}]",
-            str(node["n"]),
-            node["modification"],
-        )
+        figures = [str(node["round"]), str(node["parent"] or "-"), f"{node['score']:.3f} [{low:.2f}, {high:.2f}]"]
+        figures += [str(node["n"]), *("-" if node["q"] is None else f"{node['q']:.3f}",) * asked]
+        table.add_row(*(node["session"],) * several, *figures, one_line(node["modification"]))
     return table
-
-
-def best(
-    run: RunFolder,
-    out: Annotated[Path | None, typer.Option(help="Copy graph.py and prompt.py to this folder.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print the best workflow of a run; what it scored is on the problems that it was chosen by."""
-    with open_run(run) as store:
-        node = best_node(store)
-        if node is None:
-            raise ConfigError(f"{run} holds no evaluated workflow yet: go on with aflow-env resume {run}")
-        workflow = workflow_of(store, node["digest"])
-    if out is not None:
-        write_workflow(workflow, out)
-    if as_json:
-        folder = None if out is None else str(out)
-        print_json({**node, "graph": workflow.graph, "prompts": workflow.prompts, "folder": folder})
-        return
-    print(f"# round {node['round']}, {score_text(node['score'], node['ci95'])}, n={node['n']}")
-    print(f"# ---- graph.py\n{workflow.graph.rstrip()}\n\n# ---- prompt.py\n{workflow.prompts.rstrip()}")
-    if out is not None:
-        print(f"# copied to {out}")

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
-from aflow_env.cli.options import AsJson, search_config
+from aflow_env.cli.arguments import AsJson, search_config
+from aflow_env.cli.compose import assigned, parsed
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
+from aflow_env.screen import say
 from aflow_env.search.kinds import check_predictor
 from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
@@ -35,26 +35,22 @@ def sweep(
     """Search once for every combination of values; run the same command again to go on with what is missing."""
     planned = [_job(combination, overrides, out) for combination in grid(overrides)]
     try:
-        ended = run(planned, jobs, lambda text: print(text, file=sys.stderr, flush=True))
+        ended = run(planned, jobs, lambda text: say(text, error=True))
     except KeyboardInterrupt:
-        print("\nStopped. Run the same command again to go on with what is missing.", file=sys.stderr)
+        say("\nStopped. Run the same command again to go on with what is missing.", error=True)
         raise typer.Exit(130) from None
     if as_json:
         print_json({"jobs": [_object(each) for each in ended]})
     else:
-        print(closing_table(ended))
-        print(f"aflow-env report {out}/* --by KEY compares them")
+        say(closing_table(ended))
+        say(f"aflow-env report {out}/* --by KEY compares them")
     if any(each.status == "failed" for each in ended):
         raise typer.Exit(3)
 
 
 def grid(overrides: list[str]) -> list[list[str]]:
-    """Every combination, by Hydra's own grammar and order. Raises ConfigError for what is no override."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-        batches: list[list[list[str]]] = BasicSweeper.split_arguments(parsed, None)
-    except HydraException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    """Return every combination, in Hydra's own order. Raises ConfigError for what is no override."""
+    batches: list[list[list[str]]] = BasicSweeper.split_arguments(parsed(overrides), None)
     return [combination for batch in batches for combination in batch]
 
 
@@ -68,10 +64,10 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
         raise ConfigError("run_dir: the searches of a sweep must not share one; name their parent folder by --out")
     name = names.shorten(names.suffix(names.swept(what, given) or what).removeprefix("-"))
     folder = out / name
-    quoted = str(folder).replace("'", "\\'")
-    config = search_config([*overrides, f"run_dir='{quoted}'"])
+    searched = [*overrides, assigned("run_dir", folder)]
+    config = search_config(searched)
     check_predictor(config)
-    command = (sys.executable, "-m", "aflow_env.cli", "search", *overrides, f"run_dir='{quoted}'")
+    command = (sys.executable, "-m", "aflow_env.cli", "search", *searched)
     return Job(name, folder, folder, command, what, may_change)
 
 

@@ -3,23 +3,27 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from aflow_env.cli.options import RunFolder, is_run, open_reading
+from aflow_env.cli.arguments import RunFolder, is_run, store_of
 from aflow_env.cli.output import score_text
 from aflow_env.errors import ConfigError
 from aflow_env.report.live import Last, Standing, standing
+from aflow_env.screen import Screen, fit, one_line
+from aflow_env.store.read_only import ReadOnlyStore
 
-WIDTH = 80
 WAIT_SECONDS = 20.0
 """How long a folder that exists may take to get its store, before `watch` says that there is none."""
+BEGINNING_SECONDS = 2.0
+"""How long a store may take to get its tables."""
 
 
 def watch(
@@ -27,16 +31,15 @@ def watch(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
 ) -> None:
     """Follow a search until it ends, or until Ctrl-C, which ends the view and not the search."""
-    console = Console(width=None if Console().is_terminal else WIDTH)
-    _wait(run, every)
+    screen = Screen()
     try:
-        with open_reading(run) as store:
-            if console.is_terminal:
-                with Live(console=console, auto_refresh=False) as live:
+        with closing(_opened(run, every)) as store:
+            if screen.is_terminal:
+                with Live(console=screen, auto_refresh=False) as live:
                     for found in _looks(lambda: standing(store), every):
                         live.update(view(found), refresh=True)
             else:
-                _lines(console, _looks(lambda: standing(store), every))
+                _lines(screen, _looks(lambda: standing(store), every))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -44,13 +47,15 @@ def watch(
 def view(found: Standing) -> Group:
     """What the terminal shows."""
     table = Table(box=None, pad_edge=False)
-    for name in ("round", "from", "score"):
+    asked = any(each.q is not None for each in found.last)
+    for name in ("round", "from", "score") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("change", overflow="ellipsis", no_wrap=True)
     for each in found.last:
         score = "rejected" if each.score is None else f"{each.score:.3f}"
-        table.add_row(str(each.round), str(each.parent or "-"), score, Text(" ".join(each.modification.split())))
-    return Group(*(Text(line, overflow="ellipsis", no_wrap=True) for line in facts(found)), Text(""), table)
+        said = ("-" if each.q is None else f"{each.q:.3f}",) * asked
+        table.add_row(str(each.round), str(each.parent or "-"), score, *said, one_line(each.modification))
+    return Group(*(Text(one_line(line), overflow="ellipsis", no_wrap=True) for line in facts(found)), "", table)
 
 
 def facts(found: Standing) -> list[str]:
@@ -85,37 +90,41 @@ def _looks(look: Callable[[], Standing], every: float) -> Iterator[Standing]:
         time.sleep(every)
 
 
-def _lines(console: Console, looks: Iterator[Standing]) -> None:
+def _lines(screen: Screen, looks: Iterator[Standing]) -> None:
     """A line for each round that is new (the latest `LAST` of a look), the figures at the first and at the end."""
     seen: set[tuple[str, int]] = set()
     found = None
     for found in looks:
         if found.last and not seen:
-            _say(console, facts(found)[0])
+            _say(screen, facts(found)[0])
         for each in reversed(found.last):
             if (each.session, each.round) not in seen:
                 seen.add((each.session, each.round))
-                _say(console, _line(each))
+                _say(screen, _line(each))
     if found is not None:
         for line in facts(found)[1:]:
-            _say(console, line)
+            _say(screen, line)
 
 
 def _line(each: Last) -> str:
     score = "rejected" if each.score is None else f"{each.score:.3f}"
-    return f"round {each.round} from {each.parent or '-'}: {score}  {' '.join(each.modification.split())}"
+    said = "" if each.q is None else f" (predicted {each.q:.3f})"
+    return f"round {each.round} from {each.parent or '-'}: {score}{said}  {one_line(each.modification)}"
 
 
-def _say(console: Console, text: str) -> None:
-    cut = text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
-    console.print(cut, highlight=False, markup=False, soft_wrap=True)
-    console.file.flush()
+def _say(screen: Screen, text: str) -> None:
+    screen.print(fit(text), soft_wrap=True)
+    screen.file.flush()
 
 
-def _wait(run: Path, every: float) -> None:
-    """A search that starts right now has no store yet. Raises ConfigError when none comes."""
-    deadline = time.monotonic() + (WAIT_SECONDS if run.is_dir() else 0.0)
-    while not is_run(run):
-        if time.monotonic() >= deadline:
-            raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
+def _opened(run: Path, every: float) -> ReadOnlyStore:
+    """Open the store of a search that may start right now. Raises ConfigError when none comes."""
+    began = time.monotonic()
+    while True:
+        patience = BEGINNING_SECONDS if is_run(run) else WAIT_SECONDS if run.is_dir() else 0.0
+        try:
+            return ReadOnlyStore(store_of(run))
+        except ConfigError:
+            if time.monotonic() - began >= patience:
+                raise
         time.sleep(min(every, 0.5))

@@ -10,16 +10,25 @@ from collections.abc import Awaitable
 from typing import Any
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import LLMError, PromptTooLong, Request
+from aflow_env.llm.client import LLMError, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.providers.faults import connection_error, request_id, shorten, status_error
-from aflow_env.llm.providers.provider import Lenient, Provider, Raw, Reply
+from aflow_env.llm.providers.answer import (
+    ACCEPTED,
+    JSON,
+    LARGEST,
+    Answer,
+    UnreadableAnswer,
+    clean_answer,
+    one_line,
+    read_body,
+)
+from aflow_env.llm.providers.faults import CONNECT_SECONDS, connection_error
+from aflow_env.llm.providers.provider import Lenient, Provider, Reply, stop_of
 
 VERSION_WITH_TEMPERATURE = "2023-06-01"
 NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
 """What the SDK's transport raises when not even a connection was made."""
-STOPS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "model_context_window_exceeded": "length"}
 
 
 class _Block(Lenient):
@@ -28,59 +37,90 @@ class _Block(Lenient):
 
 
 class _Usage(Lenient):
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
 
 
 class _Body(Lenient):
     content: list[_Block]
-    model: str
-    stop_reason: str
-    usage: _Usage
+    model: str | None = None
+    stop_reason: Any = None
+    usage: _Usage | None = None
 
 
 class AnthropicClient(Provider):
     """An LLMClient of Anthropic's Messages API. Belongs to the event loop that first uses it."""
 
+    largest = LARGEST
+
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey) -> None:
         import anthropic
+        import httpx2
 
         super().__init__(config, price, key)
         self._sdk = anthropic
         base = config.base_url.rstrip("/").removesuffix("/v1") if config.base_url else None
+        largest = self.largest
+
+        class Bounded(anthropic.DefaultAsyncHttpxClient):
+            """Reads no answer beyond the limit."""
+
+            async def send(self, request: Any, **options: Any) -> Any:
+                response = await super().send(request, **{**options, "stream": True})
+                try:
+                    encoding = response.headers.get("content-encoding", "")
+                    body = await read_body(response.aiter_raw(), encoding, largest)
+                finally:
+                    await response.aclose()
+                said = response.headers.items()  # cleaned here too: the SDK logs them
+                headers = [(name, key.scrub(value)) for name, value in said if name.lower() != "content-encoding"]
+                return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
+
         self._client = anthropic.AsyncAnthropic(
-            api_key=key.reveal(), base_url=base, max_retries=0, timeout=config.timeout_seconds
+            api_key=key.reveal(),
+            base_url=base,
+            max_retries=0,
+            timeout=httpx2.Timeout(config.timeout_seconds, connect=CONNECT_SECONDS),
+            default_headers={"Accept-Encoding": ACCEPTED, **config.headers},
+            default_query=config.query,
+            http_client=Bounded(),
         )
 
     async def aclose(self) -> None:
         """As LLMClient."""
         await self._client.close()
 
-    async def _send(self, request: Request) -> Raw | LLMError | PromptTooLong:
-        return await self._guarded(self._create(request), request)
+    async def _send(self, request: Request) -> Answer | LLMError:
+        response = await self._response(self._create(request))
+        return response if isinstance(response, LLMError) else self._cleaned(response)
 
     async def _create(self, request: Request) -> Any:
         return (await self._client.messages.with_raw_response.create(**self._parameters(request))).http_response
 
-    async def _guarded(self, sending: Awaitable[Any], request: Request) -> Raw | LLMError | PromptTooLong:
-        """The HTTP response that the SDK gives, or the error that its exception means."""
+    def _cleaned(self, response: Any) -> Answer:
+        return clean_answer(response.status_code, response.headers, response.content, self._key)
+
+    async def _response(self, sending: Awaitable[Any]) -> Any:
+        """The HTTP response to what the SDK sends, whatever its status, or the LLMError that an exception means."""
         sdk = self._sdk
         try:
-            response = await sending
-            return Raw(response.content, request_id(response.headers))
+            return await sending
         except sdk.APIStatusError as error:
-            response = error.response
-            codes, text = error.type or "", error.message
-            return status_error(response.status_code, codes, text, response.headers, request, self._key)
-        except sdk.APITimeoutError:
+            return error.response
+        except sdk.APITimeoutError as error:
+            if type(error.__cause__).__name__ in NEVER_SENT:
+                return connection_error(f"no connection within {CONNECT_SECONDS:g} s", never_sent=True)
             return LLMError("timeout", f"no whole reply within {self._config.timeout_seconds:g} s", bill="unknown")
         except sdk.APIConnectionError as error:
             cause = type(error.__cause__).__name__
-            return connection_error(f"{error} {cause} {error.__cause__}", self._key, never_sent=cause in NEVER_SENT)
+            if isinstance(error.__cause__, UnreadableAnswer):
+                return LLMError("malformed", str(error.__cause__), bill="unknown")
+            text = one_line(self._key.scrub(f"{error} {cause} {error.__cause__}"))
+            return connection_error(text, never_sent=cause in NEVER_SENT)
         except sdk.APIError as error:
-            return LLMError("malformed", shorten(str(error), self._key), bill="unknown")
+            return LLMError("malformed", one_line(self._key.scrub(str(error))), bill="unknown")
 
     def _parameters(self, request: Request) -> dict[str, Any]:
         config = self._config
@@ -97,16 +137,19 @@ class AnthropicClient(Provider):
         }
         if system:
             parameters["system"] = [self._block("\n\n".join(system), last_of_prefix=True)]
-        if request.stop:
-            parameters["stop_sequences"] = list(request.stop)
+        if stop := [*request.stop, *config.stop]:
+            parameters["stop_sequences"] = stop
         output: dict[str, Any] = {"effort": config.effort} if config.effort else {}
         if request.structured:
             output["format"] = {"type": "json_schema", "schema": request.reply_schema}
         if output:
             parameters["output_config"] = output
+        extra = dict(config.extra_body)
         if config.send_temperature:
-            parameters["extra_body"] = {"temperature": min(request.temperature, 1.0)}
+            extra["temperature"] = min(request.temperature, 1.0)
             parameters["extra_headers"] = {"anthropic-version": VERSION_WITH_TEMPERATURE}
+        if extra:
+            parameters["extra_body"] = extra
         return parameters
 
     def _block(self, text: str, last_of_prefix: bool) -> dict[str, Any]:
@@ -115,15 +158,15 @@ class AnthropicClient(Provider):
             block["cache_control"] = {"type": "ephemeral"}
         return block
 
-    def _read(self, body: bytes) -> Reply:
-        parsed = _Body.model_validate_json(body)
-        usage, stop = parsed.usage, parsed.stop_reason
-        if stop != "refusal" and stop not in STOPS:
-            raise ValueError(f"stop_reason is {stop!r}")
+    def _read(self, plain: JSON) -> Reply:
+        parsed = _Body.model_validate(plain)
+        usage = parsed.usage or _Usage()
+        text = "".join(block.text or "" for block in parsed.content if block.type == "text")
         return Reply(
-            text="".join(block.text or "" for block in parsed.content if block.type == "text"),
-            model=parsed.model,
-            stop="refused" if stop == "refusal" else "length" if STOPS[stop] == "length" else "stop",
+            text=text,
+            size=len(text.encode()),
+            model=one_line(parsed.model or ""),
+            stop=stop_of(parsed.stop_reason),
             fresh=usage.input_tokens,
             read=usage.cache_read_input_tokens or 0,
             written=usage.cache_creation_input_tokens or 0,

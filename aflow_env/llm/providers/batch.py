@@ -24,19 +24,17 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from aflow_env.config import LLMConfig
+from aflow_env.files import storing
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
+from aflow_env.llm.providers.answer import JSON, LARGEST, SHOWN, Answer, clean_answer, one_line
 from aflow_env.llm.providers.anthropic import AnthropicClient
-from aflow_env.llm.providers.faults import status_error
-from aflow_env.llm.providers.provider import Lenient, Raw
+from aflow_env.llm.providers.faults import STATUS, failure, status_error
+from aflow_env.llm.providers.provider import Lenient
 
 log = logging.getLogger(__name__)
 
-STATUS = {
-    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
-    "not_found_error": 404, "rate_limit_error": 429, "timeout_error": 504, "overloaded_error": 529,
-}  # fmt: skip
 _NOBODY = Request(messages=(Message(role="user", content=""),))
 """Stands for a whole batch where an error is put into words."""
 
@@ -57,7 +55,7 @@ class _Errored(Lenient):
 
 class _Result(Lenient):
     type: Literal["succeeded", "errored", "canceled", "expired"]
-    message: dict[str, Any] | None = None
+    message: JSON = None
     error: _Errored | None = None
 
 
@@ -70,14 +68,16 @@ class BatchBook:
     """Which batch answers which call; a file that several processes may share, or memory."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
-        self._db.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
+        self._path = path
+        with storing(path):
+            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
+            self._db.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
         """The batch will answer these calls; on disk when this returns."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(call, batch) for call in calls])
-        self._db.execute("COMMIT")
+        with storing(self._path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(call, batch) for call in calls])
 
     def batch_of(self, call: str) -> str | None:
         """The batch that answers the call, if one was made."""
@@ -86,7 +86,8 @@ class BatchBook:
 
     def forget(self, call: str) -> None:
         """The batch did not answer it: the call is made anew."""
-        self._db.execute("DELETE FROM batches WHERE call = ?", (call,))
+        with storing(self._path):
+            self._db.execute("DELETE FROM batches WHERE call = ?", (call,))
 
     def close(self) -> None:
         """Close the file."""
@@ -106,6 +107,8 @@ Results = dict[str, _Result] | LLMError | PromptTooLong
 
 class AnthropicBatchClient(AnthropicClient):
     """An LLMClient whose calls go out in batches; `price` is that of batches."""
+
+    largest = 64 * LARGEST
 
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey, book: BatchBook) -> None:
         super().__init__(config, price, key)
@@ -129,7 +132,7 @@ class AnthropicBatchClient(AnthropicClient):
             raise results
         outcome = self._read_result(results.get(call), made, request)
         try:
-            if isinstance(outcome, Raw):
+            if isinstance(outcome, Answer):
                 return self._completion(request, outcome, time.monotonic() - started)
             raise outcome
         except (LLMError, PromptTooLong):
@@ -172,8 +175,7 @@ class AnthropicBatchClient(AnthropicClient):
         ]
         headers = next(iter(window.calls.values())).get("extra_headers")
         batches = self._client.messages.batches.with_raw_response
-        outcome = await self._guarded(_http(batches.create(requests=requests, extra_headers=headers)), _NOBODY)
-        batch = _parsed(outcome)
+        batch = await self._asked(batches.create(requests=requests, extra_headers=headers))
         if not isinstance(batch, _Batch):
             return batch
         self._book.add(batch.id, list(window.calls))
@@ -184,7 +186,7 @@ class AnthropicBatchClient(AnthropicClient):
         """Wait for the end of a batch, then read all of its results."""
         batches = self._client.messages.batches.with_raw_response
         while True:
-            state = _parsed(await self._guarded(_http(batches.retrieve(batch)), _NOBODY))
+            state = await self._asked(batches.retrieve(batch))
             if isinstance(state, _Batch) and state.processing_status == "ended":
                 break
             if isinstance(state, LLMError) and state.retryable:
@@ -192,24 +194,42 @@ class AnthropicBatchClient(AnthropicClient):
             elif not isinstance(state, _Batch):
                 return state
             await asyncio.sleep(self._config.batch_poll_seconds)
-        outcome = await self._guarded(_http(batches.results(batch)), _NOBODY)
-        if not isinstance(outcome, Raw):
-            return outcome
+        response = await self._response(_http(batches.results(batch)))
+        if isinstance(response, LLMError):
+            return response
+        if failed := failure(self._cleaned(response), _NOBODY):
+            return failed
         try:
-            lines = [_Line.model_validate_json(line) for line in outcome.body.splitlines() if line.strip()]
+            lines = [_Line.model_validate(self._clean_line(line)) for line in response.content.splitlines() if line]
         except ValidationError as error:
             return LLMError("malformed", f"the results of batch {batch} cannot be read: {error.error_count()} errors")
         return {line.custom_id: line.result for line in lines}
 
-    def _read_result(self, result: _Result | None, batch: str, request: Request) -> Raw | LLMError | PromptTooLong:
+    def _clean_line(self, line: bytes) -> JSON:
+        return clean_answer(200, {}, line, self._key).plain
+
+    async def _asked(self, sending: Awaitable[Any]) -> _Batch | LLMError | PromptTooLong:
+        """The provider's word about a batch."""
+        response = await self._response(_http(sending))
+        if isinstance(response, LLMError):
+            return response
+        answer = self._cleaned(response)
+        if failed := failure(answer, _NOBODY):
+            return failed
+        try:
+            return _Batch.model_validate(answer.plain)
+        except ValidationError:
+            return LLMError("malformed", "the provider's word about a batch cannot be read", bill="unknown")
+
+    def _read_result(self, result: _Result | None, batch: str, request: Request) -> Answer | LLMError | PromptTooLong:
         if result is None:
             return LLMError("malformed", f"batch {batch} has no result for this call", bill="unknown")
         if result.type == "succeeded" and result.message is not None:
-            return Raw(json.dumps(result.message).encode(), batch)
+            return Answer(200, {"request-id": batch}, one_line(str(result.message)[:SHOWN]), result.message)
         if result.error is None:
             return LLMError("overloaded", f"batch {batch}: the call was {result.type} before it was answered")
         said = result.error.error
-        return status_error(STATUS.get(said.type, 500), said.type, said.message, {}, request, self._key)
+        return status_error(STATUS.get(said.type, 500), said.type, one_line(said.message), {}, request)
 
 
 async def _http(sending: Awaitable[Any]) -> Any:
@@ -217,15 +237,6 @@ async def _http(sending: Awaitable[Any]) -> Any:
     response = (await sending).http_response
     await response.aread()
     return response
-
-
-def _parsed(outcome: Raw | LLMError | PromptTooLong) -> _Batch | LLMError | PromptTooLong:
-    if not isinstance(outcome, Raw):
-        return outcome
-    try:
-        return _Batch.model_validate_json(outcome.body)
-    except ValidationError:
-        return LLMError("malformed", "the provider's word about a batch cannot be read", bill="unknown")
 
 
 def _without_extras(parameters: dict[str, Any]) -> dict[str, Any]:

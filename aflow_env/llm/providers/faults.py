@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a provider's failure means: from HTTP status, code and text to one `LLMError` kind, with the likely bill.
+"""What a server's failure means: from status, code and text to one `LLMError` kind, with the likely bill.
 
-Both wire formats use the same statuses, so one table serves both. Texts are cut, and scrubbed of the key.
+All wire formats use the same statuses, so one table serves them. A failure may also come in the body of a success:
+gateways answer 200 and put the status of the provider behind them into `error.code`.
 """
 
 import email.utils
@@ -9,11 +10,15 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from aflow_env.llm.client import ErrorKind, LLMError, PromptTooLong, Request
-from aflow_env.llm.keys import ApiKey
+from aflow_env.llm.providers.answer import READ, SHOWN, Answer, one_line, request_id
 
-TEXT_LIMIT = 300
+CONNECT_SECONDS = 5.0
+"""How long a connection may take."""
+LONG_PROMPT = 32_768
+"""Bytes from which a prompt may be too large for a server that answers 413; of a shorter one the limit is to blame."""
 KINDS: dict[int, ErrorKind] = {
     301: "not_found",
     302: "not_found",
@@ -32,6 +37,14 @@ KINDS: dict[int, ErrorKind] = {
     504: "timeout",
     529: "overloaded",
 }
+STATUS = {
+    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+    "not_found_error": 404, "rate_limit_error": 429, "rate_limit_exceeded": 429, "timeout_error": 504,
+    "overloaded_error": 529, "api_error": 500, "server_error": 500, "internal_server_error": 500,
+}  # fmt: skip
+"""Statuses by the names that providers have for them, for failures that come without one."""
+HINTS = {"not_found": ", no such address or model: check base_url (it often ends in /v1) and model"}
+"""What to check where a server says nothing itself."""
 TOO_LONG = re.compile(
     "context_length_exceeded|maximum context length|prompt is too long|longer than the maximum model|"
     "exceed context limit"
@@ -39,38 +52,48 @@ TOO_LONG = re.compile(
 CONTEXT = re.compile(r"(?:maximum context length is|tokens >|maximum model length of)\s*(\d+)")
 
 
+def failure(answer: Answer, request: Request) -> LLMError | PromptTooLong | None:
+    """The error that an answer means; None for a success, whose body may still be no reply."""
+    codes, text, told = _problem(answer)
+    if not 200 <= answer.status < 300:
+        return status_error(answer.status, codes, text, answer.headers, request)
+    if not (codes or text):
+        return None
+    if told is None:
+        return LLMError(
+            "malformed", f"the server says {text[:SHOWN]}", request_id=request_id(answer.headers), bill="unknown"
+        )
+    error = status_error(told, codes, text, answer.headers, request)
+    if isinstance(error, LLMError) and error.kind != "rate_limited":
+        error.bill = "unknown"  # the gateway took the call, and may have been billed before it failed
+    return error
+
+
 def status_error(
-    status: int, codes: str, text: str, headers: Mapping[str, str], request: Request, key: ApiKey
+    status: int, codes: str, text: str, headers: Mapping[str, str], request: Request
 ) -> LLMError | PromptTooLong:
-    """The exception for a reply with an error status; `codes` are the provider's own names for it, if any."""
-    shown = shorten(text, key)
-    if status == 413 or (status in (400, 422) and TOO_LONG.search(f"{codes} {text}")):
-        return _too_long(text, shown, request)
+    """The exception for an error status; `codes` are the provider's own names for it, if any. All texts are clean."""
+    if status in (400, 413, 422) and TOO_LONG.search(f"{codes} {text}"):
+        return _too_long(text, request)
+    if status == 413 and request.prompt_bytes >= LONG_PROMPT:
+        return PromptTooLong(text[:SHOWN])
     kind: ErrorKind = KINDS.get(status, "server_error" if status >= 500 else "bad_request")
     if "insufficient_quota" in codes or "billing_error" in codes or "credit balance" in text:
         kind = "quota"
     return LLMError(
         kind,
-        f"status {status}: {shown}",
+        f"status {status}{': ' if text else ''}{text[:SHOWN] or HINTS.get(kind, '')}",
         retry_after=retry_after(headers),
         request_id=request_id(headers),
         bill="unknown" if kind == "timeout" else "none",
     )
 
 
-def connection_error(text: str, key: ApiKey, never_sent: bool) -> LLMError:
+def connection_error(text: str, never_sent: bool) -> LLMError:
     """No whole reply came. Nothing was billed when not even a connection was made."""
-    return LLMError("connection", shorten(text, key), bill="none" if never_sent else "unknown")
-
-
-def request_id(headers: Mapping[str, str]) -> str:
-    """The provider's name for the request, cut to 100 characters, or the empty string."""
-    return (headers.get("request-id") or headers.get("x-request-id") or "")[:100]
-
-
-def shorten(text: str, key: ApiKey) -> str:
-    """One line of at most 300 characters, without the key."""
-    return " ".join(key.scrub(text).split())[:TEXT_LIMIT]
+    if not never_sent:
+        return LLMError("connection", text, bill="unknown")
+    return LLMError("connection", f"{text}: is the server up, and is base_url its address (host, port, /v1)?")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -88,10 +111,41 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _too_long(text: str, shown: str, request: Request) -> LLMError | PromptTooLong:
+def _problem(answer: Answer) -> tuple[str, str, int | None]:
+    """The server's own names for what is wrong, its words, and the status that it tells in the body.
+
+    Read are {"error": {"message", "code", "type"}}, {"error": text}, the same without the outer object (`object` is
+    "error" then), and an error within a choice. Of an answer that is an error by its status, else the whole body.
+    """
+    if 300 <= answer.status < 400 and (place := answer.headers.get("location")):
+        return "", f"the server has moved to {place}: set base_url to its new address", None
+    body = answer.plain if isinstance(answer.plain, dict) else {}
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    bare = answer.status >= 400 or body.get("object") == "error"
+    error = body.get("error") or first.get("error") or (body if bare and "message" in body else None)
+    if not isinstance(error, dict):
+        shown = answer.begin if error or answer.status >= 300 else ""
+        return "", one_line(error, READ) if error and isinstance(error, str) else shown, None
+    words, names = error.get("message"), [error.get("code"), error.get("type")]
+    told = next((status for name in names if (status := _status(name))), None)
+    codes = " ".join(one_line(str(name)) for name in names if isinstance(name, str | int))
+    return codes, one_line(words if isinstance(words, str) else answer.begin, READ), told
+
+
+def _status(name: Any) -> int | None:
+    if isinstance(name, str) and not name.isdecimal():
+        return STATUS.get(name)
+    try:
+        return int(name) if 400 <= int(name) < 600 else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _too_long(text: str, request: Request) -> LLMError | PromptTooLong:
     """The workflow's fault, unless max_tokens alone takes more than half of the model's context: then the config's."""
     context = CONTEXT.search(text)
     if context and 2 * request.max_tokens > int(context[1]):
         fix = f"max_tokens={request.max_tokens} leaves too little of the model's {context[1]} tokens: lower it"
-        return LLMError("bad_request", f"{fix} ({shown})")
-    return PromptTooLong(shown)
+        return LLMError("bad_request", f"{fix} ({text[:SHOWN]})")
+    return PromptTooLong(text[:SHOWN])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any server that speaks OpenAI's chat completions: vLLM, DeepSeek, OpenAI, ...
+"""Any server that speaks OpenAI's chat completions: vLLM, llama.cpp, TGI, Ollama, Mistral, OpenRouter, Azure, ...
 
 One POST a call, and the few fields of the answer that we use; `base_url` ends where the server's API root does, usually
 in /v1. The wire format is spoken here, on aiohttp (transport.py): the official SDK takes several times the processor
@@ -8,56 +8,65 @@ time (docs/benchmarks.md).
 
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 from pydantic_core import to_json
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import LLMError, PromptTooLong, Request, derive_seed
+from aflow_env.llm.client import LLMError, Request, derive_seed
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.providers.faults import request_id, status_error
-from aflow_env.llm.providers.provider import Lenient, Provider, Raw, Reply
-from aflow_env.llm.providers.transport import Answer, Transport
+from aflow_env.llm.providers.answer import JSON, Answer, one_line
+from aflow_env.llm.providers.provider import Lenient, Provider, Reply, stop_of
+from aflow_env.llm.providers.transport import Transport
+
+
+class _Part(Lenient):
+    """A part of a content that is a list (Mistral): a text, or thinking, which is no part of the answer."""
+
+    type: str | None = None
+    text: str | None = None
 
 
 class _Message(Lenient):
-    content: str | None
+    content: str | list[_Part | str] | None = None
     refusal: str | None = None
 
 
 class _Choice(Lenient):
     message: _Message
-    finish_reason: str
+    finish_reason: Any = None
 
 
 class _Details(Lenient):
     cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 class _Usage(Lenient):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+    @property
+    def cached(self) -> int:
+        """Prompt tokens that came from the provider's cache."""
+        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
+
+    @property
+    def output(self) -> int | None:
+        """Reply tokens, with thinking where a server counts it in the total alone (xAI)."""
+        told = self.completion_tokens
+        thought = (self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0
+        apart = told is not None and self.total_tokens == (self.prompt_tokens or 0) + told + thought
+        return (told or 0) + thought if apart else told
 
 
 class _Body(Lenient):
     choices: Annotated[list[_Choice], Field(min_length=1)]
-    usage: _Usage
-    model: str
-
-
-class _Problem(Lenient):
-    message: str
-    code: str | int | None = None
-    type: str | None = None
-
-
-class _Failed(Lenient):
-    error: _Problem
-
-
-_FAILED: TypeAdapter[_Failed | _Problem] = TypeAdapter(_Failed | _Problem)
-"""OpenAI's way to say what was wrong, and that of servers that leave out the outer object."""
+    usage: _Usage | None = None
+    model: str | None = None
 
 
 class OpenAIClient(Provider):
@@ -66,20 +75,20 @@ class OpenAIClient(Provider):
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey, seed: int) -> None:
         super().__init__(config, price, key)
         self._seed = seed
-        self._transport = Transport(f"{(config.base_url or '').rstrip('/')}/chat/completions", key)
+        scheme = "Bearer " if config.api_key_header == "Authorization" else ""
+        self._transport = Transport(
+            f"{(config.base_url or '').rstrip('/')}/chat/completions",
+            key,
+            headers={**config.headers, config.api_key_header: f"{scheme}{key.reveal()}"},
+            query=config.query,
+        )
 
     async def aclose(self) -> None:
         """As LLMClient."""
         await self._transport.aclose()
 
-    async def _send(self, request: Request) -> Raw | LLMError | PromptTooLong:
-        answer = await self._transport.post(to_json(self._parameters(request)))
-        if isinstance(answer, LLMError):
-            return answer
-        if 200 <= answer.status < 300:
-            return Raw(answer.body, request_id(answer.headers))
-        codes, text = _problem(answer)
-        return status_error(answer.status, codes, text, answer.headers, request, self._key)
+    async def _send(self, request: Request) -> Answer | LLMError:
+        return await self._transport.post(to_json(self._parameters(request)))
 
     def _parameters(self, request: Request) -> dict[str, Any]:
         config = self._config
@@ -90,6 +99,8 @@ class OpenAIClient(Provider):
         }
         if config.send_temperature is not False:
             parameters["temperature"] = request.temperature
+        if config.top_p is not None:
+            parameters["top_p"] = config.top_p
         if config.send_seed:
             parameters["seed"] = derive_seed(self._seed, request)
         if config.effort:
@@ -97,34 +108,28 @@ class OpenAIClient(Provider):
         if request.structured:
             held = {"name": "reply", "strict": True, "schema": request.reply_schema}
             parameters["response_format"] = {"type": "json_schema", "json_schema": held}
-        if request.stop:
-            parameters["stop"] = list(request.stop)
-        return parameters
+        if stop := [*request.stop, *config.stop]:
+            parameters["stop"] = stop
+        return {**config.extra_body, **parameters}
 
-    def _read(self, body: bytes) -> Reply:
-        parsed = _Body.model_validate_json(body)
-        choice, usage = parsed.choices[0], parsed.usage
-        cached = (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
-        refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
-        if not refused and choice.finish_reason not in ("stop", "length"):
-            raise ValueError(f"finish_reason is {choice.finish_reason!r}")
+    def _read(self, plain: JSON) -> Reply:
+        parsed = _Body.model_validate(plain)
+        choice, usage = parsed.choices[0], parsed.usage or _Usage()
+        text = _text(choice.message.content)
         return Reply(
-            text=choice.message.content or "",
-            model=parsed.model,
-            stop="refused" if refused else "length" if choice.finish_reason == "length" else "stop",
-            fresh=usage.prompt_tokens - cached,
-            read=cached,
-            output=usage.completion_tokens,
+            text=text,
+            size=len(text.encode()),
+            model=one_line(parsed.model or ""),
+            stop="refused" if choice.message.refusal else stop_of(choice.finish_reason),
+            fresh=None if usage.prompt_tokens is None else usage.prompt_tokens - usage.cached,
+            read=usage.cached,
+            output=usage.output,
         )
 
 
-def _problem(answer: Answer) -> tuple[str, str]:
-    """The server's own names for what is wrong, if any, and its words."""
-    if 300 <= answer.status < 400 and (place := answer.headers.get("location")):
-        return "", f"the server has moved to {place}: set base_url to its new address"
-    try:
-        failed = _FAILED.validate_json(answer.body)
-    except ValidationError:
-        return "", answer.body.decode("utf-8", "replace")
-    problem = failed.error if isinstance(failed, _Failed) else failed
-    return f"{problem.code or ''} {problem.type or ''}", problem.message
+def _text(content: str | list[_Part | str] | None) -> str:
+    """The answer itself, without thinking."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = [_Part(text=each) if isinstance(each, str) else each for each in content]
+    return "".join(part.text or "" for part in texts if part.type in (None, "text", "output_text"))

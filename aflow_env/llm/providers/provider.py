@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both HTTP providers share: the time-out, the errors, strict reading of a reply, and a check of its usage.
+"""What both HTTP providers share: the time-out, the errors, reading of a reply, and a check of its usage.
 
-A reply is read from its bytes against a model of the fields we use; anything else, an empty text or an impossible count
-included, is an LLMError. So a failure never becomes a text, and a wrong bill never becomes a cost.
+Servers reply in many dialects, so a reply is read for the few fields we use, and the rest is ignored. What is missing
+among those, an empty text, or a count that cannot be, is an LLMError: a failure never becomes a text. Where a price is
+set, a bill that the server does not tell is an error too; where none is, its tokens are estimated.
 """
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -14,12 +16,26 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
+from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMError, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import PICO, Price
-from aflow_env.llm.providers.faults import shorten
+from aflow_env.llm.providers.answer import JSON, Answer, request_id
+from aflow_env.llm.providers.faults import failure
 
 log = logging.getLogger(__name__)
+
+LONGEST_TOKEN = 256
+"""Bytes; the longest tokens of the vocabularies in use are runs of 128 spaces and of 64 dashes of three bytes each."""
+ADDED_PROMPT = 100_000
+"""Tokens that a gateway may add to a prompt: a system prompt of its own, tools."""
+
+Stop = Literal["stop", "length", "refused", "unknown"]
+STOPS: dict[str, Stop] = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "model_length", "model_context_window_exceeded"), "length"),
+    **dict.fromkeys(("content_filter", "refusal", "safety", "recitation", "sensitive"), "refused"),
+}
+BROKEN = ("error", "abort", "aborted", "cancelled", "insufficient_system_resource", "network_error")
 
 
 class Lenient(BaseModel):
@@ -27,22 +43,19 @@ class Lenient(BaseModel):
 
 
 @dataclass(frozen=True)
-class Raw:
-    """A whole reply with a status of success."""
-
-    body: bytes
-    request_id: str
-
-
-@dataclass(frozen=True)
 class Reply:
-    """What a reply says, in our words. `fresh`, `read`, `written`: prompt tokens not cached, from and to the cache."""
+    """What a reply says, in our words. `size` is the bytes that the model wrote.
+
+    `fresh`, `read`, `written`: prompt tokens not cached, from and to the cache. `fresh` and `output` are None where the
+    server told no usage.
+    """
 
     text: str
+    size: int
     model: str
-    stop: Literal["stop", "length", "refused"]
-    fresh: int
-    output: int
+    stop: Stop
+    fresh: int | None
+    output: int | None
     read: int = 0
     written: int = 0
 
@@ -68,7 +81,7 @@ class Provider:
                 outcome = await self._held_to_fields(request)
         except TimeoutError:
             outcome = LLMError("timeout", f"no whole reply within {seconds:g} s", bill="unknown")
-        if isinstance(outcome, Raw):
+        if isinstance(outcome, Answer):
             return self._completion(request, outcome, time.monotonic() - started)
         # raised outside any handler: a library's exception in __context__ would carry the request and its key along
         raise outcome
@@ -77,79 +90,115 @@ class Provider:
         """As LLMClient."""
         raise NotImplementedError
 
-    async def _held_to_fields(self, request: Request) -> Raw | LLMError | PromptTooLong:
+    async def _held_to_fields(self, request: Request) -> Answer | LLMError | PromptTooLong:
         """Send once; a request for fields goes out again without them when that is what the server refuses."""
         plain = request.unstructured
         if not request.structured or not self._structured:
-            return await self._send(plain)
-        outcome = await self._send(request)
+            return await self._attempt(plain)
+        outcome = await self._attempt(request)
         if not isinstance(outcome, LLMError) or outcome.kind != "bad_request":
             return outcome
-        second = await self._send(plain)
-        if isinstance(second, Raw) and self._structured:
+        second = await self._attempt(plain)
+        if isinstance(second, Answer) and self._structured:
             self._structured = False
             log.warning("structured=auto: the server refuses the JSON schema, replies are parsed instead (%s)", outcome)
         return second
 
-    async def _send(self, request: Request) -> Raw | LLMError | PromptTooLong:
-        """Send once; return what came, or the error that it means."""
+    async def _attempt(self, request: Request) -> Answer | LLMError | PromptTooLong:
+        """Send once; return the answer if it may be a reply, or the error that it means."""
+        outcome = await self._send(request)
+        return outcome if isinstance(outcome, LLMError) else failure(outcome, request) or outcome
+
+    async def _send(self, request: Request) -> Answer | LLMError:
+        """Send once; return what came, whatever its status, or the error of the way to the server."""
         raise NotImplementedError
 
-    def _read(self, body: bytes) -> Reply:
-        """Read a reply. Raises ValidationError or ValueError when it is not one."""
+    def _read(self, plain: JSON) -> Reply:
+        """Read a reply from its parsed JSON. Raises ValidationError or ValueError when it is not one."""
         raise NotImplementedError
 
-    def _completion(self, request: Request, raw: Raw, seconds: float) -> Completion:
+    def _completion(self, request: Request, answer: Answer, seconds: float) -> Completion:
+        name = request_id(answer.headers)
         try:
-            reply = self._read(raw.body)
+            reply = self._read(answer.plain)
+            problem = impossible(reply, request) or self._unbilled(reply)
         except (ValidationError, ValueError) as error:
             problem = _explain(error)
-        else:
-            problem = impossible(reply, request)
         if problem:
-            cut = shorten(raw.body.decode("utf-8", "replace"), self._key)[:120]
-            text = f"{problem}; the reply begins {cut!r}"
-            raise LLMError("malformed", text, request_id=raw.request_id, bill="unknown")
-        completion = self._price_of(reply, raw, seconds)
+            text = f"{problem}; the reply begins {answer.begin[:120]!r}"
+            raise LLMError("malformed", text, request_id=name, bill="unknown")
+        completion = self._counted(reply, request, name, seconds)
         if reply.stop == "refused":
-            raise LLMError("refused", "the model declined", request_id=raw.request_id, bill="told", billed=completion)
-        if not reply.text and not self._config.accept_empty:
-            raise self._empty(request, reply, raw, completion)
-        return completion
+            raise LLMError("refused", "the model declined", request_id=name, bill="told", billed=completion)
+        if reply.text or self._config.accept_empty:
+            return completion
+        if completion.stop_reason == "length":
+            text = f"the reply was cut at max_tokens={request.max_tokens} before any text (thinking counts): raise it"
+            raise LLMError("no_text", text, request_id=name, bill="told", billed=completion)
+        text = "the reply has no text (accept_empty=true takes it as an answer)"
+        raise LLMError("malformed", text, request_id=name, bill="told", billed=completion)
 
-    def _price_of(self, reply: Reply, raw: Raw, seconds: float) -> Completion:
-        picos = self._price.cost(reply.fresh, reply.output, reply.read, reply.written) if self._price else 0
+    def _unbilled(self, reply: Reply) -> str:
+        """Why a reply without usage cannot be taken, or the empty string."""
+        if counted(reply) or self._price is None or self._price.is_free:
+            return ""
+        return (
+            f"the server tells no usage, so what the call cost by the price of {self._config.model} is not known: have "
+            "the server send usage, or set prices=free if it costs nothing"
+        )
+
+    def _counted(self, reply: Reply, request: Request, name: str, seconds: float) -> Completion:
+        """The completion; tokens that the server does not tell are estimated."""
+        told = counted(reply)
+        fresh = (reply.fresh or 0) if told else math.ceil(request.prompt_bytes / BYTES_PER_TOKEN)
+        output = (reply.output or 0) if told else math.ceil(reply.size / BYTES_PER_TOKEN)
+        picos = self._price.cost(fresh, output, reply.read, reply.written) if self._price else 0
+        stop = reply.stop
+        if stop == "unknown":
+            stop = "length" if told and output >= request.max_tokens else "stop"
         return Completion(
             text=reply.text,
-            model=reply.model,
-            input_tokens=reply.fresh,
-            output_tokens=reply.output,
+            model=reply.model[:200] or self._config.model,
+            input_tokens=fresh,
+            output_tokens=output,
             cache_read_tokens=reply.read,
             cache_write_tokens=reply.written,
             cost_usd=picos / PICO,
             cost_known=self._price is not None,
-            stop_reason=reply.stop,
-            request_id=raw.request_id,
+            counted=told,
+            stop_reason=stop,
+            request_id=name,
             seconds=seconds,
         )
 
-    def _empty(self, request: Request, reply: Reply, raw: Raw, completion: Completion) -> LLMError:
-        if reply.stop == "length":
-            text = f"the reply was cut at max_tokens={request.max_tokens} before any text (thinking counts): raise it"
-            return LLMError("no_text", text, request_id=raw.request_id, bill="told", billed=completion)
-        text = "the reply has no text (accept_empty=true takes it as an answer)"
-        return LLMError("malformed", text, request_id=raw.request_id, bill="told", billed=completion)
+
+def stop_of(reason: object) -> Stop:
+    """What a server's finish_reason or stop_reason means. Raises ValueError where the reply was broken off."""
+    name = reason.lower() if isinstance(reason, str) else ""
+    if name in BROKEN:
+        raise ValueError(f"the server broke the reply off: {name}")
+    return STOPS.get(name, "unknown")
+
+
+def counted(reply: Reply) -> bool:
+    """Whether the server told the usage: a prompt of no tokens, or a text of none, is a server that does not count."""
+    prompt = (reply.fresh or 0) + reply.read + reply.written
+    return reply.fresh is not None and reply.output is not None and prompt > 0 and bool(reply.output or not reply.text)
 
 
 def impossible(reply: Reply, request: Request) -> str:
-    """Why the usage of a reply cannot be true, or the empty string. What passes is within the reserved worst case."""
-    prompt = reply.fresh + reply.read + reply.written
-    if min(reply.fresh, reply.read, reply.written, reply.output) < 0:
+    """Why text and usage of a reply cannot be true, or the empty string."""
+    fresh, output = reply.fresh or 0, reply.output or 0
+    prompt = fresh + reply.read + reply.written
+    if min(fresh, reply.read, reply.written, output) < 0:
         return "the usage has a negative count"
-    if not 0 < prompt <= request.input_bound:
-        return f"the usage counts {prompt} prompt tokens, which cannot be (1 to {request.input_bound})"
-    if reply.output > request.output_bound or (reply.text and not reply.output):
-        return f"the usage counts {reply.output} reply tokens, which cannot be (max_tokens={request.max_tokens})"
+    if prompt > request.input_bound + ADDED_PROMPT:
+        return f"the usage counts {prompt} prompt tokens, which cannot be (the prompt has {request.prompt_bytes} bytes)"
+    if output > request.output_bound:
+        return f"the usage counts {output} reply tokens, which cannot be (max_tokens={request.max_tokens})"
+    tokens = output + 1 if counted(reply) else request.output_bound
+    if reply.size > LONGEST_TOKEN * tokens:
+        return f"the reply has {reply.size} bytes, which cannot be in {tokens} tokens"
     return ""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One HTTP exchange by aiohttp: post a JSON body with a key, read the whole answer, or say by an LLMError why not.
+"""One HTTP exchange by aiohttp: post a JSON body with a key, read the answer, or say by an LLMError why not.
 
 No streams, no retries, no cookies; as many connections as there are calls in flight. Proxies are taken from the
 environment. A redirect is an answer like any other: nothing is sent, and no key shown, where the config does not point.
@@ -7,7 +7,6 @@ What cannot have reached the provider is billed by nobody; when a connection bre
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
 
@@ -16,28 +15,21 @@ from yarl import URL
 
 from aflow_env.llm.client import LLMError
 from aflow_env.llm.keys import ApiKey
-from aflow_env.llm.providers.faults import connection_error
+from aflow_env.llm.providers.answer import ACCEPTED, Answer, UnreadableAnswer, clean_answer, one_line, read_body
+from aflow_env.llm.providers.faults import CONNECT_SECONDS, connection_error
 
 KEPT_SECONDS = 3.0
 """How long an idle connection is kept: less than servers do (uvicorn: 5 s), so that none closes while we send."""
 NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a server said, whatever its status."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class Transport:
     """Posts to one URL. Belongs to the event loop that first uses it; the caller's clock bounds each exchange."""
 
-    def __init__(self, url: str, key: ApiKey) -> None:
-        self._url = URL(url)
+    def __init__(self, url: str, key: ApiKey, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
+        self._url = URL(url).with_query(query)
         self._key = key
+        self._headers = headers
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes) -> Answer | LLMError:
@@ -49,13 +41,17 @@ class Transport:
         try:
             proxy = environment_proxy(self._url.scheme, self._url.host or "")
             async with session.post(self._url, data=body, allow_redirects=False, proxy=proxy) as response:
-                return Answer(response.status, response.headers, await response.read())
+                chunks = response.content.iter_chunked(2**16)
+                received = await read_body(chunks, response.headers.get("content-encoding", ""))
+                return clean_answer(response.status, response.headers, received, self._key)
+        except UnreadableAnswer as error:
+            return LLMError("malformed", str(error), bill="unknown")
         except aiohttp.ClientHttpProxyError as error:
             text = f"the proxy answered with status {error.status}: {error.message}"
-            return connection_error(text, self._key, never_sent=True)
+            return connection_error(one_line(self._key.scrub(text)), never_sent=True)
         except (aiohttp.ClientError, OSError) as error:
             text = f"{error or 'no whole answer'} ({type(error).__name__})"
-            return connection_error(text, self._key, never_sent=isinstance(error, NEVER_SENT))
+            return connection_error(one_line(self._key.scrub(text)), never_sent=isinstance(error, NEVER_SENT))
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -65,9 +61,10 @@ class Transport:
     def _connected(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Authorization": f"Bearer {self._key.reveal()}", "Content-Type": "application/json"},
+            auto_decompress=False,  # read_body does, up to its limit
+            headers={"Content-Type": "application/json", "Accept-Encoding": ACCEPTED, **self._headers},
         )
 
 

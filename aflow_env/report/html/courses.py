@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of how searches went: curves, beliefs against what came, operators, outcomes."""
+"""The figures of how searches went: curves, predictions against scores, operators, outcomes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from aflow_env.report import numbers
 from aflow_env.report.html.drawing import INK, series, svg
 from aflow_env.report.html.figure import Figure, counts, places_of, sums
-from aflow_env.report.html.marks import MARKERS, bars, height_of, legend, lines, number_text, range_text
+from aflow_env.report.html.marks import MARKERS, bars, height_of, legend, lines, number_text, range_text, short
 from aflow_env.report.numbers import SCORES, Mean
 from aflow_env.report.pairs import Groups
 from aflow_env.report.usage import operator_usage
@@ -68,7 +68,7 @@ def training_curves(groups: Groups) -> Figure | None:
 
 
 def calibration(groups: Groups) -> Figure | None:
-    """Beliefs against what came."""
+    """Predictions against scores."""
     bins = {label: found for label, runs in groups.items() if (found := numbers.calibration(runs))}
     if not bins:
         return None
@@ -78,25 +78,25 @@ def calibration(groups: Groups) -> Figure | None:
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="right on average")
         for label, found in bins.items():
             place = places_of(groups)[label]
-            beliefs = [each.belief for each in found]
+            predicted = [each.predicted for each in found]
             came = [each.came.value for each in found]
-            axes.plot(beliefs, came, marker=MARKERS[place % 6], color=series(place), label=label)
-        axes.set_xlabel("Q: believed score of the best child")
+            axes.plot(predicted, came, marker=MARKERS[place % 6], color=series(place), label=short(label))
+        axes.set_xlabel("Q: predicted score of the edit")
         axes.set_ylabel("its score")
         legend(axes)
 
     return Figure(
         "calibration",
-        "Is Q right about what a workflow's best child will score?",
-        "Expansions by tenths of belief: mean belief against the mean score of the best child that came, each over the "
-        "means of runs. On the dotted line beliefs are right on average. "
+        "Is Q right about the score of an edit?",
+        "Evaluated edits by tenths of their prediction: mean prediction against mean score, each over the means of "
+        "runs. On the dotted line predictions are right on average. A search prefers edits with a high prediction. "
         f"n: {sums(expansions)} expansions.{_spreads(groups)}",
-        svg("calibration", "Belief against realised score; the table below holds the numbers", draw),
-        ("group", "belief", "came", "95 % interval", "runs", "expansions"),
+        svg("calibration", "Predicted against realised score; the table below holds the numbers", draw),
+        ("group", "predicted", "score", "95 % interval", "runs", "expansions"),
         tuple(
             (
                 label,
-                number_text(each.belief),
+                number_text(each.predicted),
                 number_text(each.came.value),
                 range_text(each.came.low, each.came.high),
                 str(each.came.n),
@@ -162,14 +162,14 @@ def outcomes(groups: Groups) -> Figure | None:
 
 
 def _spreads(groups: Groups) -> str:
-    """How far beliefs differ between the workflows of a session, beside what came: whether Q can choose at all."""
-    found = {label: spread for label, runs in groups.items() if (spread := numbers.belief_spread(runs))}
+    """How far predictions differ between the edits of a session, beside the scores: whether Q can choose at all."""
+    found = {label: spread for label, runs in groups.items() if (spread := numbers.prediction_spread(runs))}
     if not found:
         return ""
     said = ", ".join(f"{label}: {q:.3f} against {came:.3f}" for label, (q, came) in found.items())
     return (
-        f" Within a session beliefs differ by (standard deviation), against what came: {said}. A Q that is much the "
-        "same for all workflows cannot tell which one to change."
+        f" Standard deviation of predictions within a session, against that of scores: {said}. A Q that is much the "
+        "same for all edits cannot tell which one to run."
     )
 
 

@@ -20,6 +20,7 @@ _VARIABLES = {INK: "currentColor", FAINT: "var(--faint)"} | {
 }
 _STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 11,
     "text.color": INK,

@@ -9,7 +9,7 @@ from aflow_env.report import numbers
 from aflow_env.report.html.courses import calibration, operators, outcomes, search_curves, training_curves
 from aflow_env.report.html.drawing import INK, series, svg
 from aflow_env.report.html.figure import Figure, counts, places_of, sums
-from aflow_env.report.html.marks import Places, height_of, interval, legend, name_rows, number_text, range_text
+from aflow_env.report.html.marks import Places, height_of, interval, legend, name_rows, number_text, range_text, short
 from aflow_env.report.numbers import SCORES, Mean
 from aflow_env.report.pairs import FEW_PAIRS, Effect, Groups, draws
 
@@ -71,7 +71,7 @@ def effect_sizes(effects: Sequence[Effect], baseline: str, measure: str, places:
         for place, each in enumerate(effects):
             interval(axes, Mean(each.difference, each.n, each.low, each.high), place, places[each.group])
         name_rows(axes, [each.group for each in effects])
-        axes.set_xlabel(f"difference to {baseline}")
+        axes.set_xlabel(f"difference to {short(baseline)}")
 
     return Figure(
         "effects",
@@ -107,8 +107,9 @@ def costs(groups: Groups) -> Figure | None:
 
     def draw(axes: Axes) -> None:
         labels = list(groups)
+        names = range(len(labels))
         axes.barh(
-            labels,
+            names,
             [whole[label].value for label in labels],
             height=0.3,
             align="edge",
@@ -116,14 +117,14 @@ def costs(groups: Groups) -> Figure | None:
             label="whole run",
         )
         axes.barh(
-            labels,
+            names,
             [searching[label].value for label in labels],
             height=-0.3,
             align="edge",
             color=series(0),
             label="evaluations in the search",
         )
-        axes.invert_yaxis()
+        name_rows(axes, labels)
         axes.set_xlabel("USD a run")
         legend(axes)
 

@@ -8,9 +8,11 @@ from matplotlib.ticker import MaxNLocator
 
 from aflow_env.report.html.drawing import series
 from aflow_env.report.numbers import Mean
+from aflow_env.screen import fit
 
 MARKERS = "osD^vP"
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+LABEL = 48  # columns
 Places = Mapping[str, int]
 """A group's place, which decides its colour and marker in every figure."""
 
@@ -23,7 +25,7 @@ def lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str, places: 
             place = places[label]
             x, y = [at for at, _ in found], [each.value for _, each in found]
             marker = MARKERS[place % 6] if len(x) < 25 else ""
-            axes.plot(x, y, color=series(place), linestyle=DASHES[place % 6], label=label, marker=marker)
+            axes.plot(x, y, color=series(place), linestyle=DASHES[place % 6], label=short(label), marker=marker)
             low = [each.value if each.low is None else each.low for _, each in found]
             high = [each.value if each.high is None else each.high for _, each in found]
             axes.fill_between(x, low, high, color=series(place), alpha=0.15, linewidth=0)
@@ -43,7 +45,7 @@ def bars(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> Callabl
         width = 0.8 / max(1, len(values))
         for place, (label, shares) in enumerate(values.items()):
             at = [row - 0.4 + width * (place + 0.5) for row in range(len(names))]
-            axes.barh(at, shares, height=width, color=series(place), label=label)
+            axes.barh(at, shares, height=width, color=series(place), label=short(label))
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
@@ -70,8 +72,13 @@ def interval(axes: Axes, centre: Mean, row: int, place: int) -> None:
 
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     """Labels of rows, from the top down."""
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), list(map(short, labels)))
     axes.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def short(label: str) -> str:
+    """A label that leaves room for the plot; the table below a figure holds the whole."""
+    return fit(label, LABEL)
 
 
 def height_of(rows: float) -> float:

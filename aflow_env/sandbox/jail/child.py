@@ -33,9 +33,9 @@ def main(fd: int, board: Callable[[int], None]) -> None:
         case "code":
             _report(link, lambda: _call(job["code"], job["function"], job["arguments"]))
         case "solution":
-            exam.serve_solution(link, job["code"])
+            exam.serve_solution(link, job["code"], job["entry_point"])
         case "judge":
-            _report(link, lambda: exam.Judge(link).judge(job["tests"], job["names"], job["entry_point"]))
+            link.send(exam.judge(link, job["tests"], job["entry"], job["entry_point"]))
 
 
 def _report(link: Link, work: Callable[[], JSON]) -> None:

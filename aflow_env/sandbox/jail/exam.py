@@ -1,147 +1,150 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests and the solution they judge, inside two jails: the solution never shares a process with the tests.
 
-The solution's child executes the solution and answers calls of its objects. The judge's child executes the tests, in
-which the solution's names are stand-ins that send their arguments over and return what comes back. A solution cannot
-read the expected values, answer for the tests, patch them, leave early with success or return an object that equals
-everything. Standard library only.
+The solution's child executes the solution and answers requests about its objects. The judge's child executes the tests.
+One name in there comes from the solution: the entry point, a stand-in that sends its arguments over and returns the
+plain data that comes back. A solution cannot read the expected values, decide what another name of the tests means,
+answer for the tests, leave early with success or return an object that equals everything. Standard library only.
 """
 
 import builtins
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 from typing import Any
 
+from aflow_env.sandbox.jail.line import Side, Solution, public_name
 from aflow_env.sandbox.jail.link import Link, failure, load, run
-from aflow_env.sandbox.jail.plain import decode, encode
-from aflow_env.sandbox.jail.wire import JSON, short
+from aflow_env.sandbox.jail.plain import Refused
+from aflow_env.sandbox.jail.standin import BINARY, UNARY, StandIn
+from aflow_env.sandbox.jail.wire import JSON
 
-_GETATTR, _SETATTR = 0, 1
-"""The first two objects of every solution."""
+_NOT_FINITE = re.compile(r"(?<![a-z])(?:is)?(?:nan|inf|infinity|finite)\b", re.IGNORECASE)
+ENTRY = [*UNARY, *BINARY, "__call__", "__iter__", "__instancecheck__", "__contains__"]
+"""The operators of the stand-in for the entry point."""
+_TELLING = ("__name__", "__qualname__", "__doc__", "__module__")
 
 
-class SolutionError(Exception):
-    """An exception of the solution that has no builtin type of its name."""
-
-
-def serve_solution(link: Link, code: str) -> None:
-    """Execute the solution, name its objects to the parent, and answer calls until the pipe closes."""
-    objects: list[Any] = [getattr, setattr]
-
-    def handle(value: Any) -> int:
-        objects.append(value)
-        return len(objects) - 1
-
+def serve_solution(link: Link, code: str, entry_point: str) -> None:
+    """Execute the solution, show its entry point, and answer until the pipe closes."""
     try:
-        names = {}
-        for name, value in load(code, "solution").items():
-            if not name.startswith("__"):
-                try:
-                    names[name] = encode(value, handle)
-                except (TypeError, RecursionError):
-                    continue
-        link.send({"ready": True, "names": names})
+        names = load(code, "solution")
+        if entry_point not in names:
+            raise NameError(f"the solution does not define {entry_point}")
+        side = Solution(link)
+        entry = names[entry_point]
+        link.send({"ready": True, "entry": type(entry).__name__})
     except BaseException as error:
         link.send(failure(0, error))
         return
-    while True:
-        frame = link.receive()
-        link.send({"id": frame["id"], **_answer(frame, objects, handle)})
+    side.serve(entry)
 
 
-def _answer(frame: dict[str, JSON], objects: list[Any], handle: Callable[[Any], int]) -> dict[str, JSON]:
-    try:
-        before = frame["args"]
-        args = [decode(argument, objects.__getitem__) for argument in before]
-        named = {name: decode(value, objects.__getitem__) for name, value in frame["named"].items()}
-        value = run(objects[frame["object"]], *args, **named)
-        changed = {
-            str(i): after
-            for i, argument in enumerate(args)
-            if isinstance(argument, list | dict | set) and (after := encode(argument, handle)) != before[i]
-        }
-        return {"value": encode(value, handle), "changed": changed}
-    except BaseException as error:
-        return {"raises": type(error).__name__, "text": short(error), "from": failure(0, error)["outcome"]}
+def judge(link: Link, tests: str, entry: str, entry_point: str) -> dict[str, JSON]:
+    """Execute `tests`, then `check(candidate)` or `check()` if they define it: the frame that ends the exam.
 
-
-class StandIn:
-    """An object of the solution, as the tests see it: called, passed back, its attributes read and set.
-
-    It equals itself alone, whatever the solution's `__eq__` would say.
+    Its outcome is `unfit` when no solution could pass, or every one would: tests that fail before they call the
+    solution, that never call it, or that give it what cannot cross to it.
     """
+    side = Judge(link, tests)
+    namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
+    error: BaseException | None = None
+    try:
+        # It has every operator, so that no error before the first request can be the solution's doing.
+        candidate = side.find("o", [0, 0, entry, ENTRY])
+        takes_it = re.search(r"^(?:async\s+)?def\s+check\s*\(\s*\w", tests, re.MULTILINE)
+        if not (takes_it and hasattr(builtins, entry_point)):
+            namespace[entry_point] = candidate
+        exec(compile(tests, "tests.py", "exec"), namespace)
+        check = namespace.get("check")
+        if callable(check) and not isinstance(check, StandIn):
+            run(check, *([candidate] if inspect.signature(check).parameters else []))
+    except BaseException as raised:
+        error = raised
+    return side.verdict(error)
 
-    __slots__ = ("_call", "_number")
 
-    def __init__(self, number: int, call: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_number", number)
-        object.__setattr__(self, "_call", call)
+class Judge(Side):
+    """The tests' end. It believes nothing: a frame that is none of the expected ends the tests as a violation."""
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        return self._call(self._number, args, named)
+    def __init__(self, link: Link, tests: str) -> None:
+        super().__init__(link)
+        self.finite = not _NOT_FINITE.search(tests)
+        self._ended: dict[str, JSON] | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return self._call(_GETATTR, (self, name), {})
+    def verdict(self, error: BaseException | None) -> dict[str, JSON]:
+        """The frame that ends the exam. What ended it early counts, whatever the tests made of it."""
+        if self._ended:
+            return self._ended
+        if not self.asked:
+            told = f"they fail before they call it: {failure(0, error)['error']}" if error else "they never call it"
+            return {"end": 0, "outcome": "unfit", "error": told}
+        if error is None:
+            return {"end": 0, "outcome": "ok", "value": True}
+        if not isinstance(error, AssertionError):
+            return failure(0, error)
+        unseen = " (a call with a result changed an argument: tests see only the changes by calls without a result)"
+        # The tests' own words may give their answers away.
+        return {"end": 0, "outcome": "crash", "error": "AssertionError" + unseen * self.unseen_changes}
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._call(_SETATTR, (self, name, value), {})
+    def refuse(self, why: str) -> Refused:
+        return self._end("crash", f"Refused: {why}")
 
-
-class Judge:
-    """The tests' side of the line."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._calls = 0
-
-    def judge(self, tests: str, names: dict[str, JSON], entry_point: str) -> bool:
-        """Execute `tests` among stand-ins for the solution's names, then `check(candidate)` or `check()` if defined."""
-        namespace = {name: self._decode(value) for name, value in names.items()}
-        namespace["__name__"] = "tests"
+    def exchange(self, *request: Any) -> Any:
+        if self._ended:
+            raise Refused(self._ended["error"])
         try:
-            exec(compile(tests, "tests.py", "exec"), namespace)
-            check = namespace.get("check")
-            if check is not None and not isinstance(check, StandIn):  # not the solution's own function of that name
-                arguments = [namespace[entry_point]] if inspect.signature(check).parameters else []
-                run(check, *arguments)
-        except AssertionError:
-            raise AssertionError from None  # the tests' own words may give their answers away
-        return True
+            return super().exchange(*request)
+        except Refused as error:
+            raise self.refuse(str(error)) from None
+        except (RecursionError, MemoryError):
+            raise
+        except Exception as error:
+            raise self._end("violation", f"broker: no reply: {type(error).__name__}") from None
 
-    def _decode(self, data: JSON) -> Any:
-        return decode(data, lambda number: StandIn(number, self._call))
+    def answer(self, frame: dict[str, JSON]) -> dict[str, JSON]:
+        reply = super().answer(frame)
+        if "refused" in reply:
+            raise self.refuse(reply["refused"])
+        return reply
 
-    def _call(self, number: int, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        self._calls += 1
-        sent = [encode(argument, _number) for argument in args]
-        sent_named = {name: encode(argument, _number) for name, argument in named.items()}
-        self._link.send({"id": self._calls, "object": number, "args": sent, "named": sent_named})
-        reply = self._link.receive()
-        if "raises" in reply:
-            raise _exception(reply)
-        for i, after in reply["changed"].items():
-            _overwrite(args[int(i)], self._decode(after))
-        return self._decode(reply["value"])
+    def told(self, error: BaseException) -> BaseException:
+        return AssertionError() if isinstance(error, AssertionError) else error
+
+    def name(self, value: Any) -> str:
+        return super().name(value) or public_name(value)
+
+    def check(self, value: Any) -> None:
+        """Functions, iterators, and what the tests define may be shown; anything else ends the exam."""
+        if not (_of_tests(value) or callable(value) or _is_walked(value)):
+            what = f"a {type(value).__module__}.{type(value).__name__}, which cannot cross to the solution"
+            raise self._end("crash" if self.depth else "unfit", f"they pass {what}")
+
+    def permit(self, operation: str, target: Any, *args: Any) -> None:
+        """Functions are called, iterators walked; public names are read of, and written to, what the tests define."""
+        if not self.is_mine(target):
+            raise TypeError("an operation on no object of the tests")
+        name = str(args[0]) if operation in ("__getattr__", "__setattr__", "__delattr__") else ""
+        if operation == "__call__" and callable(target):
+            return
+        if operation in ("take", "__next__", "__iter__", "__str__", "__repr__", "__hash__") and not _of_tests(target):
+            return
+        if operation == "__getattr__" and name in _TELLING:
+            return
+        if not _of_tests(target) or name.startswith("_"):
+            raise AttributeError(f"a {type(target).__name__} of the tests shows the solution no {name or operation}")
+        if operation in ("__setattr__", "__delattr__") and (isinstance(target, type) or hasattr(type(target), name)):
+            raise AttributeError(f"{name} of the tests cannot be set by the solution")
+
+    def _end(self, outcome: str, why: str) -> Refused:
+        self._ended = self._ended or {"end": 0, "outcome": outcome, "error": why}
+        return Refused(why)
 
 
-def _number(value: Any) -> int | None:
-    return value._number if isinstance(value, StandIn) else None
+def _of_tests(value: Any) -> bool:
+    """Whether the tests define the class, or the class of the object."""
+    return (value if isinstance(value, type) else type(value)).__module__ == "tests"
 
 
-def _exception(reply: dict[str, JSON]) -> BaseException:
-    name, text = str(reply["raises"]), str(reply["text"])
-    if reply["from"] == "violation":
-        return PermissionError(f"{name}: {text}")
-    kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, Exception):
-        try:
-            return kind(text)
-        except TypeError:  # UnicodeDecodeError and the like want more than a text
-            pass
-    return SolutionError(f"{name}: {text}")
-
-
-def _overwrite(target: Any, value: Any) -> None:
-    """Do to the tests' own list, dict or set what the solution did to its copy."""
-    target.clear()
-    target.extend(value) if isinstance(target, list) else target.update(value)
+def _is_walked(value: Any) -> bool:
+    return isinstance(value, Iterator) and type(value).__module__ in ("builtins", "itertools")

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """AIME: fifteen problems a contest, answers are whole numbers 0 to 999. Fields `problem`, `answer` (any case), `id`.
 
-Scored by the last `\\boxed{}` of the output, else its last whole number.
+Scored by the last number of the output's last `\\boxed{}`, or of an output without one.
 """
 
 import re
 
 from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem, Score
+from aflow_env.tasks.base import Problem
 from aflow_env.tasks.dataset import FileTask, Hub, by_text
 from aflow_env.tasks.records import Record
+from aflow_env.tasks.scorers import score_whole_number
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("aime", "AIME", ("Custom", "ScEnsemble", "Programmer"))
 HUB = Hub("HuggingFaceH4/aime_2024", whole="train")
-_BOXED = re.compile(r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
-_WHOLE = re.compile(r"(?<![\d.])-?\d+(?:,\d{3})*(?:\.0+)?(?![\d.]*\d)")
 
 
 def task(config: TaskConfig) -> FileTask:
@@ -23,26 +22,10 @@ def task(config: TaskConfig) -> FileTask:
     return FileTask(config, SPEC, problem, by_text(score_whole_number), HUB)
 
 
-def score_whole_number(gold: str, output: str) -> Score:
-    """Equality of whole numbers; leading zeros do not matter (AIME writes 073)."""
-    found = whole_number(output)
-    correct = found is not None and found == int(gold)
-    return Score(float(correct), "" if found is None else str(found), correct)
-
-
-def whole_number(text: str) -> int | None:
-    """The last whole number in the last `\\boxed{}` that has one, else in the text; None when there is none."""
-    for place in (*reversed(_BOXED.findall(text)), text):
-        numbers = _WHOLE.findall(place)
-        if numbers:
-            return int(numbers[-1].replace(",", "").split(".")[0])
-    return None
-
-
 def problem(record: Record) -> Problem:
     """A record of any of the published AIME files as a problem. Raises ConfigError unless the answer is 0 to 999."""
     answer = record.text("answer", "Answer").strip()
-    if not re.fullmatch(r"\d{1,3}(\.0)?", answer):
+    if not re.fullmatch(r"[0-9]{1,3}(\.0)?", answer):
         raise record.error("answer", f"should be a whole number 0 to 999, not {answer[:40]!r}")
     own_id = next((record.text(name) for name in ("id", "ID") if name in record.fields), "")
     return Problem(

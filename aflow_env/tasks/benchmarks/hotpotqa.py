@@ -11,7 +11,7 @@ from aflow_env.config import TaskConfig
 from aflow_env.tasks.base import Problem
 from aflow_env.tasks.dataset import FileTask, Hub, by_text
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import score_f1
+from aflow_env.tasks.scorers import SHORT, score_f1
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("hotpotqa", "HotpotQA", ("Custom", "AnswerGenerate", "ScEnsemble"))
@@ -28,7 +28,8 @@ def problem(record: Record) -> Problem:
     context = "\n".join(" ".join(sentences) for sentences in _paragraphs(record))
     question = record.text("question")
     own_id = next((record.text(name) for name in ("_id", "id") if name in record.fields), "")
-    return Problem(own_id, f"Context: {context}\n\nQuestion: {question}\n\nAnswer:", record.text("answer"))
+    answer = record.checked("answer", record.text("answer"), SHORT["f1"].refuses)
+    return Problem(own_id, f"Context: {context}\n\nQuestion: {question}\n\nAnswer:", answer)
 
 
 def _paragraphs(record: Record) -> list[list[str]]:

@@ -2,8 +2,8 @@
 """HumanEval: complete a function. Fields `task_id`, `prompt`, `entry_point`, `test`, `canonical_solution`.
 
 Public tests are the examples in the docstring; hidden tests are `test`'s `check`. A reply that does not define the
-function is read as its body. The prompt's own imports and helper functions stand before the reply, as the tests of some
-problems call them.
+function is read as its body. The prompt's own imports and helper functions stand before the reply, and before the tests
+once more: some tests call them, and a solution must not say what they are.
 
 The examples in a docstring as assert statements: what a solver of the problem may see, and so may run.
 """
@@ -18,7 +18,7 @@ from aflow_env.config import TaskConfig
 from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask, Hub
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import defines, score_by_tests
+from aflow_env.tasks.scorers import defines, hoist_future, score_by_tests, undefined
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 
@@ -36,9 +36,11 @@ def problem(record: Record) -> Problem:
     prompt, entry_point = record.text("prompt"), record.text("entry_point")
     if not defines(prompt, entry_point):
         raise record.error("prompt", f"does not define the entry point {entry_point}")
-    tests = record.text("test")
+    tests = f"{helpers(prompt, entry_point)}\n{record.text('test')}"
     if not defines(tests, "check"):
         raise record.error("test", "does not define check(candidate)")
+    if complaint := undefined(tests, entry_point):
+        raise record.error("test", complaint)
     return Problem(
         id=record.text("task_id"),
         prompt=prompt,
@@ -59,8 +61,13 @@ def whole_program(problem: Problem, output: str) -> str:
     entry_point = str(problem.entry_point)
     code = extract_code(output, entry_point)
     if defines(code, entry_point):
-        return f"{problem.prompt[: problem.prompt.rindex(f'def {entry_point}')]}\n{code}"
+        return hoist_future(helpers(problem.prompt, entry_point), code)
     return problem.prompt + (output if code == output.strip() else code)  # an unfenced body needs its indentation
+
+
+def helpers(prompt: str, entry_point: str) -> str:
+    """What a prompt defines before its entry point: imports, and functions that tests and solutions may call."""
+    return re.split(rf"^(?:async +)?def +{entry_point}\b", prompt, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 _ARROW = r"(?:#\s*)?(?:==>|=>|==|=|➞|->|→|returns?|should return|would return|will return)"

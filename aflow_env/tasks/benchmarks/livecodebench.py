@@ -120,34 +120,94 @@ class _TextOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it wants {module_name}.{global_name}, which a text does not need")
 
 
-_RUN_PROGRAM = """
+PRELUDE = """from string import *
+from re import *
+from datetime import *
+from collections import *
+from heapq import *
+from bisect import *
+from copy import *
+from math import *
+from random import *
+from statistics import *
+from itertools import *
+from functools import *
+from operator import *
+from io import *
+from sys import *
+from json import *
+from builtins import *
+from typing import *
+import string, re, datetime, collections, heapq, bisect, copy, math, random, statistics, itertools, functools, operator
+import io, sys, json
+sys.setrecursionlimit(50000)
+"""
+"""What the benchmark's own harness puts before a solution."""
 
-def run_case(text):
-    import io, sys
-    def attempt(action):
-        saved = sys.stdin, sys.stdout
-        sys.stdin = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
-        sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+# Deep recursion needs a deep stack, which a thread of its own may have: as much as a quarter of the memory limit.
+_ATTEMPT = """
+def attempt(action):
+    import resource, threading
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    threading.stack_size(min(1 << 28, (1 << 28) if limit < 0 else limit // 4) & -4096)
+    ended = []
+    def work():
         try:
-            action()
+            ended.append((action(), None))
+        except BaseException as error:
+            ended.append((None, error))
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    value, error = ended[0]
+    if error is not None:
+        raise error
+    return value
+"""
+
+# The input is the file that descriptor 0 reads, the output the one that descriptor 1 writes: open(0), sys.stdin,
+# os.read and the like all work.
+_RUN_PROGRAM = """
+def run_case(text):
+    import os, sys
+    def placed(name, fd):
+        found = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        if found != fd:
+            os.dup2(found, fd)
+            os.close(found)
+    def printed_by(action):
+        saved = sys.stdin, sys.stdout
+        placed("given", 0)
+        os.write(0, text.encode())
+        os.lseek(0, 0, os.SEEK_SET)
+        placed("printed", 1)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+        try:
+            attempt(action)
         except SystemExit:
             pass
         finally:
-            printed = sys.stdout
-            sys.stdin, sys.stdout = saved
-        printed.flush()
-        return printed.buffer.getvalue().decode("utf-8", "replace")
+            ours, (sys.stdin, sys.stdout) = sys.stdout, saved
+        if not ours.closed:
+            ours.flush()
+        with open("printed", encoding="utf-8", errors="replace") as file:
+            return file.read()
     scope = {"__name__": "__main__", "exit": sys.exit, "quit": sys.exit}
-    printed = attempt(lambda: exec(compile(SOURCE, "solution", "exec"), scope))
-    return attempt(scope["main"]) if not printed.strip() and callable(scope.get("main")) else printed
+    exec(PRELUDE, scope)
+    printed = printed_by(lambda: exec(compile(SOURCE, "solution", "exec"), scope))
+    return printed_by(scope["main"]) if not printed.strip() and callable(scope.get("main")) else printed
 """
 
 _RUN_METHOD = """
-
 def run_case(text):
     import json
     values = [json.loads(line) for line in text.split("\\n") if line.strip()]
-    return json.dumps(getattr(Solution(), METHOD)(*values))
+    return json.dumps(attempt(lambda: getattr(SCOPE["Solution"](), METHOD)(*values)))
+
+SCOPE = {"__name__": "solution"}
+exec(PRELUDE, SCOPE)
+exec(compile(SOURCE, "solution", "exec"), SCOPE)
 """
 
 _SAME = """
@@ -182,10 +242,9 @@ def check(run_case):
 
 
 def runner(code: str, method: str) -> str:
-    """The solution with a `run_case(text)` that gives its output on one input, as text."""
-    if method:
-        return f"{code}\nMETHOD = {method!r}\n{_RUN_METHOD}"
-    return f"SOURCE = {code!r}\n{_RUN_PROGRAM}"
+    """A module with a `run_case(text)` that gives the solution's output on one input, as text."""
+    run = _RUN_METHOD if method else _RUN_PROGRAM
+    return f"SOURCE, METHOD, PRELUDE = {code!r}, {method!r}, {PRELUDE!r}\n{_ATTEMPT}{run}"
 
 
 def method_test(text: str, wanted: str, method: str) -> str:

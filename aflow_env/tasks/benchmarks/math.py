@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
+from aflow_env.tasks.answers import last_boxed
 from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.dataset import FileTask, Hub
@@ -46,6 +47,6 @@ def task(config: TaskConfig) -> FileTask:
 def problem(record: Record) -> Problem:
     """A record of the official files as a problem. Raises ConfigError when the solution has no boxed answer."""
     solution = record.text("solution")
-    if "\\boxed" not in solution and "\\fbox" not in solution:
+    if not last_boxed(solution):
         raise record.error("solution", "has no \\boxed{} answer in it")
     return Problem("", record.text("problem"), solution)

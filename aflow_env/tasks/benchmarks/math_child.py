@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs in a process of its own, sandbox/math_jail.py: compares two answers of mathematics. Imports no aflow_env.
+"""Runs in a process of its own, sandbox/math_jail.py: compares two answers of mathematics.
 
 Parsers of formulas can run for ever and evaluate what they read (sympy's `parse_expr` calls `eval`). So a model's words
 get near them only here, in a jail and with a parent that kills what is late; and near `eval` only when they are a plain
 formula.
 
-One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. Scorers: `verify` is the library
-math-verify (plus equality of the boxed texts); `aflow` is AFlow's rule: equal texts, else numbers within 1e-3, else
-equal formulas. AFlow parses LaTeX by sympy, which gives up silently unless one version of antlr4 is there; here LaTeX
-is parsed in any case.
+One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. The scorer `verify` reads one answer of
+each text (formulas.py) and compares the two by the library math-verify. `aflow` is AFlow's rule: equal texts, else
+numbers within 1e-3, else equal formulas. AFlow parses LaTeX by sympy, which gives up silently unless one version of
+antlr4 is there; here LaTeX is parsed in any case.
 """
 
 import json
@@ -16,11 +16,14 @@ import re
 from math import isclose
 from typing import Any
 
+from aflow_env.tasks.formulas import Formula, read, read_gold, same_unit
+
 TOLERANCE = 1e-3
 _BOXED = re.compile(r"\\boxed{((?:[^{}]|{[^{}]*})*)}", re.DOTALL)
 _ARITHMETIC = re.compile(r"(?:[A-Za-z0-9+\-*/^(),=<>\s]|(?<=\d)\.|\.(?=\d))*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _FUNCTIONS = {"sqrt", "pi", "exp", "log", "ln", "sin", "cos", "tan", "oo", "factorial", "binomial", "Rational"}
+_APART = re.compile(r"\d\s+\d")  # two numbers side by side: no formula, though a parser may make one of them
 _SENTENCE_END = re.compile(r"(?<!\d)[.!?]\s+")
 
 
@@ -31,19 +34,6 @@ def extract(text: str) -> str:
         return str(boxed[-1]).strip()
     sentences = [sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence.strip()]
     return sentences[-1] if sentences else ""
-
-
-def last_boxed(text: str) -> str | None:
-    """What stands in the last \\boxed{}, any depth of braces; None when there is none that closes."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 1, start + len("\\boxed{")
-    for position in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return text[begin:position].strip()
-    return None
 
 
 def digits(text: str) -> float | None:
@@ -108,16 +98,57 @@ def _formulas_equal(left: Any, right: Any) -> bool:
 
 
 def verified(gold: str, output: str) -> tuple[bool, str]:
-    """math-verify's judgement of the whole texts, and what it took for the answer."""
-    from math_verify import parse, verify
+    """Whether the one answer of the output equals that of the gold, and that answer.
 
-    wanted_text, given_text = last_boxed(gold), last_boxed(output)
-    shown = extract(output) if given_text is None else given_text
-    if wanted_text is not None and wanted_text == given_text:
-        return True, shown
-    wanted = parse(gold if wanted_text is None else f"$\\boxed{{{wanted_text}}}$", parsing_timeout=None)
-    given = parse(output, parsing_timeout=None)
-    return bool(wanted and given and verify(wanted, given, timeout_seconds=None)), shown
+    Units must agree where both are given, and names before `=` too, or else both sides must be equal equations. A gold
+    of p percent is also given by the plain number p / 100. Texts are equal or not; formulas are equal by math-verify.
+    """
+    wanted, given = read_gold(gold), read(output)
+    if not wanted.value or not given.value or not same_unit(wanted.unit, given.unit):
+        return False, given.value
+    both_named = wanted.left != "" != given.left
+    if (both_named and wanted.left != given.left) or wanted.is_equation or given.is_equation:
+        same = wanted.whole.is_equation == given.whole.is_equation and same_value(wanted.whole, given.whole)
+        return same, given.value
+    correct = same_value(wanted, given) or (
+        wanted.unit == "%" and not given.unit and same_value(Formula(f"\\frac{{{wanted.value}}}{{100}}"), given)
+    )
+    return correct, given.value
+
+
+def same_value(wanted: Formula, given: Formula) -> bool:
+    """Whether two values are one text or, by math-verify, one formula."""
+    if wanted.key == given.key:
+        return True
+    if any(side.is_words or side.is_too_large or _APART.search(side.value) for side in (wanted, given)):
+        return False
+    from math_verify import verify
+
+    left, right = _parsed(wanted.value), _parsed(given.value)
+    if left is None or right is None or _is_closed(left):
+        return False
+    return bool(verify(left, right, timeout_seconds=None, allow_set_relation_comp=True))
+
+
+def _parsed(value: str) -> Any:
+    """What math-verify reads in one formula; None when it cannot. Units are read before, by formulas.py."""
+    from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse
+
+    config = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="last", equations=False
+    )
+    target = (LatexExtractionConfig(normalization_config=config),)
+    found = parse(f"\\boxed{{{value}}}", target, fallback_mode="no_fallback", parsing_timeout=None)
+    return found[0] if found else None
+
+
+def _is_closed(formula: Any) -> bool:
+    """An equation that cannot be solved for an unknown: math-verify takes any two without solutions for equal."""
+    from sympy.core.function import AppliedUndef
+    from sympy.core.relational import Relational
+
+    return isinstance(formula, Relational) and (not formula.free_symbols or bool(formula.atoms(AppliedUndef)))
 
 
 def judge(scorer: str, gold: str, output: str) -> tuple[bool, str]:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a jailed process whether two answers of mathematics agree (math_child.py says how); kills it when it is late.
+"""Asks jailed processes whether two answers of mathematics agree (math_child.py says how).
 
-The process is the script sandbox/math_jail.py: that room is above this one, so it is started by its path.
+A process is the script sandbox/math_jail.py: that room is above this one, so it is started by its path. It kills itself
+when a question takes more than `seconds` of processor time: that answer is wrong, by its own doing. A process that is
+silent for WALL_SECONDS is the machine's fault. There are up to CHILDREN, so one slow answer does not hold the others.
 """
 
 import asyncio
@@ -9,63 +11,75 @@ import json
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.tasks.answers import LONGEST
 from aflow_env.tasks.base import Score
+from aflow_env.tasks.formulas import read_gold
 
 MathScorer = Literal["verify", "aflow"]
-SECONDS = 10.0
-STARTUP_SECONDS = 60.0
-LONGEST = 20_000
+CHILDREN = 3
+SECONDS = 5.0
+WALL_SECONDS = 120.0
 _CHILD = Path(__file__).parents[2] / "sandbox" / "math_jail.py"
+
+Child = subprocess.Popen[str]
+
+
+def refuses_gold(gold: str) -> str:
+    """For `Record.error`: why no output can be right for this gold, or "" when one can."""
+    return "" if len(gold) <= LONGEST and read_gold(gold).value else f"holds no formula ({gold[-40:]!r})"
 
 
 class MathJudge:
-    """One child, started when first needed and asked one question at a time; usable from any thread or event loop."""
+    """Children that are started when needed and asked one question at a time; usable from any thread or event loop."""
 
     def __init__(self, scorer: MathScorer = "verify", seconds: float = SECONDS) -> None:
         self.scorer = scorer
         self.seconds = seconds
-        self._child: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
+        self._idle: list[Child] = []
+        self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="math")
 
     async def score(self, gold: str, output: str) -> Score:
         """As `judge`, without blocking the event loop."""
-        return await asyncio.to_thread(self.judge, gold, output)
+        return await asyncio.wrap_future(self._submit(gold, output))
 
     def judge(self, gold: str, output: str) -> Score:
-        """1 when the answers agree, else 0; an output that the child cannot judge in time is wrong (its own doing).
+        """1 when the answers agree, else 0; an output that a child cannot judge in time is wrong.
 
         Only the last LONGEST characters of the output are read. Raises ConfigError when math-verify is not installed,
-        InfrastructureError when the child cannot be started.
+        InfrastructureError when a child cannot be started or is silent.
         """
-        with self._lock:
-            reply = self._ask({"scorer": self.scorer, "gold": gold, "output": output[-LONGEST:]})
+        return self._submit(gold, output).result()
+
+    def close(self) -> None:
+        """End the children."""
+        self._threads.shutdown()
+        while self._idle:
+            _end(self._idle.pop())
+
+    def __del__(self) -> None:
+        while self._idle:
+            _end(self._idle.pop())
+
+    def _submit(self, gold: str, output: str) -> Future[Score]:
+        return self._threads.submit(self._judge, {"scorer": self.scorer, "gold": gold, "output": output[-LONGEST:]})
+
+    def _judge(self, question: dict[str, str]) -> Score:
+        child = self._idle.pop() if self._idle else self._start()
+        reply = _exchange(child, question)
         if reply is None:
             return Score(0.0, "", False)
+        self._idle.append(child)
         correct = bool(reply["correct"])
         return Score(float(correct), str(reply["extracted"]), correct)
 
-    def close(self) -> None:
-        """End the child, if there is one."""
-        with self._lock:
-            self._stop()
-
-    def __del__(self) -> None:
-        self._stop()
-
-    def _ask(self, question: dict[str, str]) -> dict[str, object] | None:
-        child = self._child or self._start()
-        answer = _exchange(child, question, self.seconds)
-        if answer is None:
-            self._stop()
-        return answer
-
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self) -> Child:
         child = subprocess.Popen(
-            [sys.executable, "-I", str(_CHILD)],
+            [sys.executable, "-I", str(_CHILD), str(self.seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -74,38 +88,45 @@ class MathJudge:
             cwd="/",
             start_new_session=True,
         )
-        self._child = child
-        warm_up = _exchange(child, {"scorer": self.scorer, "gold": "$1$", "output": "$\\frac{2}{2}$"}, STARTUP_SECONDS)
-        if warm_up is None:
-            self._stop()
+        if _exchange(child, {"scorer": self.scorer, "gold": "$1$", "output": "$\\frac{2}{2}$"}) is None:
             raise _explain_failed_start()
         return child
 
-    def _stop(self) -> None:
-        child, self._child = getattr(self, "_child", None), None
-        if child is not None:
-            child.kill()
-            child.wait()
-            for stream in (child.stdin, child.stdout):
-                if stream is not None:
-                    stream.close()
 
-
-def _exchange(child: subprocess.Popen[str], question: dict[str, str], seconds: float) -> dict[str, object] | None:
-    """The child's answer, or None when it died or was killed for being late."""
+def _exchange(child: Child, question: dict[str, str]) -> dict[str, object] | None:
+    """The child's answer, or None when it died over the question. Raises InfrastructureError when it is silent."""
     assert child.stdin is not None
     assert child.stdout is not None
-    timer = threading.Timer(seconds, child.kill)
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(WALL_SECONDS, stop)
     timer.start()
+    line = ""
     try:
         child.stdin.write(json.dumps(question) + "\n")
         child.stdin.flush()
         line = child.stdout.readline()
     except BrokenPipeError:
-        return None
+        pass  # it died: there is no line
     finally:
         timer.cancel()
+        if not line.endswith("\n"):
+            _end(child)
+    if late.is_set():
+        raise InfrastructureError(f"the process that compares mathematical answers was silent for {WALL_SECONDS:.0f} s")
     return json.loads(line) if line.endswith("\n") else None
+
+
+def _end(child: Child) -> None:
+    child.kill()
+    child.wait()
+    for stream in (child.stdin, child.stdout):
+        if stream is not None:
+            stream.close()
 
 
 def _explain_failed_start() -> Exception:

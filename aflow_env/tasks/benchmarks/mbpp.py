@@ -2,7 +2,8 @@
 """MBPP: short functions from one sentence. Fields `task_id`, `text` (or `prompt`), `code`, `test_list`.
 
 The first assert is public and stands in the prompt, as nobody could guess the function's name; all of them are the
-hidden tests. `test_setup_code`, or `test_imports` of the sanitized edition, runs before them.
+hidden tests. `test_setup_code`, or `test_imports` of the sanitized edition, runs before them, and before it the classes
+and functions of the reference solution that it names, such as the Node of a tree.
 """
 
 import ast
@@ -11,7 +12,7 @@ from aflow_env.config import TaskConfig
 from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask, Hub
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import score_by_tests
+from aflow_env.tasks.scorers import score_by_tests, undefined
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import SourceError, TaskSpec, parse_source
 
@@ -31,13 +32,16 @@ def problem(record: Record) -> Problem:
     code = record.text("code").replace("\r\n", "\n")
     entry_point = _entry_point(record, code, tests)
     text = record.text("text", "prompt").strip()
+    hidden = "\n".join((_helpers(code, "\n".join((setup, *tests)), entry_point), setup, *tests)).strip()
+    if complaint := undefined(hidden, entry_point):
+        raise record.error("test_list", complaint)
     return Problem(
         id=f"mbpp/{record.text('task_id')}",
         prompt=f"{text}\nThe function is named `{entry_point}` and must satisfy:\n{tests[0]}\n",
         answer=code,
         entry_point=entry_point,
         public_tests=("\n".join((setup, _public(tests[0], entry_point))).strip(),),
-        hidden_tests="\n".join((setup, *tests)).strip(),
+        hidden_tests=hidden,
     )
 
 
@@ -45,6 +49,22 @@ async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
     """Whether every assert holds."""
     entry_point = str(problem.entry_point)
     return await score_by_tests(problem, extract_code(output, entry_point), entry_point, run_code)
+
+
+def _helpers(code: str, tests: str, entry_point: str) -> str:
+    """The definitions of the reference solution that the tests need beside the entry point, and its imports."""
+    if not undefined(tests, entry_point):
+        return ""
+    body = parse_source(code).body
+    kept: list[ast.stmt] = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    defined = {node.name: node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    wanted = [tests]
+    while wanted:
+        names = {node.id for node in ast.walk(ast.parse(wanted.pop())) if isinstance(node, ast.Name)} - {entry_point}
+        for name in sorted(names & defined.keys()):
+            wanted.append(ast.unparse(defined[name]))
+            kept.append(defined.pop(name))
+    return "\n".join(map(ast.unparse, kept))
 
 
 class _ToCandidate(ast.NodeTransformer):

@@ -13,9 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aflow_env.config import AflowConfig, parse
+from aflow_env.config import AflowConfig, parse, plain, unresolved
 from aflow_env.errors import ConfigError
-from aflow_env.store.settings import lock
+from aflow_env.screen import one_line
+from aflow_env.store.settings import flat, lock
 from aflow_env.store.store import Store
 from aflow_env.training.hardware.layout_check import check_layout, known_shape
 from aflow_env.training.launch.parts_check import check_parts
@@ -31,6 +32,14 @@ from aflow_env.training.trainer.mini_batches import check_mini_batches
 from aflow_env.training.trainer.wandb_run import continue_run
 
 TRAINERS = ("aflow_sync",)
+COUNTS = (
+    *("actor_rollout_ref.rollout.n", "actor_rollout_ref.rollout.tensor_model_parallel_size"),
+    *("actor_rollout_ref.rollout.prompt_length", "actor_rollout_ref.rollout.response_length"),
+    *("actor_rollout_ref.actor.ppo_mini_batch_size", "actor_rollout_ref.actor.ppo_epochs"),
+    *("data.train_batch_size", "data.max_prompt_length", "data.max_response_length"),
+    *("trainer.nnodes", "trainer.n_gpus_per_node", "trainer.total_epochs"),
+)
+"""Keys of verl that are 1 or more in every training."""
 _ABORTED = (
     "verl 0.9.1 aborts whatever the rollout server is at when a step's batch is full, and resumes generations alone: "
     "the policy's beliefs, which come from the server's log-probabilities, would be lost, and one search would mix "
@@ -73,16 +82,17 @@ def _stop(error: ConfigError) -> None:
     """One paragraph and status 1; a sweep goes on with its next job, so there it stays an exception."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise error
-    raise SystemExit(f"aflow_env: {error}")
+    raise SystemExit(f"aflow_env: {one_line(str(error))}")
 
 
 def check(config: DictConfig) -> AflowConfig:
     """Raises ConfigError for whatever would fail later: keys, parts that are missing, files, the policy's folder."""
     try:
         OmegaConf.resolve(config)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"the config does not resolve: {str(error).splitlines()[0]}") from error
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError(unresolved(error)) from error
     aflow = parse(config.aflow)
+    check_numbers(config)
     check_wiring(config, aflow)
     check_mini_batches(config, aflow)
     check_value_rows(config, aflow.q)
@@ -94,6 +104,17 @@ def check(config: DictConfig) -> AflowConfig:
     check_policy(config, aflow)
     check_parts(aflow)
     return aflow
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Refuse counts below 1, and whole numbers that verl's libraries cannot hold."""
+    values = flat(plain(config))
+    for key, value in values.items():
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ConfigError(f"{key}={value}: a number beyond 64 bits; set one below {2**63}")
+    for key in COUNTS:
+        if isinstance(value := values.get(key), int | float) and value < 1:
+            raise ConfigError(f"{key}={value}: set 1 or more")
 
 
 def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:

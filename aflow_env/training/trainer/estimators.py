@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from aflow_env.config import explain
-from aflow_env.config.base import Section
+from aflow_env.config.section import Section
 from aflow_env.errors import ConfigError
 from aflow_env.rl.baseline_estimators import (
     GrpoConfig,

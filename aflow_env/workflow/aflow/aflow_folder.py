@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A workflow as AFlow's folder: round_N/ with graph.py, prompt.py and an empty __init__.py."""
 
-import os
 import re
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from aflow_env.errors import ConfigError
+from aflow_env.files import write_text
 from aflow_env.workflow.program import Workflow
 
 _ROUND_IMPORT = re.compile(r"^([ \t]*(?:import|from)[ \t]+workspace\.[\w.]*\.round_)\w+(?=\.prompt\b)", re.MULTILINE)
@@ -21,11 +20,10 @@ def read_workflow(folder: Path) -> Workflow:
 
 
 def write_workflow(workflow: Workflow, folder: Path) -> None:
-    """Writes the three files, each whole or not at all, over earlier ones.
+    """Write the three files, each whole or not at all, over earlier ones.
 
     In a folder called round_N the graph imports that round's prompts, as AFlow needs it; the digest does not change.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     graph = workflow.graph
     if number := re.fullmatch(r"round_(\w+)", folder.name):
         graph = _ROUND_IMPORT.sub(rf"\g<1>{number[1]}", graph)
@@ -38,20 +36,3 @@ def _read(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")  # line ends as they are
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, over an earlier one."""
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            temporary.unlink()
-            raise
-    temporary.chmod(0o644)
-    temporary.replace(path)

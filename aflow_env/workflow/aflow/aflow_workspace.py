@@ -3,29 +3,35 @@
 
 Files are read as AFlow's code writes them: results.json has one entry a validation run (`round`, `score`, `avg_cost`,
 `total_cost`, `time`), round_N/experience.json the `father node`, `modification`, `before`, `after` and `succeed`,
-round_N/log.json the failed cases, round_N/SCORE_TIME.csv a row for each problem. What is written can be read back and
-gives the same. AFlow needs its own `scripts` package beside the workspace: template/operator.py takes the operators
-from there.
+round_N/log.json the failed cases, round_N/SCORE_TIME.csv a row for each problem of one validation run. An empty
+results.json or log.json holds no entry. A CSV counts when its mean is the score of an entry of results.json; an entry
+has one CSV, the latest. The others are left from an earlier search, and `Workspace.stale` names them. A workspace that
+is written can be read back and gives the same. AFlow needs its own `scripts` package beside the workspace:
+template/operator.py takes the operators from there.
 """
 
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from aflow_env.errors import ConfigError
-from aflow_env.workflow.aflow.aflow_folder import read_workflow, write_text, write_workflow
+from aflow_env.files import write_text
+from aflow_env.workflow.aflow.aflow_folder import read_workflow, write_workflow
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.signatures import SIGNATURES
 
 JSON = Any
+ROUNDED = 1e-4
+"""AFlow writes means with five digits."""
 
 
 @dataclass(frozen=True)
-class Round:
+class AflowRound:
     """One round that was scored. `results`: its entries of results.json; `experience`: None for the start.
 
     `scores`: the score of every problem in every run, where AFlow left its CSV files; `log`: its failed cases.
@@ -51,11 +57,15 @@ class Round:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The scored rounds by ascending number; `left_out` says why the other folders are not among them."""
+    """The scored rounds by ascending number; `left_out` says why the other folders are not among them.
+
+    `stale` names the CSV files that belong to no entry of results.json; their scores do not count.
+    """
 
     dataset: str
-    rounds: tuple[Round, ...]
+    rounds: tuple[AflowRound, ...]
     left_out: Mapping[int, str] = field(default_factory=dict)
+    stale: tuple[Path, ...] = ()
 
 
 def find_workflows(path: Path) -> Path:
@@ -78,10 +88,11 @@ def read_workspace(path: Path) -> Workspace:
     entries: dict[int, list[dict[str, JSON]]] = {}
     for entry in _load(folder / "results.json", list):
         if not _is_result(entry):
-            raise ConfigError(f"{folder / 'results.json'}: {entry!r} has no round and score in [0, 1]")
+            raise ConfigError(f"{folder / 'results.json'}: {str(entry)[:200]} has no round, score in [0, 1] and cost")
         entries.setdefault(int(entry["round"]), []).append(entry)
-    rounds: dict[int, Round] = {}
+    rounds: dict[int, AflowRound] = {}
     left_out: dict[int, str] = {}
+    stale: list[Path] = []
     for number in sorted(set(entries) | _numbers(folder)):
         home = folder / f"round_{number}"
         experience = _load(home / "experience.json", dict) if (home / "experience.json").is_file() else None
@@ -89,15 +100,18 @@ def read_workspace(path: Path) -> Workspace:
             left_out[number] = "it has no graph.py"
         elif number not in entries:
             left_out[number] = "it was never scored"
-        elif number > 1 and (experience is None or int(experience.get("father node", 0)) not in rounds):
+        elif number > 1 and (experience is None or _father(experience, home) not in rounds):
             left_out[number] = "the round that it came from is unknown or was not scored"
         else:
             log = tuple(_load(home / "log.json", list)) if (home / "log.json").is_file() else ()
-            scores = tuple(score for file in sorted(home.glob("*.csv")) for score in _csv_scores(file))
-            rounds[number] = Round(number, read_workflow(home), tuple(entries[number]), experience, log, scores)
+            tables = {file: found for file in sorted(home.glob("*.csv")) if (found := _csv_scores(file))}
+            counted = _counted(tables, [float(entry["score"]) for entry in entries[number]])
+            stale.extend(file for file in tables if file not in counted)
+            scores = tuple(score for file in counted for score in tables[file])
+            rounds[number] = AflowRound(number, read_workflow(home), tuple(entries[number]), experience, log, scores)
     if 1 not in rounds:
         raise ConfigError(f"{folder}: round 1, where every search starts, has no graph.py or no score in results.json")
-    return Workspace(folder.parent.name, tuple(rounds.values()), left_out)
+    return Workspace(folder.parent.name, tuple(rounds.values()), left_out, tuple(stale))
 
 
 def write_workspace(workspace: Workspace, root: Path) -> Path:
@@ -112,7 +126,6 @@ def write_workspace(workspace: Workspace, root: Path) -> Path:
     _dump(folder / "processed_experience.json", processed(workspace))
     _dump(folder / "results.json", [entry for each in workspace.rounds for entry in each.results])
     template = folder / "template"
-    template.mkdir(exist_ok=True)
     if not (template / "operator.py").exists():  # AFlow's own, where we write into its workspace
         names = ", ".join(SIGNATURES)
         write_text(template / "__init__.py", "")
@@ -145,12 +158,33 @@ def _numbers(folder: Path) -> set[int]:
 def _is_result(entry: JSON) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("round"), int):
         return False
-    return isinstance(entry.get("score"), int | float) and 0.0 <= entry["score"] <= 1.0
+    cost = isinstance(entry.get("total_cost") or 0.0, int | float)
+    return cost and isinstance(entry.get("score"), int | float) and 0.0 <= entry["score"] <= 1.0
+
+
+def _father(experience: Mapping[str, JSON], home: Path) -> int:
+    try:
+        return int(experience["father node"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{home / 'experience.json'} names no round as its `father node`") from error
+
+
+def _counted(tables: Mapping[Path, list[float]], scores: Sequence[float]) -> list[Path]:
+    """For each score of a run the latest table, by name, with that mean; a table stands for one run."""
+    waiting = sorted(tables, key=lambda file: file.stem.partition("_")[2])
+    counted = []
+    for score in scores:
+        fitting = [file for file in waiting if abs(fmean(tables[file]) - score) < ROUNDED]
+        if fitting:
+            waiting.remove(fitting[-1])
+            counted.append(fitting[-1])
+    return counted
 
 
 def _csv_scores(file: Path) -> list[float]:
     """The scores of a CSV of AFlow's; none when it is another table."""
-    with file.open(encoding="utf-8", newline="") as lines:
+    csv.field_size_limit(2**31 - 1)  # an answer may be longer than the 131,072 characters of Python's default
+    with file.open(encoding="utf-8-sig", newline="") as lines:
         try:
             return [float(row["score"]) for row in csv.DictReader(lines)]
         except (KeyError, TypeError, ValueError, csv.Error):
@@ -158,11 +192,13 @@ def _csv_scores(file: Path) -> list[float]:
 
 
 def _load(file: Path, kind: type) -> Any:
+    """The file's value; an empty one of `kind` for an empty file. Raises ConfigError."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8-sig")
+        value = json.loads(text) if text.strip() else kind()
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not JSON: {error}") from error
     if not isinstance(value, kind):
         raise ConfigError(f"{file} holds a {type(value).__name__}, where AFlow writes a {kind.__name__}")

@@ -128,7 +128,7 @@ def _parameters(name: str) -> list[str]:
 
 def _without_imports(graph: str, tree: ast.Module) -> str:
     """The graph with AFlow's imports replaced by names for what the module defines."""
-    lines = graph.splitlines()
+    lines = re.split(r"\r\n?|\n", graph)  # as Python counts them; str.splitlines also ends lines at a form feed
     aliases = ["DatasetType = str"]
     for name, meaning in imported_names(tree).items():
         for home, known in ((OPERATOR_MODULE, "operator"), (PROMPT_MODULE, "prompt_custom")):

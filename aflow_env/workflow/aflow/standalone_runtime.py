@@ -61,7 +61,7 @@ async def run_in_subprocess(code: str, function: str, arguments: list[Any], seco
     return CodeResult(outcome="ok", value=out.decode("utf-8", "replace").removesuffix("\n"), error="")
 
 
-class LLM:
+class Asker:
     """Who answers prompts, and what else the operators may reach; a workflow knows it as `self.llm`."""
 
     def __init__(self, ask: Callable[[str], Any], run_code: Any, public_tests: Any, entry_point: str | None) -> None:
@@ -78,7 +78,7 @@ class LLM:
         return {"total_cost": 0.0}
 
 
-def create_llm_instance(config: LLM) -> LLM:
+def create_llm_instance(config: Asker) -> Asker:
     return config
 
 
@@ -89,8 +89,8 @@ def make_operator(behaviour: Callable[..., Awaitable[Any]], *required: str, **de
     parameters += [inspect.Parameter(name, kind, default=value) for name, value in defaults.items()]
     signature = inspect.Signature(parameters)
 
-    class Operator:
-        def __init__(self, llm: LLM) -> None:
+    class Bound:
+        def __init__(self, llm: Asker) -> None:
             self.llm = llm
 
         async def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -98,7 +98,7 @@ def make_operator(behaviour: Callable[..., Awaitable[Any]], *required: str, **de
             call.apply_defaults()
             return await behaviour(SimpleNamespace(**{n: _argument(n, v) for n, v in call.arguments.items()}), self.llm)
 
-    return Operator
+    return Bound
 
 
 def _argument(name: str, value: Any) -> Any:
@@ -116,7 +116,7 @@ async def run_workflow(
     public_tests: Any = (),
 ) -> Any:
     """The workflow's answer to a problem. Code tasks need the entry point, and Test the public tests if there are."""
-    llm = LLM(ask, run_code, public_tests, entry_point)
+    llm = Asker(ask, run_code, public_tests, entry_point)
     given = (problem,) if entry_point is None else (problem, entry_point)
     answer, _ = await workflow("workflow", llm, "")(*given)
     return answer

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does it pay to predict what an edit would score before it is run? The embedded task, a SIMULATED executor.
 
-    python -m recipe.evidence.edits [--seeds 60] [--table]
+    python -m recipe.evidence.edits [--part first|follow|confirm] [--seeds 60] [--table]
 
 Registered before the first run of these arms. The settings of the ridge were chosen beforehand on searches of other
 seeds (10000 to 10023 for the fit, 20000 to 20011 to judge it); seeds 30000 and 40000 served to try the code out.
@@ -32,9 +32,15 @@ Reading. Mean difference to `stock` with a 95 % t interval, n = 60. Yes: `rank 8
 library's is decided by the mean of (a) over w = 0.25 to 1, and by whether (a) rises with w. Nothing is corrected for
 the number of arms, so the best of the secondary arms is a hint and no finding.
 
-Follow-up (`--follow`, seeds 100 to 159, registered before its first run, after the first 23 seeds of the above). With
-these seeds `all` led at w >= 0.5 and rose with w. Does another setting beat it at w = 0.75? Arms: w = 1, 32 edits,
+Follow-up (`--part follow`, seeds 100 to 159, registered before its first run, after the first 23 seeds of the above).
+With these seeds `all` led at w >= 0.5 and rose with w. Does another setting beat it at w = 0.75? Arms: w = 1, 32 edits,
 4 nodes, alpha = 0.4, lambda = 0, a price of 0.01 for each executor call of the child beyond the first (counted from its
 steps), probabilities divided by these calls, and `best` with 32 edits, with 16 pairs, with the price. Endpoints (a) and
 (b). A setting replaces the base only where its paired difference to `all` at (a) excludes 0.
+
+Confirmation (`--part confirm`, seeds 200 to 259, registered before its first run, after the follow-up). Of the
+follow-up's twelve settings one differed from the base: probabilities divided by calls, +0.057±0.042 at (a). It is
+chosen as the best of twelve, so it is run again: `all` with it at w = 0, 0.25, 0.5, 0.75, 1, and without it at
+w = 0.75. Endpoints (a) and (b). It becomes the library's only where its difference at w = 0.75 excludes 0 again, and
+what Q is worth in it is the difference of w = 0.75 to w = 0.
 """

@@ -16,12 +16,12 @@ from aflow_env.search.surrogate import Observation, fit
 from recipe.evidence.edits.search import EXPLORED, Found, Rule, Search, best, logged
 from recipe.evidence.edits.world import World
 
-RESULTS = Path(__file__).parents[1] / "results" / "edits.jsonl"
+RESULTS = Path(__file__).parents[1] / "results"
 LOG_SEEDS = range(10000, 10024)
 CALLS, SHORT, LONG = 600, 8, 20
 SECONDARY = 30
-FOLLOWED = 100
-"""The first seed of the follow-up."""
+PARTS = {"first": (0, "edits.jsonl"), "follow": (100, "edits_follow.jsonl"), "confirm": (200, "edits_confirm.jsonl")}
+"""The first seed of each registered part, and the file of its results."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 Row = dict[str, Any]
 
@@ -55,6 +55,11 @@ def secondary() -> dict[str, Rule]:
     }
 
 
+def first_arms(seed: int) -> dict[str, Rule]:
+    """The arms of a seed of the first part."""
+    return {**arms(), **(secondary() if seed < SECONDARY else {})}
+
+
 def followed() -> dict[str, Rule]:
     """The arms of the follow-up, on seeds of its own."""
     base = Rule("all", 0.75, 8, selection=EXPLORED)
@@ -75,6 +80,16 @@ def followed() -> dict[str, Rule]:
         "best, 32 edits": replace(best4, edits=32),
         "best, sample=16": replace(best4, selection=select(update={"sample": 16})),
         "best, price 0.01": replace(best4, price=0.01),
+    }
+
+
+def confirmed() -> dict[str, Rule]:
+    """The arms of the confirmation, on seeds of its own."""
+    base = Rule("all", 0, 8, per_call=True, selection=EXPLORED)
+    return {
+        "stock": Rule(),
+        **{f"per call w={w:g}": replace(base, w=w) for w in WEIGHTS},
+        "all w=0.75": replace(base, w=0.75, per_call=False),
     }
 
 
@@ -164,10 +179,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=60)
     parser.add_argument("--table", action="store_true", help="print the table of the stored results, run nothing")
-    parser.add_argument("--follow", action="store_true", help="the follow-up's arms, on its seeds")
+    parser.add_argument(
+        "--part", choices=PARTS, default="first", help="which registered part, each on seeds of its own"
+    )
     options = parser.parse_args()
-    results = RESULTS.with_name("edits_follow.jsonl") if options.follow else RESULTS
-    first = FOLLOWED if options.follow else 0
+    first, name = PARTS[options.part]
+    results = RESULTS / name
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     if not options.table:
         done = {(row["arm"], row["seed"]) for row in rows}
@@ -175,9 +192,10 @@ def main() -> None:
         print(f"{len(log)} logged evaluations", flush=True)
         for seed in range(first, first + options.seeds):
             world = World.of(seed)
-            wanted = followed() if options.follow else {**arms(), **(secondary() if seed < SECONDARY else {})}
+            later = {"follow": followed, "confirm": confirmed}
+            wanted = later[options.part]() if options.part in later else first_arms(seed)
             fresh = [play(world, arm, rule, log) for arm, rule in wanted.items() if (arm, seed) not in done]
-            fresh += [] if options.follow or ("restarts", seed) in done else [restarts(world)]
+            fresh += [] if options.part in later or ("restarts", seed) in done else [restarts(world)]
             with results.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in fresh)
             rows += fresh

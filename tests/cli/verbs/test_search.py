@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
+from aflow_env.screen import Screen
 from aflow_env.search.proposal import Proposal, State
 from aflow_env.search.session import Choice, SearchSession, Turn
 from aflow_env.search.tree import Tree
@@ -26,7 +26,7 @@ from tests.cli.conftest import SMALL, Command
 
 NODE = {
     *("session", "round", "parent", "digest", "score", "ci95", "n", "modification", "outcomes", "cost_usd", "tokens"),
-    "calls",
+    *("calls", "q"),
 }
 
 
@@ -49,7 +49,7 @@ def test_without_a_terminal_progress_is_plain_lines_of_80_columns(aflow: Command
 
 def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
     written = io.StringIO()
-    console = Console(file=written, force_terminal=True, width=80, height=20)
+    console = Screen(file=written, force_terminal=True, width=80, height=20)
     workflow = start_workflow("default", Arithmetic.spec)
     evaluation = summarise("digest", "key", [ProblemResult("p", 0, Outcome.CORRECT, 1.0)])
     tree = Tree()
@@ -140,7 +140,7 @@ def test_a_wrong_override_is_one_line_and_status_2(aflow: Command, tmp_path: Pat
 
 
 def test_a_weight_without_a_policy_is_refused(aflow: Command, tmp_path: Path) -> None:
-    said = aflow("search", f"run_dir={tmp_path}", "rl_weight=0.5")
+    said = aflow("search", f"run_dir={tmp_path}", "rl_weight=0.5", "q.kind=policy")
     assert said.status == 2
     assert "policy.base_url" in said.err
 

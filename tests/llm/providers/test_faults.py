@@ -10,22 +10,19 @@ from aflow_env.llm import build_client
 from aflow_env.llm.client import LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.ledger import Spend
 from aflow_env.llm.prices import Price
-from tests.llm.helpers import KINDS, ask, budget, config
+from tests.llm.helpers import KINDS, ask, budget, config, priced
 from tests.llm.server import FAULTS, TURNED_AWAY, UNKNOWN_BILL, answer, serve, thirty_percent, usage
 
 PRICE = Price(input=3, output=15)
-PRICE_FILE = "models: {test-model: {input: 3, output: 15}}"
 CALLS = 200
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_with_faults_in_30_percent_of_calls_all_completions_are_right_and_the_books_agree(kind, tmp_path):
-    prices = tmp_path / "prices.yaml"
-    prices.write_text(PRICE_FILE)
     requests = [ask(f"{kind} question {k} " + "x" * (k % 11), max_tokens=64) for k in range(CALLS)]
     account = budget(usd=10.0, tokens=10**7, calls=10**4)
     async with serve(thirty_percent, drip_seconds=60) as (address, books):
-        settings = config(kind, address, timeout_seconds=1.5, prices=str(prices), breaker_seconds=0.05, concurrency=12)
+        settings = config(kind, address, timeout_seconds=1.5, breaker_seconds=0.05, concurrency=12, **priced(tmp_path))
         client = build_client(settings, budget=account, log=None, seed=1)
         completions = await asyncio.gather(*(client.complete(request) for request in requests))
         await client.aclose()
@@ -52,9 +49,10 @@ async def test_with_faults_in_30_percent_of_calls_all_completions_are_right_and_
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_that_does_not_pass_is_an_error_of_its_kind_and_never_a_text(kind, fault):
+async def test_a_fault_that_does_not_pass_is_an_error_of_its_kind_and_never_a_text(kind, fault, tmp_path):
     async with serve(lambda prompt, attempt: fault, drip_seconds=60) as (address, books):
-        settings = config(kind, address, timeout_seconds=0.5, max_attempts=2)
+        seconds = 0.5 if fault == "drip" else 20.0
+        settings = config(kind, address, timeout_seconds=seconds, max_attempts=2, **priced(tmp_path))
         client = build_client(settings, budget=budget(), log=None, seed=0)
         with pytest.raises(LLMError) as caught:
             await client.complete(ask("hello"))
@@ -100,13 +98,14 @@ async def test_a_prompt_that_does_not_fit_is_the_workflows_fault_and_costs_nothi
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_nobody_listens_is_a_connection_error_that_costs_nothing(kind):
+async def test_nobody_listens_is_an_error_that_says_what_to_check_and_costs_nothing(kind):
+    """An address that never answered is fatal after a few tries, and the text names it."""
     account = budget()
     client = build_client(config(kind, max_attempts=2), budget=account, log=None, seed=0)
-    with pytest.raises(LLMError) as caught:
+    with pytest.raises(LLMError, match=r"127\.0\.0\.1:9.* has never answered .*is the server up") as caught:
         await client.complete(ask("hello"))
     await client.aclose()
-    assert caught.value.kind == "connection"
+    assert (caught.value.kind, caught.value.fatal) == ("unreachable", True)
     assert account.totals.spent == Spend()
 
 

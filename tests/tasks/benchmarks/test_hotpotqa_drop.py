@@ -2,6 +2,8 @@
 """HotpotQA and DROP: the official forms of their records, and AFlow's F1."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from aflow_env.errors import ConfigError
 from aflow_env.tasks import load_task
-from aflow_env.tasks.scorers import f1, normalise, score_alternatives, score_same_text
+from aflow_env.tasks.scorers import f1, normalise, score_alternatives, score_f1, score_same_text
 from tests.tasks.support import config, no_code
 
 TEXT = st.text(alphabet="ab the,.|1 ", max_size=30)
@@ -81,28 +83,121 @@ def test_an_empty_gold_is_named(tmp_path: Path) -> None:
         load_task(config("drop", tmp_path)).load("validate")
 
 
+def test_an_empty_hotpotqa_answer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "validate.json").write_text(json.dumps([hotpot(0) | {"answer": " "}]))
+    with pytest.raises(ConfigError, match=r"line 1, field `answer` should hold an answer"):
+        load_task(config("hotpotqa", tmp_path)).load("validate")
+
+
+@pytest.mark.parametrize("output", ["3|4", "|".join(map(str, range(100)))])
+async def test_only_the_rule_that_must_be_named_splits_an_output(
+    tmp_path: Path, output: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An output is one answer; AFlow's own rule warns when it is asked for."""
+    (tmp_path / "validate.jsonl").write_text('{"context": "c", "ref_text": "4|four"}\n')
+    task = load_task(config("drop", tmp_path))
+    assert not caplog.text
+    (problem,) = task.load("validate")
+    assert (await task.score(problem, output, no_code)).value == 0.0
+    cheated = load_task(config("drop", tmp_path, scorer="aflow"))
+    assert "lists every phrase" in caplog.text
+    assert (await cheated.score(problem, output, no_code)).value == 1.0
+    with pytest.raises(ConfigError, match=r"task\.options\.scorer='both': drop has the scorers f1 and aflow"):
+        load_task(config("drop", tmp_path, scorer="both"))
+
+
+async def test_every_gold_of_drop_scores_one_and_cheap_outputs_less_than_a_constant(shared: Path) -> None:
+    """The best of the outputs that need no reading of the question does not pay."""
+    task = load_task(config("drop", shared / "data" / "drop", validate=9999, test=9999))
+    problems = [*task.load("validate"), *task.load("test")]
+    for problem in problems:
+        for gold in problem.answer.split("|"):
+            assert not gold.strip() or score_alternatives(problem.answer, gold).value == 1.0
+        assert score_alternatives(problem.answer, "").value == 0.0
+
+    def mean(write: Callable[[str], str]) -> float:
+        return sum(score_alternatives(p.answer, write(p.prompt)).value for p in problems) / len(problems)
+
+    constant = max(mean(lambda _, guess=guess: guess) for guess in ("1", "2", "3", "4", "yes"))
+    for cheat in (
+        lambda prompt: "|".join(re.findall(r"\w+", prompt)),
+        lambda prompt: " ".join(re.findall(r"\d+", prompt)),
+        lambda prompt: " ".join(map(str, range(20))),
+        lambda prompt: "1 2 3 4",
+        lambda prompt: prompt * 50,
+    ):
+        assert mean(cheat) <= constant
+
+
 def test_normalisation() -> None:
     assert normalise("  The U.S.A., a  Nation! ") == "usa nation"
     assert normalise("another theme") == "another theme"
+    assert normalise("-3.5, $2.50, 1,000. .5") == "-3.5 2.50 1000 .5"
 
 
 @settings(deadline=None)  # the machine may be busy with other things
 @given(left=TEXT, right=TEXT)
-def test_f1_is_symmetric_and_one_only_for_the_same_words(left: str, right: str) -> None:
-    assert f1(left, right) == f1(right, left)
+def test_f1_is_one_only_for_the_same_words(left: str, right: str) -> None:
     assert 0.0 <= f1(left, right) <= 1.0
-    same = sorted(normalise(left).split()) == sorted(normalise(right).split()) != []
-    assert (f1(left, right) == 1.0) == same
+    if normalise(left) and normalise(right):
+        assert f1(left, right) == f1(right, left)
+        assert (f1(left, right) == 1.0) == (sorted(normalise(left).split()) == sorted(normalise(right).split()))
+    assert (f1(left, left) == 1.0) == bool(left.strip())
 
 
 @settings(deadline=None)
 @given(golds=st.lists(TEXT, min_size=1, max_size=3), output=TEXT)
-def test_alternatives_are_the_best_of_all_pairs(golds: list[str], output: str) -> None:
+def test_alternatives_are_the_best_of_the_golds(golds: list[str], output: str) -> None:
     parts = [gold for text in golds for gold in text.split("|") if gold.strip()]
-    best = max((f1(gold, part) for gold in parts for part in output.split("|")), default=0.0)
+    best = max((f1(gold, output) for gold in parts), default=0.0)
     assert score_alternatives("|".join(golds), output).value == best
 
 
-def test_same_text_forgives_case_and_punctuation_alone() -> None:
-    assert score_same_text("New York", "new york.").value == 1.0
-    assert score_same_text("New York", "York").value == 0.0
+@pytest.mark.parametrize(
+    ("gold", "output", "value"),
+    [
+        ("New York", "new york.", 1.0),
+        ("New York", "York", 0.0),
+        ("A", "", 0.0),
+        ("A", "the", 0.0),
+        ("A", "(a).", 1.0),
+        ("A", "A B C D", 0.0),
+        ("+", "-", 0.0),
+        ("+", " + ", 1.0),
+        (">=", "<", 0.0),
+        ("-5", "5", 0.0),
+        ("3.5", "35", 0.0),
+        ("1/2", "12", 0.0),
+        ("12:30", "1230", 0.0),
+        ("C++", "C", 0.0),
+        ("C++", "c++.", 1.0),
+        ("A+", "A", 0.0),
+        ("2005-2009", "20052009", 0.0),
+        ("\u22125", "-5", 1.0),
+        ("$2.50", "2.50", 1.0),
+    ],
+)
+def test_same_text_forgives_case_and_punctuation_alone(gold: str, output: str, value: float) -> None:
+    """Texts that normalise to nothing are still told apart, and so are numbers with a sign or a point."""
+    assert score_same_text(gold, output).value == value
+
+
+@pytest.mark.parametrize(
+    ("gold", "output", "value"),
+    [
+        ("A", "A", 1.0),
+        ("A", "", 0.0),
+        ("yes", "yes no", 0.0),
+        ("yes", "Yes.", 1.0),
+        ("no", "yes no noanswer", 0.0),
+        ("4", "4 apples", 2 / 3),
+        ("4", "3 4", 0.0),
+        ("4", "0 1 2 3 4 5 6 7 8 9", 0.0),
+        ("3 and 4", "3 4", 0.8),
+        ("-5", "5", 0.0),
+        ("Paris", "Paris " * 10_000, 0.0),
+    ],
+)
+def test_f1_of_guesses_is_nothing(gold: str, output: str, value: float) -> None:
+    """No list of guesses and no output without end collects a share of many golds."""
+    assert score_f1(gold, output).value == pytest.approx(value)

@@ -12,6 +12,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.tasks import Task, load_task
 from aflow_env.tasks.benchmarks.humaneval import docstring_examples
+from aflow_env.tasks.scorers import hoist_future
 from tests.tasks.support import config
 
 
@@ -57,6 +58,78 @@ async def test_a_function_named_check_is_scored(shared: Path, sandbox: Sandbox) 
     assert problem.entry_point == "check"
     assert (await task.score(problem, problem.answer, sandbox.run_tests)).correct
     assert not (await task.score(problem, "def check(n): return True", sandbox.run_tests)).correct
+
+
+@pytest.mark.long
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", ["humaneval", "mbpp"])
+async def test_all_reference_solutions_score_1_and_empty_outputs_0(name: str, shared: Path, sandbox: Sandbox) -> None:
+    """No right answer of the published data is lost, and nothing is no answer."""
+    task = task_of(name, shared, 1000)
+    problems = [problem for split in ("validate", "test") for problem in task.load(split)]
+    assert len(problems) == {"humaneval": 100, "mbpp": 400}[name]
+    for problem in problems:
+        scores = [await task.score(problem, output, sandbox.run_tests) for output in (problem.answer, "", "\n")]
+        assert [score.value for score in scores] == [1.0, 0.0, 0.0], problem.id
+
+
+SHADOWS = {
+    "HumanEval/4": "def abs(x): return 0\ndef mean_absolute_deviation(numbers): return 0.0",
+    "HumanEval/32": "def poly(xs, x): return 0\ndef find_zero(xs): return 0",
+    "HumanEval/38": "def encode_cyclic(s): return s\ndef decode_cyclic(s): return s",
+    "HumanEval/50": "def encode_shift(s): return s\ndef decode_shift(s): return s",
+}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_helpers_of_the_prompt_are_the_judges(shared: Path, sandbox: Sandbox) -> None:
+    """A solution that redefines what the tests call beside it changes nothing."""
+    task = task_of("humaneval", shared, 1000)
+    problems = [p for split in ("validate", "test") for p in task.load(split) if p.id in SHADOWS]
+    assert problems
+    for problem in problems:
+        cheat = f"```python\n{SHADOWS[problem.id]}\n```"
+        assert (await task.score(problem, cheat, sandbox.run_tests)).value == 0.0, problem.id
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_classes_that_the_tests_need_come_from_the_reference(shared: Path, sandbox: Sandbox) -> None:
+    """mbpp/367 builds a tree of Nodes, which no prompt mentions: a solution need not define one."""
+    task = task_of("mbpp", shared, 1000)
+    problem = next(p for split in ("validate", "test") for p in task.load(split) if p.id == "mbpp/367")
+    own = """
+def is_tree_balanced(root):
+    def height(node):
+        return 0 if node is None else 1 + max(height(node.left), height(node.right))
+    if root is None:
+        return True
+    near = abs(height(root.left) - height(root.right)) <= 1
+    return near and is_tree_balanced(root.left) and is_tree_balanced(root.right)
+"""
+    assert (await task.score(problem, own, sandbox.run_tests)).correct
+    assert not (await task.score(problem, "def is_tree_balanced(root): return True", sandbox.run_tests)).correct
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from __future__ import annotations\nX: Y = 1",
+        '"""Doc."""\nfrom __future__ import (\n    annotations,\n    division,\n)\nX: Y = 1',
+        "from __future__ import annotations; X: Y = 1",
+        "X = 1",
+        "def f(:",
+    ],
+)
+def test_future_imports_stand_first(code: str) -> None:
+    """The prompt's imports come before a reply, but for the one kind of import that must be first."""
+    whole = hoist_future("import math\n", code)
+    if "def" in code:
+        assert code in whole
+        return
+    scope: dict[str, object] = {}
+    exec(compile(whole, "whole", "exec", dont_inherit=True), scope)
+    assert scope["X"] == 1
+    assert "math" in scope
 
 
 @pytest.mark.parametrize("name", ["humaneval", "mbpp"])
@@ -115,6 +188,16 @@ def test_examples_of_a_docstring(docstring: str, tests: tuple[str, ...]) -> None
             "field `test_list` should be a list",
         ),
         ("mbpp", {"text": "t", "code": "def f(): ...", "test_list": ["assert g()"]}, "calls no function that `code`"),
+        (
+            "humaneval",
+            {"prompt": "def f(): ...", "entry_point": "f", "test": "def check(c): assert g()", "task_id": "H/0"},
+            "field `test` uses g: neither Python nor the tests define that",
+        ),
+        (
+            "mbpp",
+            {"text": "t", "code": "def f(): ...", "test_list": ["assert f()", "assert g()"]},
+            "field `test_list` uses g",
+        ),
         ("mbpp", {"text": "t", "code": "def f(:", "test_list": ["assert f()"]}, "is not Python"),
         ("mbpp", {"text": "t", "code": "def f(): ...", "test_list": ["assert f()", "assert ("]}, "is not Python"),
     ],

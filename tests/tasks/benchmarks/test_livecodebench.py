@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.errors import ConfigError
+from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.tasks import load_task
 from tests.tasks.support import config
@@ -121,3 +122,52 @@ def test_bad_records_are_named_and_pickles_run_nothing(
     task = load_task(config("livecodebench", write(tmp_path, [record(0), record(2, **changes)])))
     with pytest.raises(ConfigError, match=rf"test\.jsonl line 2, field .*{complaint}"):
         task.load("test")
+
+
+SUMS = [
+    "import sys\nprint(sum(int(x) for line in sys.stdin for x in line.split()))",
+    "import os\nprint(sum(map(int, os.read(0, 1000).split())))",
+    "print(sum(map(int, open('/dev/stdin').read().split())))",
+    "import os, sys\nos.write(1, str(sum(map(int, open(0).read().split()))).encode())",
+    "import sys\nsys.stdout.buffer.write(str(sum(map(int, sys.stdin.buffer.read().split()))).encode())",
+    "import io, os\nline = io.BytesIO(os.read(0, os.fstat(0).st_size)).readline()\nprint(sum(map(int, line.split())))",
+    "def main():\n    with open(0) as file:\n        print(sum(map(int, file.read().split())))\n    sys.stdout.close()",
+    "from __future__ import annotations\nprint(sum(map(int, input().split()))); raise SystemExit",
+    "c = Counter(map(int, input().split()))\nprint(sum(k * n for k, n in c.items()))",
+]
+DEEP = [
+    "def depth(n):\n    return 0 if n == 0 else 1 + depth(n - 1)\nprint(depth(40_000))",
+    "@lru_cache(None)\ndef depth(n):\n    return 0 if n == 0 else 1 + depth(n - 1)\nprint(2 * depth(20_000))",
+    "def depth(n):\n    return 0 if n == 0 else 1 + max(map(depth, [n - 1]))\nprint(4 * depth(10_000))",
+    "def depth(n): return depth(n + 1)\ntry: depth(0)\nexcept RecursionError: print(40_000)",
+]
+
+
+async def test_the_harness_of_the_benchmark_is_there(tmp_path: Path) -> None:
+    """Imports, standard input in every form, and recursion as deep as the benchmark's own harness allows."""
+    case_of = {"public_test_cases": json.dumps([case("1 2 5", "8")]), "private_test_cases": "[]"}
+    deep = {"public_test_cases": json.dumps([case("", "40000")]), "private_test_cases": "[]"}
+    task = load_task(config("livecodebench", write(tmp_path, [record(0, **case_of), record(2, **deep), record(1)])))
+    sums, depth, method = task.load("test")
+    starter = str(record(1)["starter_code"])
+    async with Sandbox(limits=Limits(memory_mb=512)) as sandbox:
+        for problem, codes in ((sums, SUMS), (depth, DEEP), (method, [f"{starter}return [k, sum(items)]"])):
+            for code in codes:
+                assert (await task.score(problem, f"```python\n{code}\n```", sandbox.run_tests)).value == 1.0, code
+                assert (await task.score(problem, "```python\nprint(7)\n```", sandbox.run_tests)).value == 0.0
+                assert (await task.score(problem, "", sandbox.run_tests)).value == 0.0
+
+
+async def test_a_solution_runs_apart_from_the_cases(tmp_path: Path) -> None:
+    """It may redefine every name of the program around it, and finds no expected output there."""
+    task = load_task(config("livecodebench", write(tmp_path, [record(0), record(1)])))
+    cheats = [
+        "def run_case(text): return wanted",
+        "import sys\nprint(sys._getframe(1).f_globals.get('CASES') or sys._getframe(3).f_globals['CASES'][0][1])",
+        "import json\njson.dumps = lambda v: '[1, 2]'\nclass Solution:\n    def total(self, k, items): return 0",
+        "class Y(list):\n    def __eq__(s, o): return True\nclass Solution:\n    def total(s, k, items): return Y()",
+    ]
+    async with Sandbox() as sandbox:
+        for problem in task.load("test"):
+            for code in cheats:
+                assert (await task.score(problem, f"```python\n{code}\n```", sandbox.run_tests)).value == 0.0, code

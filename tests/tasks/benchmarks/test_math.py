@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """MATH and AIME: answers that are equal in mathematics, and outputs that must neither hang nor run."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from aflow_env.errors import ConfigError
+from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks import load_task
-from aflow_env.tasks.benchmarks.aime import whole_number
-from aflow_env.tasks.benchmarks.math_child import aflow_equal, digits, extract, harmless, last_boxed
+from aflow_env.tasks.answers import whole_number
+from aflow_env.tasks.benchmarks import math_judge
+from aflow_env.tasks.benchmarks.math_child import aflow_equal, digits, extract, harmless
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
+from aflow_env.tasks.formulas import plain_form, read
 from tests.tasks.support import config, no_code
 
 EQUAL = [  # gold, an output that is right, one that is wrong
@@ -108,6 +111,185 @@ def test_hostile_outputs_neither_hang_nor_run(judges: dict[str, MathJudge], scor
     assert not mark.exists()
 
 
+GOLDS = r"""
+\left( 3, \frac{\pi}{2} \right) ;; p - q ;; \frac{14}{3} ;; \text{Evelyn} ;; 90^\circ ;; 3\sqrt{13} ;; 6 - 5i
+6 + 9i ;; -2 + 7i ;; 1,-2 ;; 52_8 ;; 2516_8 ;; 11\sqrt2 ;; \frac{243}{625} ;; 3, 5, 7 ;; 2k+2 ;; -\frac{35}{9}
+\pi ;; -50 ;; 6 \text{ inches} ;; .35625 ;; x \in [-2,7] ;; y = 2x + 3 ;; x^3+3x-6 ;; (6,31,-1) ;; (-\infty, 0]
+[0,3) ;; (0,3) ;; (-\infty,-3] \cup [3,\infty) ;; (0,9) \cup (9,36) ;; \begin{pmatrix}0&1\\1&0\end{pmatrix}
+\begin{pmatrix}1&0\\0&1\end{pmatrix} ;; \$18.90 ;; \$36 ;; 25\% ;; 12.5\% ;; 10\frac{1}{12} ;; 5\frac{1}{2}
+1 \pm \sqrt{19} ;; 3 \pm 2\sqrt{2} ;; \text{(C)} ;; \text{(B)} ;; \text{even} ;; \text{odd} ;; \text{Yes}
+\text{No} ;; \text{June 20} ;; \text{June 21} ;; 10,\!080 ;; 1,234,567 ;; 11,\! 111,\! 111,\! 100
+\frac{270}7\text{ degrees} ;; 70 \sqrt{2} ;; 9 \sqrt{2} \text{ cm} ;; 20\text{ square units} ;; \frac 59
+-\frac 34 ;; \tan x ;; \cot x ;; 2\sin^2 x ;; e^{x^2} ;; \log_2 3 ;; \ln 2 ;; \binom{10}{3} ;; 2^{10} ;; 3^{-4}
+\infty ;; -\infty ;; \emptyset ;; \{1\pm\sqrt{5},-2\} ;; \left\{ \frac{1}{2}, 3 \right\} ;; 0.\overline{12}
+a^2 + b^2 ;; \frac{x+2}{7} ;; 3R^2 ;; \frac{1}{x+1} ;; x < 3 ;; -2 < x < 4 ;; x \ge 4 ;; 12:30 ;; 6:00 \text{ a.m.}
+6:00 \text{ p.m.} ;; \triangle ABC ;; 5t ;; 5s ;; a + c ;; a + d ;; f(3) = 17 ;; f(3) = 18 ;; y = -x ;; i
+1 - i\sqrt{3} ;; 8 \cdot 10^6 ;; 1.36 ;; (2,12) ;; (12,2) ;; r = \frac{1}{7} ;; \frac{\pi}{4} + 2 ;; \sqrt[3]{4}
+|x - 3| ;; 4x - 3y = 12 ;; x^2 + y^2 = 11
+""".replace("\n", ";;").split(";;")
+ANSWERS = [gold.strip() for gold in GOLDS if gold.strip()]
+
+
+def test_a_gold_as_data_sets_have_it_is_right_for_itself_and_wrong_for_others(judges: dict[str, MathJudge]) -> None:
+    """Bare LaTeX, as in MATH-500, is a gold: its own box is right, and the two next answers of the list are not."""
+    judge = judges["verify"].judge
+    for gold in ANSWERS:
+        for output in (rf"So it is $\boxed{{{gold}}}$, not 99.", f"The answer is ${gold}$."):
+            assert judge(gold, output).correct, (gold, output)
+        assert judge(f"${gold}$", rf"\boxed{{{gold}}}").correct, gold
+        assert judge(rf"Thus $\boxed{{{gold}}}$.", rf"\boxed{{{gold}}}").correct, gold
+    for index, gold in enumerate(ANSWERS):
+        for other in (ANSWERS[index - 1], ANSWERS[index - 2]):
+            assert not judge(gold, rf"\boxed{{{other}}}").correct, (gold, other)
+
+
+@pytest.mark.parametrize("gold", [r"\frac{3}{4}", "-3", "x^2+1", r"\sqrt{2}"])
+def test_an_output_has_one_chance(judges: dict[str, MathJudge], gold: str) -> None:
+    """The last box decides alone, wherever another answer stands."""
+    judge = judges["verify"].judge
+    assert judge(gold, rf"\boxed{{{gold}}}. The final answer is $99$.").correct
+    for output in (
+        rf"\boxed{{99}}. The final answer is ${gold}$.",
+        rf"$\boxed{{99}}$ The final answer is ${gold}$. I hope it is correct.",
+        rf"\boxed{{{gold}}} or \boxed{{99}}",
+        rf"\boxed{{{gold}, 99}}",
+        rf"\boxed{{{gold} \text{{ or }} 99}}",
+        rf"\boxed{{99, {gold}}}",
+        rf"The answer is ${gold}$. The answer is $99$.",
+    ):
+        assert not judge(gold, output).correct, output
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        r"\text{NaN}", r"\frac{0}{0}", r"\frac{1}{0}", r"\infty - \infty", r"(-\infty, \infty)", r"\mathbb{R}", "x",
+        r"\{x\}", r"\{0,1,2,3,4,5\}", r"[0, 5]", r"0 \le x \le 5", r"x^2 + y^2 = 5", r"g(1) = 5 = 6", "1 2", r"\pm 5",
+        "f(x)", "x = x", r"5 \%  6", r"5 \ne 6", r"\int_0^1 x\,dx", "5i", r"5 \text{ or } 6", "5, 5.5", "", " ", "{}",
+        r"\boxed{}", "5" * 2000,
+    ],
+)  # fmt: skip
+def test_no_output_is_right_for_many_golds(judges: dict[str, MathJudge], output: str) -> None:
+    """Sets, intervals, identities and what cannot be worked out are not equal to numbers, equations or points."""
+    judge = judges["verify"].judge
+    golds = (
+        "5",
+        "0",
+        "-1",
+        r"\frac{1}{3}",
+        r"\sqrt{2}",
+        "f(3) = 7",
+        "(0, 5)",
+        r"\text{yes}",
+        "x = 3",
+        "y = 2x",
+        r"25\%",
+    )
+    right = [gold for gold in golds if judge(gold, rf"\boxed{{{output}}}").correct]
+    assert right == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "output", "right"),
+    [
+        (r"9 \sqrt{2} \text{ cm}", r"9\sqrt{2}\text{ centimeters}", True),
+        (r"9 \text{ cm}", "9 cm", True),
+        (r"9 \text{ cm}", r"9 \text{ m}", False),
+        (r"\$0.50", r"50 \text{ cents}", False),
+        (r"\$18.90", r"18.90 \text{ dollars}", True),
+        (r"6 \text{ a.m.}", r"6 \text{ p.m.}", False),
+        ("30", r"30^\circ", True),
+        ("2516_8", "2516", True),
+        ("2516_8", "2516_9", False),
+        (r"25\%", "25", True),
+        (r"25\%", "0.25", True),
+        ("25", r"25\%", True),
+        ("0.25", r"25\%", False),
+        (r"5\frac{1}{2}", "5 1/2", True),
+        (r"0.\overline{3}", r"\frac{1}{3}", True),
+        (r"0.1\overline{6}", r"\frac{1}{6}", True),
+        (r"\frac{1}{3}", "0.333333", True),
+        (r"\frac{1}{3}", "0.333", False),
+        ("f(3) = 7", "7", True),
+        ("f(3) = 7", "f(3) = 8", False),
+        ("x = 5", "y = 5", False),
+        ("5", "2 + 3 = 5", True),
+        ("y = 2x + 3", "y - 2x = 3", True),
+        ("[-2, 7]", r"-2 \le x \le 7", True),
+        ("1, -2", r"-2 \text{ and } 1", True),
+        (r"\text{(A)}", "A", True),
+        ("cat", "act", False),
+        (r"\text{even}", "Even", True),
+        ("12", "1 2", False),
+        (r"12{,}500", r"12\,500", True),
+    ],
+)
+def test_units_names_and_spellings(judges: dict[str, MathJudge], gold: str, output: str, right: bool) -> None:
+    """The rules of docs/tasks.md: a unit or a name may be left out, but another one is another answer."""
+    assert judges["verify"].judge(gold, rf"\boxed{{{output}}}").correct == right
+
+
+@pytest.mark.parametrize(
+    ("output", "extracted"),
+    [
+        ("The answer is 5 apples because 2 + 3 is 5.", "5"),
+        ("We know 3.\n#### 18", "18"),
+        ("**Answer:** 3/4", r"3/4"),
+        ("sqrt(3)/2", r"\sqrt{3}/2"),
+        ("Therefore x = 5", "5"),
+        ("It follows that there are 12 of them in 3 rows", "3"),
+        ("Evelyn", r"\text{Evelyn}"),
+        (r"First $3$, then $x^2$.", "x^2"),
+        ("", ""),
+    ],
+)
+def test_the_answer_without_a_box(output: str, extracted: str) -> None:
+    """After "answer", else between dollars, else on the last line."""
+    assert read(output).value == extracted
+
+
+async def test_one_slow_answer_does_not_hold_the_others() -> None:
+    """Towers of powers end at once or with their own process, while other answers are judged."""
+    judge = MathJudge(seconds=3.0)
+    try:
+        assert (await judge.score("2", "2")).correct
+        begin = time.monotonic()
+        slow = asyncio.create_task(judge.score("5", r"\boxed{\binom{99999999}{44444444}}"))
+        others = await asyncio.gather(*(judge.score("2", r"\boxed{\frac{4}{2}}") for _ in range(4)))
+        assert all(score.correct for score in others)
+        towers = [
+            judge.score("5", rf"\boxed{{{tower}}}") for tower in ("9^{9^{9^9}}", "10^{10^{10}}", "99999!", "9!!!")
+        ]
+        assert not any(score.correct for score in await asyncio.gather(*towers))
+        assert not (await slow).correct
+        assert time.monotonic() - begin < 60
+    finally:
+        judge.close()
+
+
+@pytest.mark.parametrize(
+    "tower", ["9^{9^{9^9}}", "10^{10^{10}}", "2^{123456}", "9**9**9**9", "5000!", "9!!!", "1" * 500]
+)
+def test_numbers_that_are_too_large_are_seen_before_they_are_worked_out(tower: str) -> None:
+    assert plain_form(tower).is_too_large
+
+
+@pytest.mark.parametrize(
+    "formula", ["e^{x^2}", "2^{2^3}", "(x^2)^3", "x^{10}", "10!", "2^{1000}", r"\frac{1}{2^{2^{n}}}"]
+)
+def test_usual_formulas_are_not_too_large(formula: str) -> None:
+    assert not plain_form(formula).is_too_large
+
+
+def test_a_silent_machine_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only processor time counts against an answer: a machine that does not get to it is a failure of the world."""
+    monkeypatch.setattr(math_judge, "WALL_SECONDS", 0.01)
+    judge = MathJudge()
+    with pytest.raises(InfrastructureError, match="was silent for"):
+        judge.judge("2", "2")
+    judge.close()
+
+
 def test_aflow_scorer_follows_aflows_rules(judges: dict[str, MathJudge]) -> None:
     aflow = judges["aflow"]
     assert aflow.judge(r"\boxed{0.5}", r"\boxed{0.5004}").correct, "numbers within 1e-3"
@@ -121,8 +303,6 @@ def test_extraction_and_digits() -> None:
     assert extract(r"a \boxed{1} b \boxed{\frac{1}{2}} c.") == r"\frac{1}{2}"
     assert extract("One. Two! Three 3.5 four") == "Three 3.5 four"
     assert extract("") == ""
-    assert last_boxed(r"\boxed{\frac{\sqrt{a_{1}}}{2}}") == r"\frac{\sqrt{a_{1}}}{2}"
-    assert last_boxed(r"\boxed{1") is None
     assert (digits("1,000"), digits(r"5\%"), digits("x")) == (1000.0, 0.05, None)
     assert aflow_equal("1/3", "0.3333")
 

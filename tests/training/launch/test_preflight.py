@@ -204,3 +204,28 @@ def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path)
         store.open_session(SessionKey("problem"), "arithmetic")
     with pytest.raises(ConfigError, match=r"rl_weight=0.5, the run has 0.25.*another run_dir"):
         lock_run(check(composed(policy, where, "aflow.rl_weight=0.5")))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("actor_rollout_ref.rollout.n=0", "actor_rollout_ref.rollout.n=0: set 1 or more"),
+        ("data.train_batch_size=0", "data.train_batch_size=0: set 1 or more"),
+        ("trainer.n_gpus_per_node=-1", "trainer.n_gpus_per_node=-1: set 1 or more"),
+        ("data.seed=100000000000000000000000000", "data.seed=100000000000000000000000000: a number beyond 64 bits"),
+        ("aflow.seed=100000000000000000000000000", "aflow.seed=100000000000000000000000000: input should be less"),
+        ("aflow.budget.usd=inf", "aflow.budget.usd=inf: input should be a finite number"),
+        ("aflow.run_dir=", "aflow.run_dir=''"),
+        ("aflow.rounds=100000000000000000000", "aflow.rounds=100000000000000000000: input should be less"),
+        (
+            "aflow.task.path='${oc.env:NOPE}'",
+            "does not resolve: KeyError raised while resolving interpolation: \"Environment variable 'NOPE'",
+        ),
+        ("trainer.experiment_name='${trainer.experiment_name}'", "Recursive interpolation"),
+    ],
+)
+def test_numbers_and_names_that_nothing_could_use_are_refused(policy: str, override: str, said: str) -> None:
+    """Promise: a count of 0, a number beyond 64 bits or a name that is not set ends before Ray starts."""
+    with pytest.raises(ConfigError) as found:
+        check(composed(policy, override))
+    assert said in str(found.value)

@@ -4,22 +4,26 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
+from os.path import isfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from omegaconf import OmegaConf
 
-from aflow_env.cli.compose import change, composed, load, values
-from aflow_env.config import AflowConfig
+from aflow_env.cli.compose import assigned, change, composed, load, values
+from aflow_env.config import AflowConfig, plain
 from aflow_env.errors import ConfigError
+from aflow_env.store.findings import best_node, workflow_of
 from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.tasks import TASKS
+from aflow_env.workflow.program import Workflow
 
 UNGUIDED = ("proposer=random", "q.kind=surrogate")
 """A search alone has no trained policy: unless the user names one, edits are uniform and a ridge predicts them."""
+ONE_BY_ONE = ("rl_weight=0", "lookahead.nodes=1", "lookahead.edits=1", "redraws=0")
+"""A loop as AFlow's: select a node, draw one edit of it, evaluate it."""
 AFLOW_ROUNDS = 20
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node, Hydra's grammar")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
@@ -31,33 +35,43 @@ def search_config(overrides: Sequence[str], *defaults: str) -> AflowConfig:
 
     That is asked of the composed config: a policy may come as `policy.base_url=...` or as `policy={base_url: ...}`.
     """
-    served = OmegaConf.select(composed(overrides), "policy.base_url")
+    policy = plain(composed(overrides)).get("policy")
+    served = isinstance(policy, dict) and policy.get("base_url")
     return load(overrides, (*(() if served else UNGUIDED), *defaults))
 
 
 def is_run(path: Path) -> bool:
     """Whether the path names a run."""
-    return (path / "run.sqlite").is_file() or (path.suffix == ".sqlite" and path.is_file())
+    return isfile(path / "run.sqlite") or (path.suffix == ".sqlite" and isfile(path))
 
 
 @contextmanager
 def open_run(run: Path) -> Iterator[Store]:
     """The store of an existing run. Raises ConfigError where there is none."""
-    with closing(Store(_store_file(run))) as store:
+    with closing(Store(store_of(run))) as store:
         yield store
 
 
 @contextmanager
 def open_reading(run: Path) -> Iterator[ReadOnlyStore]:
     """The store of an existing run, to be read while a search may write it. Raises ConfigError where there is none."""
-    with closing(ReadOnlyStore(_store_file(run))) as store:
+    with closing(ReadOnlyStore(store_of(run))) as store:
         yield store
 
 
-def _store_file(run: Path) -> Path:
+def store_of(run: Path) -> Path:
+    """Return the file of an existing run. Raises ConfigError where there is none."""
     if not is_run(run):
         raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
-    return run if run.is_file() else run / "run.sqlite"
+    return run if isfile(run) else run / "run.sqlite"
+
+
+def best_of(store: Store, run: Path) -> tuple[dict[str, Any], Workflow]:
+    """Return the best node of an open run and its workflow. Raises ConfigError where nothing was evaluated yet."""
+    node = best_node(store)
+    if node is None:
+        raise ConfigError(f"{run} holds no evaluated workflow yet: go on with aflow-env resume {run}")
+    return node, workflow_of(store, node["digest"])
 
 
 def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
@@ -69,10 +83,10 @@ def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
     with open_run(run) as store:
         config, folder, tasks = stored_config(store), store.path.parent, set(store.sessions().values())
     if config is not None:
-        return change(config, [f"run_dir={folder}", *given])
+        return change(config, [assigned("run_dir", folder), *given])
     if "task" not in values(given) and tasks & TASKS.keys():
         given.append(f"task={min(tasks & TASKS.keys())}")
-    return search_config([*given, f"run_dir={folder}"], f"rounds={AFLOW_ROUNDS}")
+    return search_config([*given, assigned("run_dir", folder)], f"rounds={AFLOW_ROUNDS}")
 
 
 def needs(extra: str, *modules: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aflow_env.report.html.templating import environment
+from aflow_env.screen import one_line, visible
 from aflow_env.store.findings import best_node
 from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import stored_config
@@ -34,7 +35,7 @@ def tree_page(store: Reads, name: str) -> str:
     config = stored_config(store)
     data = tree_data(store)
     details = {"programs": _programs(store), "edits": data.pop("edits"), "failed": _failed_cases(store)}
-    packed = gzip.compress(json.dumps(details, ensure_ascii=False).encode(), 6, mtime=0)
+    packed = gzip.compress(json.dumps(details).encode(), 6, mtime=0)
     return (
         environment()
         .get_template("tree.html.j2")
@@ -59,7 +60,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
     programs = {key: at for at, key in enumerate(_program_ids(store))}
     best = best_node(store)
     return {
-        "sessions": sessions,
+        "sessions": [one_line(session) for session in sessions],
         "session": [index[str(row["session"])] for row in rows],
         "round": [row["round"] for row in rows],
         "parent": [-1 if row["parent"] is None else place[row["session"], row["parent"]] for row in rows],
@@ -75,7 +76,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
         "outcomes": [json.loads(str(row["outcomes"] or "{}")) for row in rows],
         "text": [_line(str(row["modification"])) for row in rows],
         "reason": [_line(str(row["reason"] or "")) for row in rows],
-        "edits": [str(row["edit"]) for row in rows],
+        "edits": [visible(str(row["edit"])) for row in rows],
         "best": place[best["session"], best["round"]] if best else -1,
     }
 
@@ -91,7 +92,7 @@ def _program_ids(store: Reads) -> list[str]:
 def _programs(store: Reads) -> list[list[str]]:
     """[graph, prompts] of each program, in the order of `_program_ids`."""
     return [
-        [str(graph), str(prompts)]
+        [visible(str(graph)), visible(str(prompts))]
         for graph, prompts in store.read("SELECT graph, prompts FROM programs ORDER BY rowid")
     ]
 
@@ -106,7 +107,8 @@ def _failed_cases(store: Reads) -> dict[str, list[list[str]]]:
     sql = f"SELECT digest, problem_id, outcome, said FROM ({failures}) WHERE nth <= ? ORDER BY digest, nth"
     found: dict[str, list[list[str]]] = {}
     for digest, problem, outcome, text in store.read(sql, (FAILED_CASES,)):
-        found.setdefault(str(digest), []).append([str(problem), str(outcome), str(text)[:ANSWER_CHARACTERS]])
+        case = (problem, outcome, str(text)[:ANSWER_CHARACTERS])
+        found.setdefault(str(digest), []).append([visible(str(each)) for each in case])
     return found
 
 
@@ -120,11 +122,10 @@ def _short(value: object) -> float | None:
 
 
 def _line(text: str) -> str:
-    text = " ".join(text.split())
+    text = one_line(text)
     return text if len(text) <= LINE_CHARACTERS else f"{text[: LINE_CHARACTERS - 1]}…"
 
 
 def _script_safe(data: JSON) -> str:
     """JSON that can stand in a `<script>` element whatever its strings hold."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

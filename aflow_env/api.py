@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A search from Python, and what it found: `aflow_env.search`, `aflow_env.asearch`, `aflow_env.load`.
+
+Keys are those of the command line. A group is named by its value (`executor="openai"`); a key below it comes in a dict
+(`executor={"kind": "openai", "model": "m"}`) or by its dotted name (`**{"executor.model": "m"}`). The synchronous
+functions also work where an event loop runs, as in a notebook: they work in a thread of their own there.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from aflow_env.cli.answering import WorkflowAnswer, answering, apart
+from aflow_env.cli.arguments import open_reading, search_config
+from aflow_env.cli.verbs.evaluate import named
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError
+from aflow_env.search.assemble import Assembly
+from aflow_env.search.final_report import report
+from aflow_env.search.session import SearchSession, Turn
+from aflow_env.store.findings import all_nodes, best_node, last_report, spent_usd, stopped, workflow_of
+from aflow_env.tasks.base import Problem
+from aflow_env.tasks.own import is_own
+from aflow_env.workflow.program import Workflow
+
+if TYPE_CHECKING:
+    import pandas
+
+T = TypeVar("T")
+GROUPS = {"task": "name", "executor": "kind", "implementer": "kind"}
+"""Groups of the config, and the key by which a dict names one."""
+
+
+@dataclass(frozen=True)
+class SearchRound:
+    """A round that has ended, as `on_round` hears of it. `score` is None where the proposal was rejected."""
+
+    number: int
+    of: int
+    score: float | None
+    best: float
+    modification: str
+    cost_usd: float
+
+
+@dataclass(frozen=True)
+class FoundWorkflow:
+    """A workflow that can be called: `workflow(problem)` runs it in the sandbox with the executor of `config`."""
+
+    graph: str
+    prompts: str
+    config: AflowConfig = field(repr=False, compare=False)
+
+    def __call__(self, problem: str, **more: Any) -> WorkflowAnswer:
+        """Answer one problem: `answer` without an event loop of yours."""
+        return _blocking(self.answer(problem, **more))
+
+    async def answer(
+        self, problem: str, *, entry_point: str | None = None, public_tests: Sequence[str] = (), sample: int = 0
+    ) -> WorkflowAnswer:
+        """Answer one problem. `entry_point` and `public_tests` are for code tasks; `sample` draws anew.
+
+        Raises InfrastructureError when the executor cannot be had, BudgetExhausted when `budget` is spent.
+        """
+        with TemporaryDirectory(prefix="aflow-env-") as folder:
+            async with answering(apart(self.config, folder), Workflow(self.graph, self.prompts)) as answer:
+                return await answer(Problem("", problem, "", entry_point, tuple(public_tests)), sample)
+
+
+@dataclass(frozen=True)
+class FoundNode:
+    """An evaluated workflow of a run; the names are those of `aflow-env show --json`."""
+
+    session: str
+    round: int
+    parent: int | None
+    digest: str
+    score: float
+    ci95: Sequence[float]
+    n: int
+    modification: str
+    outcomes: Mapping[str, int]
+    cost_usd: float
+    tokens: Mapping[str, int]
+    calls: int
+    workflow: FoundWorkflow = field(repr=False)
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """What a run holds: its nodes, the best of them, why it stopped, what it cost and the score on test problems."""
+
+    run_dir: Path
+    nodes: Sequence[FoundNode] = field(repr=False)
+    best: FoundNode
+    stopped: str | None
+    test: Mapping[str, Any] | None
+    cost_usd: float
+
+    def frame(self) -> "pandas.DataFrame":
+        """Return the nodes as a table, one row each. Raises ConfigError where pandas is missing."""
+        if find_spec("pandas") is None:
+            raise ConfigError("pandas is not installed: pip install pandas, or use run.nodes")
+        import pandas
+
+        return pandas.DataFrame([{**asdict(node), "workflow": node.workflow.graph} for node in self.nodes])
+
+
+def search(*, on_round: Callable[[SearchRound], object] | None = None, **keys: Any) -> FoundRun:
+    """Search for a better workflow, or go on with the run in `run_dir`, as `aflow-env search` does.
+
+    `on_round` is called after each round. Raises ConfigError for a wrong key, InfrastructureError when the executor
+    cannot be had; every round that ended is on disk then.
+    """
+    return _blocking(asearch(on_round=on_round, **keys))
+
+
+async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **keys: Any) -> FoundRun:
+    """Search within an event loop; otherwise as `search`."""
+    config = search_config(overrides(keys))
+    assembly = await Assembly.open(config)
+
+    def told(session: SearchSession, turn: Turn) -> None:
+        if on_round:
+            score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent.usd
+            on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, spent))
+
+    try:
+        await assembly.play(told)
+        await report(assembly)
+    finally:
+        await assembly.aclose()
+    return load(config.run_dir)
+
+
+def load(run_dir: str | PathLike[str], **keys: Any) -> FoundRun:
+    """Open a run that a search made. `keys` change the config with which its workflows are called.
+
+    Raises ConfigError where there is no run, or where it holds no evaluated workflow yet.
+    """
+    config, _ = named(Path(run_dir), overrides(keys))
+    with open_reading(Path(run_dir)) as store:
+
+        def found(node: dict[str, Any]) -> FoundNode:
+            program = workflow_of(store, node["digest"])
+            return FoundNode(**node, workflow=FoundWorkflow(program.graph, program.prompts, config))
+
+        best = found(best_node(store) or {})
+        nodes, ends, said = tuple(map(found, all_nodes(store))), stopped(store), last_report(store) or {}
+        return FoundRun(Path(run_dir), nodes, best, ends.get(best.session), said.get("test"), spent_usd(store))
+
+
+def overrides(keys: Mapping[str, Any]) -> list[str]:
+    """Return the command line's `key=value` of Python's keys. A dict of a group chooses the group that it names."""
+    flat, chosen = dict(_leaves(keys, "")), []
+    for group, key in GROUPS.items():
+        name = flat.pop(group, None) or flat.get(f"{group}.{key}")
+        if group == "task" and is_own(str(name)):
+            name, flat["task.name"] = "own", str(name)
+        chosen += [f"{group}={name}"] if name else []
+    return [*chosen, *(f"++{key}={_written(value)}" for key, value in flat.items())]
+
+
+def _leaves(keys: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in keys.items():
+        yield from _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+
+
+def _written(value: object) -> str:
+    """Return a value in Hydra's grammar."""
+    if isinstance(value, str | PathLike):
+        return QuotedString(text=str(value), quote=Quote.single).with_quotes()
+    return f"[{', '.join(map(_written, value))}]" if isinstance(value, list | tuple) else json.dumps(value)
+
+
+def _blocking(work: Coroutine[Any, Any, T]) -> T:
+    """Run the coroutine to its end, in a thread where this one has a running loop. An interrupt ends it at once."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+
+    def beside() -> T:
+        try:
+            return loop.run_until_complete(task)
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(beside)
+        try:
+            while not done.done():
+                wait((done,), timeout=0.2)  # an interrupt does not wake a wait without end
+        except KeyboardInterrupt:
+            with suppress(RuntimeError):  # the loop has just ended
+                loop.call_soon_threadsafe(task.cancel)
+            raise
+        return done.result()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A workflow at work: a problem in, its answer out, with the cost. Nothing is scored and no result is looked up.
+
+Each problem has a jailed child of its own, so one problem sees nothing of another and cannot end it. A workflow that
+fails gives an answer without text whose outcome says how; a failure of the world or a spent budget is raised.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aflow_env.config import AflowConfig, BudgetConfig
+from aflow_env.errors import ConfigError, WorkflowError
+from aflow_env.evaluation.attempt import Attempt
+from aflow_env.llm.budget import Budget, BudgetClient
+from aflow_env.llm.prices import FREE, Price, find_price
+from aflow_env.sandbox.limits import Outcome, Run
+from aflow_env.search.assemble import Assembly
+from aflow_env.tasks.base import Problem
+from aflow_env.workflow.gate import check
+from aflow_env.workflow.program import Workflow
+
+
+@dataclass(frozen=True)
+class WorkflowAnswer:
+    """What a workflow answered to one problem, and what that cost.
+
+    `text` is "" and `error` says why unless `outcome` is `ok`. `cost_usd` is None where no price is known.
+    """
+
+    text: str
+    outcome: Outcome
+    error: str
+    cost_usd: float | None
+    input_tokens: int
+    output_tokens: int
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A workflow with its executor and sandbox open; `answering` makes it."""
+
+    workflow: Workflow
+    assembly: Assembly
+
+    async def __call__(self, problem: Problem, sample: int = 0, ceiling: BudgetConfig | None = None) -> WorkflowAnswer:
+        """Run the workflow on a problem. `sample` names an independent draw; `ceiling` bounds this problem alone.
+
+        Raises ConfigError for a code task's problem without entry point, InfrastructureError when the world failed,
+        BudgetExhausted when a ceiling stopped it.
+        """
+        if self.assembly.task.spec.entry_point and not problem.entry_point:
+            raise ConfigError(f"a workflow of {self.assembly.task.spec.name} writes a function: name it in entry_point")
+        attempt, executor, clock = Attempt(problem, "", sample), self.assembly.executor, asyncio.get_running_loop().time
+        seconds, began = self.assembly.config.executor.timeout_seconds, clock()
+        client = BudgetClient(executor, Budget(ceiling), self.price(), seconds) if ceiling else executor
+        (run,) = await self.assembly.evaluator.launch(self.workflow, [attempt], client)
+        if isinstance(run, WorkflowError):
+            run = Run("crash", error=str(run))
+        if isinstance(run, BaseException):
+            raise run
+        text, cost = str(run.value) if run.outcome == "ok" else "", None if self.price() is None else attempt.cost_usd
+        counts = attempt.input_tokens, attempt.output_tokens, attempt.calls
+        return WorkflowAnswer(text, run.outcome, run.error, cost, *counts, clock() - began)
+
+    def price(self, needed: bool = False) -> Price | None:
+        """Return the executor's price, None where nobody knows it. Raises ConfigError when it is needed then."""
+        config = self.assembly.config.executor
+        return find_price(config, needed) if config.kind in ("openai", "anthropic") else FREE
+
+
+def usd(cost: float | None) -> str:
+    """Return a cost as it is printed."""
+    return "cost unknown" if cost is None else f"{cost:.4f} USD"
+
+
+@asynccontextmanager
+async def answering(config: AflowConfig, workflow: Workflow) -> AsyncIterator[Answering]:
+    """Open the executor and the sandbox of a workflow; what is kept and booked is in `config.run_dir`.
+
+    Raises ConfigError for a workflow that the gate rejects, and as `Assembly.open` does.
+    """
+    assembly = await Assembly.open(config)
+    try:
+        check(workflow, assembly.task.spec)
+        yield Answering(workflow, assembly)
+    except WorkflowError as error:
+        raise ConfigError(f"workflow {workflow.digest} would not be run on {config.task.name}: {error}") from error
+    finally:
+        await assembly.aclose()
+
+
+def apart(config: AflowConfig, folder: str) -> AflowConfig:
+    """Return the config of work whose account is in a folder of its own, and whose completions are not kept."""
+    mode = "live" if config.executor.mode == "record" else config.executor.mode
+    executor = config.executor.model_copy(update={"mode": mode})
+    return config.model_copy(update={"run_dir": folder, "executor": executor})

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenAI's chat completions as plain data: a request becomes a problem, an answer becomes a reply.
+
+The last message, which has to be the user's, is the problem; earlier messages stand above it as text. Sampling keys
+(`temperature`, `max_tokens`, `tools`, ...) are ignored, since the workflow sets its own; `seed` names the draw.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from aflow_env.cli.answering import WorkflowAnswer
+from aflow_env.config import explain
+from aflow_env.tasks.base import Problem
+from aflow_env.workflow.program import TaskSpec
+
+JSON = dict[str, Any]
+SHOWN = 500
+"""Characters of a complaint about a request, which may hold all of it."""
+_FUNCTION = re.compile(r"^(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
+
+
+class ChatError(Exception):
+    """A reply that is no completion, in OpenAI's format of errors. `status` is HTTP's, `code` OpenAI's."""
+
+    def __init__(self, status: int, message: str, code: str) -> None:
+        super().__init__(message[:SHOWN])
+        self.status, self.code = status, code
+
+    @property
+    def body(self) -> JSON:
+        """The JSON that is sent."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        return {"error": {"message": str(self), "type": kind, "param": None, "code": self.code}}
+
+
+class _TextPart(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
+class _Turn(BaseModel):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[_TextPart] | None = None
+
+    @property
+    def text(self) -> str:
+        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content or ())
+
+
+class ChatRequest(BaseModel):
+    """The keys of a request that are read. `entry_point` and `public_tests` are ours, for code tasks."""
+
+    model: str
+    messages: Annotated[list[_Turn], Field(min_length=1)]
+    stream: bool | None = False
+    stream_options: dict[str, Any] | None = None
+    n: Literal[1] | None = 1
+    seed: Annotated[int, Field(ge=0)] | None = None
+    entry_point: str | None = None
+    public_tests: tuple[str, ...] = ()
+
+    def problem(self, spec: TaskSpec) -> Problem:
+        """Return the problem that the chat asks for. Raises ChatError where there is none."""
+        *earlier, last = self.messages
+        if last.role != "user" or not last.text.strip():
+            raise ChatError(400, "the last message has to be the user's, with the problem as text", "invalid_value")
+        turns = [f"{turn.role.capitalize()}: {turn.text}" for turn in earlier if turn.text]
+        text = "\n\n".join(["Earlier turns:", *turns, "Problem:", last.text]) if turns else last.text
+        if not spec.entry_point:
+            return Problem("", text, "")
+        defined = [self.entry_point] if self.entry_point else _FUNCTION.findall(last.text)
+        if not defined:
+            said = "this workflow writes a function: name it in `entry_point`, or let the message hold its `def` line"
+            raise ChatError(400, said, "invalid_value")
+        return Problem("", text, "", defined[-1], self.public_tests)
+
+
+def read_request(body: bytes) -> ChatRequest:
+    """Read the body of a request. Raises ChatError."""
+    try:
+        return ChatRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise ChatError(400, explain(error, ""), "invalid_value") from None
+
+
+def completion(head: JSON, answer: WorkflowAnswer) -> JSON:
+    """Return the reply that is no stream; `head` holds id, created and model."""
+    message = {"role": "assistant", "content": answer.text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    ours = {"cost_usd": answer.cost_usd, "calls": answer.calls, "seconds": answer.seconds}
+    return {**head, "object": "chat.completion", "choices": [choice], "usage": _usage(answer), "aflow": ours}
+
+
+def chunks(head: JSON, answer: WorkflowAnswer, with_usage: bool) -> Iterator[JSON]:
+    """Yield the reply as a stream: the whole answer, its end, and the usage where it is asked for."""
+    head = {**head, "object": "chat.completion.chunk"}
+    for delta, reason in (({"role": "assistant", "content": answer.text}, None), ({}, "stop")):
+        yield {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]}
+    if with_usage:
+        yield {**head, "choices": [], "usage": _usage(answer)}
+
+
+def _usage(answer: WorkflowAnswer) -> JSON:
+    """The tokens of all calls of the workflow."""
+    prompt, reply = answer.input_tokens, answer.output_tokens
+    return {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply}

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aflow-env init FOLDER`: a task of your own, small and whole, to change into yours; conf/init is what it copies."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aflow_env.config import config_directory
+from aflow_env.errors import ConfigError
+
+
+def init(folder: Annotated[Path, typer.Argument(help="Folder to make; its name is the task's.")]) -> None:
+    """Write a task of your own that can be searched at once. Nothing is overwritten."""
+    name, template = folder.name, config_directory() / "init"
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise ConfigError(f"{name}: a task's name has letters, digits and _ alone, and begins with no digit")
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already, and nothing is overwritten: name another folder")
+    try:
+        for source in sorted(path for path in template.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+            path = folder / str(source.relative_to(template)).replace("NAME", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
+            print(path)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
+    print("Search it, with the SIMULATED executor:")
+    print(f"  aflow-env search task=own task.name={folder / name}.yaml run_dir={folder / 'runs/first'} rounds=8")

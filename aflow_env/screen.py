@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text of a model, a server or a file on a screen: shown as it is, and never obeyed.
+
+Such a text may hold codes that colour the terminal, move its cursor, rename its window or turn the reading direction,
+and words in brackets or colons that rich takes for markup or emoji. `visible` escapes the codes (`\\x1b`, `\\u202e`),
+and a `Screen` prints every string that way and knows no markup.
+"""
+
+import io
+import logging
+import re
+import sys
+import unicodedata
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+WIDTH = 80
+"""Columns of all that is not printed on a terminal."""
+_NOT_ASCII = re.compile(r"[^ -~\n\t]")
+_JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them
+
+
+def visible(text: str) -> str:
+    """Return the text with control codes, bidi marks, surrogates and unassigned characters as Python escapes.
+
+    Line feeds and tabs stay. The result holds nothing more to escape.
+    """
+    return _NOT_ASCII.sub(_shown, text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """Return the visible text with a single space for each run of white space."""
+    return visible(" ".join(text.split()))
+
+
+def fit(text: str, width: int = WIDTH) -> str:
+    """Return the visible text on one line of at most `width` columns, cut with an ellipsis."""
+    line = Text(visible(text).replace("\n", " ").replace("\t", " "))
+    line.truncate(width, overflow="ellipsis")
+    return line.plain
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print visible text to stdout, or to stderr."""
+    print(visible(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+class Screen(Console):
+    """A console on which a string is text: no markup, no emoji, no control codes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+        if "width" not in options and not self.is_terminal:
+            self.width = WIDTH
+
+    def render_str(self, text: str, *arguments: Any, **options: Any) -> Text:
+        """Make a string a renderable; all strings come through here, those of tables and titles too."""
+        return super().render_str(visible(text), *arguments, **options)
+
+
+class VisibleFormatter(logging.Formatter):
+    """Formats log records as visible text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text."""
+        return visible(super().format(record))
+
+
+def prepare() -> None:
+    """Let this process print any text in any encoding, and make its log lines visible text."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort:
+        logging.lastResort.setFormatter(VisibleFormatter())
+
+
+def _shown(found: re.Match[str]) -> str:
+    character = found[0]
+    if character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode("ascii")
