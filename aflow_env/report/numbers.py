@@ -5,7 +5,9 @@ Means get Student's t interval; with one draw there is none, and none is invente
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev, stdev
 
@@ -15,7 +17,8 @@ from aflow_env.report.runs import RunRecord
 from aflow_env.report.tracking import beliefs, beliefs_by_session
 
 SCORES = (0.0, 1.0)
-"""Where scores lie."""
+"""The range of scores."""
+_CALL = re.compile(r"\boperator\.([A-Z]\w*)\(")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class Bin:
     belief: float
     came: Mean
     expansions: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """By operator: how many of the `n` distinct workflows call it, their share, and their mean score."""
+
+    n: int
+    count: Mapping[str, int]
+    share: Mapping[str, float]
+    score: Mapping[str, float]
 
 
 def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Mean:
@@ -112,12 +125,28 @@ def belief_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
     return fmean(believed for believed, _ in spreads), fmean(came for _, came in spreads)
 
 
-def outcome_shares(runs: Sequence[RunRecord]) -> dict[str, float]:
-    """Share of each outcome among all problem runs, and their number as "n"."""
-    total: dict[str, int] = {}
+def outcome_counts(runs: Sequence[RunRecord]) -> dict[str, int]:
+    """Return how many runs on problems ended with each outcome."""
+    total = Counter[str]()
     for run in runs:
         for each in run.rounds:
-            for name, count in each.outcomes.items():
-                total[name] = total.get(name, 0) + count
-    n = sum(total.values())
-    return {name: count / n for name, count in sorted(total.items())} | {"n": float(n)} if n else {}
+            total.update(each.outcomes)
+    return dict(total)
+
+
+def operator_usage(runs: Sequence[RunRecord]) -> Usage:
+    """Read the operators off the distinct workflows of each run; one that was scored often counts with its mean."""
+    scores: dict[str, list[float]] = {}
+    workflows = 0
+    for run in runs:
+        of_run: dict[str, list[float]] = {}
+        for each in run.rounds:
+            if each.digest is not None and each.score is not None:
+                of_run.setdefault(each.digest, []).append(each.score)
+        workflows += len(of_run)
+        for digest, found in of_run.items():
+            for name in set(_CALL.findall(run.programs.get(digest, ""))):
+                scores.setdefault(name, []).append(fmean(found))
+    count = {name: len(found) for name, found in scores.items()}
+    share = {name: found / workflows for name, found in count.items()}
+    return Usage(workflows, count, share, {name: fmean(found) for name, found in scores.items()})

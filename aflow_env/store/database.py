@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.files import storing, writing
@@ -34,7 +35,7 @@ BUSY_SECONDS = 60.0
 CHECKPOINT_PAGES = 8000
 """How far (32 MB) the journal grows before a write waits for it to be moved into the file and synchronised."""
 Value = str | int | float | bytes | None
-Row = tuple[Value, ...]
+Row = tuple[Any, ...]
 
 
 class Database:
