@@ -51,7 +51,7 @@ class Usage:
 
 
 def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Mean:
-    """Mean and Student's 95 % interval, cut to where values can be at all. Raises ValueError without values."""
+    """Return the mean and Student's 95 % interval, cut to the range of values. Raises ValueError without values."""
     if not values:
         raise ValueError("a mean of no runs")
     centre, n = fmean(values), len(values)
@@ -62,7 +62,7 @@ def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math
 
 
 def best_so_far(run: RunRecord) -> list[float]:
-    """The best validate score after each expansion of a search; the first entry is the start workflow."""
+    """Return the best validate score after each expansion of a search; the first entry is the start workflow."""
     curve: list[float] = []
     for each in sorted((each for each in run.rounds if each.validated and each.step == 0), key=lambda each: each.round):
         before = curve[-1] if curve else 0.0
@@ -71,7 +71,7 @@ def best_so_far(run: RunRecord) -> list[float]:
 
 
 def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
-    """(step, mean over its sessions of the session's best score), for a training run.
+    """Return (step, mean over its sessions of the session's best score), for a training run.
 
     Validation sessions where several steps have some, else training sessions, whose problems change from step to step.
     """
@@ -90,14 +90,14 @@ def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
 
 
 def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
-    """Curves to means, as far as the longest goes: a search that ended earlier keeps its best."""
+    """Average curves as far as the longest goes: a search that ended earlier keeps its best."""
     length = max(map(len, curves), default=0)
     padded = [[*curve, *[curve[-1]] * (length - len(curve))] for curve in curves if curve]
     return [mean(values, SCORES) for values in zip(*padded, strict=True)]
 
 
 def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
-    """What the policy believed of a workflow's best child, and what the best child scored, in tenths of belief.
+    """Compare the predicted score of a workflow's best child with the realised one, in tenths of the prediction.
 
     Expansions of one run are not independent draws, so intervals are over the runs' means.
     """
@@ -113,7 +113,7 @@ def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
 
 
 def belief_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
-    """Standard deviations of the beliefs, and of what came, between the expansions of a session.
+    """Return the standard deviations of predicted and of realised scores between the expansions of a session.
 
     Means over the sessions that have two or more; None where there are none. Beliefs without a spread cannot choose
     between workflows.

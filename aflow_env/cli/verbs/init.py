@@ -9,6 +9,7 @@ import typer
 
 from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError
+from aflow_env.screen import say
 
 
 def init(folder: Annotated[Path, typer.Argument(help="Folder to make; its name is the task's.")]) -> None:
@@ -23,8 +24,8 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make; its name i
             path = folder / str(source.relative_to(template)).replace("NAME", name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
-            print(path)
+            say(str(path))
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
-    print("Search it, with the SIMULATED executor:")
-    print(f"  aflow-env search task=own task.name={folder / name}.yaml run_dir={folder / 'runs/first'} rounds=8")
+    say("Search it, with the SIMULATED executor:")
+    say(f"  aflow-env search task=own task.name={folder / name}.yaml run_dir={folder / 'runs/first'} rounds=8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env show RUN`: a run explained from its store. `aflow-env best RUN`: its best workflow, printed or copied."""
+"""`aflow-env show RUN`: a run explained. `aflow-env best RUN`: its best workflow, printed or copied."""
 
 from pathlib import Path
 from typing import Annotated, Any
