@@ -20,8 +20,10 @@ from aflow_env.store.store import Store
 from aflow_env.tasks import TASKS
 from aflow_env.workflow.program import Workflow
 
-UNGUIDED = ("rl_weight=0", "proposer=random")
-"""A search alone has no trained policy: unless the user names one, it is AFlow with uniform edits."""
+UNGUIDED = ("proposer=random", "q.kind=surrogate")
+"""A search alone has no trained policy: unless the user names one, edits are uniform and a ridge predicts them."""
+ONE_BY_ONE = ("rl_weight=0", "lookahead.nodes=1", "lookahead.edits=1", "redraws=0")
+"""A loop as AFlow's: select a node, draw one edit of it, evaluate it."""
 AFLOW_ROUNDS = 20
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node, Hydra's grammar")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
@@ -29,7 +31,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a se
 
 
 def search_config(overrides: Sequence[str], *defaults: str) -> AflowConfig:
-    """Return the config of a search without a trainer: unguided, unless it names a served policy. Raises ConfigError.
+    """Return the config of a search without a trainer: without a policy, unless it names one. Raises ConfigError.
 
     That is asked of the composed config: a policy may come as `policy.base_url=...` or as `policy={base_url: ...}`.
     """

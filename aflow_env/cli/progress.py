@@ -52,7 +52,8 @@ class SearchProgress:
         result, change = "rejected", f"{getattr(ended, 'reason', '')}: {ended.modification}"
         if turn.node:
             low, high = turn.node.evaluation.ci95
-            result, change = f"{turn.node.score:.3f} [{low:.2f}, {high:.2f}]", ended.modification
+            predicted = f"predicted {turn.prediction.q:.3f}: " if turn.prediction else ""
+            result, change = f"{turn.node.score:.3f} [{low:.2f}, {high:.2f}]", f"{predicted}{ended.modification}"
         far = f"round {played}/{self._rounds}"
         line = f"{far}: {ended.round} from {ended.parent}  {result}"
         self._live.update(self._task, description=far, completed=played, facts=facts, refresh=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of what goes to a server: its address, and that no key stands where it would be stored."""
+"""Check a server's address, and that the parts of a request which are stored hold no key."""
 
 import os
 import re
@@ -9,23 +9,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-KEY_NAMES = frozenset(
-    (
-        *("authorization", "proxy-authorization", "cookie", "api-key", "apikey", "x-api-key", "x-goog-api-key", "key"),
-        *("token", "access-token", "secret", "password", "subscription-key", "ocp-apim-subscription-key"),
-    )
-)
+KEY_NAMES = {
+    *("authorization", "proxy-authorization", "cookie", "api-key", "apikey", "x-api-key", "x-goog-api-key", "key"),
+    *("token", "access-token", "secret", "password", "subscription-key", "ocp-apim-subscription-key"),
+}
 KEY_VALUE = re.compile(
     r"(?i)(bearer|basic) \S|(sk|rk|pk|gsk|hf|xai|ghp|nvapi|pplx)[-_][\w-]{16}|AIza\w{20}|eyJ[\w-]{20}"
 )
 KEY_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
-OURS = frozenset(
-    (
-        *("model", "messages", "system", "stream", "n", "seed", "temperature", "top_p", "max_tokens"),
-        *("max_completion_tokens", "response_format", "reasoning_effort", "stop", "stop_sequences"),
-        *("logprobs", "top_logprobs", "output_config"),
-    )
-)
+OURS = {
+    *("model", "messages", "system", "stream", "n", "seed", "temperature", "top_p", "max_tokens"),
+    *("max_completion_tokens", "response_format", "reasoning_effort", "stop", "stop_sequences"),
+    *("logprobs", "top_logprobs", "output_config"),
+}
 """Parts of a request's body that other keys of the config decide."""
 
 
@@ -53,7 +49,7 @@ Address = Annotated[str, AfterValidator(check_address)]
 
 
 def check_extras(headers: dict[str, str], query: dict[str, str], body: dict[str, Any]) -> None:
-    """Check what the user adds to each request. Raises ValueError that names the key and never shows a secret."""
+    """Check the user's parts of each request. Raises ValueError that names the key and never shows a secret."""
     for name, value in headers.items():
         if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not (value.isascii() and value.isprintable()):
             raise ValueError(f"headers: {name!r} is no header of printable ASCII characters")

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
 from aflow_env.config.search import (
     ConvergenceConfig,
+    LookaheadConfig,
     RacingConfig,
     RewardConfig,
     SelectionConfig,
@@ -34,7 +35,8 @@ class AflowConfig(Section):
     repeats: Count = 1
     infrastructure_limit: Share = 0.2
     in_flight: Count = 1
-    redraws: CountOrZero = 0
+    redraws: CountOrZero = 3
+    lookahead: LookaheadConfig = LookaheadConfig()
     run_dir: Place
     shared: Literal["auto", "local", "ray"] = "auto"
     recording: Place | None = None
@@ -53,6 +55,14 @@ class AflowConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     problems: ProblemsConfig = ProblemsConfig()
     final_test: bool = True
+
+    @property
+    def on_policy(self) -> "AflowConfig":
+        """The config of a training session: each round draws one edit of one node, unless `lookahead.training`."""
+        if self.lookahead.training:
+            return self
+        one = self.lookahead.model_copy(update={"nodes": 1, "edits": 1})
+        return self.model_copy(update={"lookahead": one, "rl_weight": 0.0, "redraws": 0})
 
     @property
     def form(self) -> Literal["edit", "code", "suggestion"]:
@@ -99,24 +109,29 @@ class AflowConfig(Section):
         if self.rl_weight > 0 and self.q.kind == "none":
             raise ValueError(
                 f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not "
-                "exist. Set q.kind=digits, or rl_weight=0 for stock AFlow selection"
+                "exist. Set q.kind=surrogate or q.kind=policy, or rl_weight=0 for stock AFlow selection"
+            )
+        if self.rl_weight > 0 and not self.lookahead.chooses:
+            raise ValueError(
+                f"rl_weight={self.rl_weight} with lookahead.nodes=1 and lookahead.edits=1: a round has one proposal, "
+                "so Q has nothing to choose. Set lookahead.edits=8, or rl_weight=0"
+            )
+        if self.q.runs and self.q.kind != "surrogate":
+            raise ValueError(
+                f"q.runs with q.kind={self.q.kind}: only the surrogate learns from stored runs. Set q.kind=surrogate, "
+                "or leave q.runs out"
             )
         return self
 
     @model_validator(mode="after")
     def _convergence_can_come(self) -> "AflowConfig":
         rule = self.convergence
-        if rule.enabled and rule.z > 0 and self.repeats == 1:
+        quiet = max(rule.top_k, rule.consecutive_rounds or 0)
+        if rule.consecutive_rounds and self.rounds <= quiet:
             raise ValueError(
-                f"convergence.z={rule.z} with repeats=1: one repeat has no standard error. Set repeats=3, or "
-                "convergence.z=0"
-            )
-        quiet = max(rule.top_k, rule.consecutive_rounds)
-        if rule.enabled and self.rounds <= quiet:
-            raise ValueError(
-                f"convergence.enabled=true with rounds={self.rounds}, convergence.top_k={rule.top_k} and "
-                f"convergence.consecutive_rounds={rule.consecutive_rounds}: the search ends before it can converge. "
-                f"Set rounds above {quiet}, or convergence.enabled=false"
+                f"convergence.consecutive_rounds={rule.consecutive_rounds} with rounds={self.rounds} and "
+                f"convergence.top_k={rule.top_k}: the search ends before it can converge. Set rounds above {quiet}, or "
+                "convergence.consecutive_rounds=null"
             )
         return self
 

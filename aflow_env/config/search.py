@@ -17,26 +17,40 @@ class SelectionConfig(Section):
     c_ucb: NonNegative = 0.0
 
 
-class ValueConfig(Section):
-    """Q_theta: how the policy's prediction of a workflow's best child is asked for and trained."""
+class LookaheadConfig(Section):
+    """How many proposals a round chooses among. One edit of one node is AFlow: select a node, then propose."""
 
-    kind: Literal["none", "digits"] = "digits"
+    nodes: Count = 16
+    edits: Count = 8
+    training: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a round may have more than one proposal to choose from."""
+        return self.nodes > 1 or self.edits > 1
+
+
+class ValueConfig(Section):
+    """Q(s, a): who predicts the score of a proposed edit, and how the policy's prediction is trained."""
+
+    kind: Literal["none", "policy", "surrogate"] = "policy"
+    runs: tuple[str, ...] = ()
+    fewest: Count = 40
     loss_weight: NonNegative = 0.1
     replay: CountOrZero = 0
     replay_rows: Count = 32
-    replay_steps: Count = 16
 
     @property
     def rows(self) -> int:
         """Value rows of an expansion in training."""
-        return int(self.kind == "digits" and self.loss_weight > 0)
+        return int(self.kind == "policy" and self.loss_weight > 0)
 
     @model_validator(mode="after")
     def _has_rows_to_replay(self) -> "ValueConfig":
         if self.replay and not self.rows:
             raise ValueError(
                 f"replay={self.replay} with kind={self.kind}, loss_weight={self.loss_weight}: there would be no value "
-                "rows to replay; set kind=digits and loss_weight=0.1, or replay=0"
+                "rows to replay; set kind=policy and loss_weight=0.1, or replay=0"
             )
         return self
 
@@ -50,12 +64,10 @@ class RewardConfig(Section):
 
 
 class ConvergenceConfig(Section):
-    """AFlow's early stop: the mean of the top k scores has not moved, by more than noise, for some rounds."""
+    """AFlow's early stop: the mean of the top k scores has not moved for some rounds; null: never."""
 
-    enabled: bool = False
     top_k: Count = 3
-    z: NonNegative = 0.0
-    consecutive_rounds: Count = 5
+    consecutive_rounds: Count | None = None
 
 
 class StopConfig(Section):
@@ -68,9 +80,7 @@ class StopConfig(Section):
 
 
 class RacingConfig(Section):
-    """Give a workflow up on the way when it is surely none that selection would look at, or surely not the best."""
+    """Give a workflow up on the way when it is surely none that selection would look at; null: never."""
 
-    enabled: bool = False
-    against: Literal["candidates", "best"] = "candidates"
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     block: Count = 8
-    delta: Annotated[float, Field(gt=0, lt=1)] = 0.05

@@ -18,13 +18,14 @@ LAST = 8
 
 @dataclass(frozen=True)
 class Last:
-    """A round that ended lately: its number, what came of it, and the change."""
+    """A round that ended lately: its number, its score, the change, and its predicted score."""
 
     session: str
     round: int
     parent: int | None
     score: float | None
     modification: str
+    q: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ def standing(store: Reads) -> Standing:
     ((total, furthest, truncated),) = store.read(
         "SELECT count(*), coalesce(max(round), 1), coalesce(sum(truncated), 0) FROM nodes"
     )
-    last = store.read(f"SELECT session, round, parent, score, modification FROM nodes ORDER BY rowid DESC LIMIT {LAST}")
+    last = store.read(
+        "SELECT session, round, parent, score, modification, json_extract(payload, '$.q') FROM nodes "
+        f"ORDER BY rowid DESC LIMIT {LAST}"
+    )
     outcomes = Counter[str]()
     for text, times in store.read("SELECT outcomes, count(*) FROM nodes WHERE score IS NOT NULL GROUP BY outcomes"):
         outcomes.update({name: count * times for name, count in json.loads(text).items()})

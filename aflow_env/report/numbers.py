@@ -14,7 +14,7 @@ from statistics import fmean, pstdev, stdev
 from scipy.stats import t as student
 
 from aflow_env.report.runs import RunRecord
-from aflow_env.report.tracking import beliefs, beliefs_by_session
+from aflow_env.report.tracking import predictions, predictions_by_session
 
 SCORES = (0.0, 1.0)
 """The range of scores."""
@@ -33,9 +33,9 @@ class Mean:
 
 @dataclass(frozen=True)
 class Bin:
-    """Beliefs within one tenth of [0, 1] over so many expansions, and what came: means over runs."""
+    """Predictions within one tenth of [0, 1] over so many expansions, and the scores: means over runs."""
 
-    belief: float
+    predicted: float
     came: Mean
     expansions: int
 
@@ -97,32 +97,32 @@ def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
 
 
 def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
-    """Compare the predicted score of a workflow's best child with the realised one, in tenths of the prediction.
+    """Compare the predicted scores of edits with the realised ones, in tenths of the prediction.
 
     Expansions of one run are not independent draws, so intervals are over the runs' means.
     """
     found = []
-    told = [beliefs(run) for run in runs]
+    told = [predictions(run) for run in runs]
     for place in range(bins):
         inside = [[pair for pair in pairs if min(int(pair[0] * bins), bins - 1) == place] for pairs in told]
         if inside := [pairs for pairs in inside if pairs]:
-            belief = fmean(fmean(believed for believed, _ in pairs) for pairs in inside)
+            predicted = fmean(fmean(said for said, _ in pairs) for pairs in inside)
             came = mean([fmean(score for _, score in pairs) for pairs in inside], SCORES)
-            found.append(Bin(belief, came, sum(map(len, inside))))
+            found.append(Bin(predicted, came, sum(map(len, inside))))
     return found
 
 
-def belief_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
+def prediction_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
     """Return the standard deviations of predicted and of realised scores between the expansions of a session.
 
-    Means over the sessions that have two or more; None where there are none. Beliefs without a spread cannot choose
-    between workflows.
+    Means over the sessions that have two or more; None where there are none. Predictions without a spread cannot
+    choose between edits.
     """
-    found = [pairs for run in runs for pairs in beliefs_by_session(run) if len(pairs) > 1]
+    found = [pairs for run in runs for pairs in predictions_by_session(run) if len(pairs) > 1]
     if not found:
         return None
-    spreads = [(pstdev(believed for believed, _ in pairs), pstdev(came for _, came in pairs)) for pairs in found]
-    return fmean(believed for believed, _ in spreads), fmean(came for _, came in spreads)
+    spreads = [(pstdev(said for said, _ in pairs), pstdev(came for _, came in pairs)) for pairs in found]
+    return fmean(said for said, _ in spreads), fmean(came for _, came in spreads)
 
 
 def outcome_counts(runs: Sequence[RunRecord]) -> dict[str, int]:

@@ -29,7 +29,7 @@ _COLUMNS = (
 class RoundRecord:
     """A round that ended; one that was rejected has no digest and no score.
 
-    `q` is what the policy believed the best child of `parent` would score, where it was asked.
+    `q` is the score that was predicted before the edit was run, where somebody was asked.
     """
 
     session: str

@@ -54,20 +54,15 @@ def top_workflows(store: Reads, count: int = 10) -> list[tuple[Any, ...]]:
     return rows
 
 
-def beliefs(run: RunRecord) -> list[tuple[float, float]]:
-    """Return (predicted, realised) score of the best child for each expansion that the policy predicted."""
-    return [pair for pairs in beliefs_by_session(run) for pair in pairs]
+def predictions(run: RunRecord) -> list[tuple[float, float]]:
+    """Return (predicted, realised) score of each evaluated edit that was predicted."""
+    return [pair for pairs in predictions_by_session(run) for pair in pairs]
 
 
-def beliefs_by_session(run: RunRecord) -> list[list[tuple[float, float]]]:
+def predictions_by_session(run: RunRecord) -> list[list[tuple[float, float]]]:
     """Return the same, session by session."""
-    best_child: dict[tuple[str, int | None], float] = {}
-    for each in run.rounds:
-        if each.score is not None and each.parent is not None:
-            key = (each.session, each.parent)
-            best_child[key] = max(best_child.get(key, 0.0), each.score)
     found: dict[str, list[tuple[float, float]]] = {}
     for each in run.rounds:
-        if each.q is not None and (each.session, each.parent) in best_child:
-            found.setdefault(each.session, []).append((each.q, best_child[each.session, each.parent]))
+        if each.q is not None and each.score is not None:
+            found.setdefault(each.session, []).append((each.q, each.score))
     return list(found.values())

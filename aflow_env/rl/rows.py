@@ -36,7 +36,7 @@ class Rows:
     step_reward: Tensor
     """(N,)"""
     is_edit: Tensor
-    """(N,) bool; false on value rows and padding rows, which enter no group and no mean."""
+    """(N,) bool; false on padding rows, which enter no group and no mean."""
     response_mask: Tensor
     """(N, T), 1 on the response tokens that are trained."""
 

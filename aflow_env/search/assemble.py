@@ -7,44 +7,40 @@ Sessions get their `Search` from it.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Literal
 
 from aflow_env.config import AflowConfig, LLMConfig
-from aflow_env.errors import ConfigError, WorkflowError
+from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
-from aflow_env.llm.client import LLMClient, Message, Request
-from aflow_env.llm.limits import Limits as ProviderLimits
+from aflow_env.llm.client import LLMClient
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
-from aflow_env.sandbox.limits import Limits
+from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.search.proposal import LLMProposer, Proposer, QPredictor, RandomProposer
-from aflow_env.search.rounds import Implement, Listener, Search, SearchProblem, SearchSession, session_seed
+from aflow_env.search.implementers import implement
+from aflow_env.search.kinds import PREDICTORS, PROPOSERS, Known
+from aflow_env.search.predict import QPredictor
+from aflow_env.search.proposal import Proposer
+from aflow_env.search.rounds import Search
 from aflow_env.search.served import ServedPolicy, serve_policy
+from aflow_env.search.session import Listener, SearchProblem, SearchSession, session_seed
 from aflow_env.store.settings import lock
-from aflow_env.store.shared import Parts, open_cache, open_recording
+from aflow_env.store.shared import Parts
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import load_task
-from aflow_env.tasks.base import Problem, Task, content_digest
 from aflow_env.tasks.benchmarks.arithmetic import read
 from aflow_env.tasks.own import own_digest
-from aflow_env.tasks.start import start_steps
-from aflow_env.workflow.aflow.aflow_folder import read_workflow
-from aflow_env.workflow.edits import Edit, describe
-from aflow_env.workflow.gate import check
-from aflow_env.workflow.implement import Modification, implement_rule, implementer_prompt, parse_modification
-from aflow_env.workflow.program import TaskSpec, Workflow
-from aflow_env.workflow.steps import StepError, to_workflow
-from aflow_env.workflow.suggestion import Suggestion
+from aflow_env.tasks.problem import Problem, Task, content_digest
+from aflow_env.tasks.start import start_workflow
+from aflow_env.workflow.program import Workflow
 
 Split = Literal["train", "validate", "test"]
 
-PROGRAM_FIELDS = ("modification", "graph", "prompt")
-"""What an implementer replies, as tags or, with structured=auto, as JSON; `parse_modification` reads both."""
 SIDE_BY_SIDE = 4
 """Problems of a workflow that go on side by side, for each call that may: while one waits, its clock stands still.
 
@@ -82,7 +78,7 @@ class Assembly:
         limits = config.sandbox
         sandbox = Sandbox(
             mode=limits.mode,
-            limits=Limits(
+            limits=JailLimits(
                 wall_seconds=limits.wall_seconds,
                 cpu_seconds=limits.cpu_seconds,
                 memory_mb=limits.memory_mb,
@@ -180,19 +176,6 @@ class Assembly:
             self._served = serve_policy(self.config, self.budget, self.parts.recording or self.parts.store)
         return self._served
 
-    def proposer(self) -> Proposer:
-        """The proposer of the config where that is not the trained policy."""
-        config = self.config
-        if config.proposer == "random":
-            return RandomProposer(config.instructions)
-        if config.proposer == "llm" and self.implementer and config.implementer.llm:
-            llm = config.implementer.llm
-            return LLMProposer(self.implementer, config, llm.model, llm.temperature, llm.max_tokens)
-        raise ConfigError(
-            f"proposer={config.proposer} has no model behind it here: set policy.base_url (a served checkpoint), "
-            "proposer=llm with implementer=llm, or proposer=random"
-        )
-
     def search(
         self,
         proposer: Proposer | None,
@@ -200,14 +183,25 @@ class Assembly:
         split: Split,
         seed: int | None = None,
         version: str = "",
+        config: AflowConfig | None = None,
     ) -> Search:
-        """A search over the problems of a split. `proposer` is the trained policy; the config may name another."""
-        config = self.config
-        chosen = proposer if config.proposer in ("policy", "guided") and proposer else self.proposer()
-        problems = self.problems(split, seed)
-        implement = self.implement()
-        store = self.parts.store
-        return Search(config, self.task, problems, self.evaluator, store, chosen, implement, predictor, version)
+        """A search over the problems of a split; the proposer and the predictor are those that the config names.
+
+        `proposer` and `predictor` are the policy, where there is one. `config`: another than the assembly's own.
+        """
+        config = config or self.config
+        known = Known(config, self.implementer, proposer, predictor)
+        return Search(
+            config=config,
+            task=self.task,
+            problems=self.problems(split, seed),
+            evaluator=self.evaluator,
+            store=self.parts.store,
+            proposer=PROPOSERS[config.proposer](known),
+            implement=implement(config, self.implementer),
+            predictor=PREDICTORS[config.q.kind](known),
+            version=version,
+        )
 
     async def play(self, told: Listener | None = None, interrupt: asyncio.Event | None = None) -> SearchSession:
         """Play the session of a search without a trainer, on the validate problems, or go on with it.
@@ -222,33 +216,6 @@ class Assembly:
         problem = SearchProblem(key=key, seed=session_seed(config.seed), start=self.start())
         return await self.search(policy, predictor, "validate").play(problem, told, interrupt)
 
-    def implement(self) -> Implement:
-        """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a suggestion."""
-        client, llm = self.implementer, self.config.implementer.llm
-        if self.config.implementer.kind == "rule" or client is None or llm is None:
-
-            async def by_rule(workflow: Workflow, edit: Edit | Suggestion, spec: TaskSpec) -> Modification:
-                if isinstance(edit, Suggestion):
-                    raise ConfigError("proposer=guided with implementer=rule: a suggestion says too little for a rule")
-                changed = implement_rule(workflow, edit, spec)
-                return Modification(describe(edit), changed.graph, changed.prompts)
-
-            return by_rule
-
-        async def by_llm(workflow: Workflow, edit: Edit | Suggestion, spec: TaskSpec) -> Modification:
-            sentence = edit.sentence() if isinstance(edit, Suggestion) else describe(edit)
-            request = Request(
-                messages=(Message(role="user", content=implementer_prompt(workflow, sentence, spec)),),
-                model=llm.model,
-                temperature=llm.temperature,
-                max_tokens=llm.max_tokens,
-                fields=PROGRAM_FIELDS if llm.structured == "auto" else (),
-            )
-            change = parse_modification((await client.complete(request)).text)
-            return change if change.modification else replace(change, modification=sentence)
-
-        return by_llm
-
 
 def check_simulated(config: AflowConfig, problems: Sequence[Problem]) -> None:
     """Raise ConfigError where the simulated executor is to solve a problem that it cannot read."""
@@ -259,32 +226,6 @@ def check_simulated(config: AflowConfig, problems: Sequence[Problem]) -> None:
                 f"executor=simulated with task.name={config.task.name}: the simulation only knows arithmetic stories "
                 f"such as `aflow-env init` writes, and would answer {unread.id} wrong. Set a real executor"
             )
-
-
-def start_workflow(where: str, spec: TaskSpec) -> Workflow:
-    """`default` is the task's own start workflow, anything else is a folder.
-
-    Raises ConfigError, WorkflowError's text in it.
-    """
-    if where == "default":
-        try:
-            return to_workflow(start_steps(spec), spec)
-        except StepError as error:
-            raise ConfigError(
-                f"problems.start=default would not be run: {error}. Allow its operator too (operators of the task's "
-                "YAML, or task.options.operators), or name a folder of your own in problems.start"
-            ) from error
-    folder = Path(where)
-    if not (folder / "graph.py").is_file():
-        raise ConfigError(
-            f"problems.start={where}: there is no graph.py in that folder; name a workflow folder or `default`"
-        )
-    workflow = read_workflow(folder)
-    try:
-        check(workflow, spec)
-    except WorkflowError as error:
-        raise ConfigError(f"problems.start={where} would not be run: {error}") from error
-    return workflow
 
 
 def landscape_digest(config: LLMConfig) -> str:
@@ -299,37 +240,3 @@ def landscape_digest(config: LLMConfig) -> str:
 def priced_for(config: AflowConfig, role: str) -> str:
     """The key that counts what this role's calls cost, if there is one: evaluations are the executor's."""
     return next(iter(config.counting_usd), "") if role == "executor" else ""
-
-
-def check_parts(config: AflowConfig) -> None:
-    """Before a training: raises ConfigError for a part that cannot be had (data, start workflow, keys, prices, cache).
-
-    Nothing is sent anywhere: problems are loaded, clients are built and thrown away.
-    """
-    task = load_task(config.task)
-    splits: tuple[Split, ...] = ("train", "validate", "test") if config.task.train_size else ("validate", "test")
-    for split in splits:
-        if not task.load(split, None, config.seed) and split == "train":
-            raise ConfigError(
-                f"task.train_size={config.task.train_size}: task.path={config.task.path} has no train problems for "
-                f"{config.task.name}. Set task.train_size=0 to train on the validate problems, or name a folder with "
-                "train.jsonl in task.path"
-            )
-    start_workflow(config.problems.start, task.spec)
-
-    async def never(messages: object, temperature: float, max_tokens: int, seed: int) -> tuple[str, int, int]:
-        raise AssertionError("a check does not ask")
-
-    for opened in (open_recording(config), open_cache(config)):
-        if opened:
-            opened.close()
-    if config.executor.kind == "policy" and config.executor.mode != "live":
-        raise ConfigError(
-            f"executor.mode={config.executor.mode} with executor.kind=policy: what the model in training answers is "
-            "not kept, as other weights answer otherwise. Set executor.mode=live"
-        )
-    for role, node in (("executor", config.executor), ("implementer.llm", config.implementer.llm)):
-        if node is not None and node.mode != "replay":  # a replay asks nobody: it needs no key
-            live = node.model_copy(update={"mode": "live"})
-            budget, priced = Budget(config.budget), priced_for(config, role)
-            build_client(live, budget=budget, log=None, seed=config.seed, generate=never, role=role, priced_for=priced)

@@ -68,28 +68,34 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Changer:
-    """Implements and gates what was proposed."""
+    """Implements and gates a proposal."""
 
     spec: TaskSpec
     action: Literal["edit", "code", "suggestion"]
     implement: Implement
 
-    async def __call__(self, place: Place, text: str) -> Change:
+    async def __call__(self, parent: Workflow, text: str) -> Change:
         """The change that a proposal comes to. Raises WorkflowError with the reason why it comes to none."""
         if self.action == "code":
             change = parse_modification(text)
         else:
             said = parse_suggestion(text, self.spec) if self.action == "suggestion" else parse_edit(text)
-            change = await self.implement(place.parent.workflow, said, self.spec)
+            change = await self.implement(parent, said, self.spec)
         workflow = to_program(change, self.spec)
         check(workflow, self.spec)
-        if workflow.digest == place.parent.digest:
-            raise Duplicate("the change leaves the workflow as it is")
-        siblings = [flight for flight in place.earlier if flight.parent == place.parent.round]
-        if place.tree.seen(place.parent.round, workflow.digest) or await first_to(workflow.digest, siblings):
-            raise Duplicate("the same change was tried from here before")
-        place.digest.set_result(workflow.digest)
         return Change(workflow, change.modification)
+
+
+async def _new(place: Place, change: Change) -> Change:
+    """The change, where its program is new at this place. Raises Duplicate where it is not."""
+    digest = change.workflow.digest
+    if digest == place.parent.digest:
+        raise Duplicate("the change leaves the workflow as it is")
+    siblings = [flight for flight in place.earlier if flight.parent == place.parent.round]
+    if place.tree.seen(place.parent.round, digest) or await first_to(digest, siblings):
+        raise Duplicate("the same change was tried from here before")
+    place.digest.set_result(digest)
+    return change
 
 
 async def draw(proposer: Proposer, change: Changer, place: Place, state: State, seed: int, redraws: int) -> Drawn:
@@ -97,12 +103,16 @@ async def draw(proposer: Proposer, change: Changer, place: Place, state: State, 
     for number in range(redraws + 1):
         reply = await proposer.propose(state, seed=_draw_seed(seed, number))
         try:
-            return Drawn(reply, await change(place, reply.text))
+            return Drawn(reply, await _new(place, await change(place.parent.workflow, reply.text)))
         except WorkflowError as error:
-            said = " ".join(reply.text.split())[:120]
-            rejection = Rejection(place.round, place.parent.round, said, reply.text, str(error))
+            rejection = Rejection(place.round, place.parent.round, in_short(reply.text), reply.text, str(error))
             drawn = Drawn(reply, rejection, isinstance(error, (Duplicate, NoChange)))
     return drawn
+
+
+def in_short(text: str) -> str:
+    """The modification that stands for a proposal that came to none: the first words of its text."""
+    return " ".join(text.split())[:120]
 
 
 def _draw_seed(seed: int, number: int) -> int:

@@ -19,6 +19,7 @@ from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.ledger import Spend
 from aflow_env.screen import WIDTH, Screen
 from aflow_env.search.assemble import Assembly
+from aflow_env.search.worth import worth_of_q
 from aflow_env.store.findings import leaders, save_report, start_of
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
 from aflow_env.workflow.program import Workflow
@@ -66,7 +67,8 @@ async def report(assembly: Assembly, version: str = "") -> Report:
         metrics |= _metrics(name, known) if known else {}
     figures = {"start": _figures(start), "best": _figures(best), "test": _figures(test) if test else None}
     save_report(assembly.store, best_workflow.digest, figures)
-    return Report(table(config, start, best, test, best_workflow, folder, spent, untested), metrics)
+    q = worth_of_q(assembly.store, config)
+    return Report(table(config, start, best, test, best_workflow, folder, spent, untested, q), metrics)
 
 
 def table(
@@ -78,6 +80,7 @@ def table(
     folder: Path,
     spent: Spend,
     untested: str,
+    q: str | None = None,
 ) -> str:
     """The closing table."""
     simulated = config.executor.kind == "simulated"
@@ -90,6 +93,8 @@ def table(
     grid.add_row("best, test", _score(test) if test else f"not scored: {untested}")
     grid.add_row("best workflow", f"{workflow.digest} in {folder}")
     grid.add_row("cost", f"{spent.money}{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens")
+    if q:
+        grid.add_row("Q(s, a)", q)
     out = StringIO()
     Screen(file=out, width=WIDTH).print(grid)
     return out.getvalue()

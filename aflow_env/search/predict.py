@@ -3,9 +3,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from aflow_env.search.proposal import State
+from aflow_env.store.proposal_rows import Evaluated
 from aflow_env.workflow.program import Workflow
 
 
@@ -40,3 +41,34 @@ class QPredictor(Protocol):
         cannot answer raises; it never returns a made-up value.
         """
         ...
+
+
+@runtime_checkable
+class LearningPredictor(Protocol):
+    """A predictor that is fitted anew in each round, on the evaluations that the round may know."""
+
+    def fitted(self, evaluated: Sequence[Evaluated]) -> "FittedPredictor": ...
+
+
+class FittedPredictor(QPredictor, Protocol):
+    """A predictor that says how many evaluations it rests on."""
+
+    @property
+    def evaluations(self) -> int:
+        """How many evaluations it rests on."""
+        ...
+
+
+async def ask(predictor: QPredictor, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
+    """Ask a predictor, and check its answer: one value in [0, 1] for each edit. Raises ValueError for any other."""
+    values = await predictor.predict(state, edits)
+    if values is not None and (len(values) != len(edits) or not all(0.0 <= each.q <= 1.0 for each in values)):
+        said = [each.q for each in values]
+        raise ValueError(f"{type(predictor).__name__} predicted {said} for {len(edits)} edits: one in [0, 1] for each")
+    return values
+
+
+async def value(predictor: QPredictor | None, state: State, edit: Candidate) -> ActionValue | None:
+    """Q of a single edit; None where nobody predicts, or the predictor abstains."""
+    values = await ask(predictor, state, [edit]) if predictor else None
+    return values[0] if values else None

@@ -24,10 +24,6 @@ from aflow_env.workflow.suggestion import suggestion_grammar
 
 Messages = tuple[Message, ...]
 
-VALUE_QUESTION = (
-    "How well will the best workflow one edit away from this one score? "
-    "Answer with one digit from 0 (none right) to 9 (all right)."
-)
 EDIT_QUESTION = "Proposal with one edit."
 SUGGESTION_QUESTION = "Proposal with one suggestion."
 CODE_QUESTION = (
@@ -74,25 +70,10 @@ class Proposal:
     payload: object = None
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Q_theta of one state: `q` in [0, 1]; `mass` is the probability that the policy put on digits at all."""
-
-    q: float
-    mass: float
-    payload: object = None
-
-
 class Proposer(Protocol):
     """Whoever suggests how to change a workflow."""
 
     async def propose(self, state: State, seed: int) -> Proposal: ...
-
-
-class QPredictor(Protocol):
-    """Whoever can say how well the best child of each of these states would score."""
-
-    async def predict(self, states: Sequence[State]) -> list[Prediction]: ...
 
 
 def render_workflow(state: State) -> str:
@@ -108,10 +89,15 @@ def render_workflow(state: State) -> str:
     return "\n".join(lines)
 
 
+def render_head(state: State) -> str:
+    """The task, the score and the workflow: the beginning of every question about a state."""
+    score = f"{state.score:.2f} on {state.n} problems"
+    return f"Task: {state.task.name}\nScore: {score}\nWorkflow:\n{render_workflow(state)}\n"
+
+
 def render_state(state: State, characters: int) -> str:
     """The state text, at most `characters` long; the same state always gives the same text."""
-    score = f"{state.score:.2f} on {state.n} problems"
-    head = f"Task: {state.task.name}\nScore: {score}\nWorkflow:\n{render_workflow(state)}\n"
+    head = render_head(state)
     experience = f"Tried from here:\n{render(state.experience)}\n" if state.experience else ""
     failures = "".join(
         f"Failed: {failure.problem}\nexpected: {failure.expected}\nanswer: {failure.answer}\n"
@@ -163,11 +149,6 @@ def code_question(state: State) -> str:
     if state.steps is None:
         return CODE_QUESTION
     return f"graph.py:\n{state.workflow.graph}\nprompt.py:\n{state.workflow.prompts}\n{CODE_QUESTION}"
-
-
-def value_messages(state: State, config: AflowConfig) -> Messages:
-    """The prompt of the value question."""
-    return question_messages(state, VALUE_QUESTION, config)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q_theta, the policy's prediction of a workflow's best child: read it, train it, judge it. Pure.
+"""Q_theta(s, a), the policy's prediction of the score that an edit leads to: read it, train it, judge it. Pure.
 
 The policy answers the value question with one digit d in 0..9, which stands for d/9. Q_theta is the expectation of
 that under its own distribution, so it moves smoothly with the weights, unlike the digit that it would say:
 
     Q_theta = sum_d p(d) * d / 9,   p = softmax(log-probabilities of the ten digits / temperature)
-
-A search shrinks it towards the scores y_1 .. y_n that children of the workflow have had:
-
-    Q = (n0 * Q_theta + sum y) / (n0 + n),   n0 = PRIOR_STRENGTH
 
 A training row of the question is a digit drawn from the realised score y: one of the two around 9 y, so that d/9 is y
 on average. Its policy gradient is that of log p(d), the logarithmic score. The optimum is the distribution of the
@@ -28,8 +24,6 @@ import numpy.typing as npt
 HIGHEST = 9
 DIGITS = np.arange(10) / HIGHEST
 """The value of each answer, in [0, 1]."""
-PRIOR_STRENGTH = 4.0
-"""How many realised scores Q_theta weighs as much as."""
 
 
 def expected_value(log_probs: npt.ArrayLike, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -58,11 +52,6 @@ def digit_expectation(log_probs: Sequence[float], temperature: float = 1.0) -> t
     if mass <= 0.0:
         return 0.5, 0.0
     return float(expected_value(log_probs, temperature)), min(mass, 1.0)
-
-
-def shrink(predicted: float, realised: Sequence[float], strength: float = PRIOR_STRENGTH) -> float:
-    """Q = (n0 * Q_theta + sum of realised) / (n0 + n), n0 = `strength` > 0."""
-    return (strength * predicted + math.fsum(realised)) / (strength + len(realised))
 
 
 def realised_digit(realised: float, uniform: float) -> int:
@@ -111,8 +100,22 @@ def calibration_error(q: npt.ArrayLike, realised: npt.ArrayLike, bins: int = 10)
 
 def spearman(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
     """Spearman's rho with average ranks for ties; NaN when either side is constant."""
-    if np.ptp(q) == 0 or np.ptp(realised) == 0:
+    if np.ptp(q) < 1e-12 or np.ptp(realised) < 1e-12:
         return math.nan
     from scipy.stats import spearmanr  # takes a second to import, and only metrics need it
 
     return float(spearmanr(q, realised).statistic)
+
+
+def within_parents(q: npt.ArrayLike, realised: npt.ArrayLike, parents: Sequence[str]) -> float:
+    """Spearman's rho of Q against the realised scores among the edits of one workflow, pooled over workflows.
+
+    Each value is taken less the mean over its parent's edits. A parent with one edit compares nothing and is left out.
+    """
+    said, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
+    _, group, size = np.unique(np.asarray(parents), return_inverse=True, return_counts=True)
+    kept = size[group] > 1
+    if not kept.any():
+        return math.nan
+    said, scores = (each - (np.bincount(group, each) / size)[group] for each in (said, scores))
+    return spearman(said[kept], scores[kept])

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: select a node, propose a change, gate it, evaluate it, record it. One call of `play` is one session.
+"""The loop: choose an edit of a node, evaluate it, record it. One call of `play` is one session.
+
+With `lookahead.nodes=1` and `lookahead.edits=1` a round is AFlow's: select a node, then draw one edit of it
+(expansion.py). Else it chooses among open proposals (choosing.py).
 
 Whatever is random in a round is drawn from (seed, how many rounds came before), never from the history, and what a
 round may know is fixed by `in_flight` alone (flight.py), so a session that was killed goes on exactly as the
 uninterrupted one would. Nothing here knows who proposes or predicts: a trained policy behind verl's rollout server,
-an LLM, or a uniform draw.
+an LLM, a ridge, or a uniform draw.
 """
 
 import asyncio
@@ -13,26 +16,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.random import Generator
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import race
-from aflow_env.evaluation.results import Evaluation, Outcome
-from aflow_env.search.expansion import Change, Changer, Duplicate, Implement, Place, draw
+from aflow_env.evaluation.results import Evaluation
+from aflow_env.search.choosing import Chooser, Picked
+from aflow_env.search.expansion import Change, Changer, Duplicate, Implement, Place, draw, in_short
 from aflow_env.search.flight import Flight, cancel_all, restore
-from aflow_env.search.proposal import FailedCase, Prediction, Proposer, QPredictor, State
-from aflow_env.search.q import shrink
-from aflow_env.search.selection import Selection, bar, select
-from aflow_env.search.session import Listener, SearchProblem, SearchSession, Turn, session_seed
+from aflow_env.search.frontier import DUPLICATE, Frontier
+from aflow_env.search.predict import Candidate, LearningPredictor, QPredictor, value
+from aflow_env.search.proposal import Proposal, Proposer, State
+from aflow_env.search.selection import bar, select
+from aflow_env.search.session import Choice, Listener, SearchProblem, SearchSession, Turn, session_seed
+from aflow_env.search.states import States
 from aflow_env.search.stopping import INTERRUPTED, Stopper
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon
 from aflow_env.store.node_rows import JSON, Node, Rejection
 from aflow_env.store.shared import RunStore
-from aflow_env.store.store import SessionKey
-from aflow_env.tasks.base import Problem, Task
+from aflow_env.store.store import StoredSession
+from aflow_env.tasks.problem import Problem, Task
 from aflow_env.workflow.program import Workflow
 
 __all__ = [
@@ -51,7 +56,7 @@ OVER_BUDGET = "budget: "
 """What `SearchSession.stopped` begins with where the budget ended the session; the limit and what is spent follow."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Search:
     """The parts of a search that sessions share. `predictor` may be None only when w = 0."""
 
@@ -62,7 +67,7 @@ class Search:
     store: RunStore
     proposer: Proposer
     implement: Implement
-    predictor: QPredictor | None = None
+    predictor: QPredictor | LearningPredictor | None = None
     version: str = ""
     """Names the executor's weights where they change (executor.kind=policy in training): scores are theirs alone."""
 
@@ -70,8 +75,7 @@ class Search:
         if self.config.rl_weight > 0 and self.predictor is None:
             raise ConfigError(
                 f"rl_weight={self.config.rl_weight} needs a policy that states its predictions, and there is none: "
-                "name a policy (policy.base_url=...), train one with verl, or set rl_weight=0 for stock AFlow "
-                "selection"
+                "name a policy (policy.base_url=...), train one with verl, set q.kind=surrogate, or set rl_weight=0"
             )
 
     async def play(
@@ -88,18 +92,20 @@ class Search:
         flights: deque[Flight] = deque()
         try:
             stored = await soon(self.store.open_session(problem.key, self.task.spec.name))
-            flights.extend(restore(tree, stored.ended or [await self._start(problem)], places))
+            ended = stored.ended or (await self._start(problem),)
+            flights.extend(restore(tree, ended, places))
+            playing = _Playing(problem, session, await self._chooser(problem, stored, ended), flights, listener)
             for node in tree:
                 stopper.record(node)
             while tree.played + len(flights) < rounds:
                 if len(flights) == places:
-                    stopper.record(await self._land(session, problem, flights, listener))
+                    stopper.record(await self._land(playing))
                 if reason := INTERRUPTED if interrupt and interrupt.is_set() else stopper.why(tree):
                     session.stopped = reason
                     break
-                flights.append(await self._begin(session, problem, flights))
+                flights.append(await self._begin(playing))
             while flights:
-                await self._land(session, problem, flights, listener)
+                await self._land(playing)
         except BudgetExhausted as limit:
             session.stopped = f"{OVER_BUDGET}{limit}"
             await cancel_all(tree, flights, cut=False)
@@ -114,81 +120,98 @@ class Search:
         await soon(self.store.record(problem.key, start))
         return start
 
-    async def _begin(self, session: SearchSession, problem: SearchProblem, flights: Sequence[Flight]) -> Flight:
-        """Select a node and send its expansion on its way."""
-        tree = session.tree
-        rng = np.random.default_rng([problem.seed, tree.played + len(flights)])
-        unseen = flights[0].round if flights else None
-        selection, predictions = await self._select(tree, problem.key, unseen, rng)
-        parent = tree.node(selection.round)
-        state = await self.state(tree, parent, problem.key, unseen)
-        digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        round_ = tree.begin(parent.round)
-        place = Place(round_, parent, tree, tuple(flights), digest, self._rival(tree))
-        seed = int(rng.integers(2**31))
-        turn = asyncio.ensure_future(self._expand(place, selection, state, predictions.get(parent.round), seed))
-        return Flight(place.round, parent.round, digest, turn)
+    async def _chooser(
+        self, problem: SearchProblem, stored: StoredSession, ended: Sequence[Node | Rejection]
+    ) -> Chooser:
+        config, spec = self.config, self.task.spec
+        taken = [each.digest for each in ended if isinstance(each, Node)]
+        learning = isinstance(self.predictor, LearningPredictor)
+        return Chooser(
+            config=config,
+            states=States(config, spec, self.problems, self.store, problem.key),
+            proposer=self.proposer,
+            change=Changer(spec, config.form, self.implement),
+            predictor=self.predictor,
+            frontier=Frontier.restored(stored.proposals, len(ended) - 1, taken),
+            seed=problem.seed,
+            earlier=await soon(self.store.evaluated(spec.name, problem.key.step)) if learning else (),
+        )
 
-    async def _land(
-        self, session: SearchSession, problem: SearchProblem, flights: deque[Flight], listener: Listener | None
-    ) -> Node | Rejection:
+    async def _begin(self, playing: "_Playing") -> Flight:
+        """Choose a node or an open proposal, and send its expansion on its way."""
+        tree, flights, chooser = playing.session.tree, playing.flights, playing.chooser
+        begun = tree.played + len(flights)
+        rng = np.random.default_rng([playing.problem.seed, begun])
+        unseen, rival = flights[0].round if flights else None, self._rival(tree)
+        digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        if self.config.lookahead.chooses:
+            picked = await chooser.pick(tree, begun, unseen, rng)
+            parent = tree.node(picked.choice.round)
+            digest.set_result(picked.pair.digest if picked.pair else None)
+            place = Place(tree.begin(parent.round), parent, tree, tuple(flights), digest, rival)
+            return Flight(place.round, parent.round, digest, asyncio.ensure_future(self._run(place, picked, chooser)))
+        rounds, means, visits = tree.arrays()
+        selection = select(rounds=rounds, means=means, visits=visits, config=self.config.selection, rng=rng)
+        parent = tree.node(selection.round)
+        choice = Choice(parent.round, selection.ucb[selection.rounds.index(parent.round)])
+        state = await chooser.states.of(tree, parent, unseen)
+        place = Place(tree.begin(parent.round), parent, tree, tuple(flights), digest, rival)
+        seed, predictor = int(rng.integers(2**31)), chooser.predictor_at(tree)
+        turn = self._expand(place, choice, state, seed, chooser.change, predictor)
+        return Flight(place.round, parent.round, digest, asyncio.ensure_future(turn))
+
+    async def _land(self, playing: "_Playing") -> Node | Rejection:
         """Wait for the oldest expansion in flight, and record it: on disk first, then in the tree."""
+        session, flights = playing.session, playing.flights
         turn = await flights[0].turn
         ended = turn.ended if isinstance(turn, Turn) else turn
         if isinstance(turn, Turn):
-            await soon(self.store.record(problem.key, ended, _payload(turn)))
+            await soon(self.store.record(playing.problem.key, ended, _payload(turn)))
         session.tree.record(ended)
         flights.popleft()
         if isinstance(turn, Turn):
             session.turns.append(turn)
-            if listener:
-                listener(session, turn)
+            if playing.listener:
+                playing.listener(session, turn)
         return ended
 
     async def _expand(
-        self, place: Place, selection: Selection, state: State, prediction: Prediction | None, seed: int
+        self, place: Place, choice: Choice, state: State, seed: int, change: Changer, predictor: QPredictor | None
     ) -> Turn:
-        """Propose, implement, gate and evaluate."""
-        config = self.config
-        change = Changer(self.task.spec, config.form, self.implement)
+        """Propose, implement, gate, predict and evaluate."""
         try:
-            drawn = await draw(self.proposer, change, place, state, seed, config.redraws)
+            drawn = await draw(self.proposer, change, place, state, seed, self.config.redraws)
         finally:
             if not place.digest.done():
                 place.digest.set_result(None)
-        ended = (
-            await self._node(place, drawn.ended, drawn.reply.text) if isinstance(drawn.ended, Change) else drawn.ended
-        )
-        return Turn(state, selection, drawn.reply, ended, prediction, drawn.duplicate)
+        if isinstance(drawn.ended, Rejection):
+            return Turn(state, choice, drawn.reply, drawn.ended, duplicate=drawn.duplicate)
+        candidate = Candidate(drawn.reply.text, drawn.ended.workflow)
+        prediction = await value(predictor, state, candidate)
+        node = await self._node(place, drawn.ended, candidate.text)
+        return Turn(state, choice, drawn.reply, node, candidate, prediction)
+
+    async def _run(self, place: Place, picked: Picked, chooser: Chooser) -> Turn:
+        """Evaluate the pair that was chosen, if any proposal was open."""
+        pair = picked.pair
+        if pair is None:
+            last = chooser.frontier.last(place.parent.round)
+            ended = Rejection(place.round, place.parent.round, in_short(last.text), last.text, last.reason)
+            return Turn(picked.state, picked.choice, Proposal(last.text), ended, duplicate=last.reason == DUPLICATE)
+        node = await self._node(place, Change(pair.candidate.workflow, pair.modification), pair.candidate.text)
+        return Turn(picked.state, picked.choice, pair.reply, node, pair.candidate, picked.prediction)
 
     async def _node(self, place: Place, change: Change, text: str) -> Node:
         evaluation = await self._evaluate(change.workflow, place.rival)
         return Node(place.round, place.parent.round, change.workflow, evaluation, change.modification, text)
 
-    async def _select(
-        self, tree: Tree, key: SessionKey, unseen: int | None, rng: Generator
-    ) -> tuple[Selection, dict[int, Prediction]]:
-        """Which node to expand, and the policy's prediction for each node."""
-        rounds, means, visits = tree.arrays()
-        predictions: dict[int, Prediction] = {}
-        q = None
-        if self.predictor is not None:
-            nodes = [tree.node(round_) for round_ in rounds.tolist()]
-            states = await asyncio.gather(*(self.state(tree, node, key, unseen) for node in nodes))
-            predictions = dict(zip(rounds.tolist(), await self.predictor.predict(states), strict=True))
-            realised = {round_: [child.score for child in tree.children(round_)] for round_ in predictions}
-            q = np.array([shrink(prediction.q, realised[round_]) for round_, prediction in predictions.items()])
-        rule, w = self.config.selection, self.config.rl_weight
-        return select(rounds=rounds, means=means, visits=visits, q=q, w=w, config=rule, rng=rng), predictions
-
     def _rival(self, tree: Tree) -> tuple[Node, float] | None:
         """Whom a new workflow is raced against, and by how much that one may be better."""
         racing = self.config.racing
-        if not racing.enabled:
+        if racing.delta is None:
             return None
-        if racing.against == "best":
-            return tree.best(), 0.0
-        found = bar(*tree.arrays(), self.config.selection)
+        rule, nodes = self.config.selection, self.config.lookahead.nodes
+        found = bar(*tree.arrays(), nodes if nodes > 1 else rule.sample, rule.c_ucb)
         return (tree.node(found[0]), found[1]) if found else None
 
     async def _evaluate(self, workflow: Workflow, rival: tuple[Node, float] | None = None) -> Evaluation:
@@ -200,31 +223,22 @@ class Search:
         rule, repeats, seed = config.racing, config.repeats, config.seed
         return await race(self.evaluator, workflow, problems, repeats, incumbent, rule, seed, version, slack)
 
-    async def state(self, tree: Tree, node: Node, key: SessionKey, unseen: int | None = None) -> State:
-        """What a proposer may know of this node: its own past, and that of the same workflow in earlier steps.
 
-        Rounds of this session from `unseen` on are in flight: nothing of them is known.
-        """
-        config, evaluation, spec = self.config, node.evaluation, self.task.spec
-        experience = await soon(self.store.experience(spec.name, node.digest, key, config.experience_entries, unseen))
-        failures = self._failures(node, tree.visits(node.round))
-        return State(node.workflow, spec, node.score, evaluation.n, tuple(experience), failures)
+@dataclass
+class _Playing:
+    """A session on its way."""
 
-    def _failures(self, node: Node, visits: int) -> tuple[FailedCase, ...]:
-        """Some of the problems that it got wrong, drawn by workflow and visits: others each time it is expanded."""
-        if not self.config.failed_cases:
-            return ()
-        found = {each.problem_id: each for each in node.evaluation.results if each.outcome == Outcome.WRONG}
-        rng = np.random.default_rng([int(node.digest, 16), visits])
-        wrong, count = list(found), min(self.config.failed_cases, len(found))
-        chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)} if wrong else set()
-        return tuple(
-            FailedCase(problem.prompt, problem.answer, found[problem.id].answer)
-            for problem in self.problems
-            if problem.id in chosen
-        )
+    problem: SearchProblem
+    session: SearchSession
+    chooser: Chooser
+    flights: deque[Flight]
+    listener: Listener | None
 
 
 def _payload(turn: Turn) -> JSON:
-    """What is stored beside a round: Q_theta of its parent."""
-    return None if turn.prediction is None else {"q": turn.prediction.q}
+    """What is stored beside a round: how its edit was chosen, and Q of it."""
+    choice, prediction = turn.choice, turn.prediction
+    facts = {"q": prediction.q if prediction else None, "q_mean": choice.q_mean, "evaluations": choice.evaluations}
+    found = {"w": choice.w, "open": choice.open, **{name: value for name, value in facts.items() if value is not None}}
+    marks = {"changed": choice.changed, "abstained": choice.abstained}
+    return found | {name: value for name, value in marks.items() if value}

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which node to expand next: AFlow's soft mix over a value c that fuses UCB with Q. Pure functions over numpy arrays.
+"""Which node to expand, and which open proposal to evaluate: AFlow's soft mix. Pure functions over numpy arrays.
 
-    P(i) = lambda/n + (1 - lambda) * softmax_i(alpha * 100 * (c_i - max c))      i over round 1 and the best others by c
+    P(i) = lambda/n + (1 - lambda) * softmax_i(alpha * 100 * (c_i - max c))
     c    = (1 - w) * UCB + w * Q,          UCB = clip(mean + c_ucb * sqrt(ln N / n_i), 0, 1)
 
-With w = 0 and c_ucb = 0 this is AFlow's own selection, operation by operation, so the probabilities agree to the last
-bit and the draw picks what `numpy.random.choice` would. AFlow's code has alpha=0.2, lambda=0.3; its paper has
-alpha=0.4, lambda=0.2. Ties are broken by the lower round, as AFlow's stable sort does. One quirk is AFlow's:
-`sample=1` still gives two candidates.
+`select` draws a node, i over round 1 and the best others by UCB. With c_ucb = 0 this is AFlow's own selection, step
+by step, so the probabilities agree to the last bit and the draw picks what `numpy.random.choice` would. `choose` draws
+a pair of a node and a proposed edit, i over all open pairs, where UCB is the node's and Q the pair's.
+
+AFlow's code has alpha=0.2, lambda=0.3; its paper has alpha=0.4, lambda=0.2. Ties are broken by the lower round, as
+AFlow's stable sort does. One quirk is AFlow's: `sample=1` still gives two candidates.
 """
 
 import math
@@ -30,19 +32,24 @@ AFLOW_PAPER = SelectionConfig(sample=4, alpha=0.4, lambda_=0.2, c_ucb=0.0)
 
 @dataclass(frozen=True)
 class Selection:
-    """The node drawn and why: `rounds`, `probabilities`, `c`, `ucb`, `q` are parallel, candidates best first.
-
-    `q` is None when w = 0: nobody asked for it. `stock` is the round that the same draw would have picked with w = 0,
-    so `stock != round` says that Q decided.
-    """
+    """The node drawn and why: `rounds`, `probabilities` and `ucb` are parallel, candidates best first."""
 
     round: int
     rounds: tuple[int, ...]
     probabilities: tuple[float, ...]
-    c: tuple[float, ...]
     ucb: tuple[float, ...]
-    q: tuple[float, ...] | None
-    stock: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The place of the pair drawn, the probability of every pair, and whether Q decided.
+
+    Q decided (`changed`) where the same uniform draw with w = 0 picks another pair.
+    """
+
+    place: int
+    probabilities: tuple[float, ...]
+    changed: bool
 
 
 def ucb(mean: Floats, visits: Ints, total: int, c: float) -> Floats:
@@ -57,14 +64,12 @@ def ucb(mean: Floats, visits: Ints, total: int, c: float) -> Floats:
 def fuse(ucb: Floats, q: Floats | None, w: float) -> Floats:
     """c = (1 - w) * UCB + w * Q. The side of weight 0 is not read at all, so w = 0 needs no Q.
 
-    Raises ValueError when w > 0 and a Q is missing (None or NaN): a silent 0 would pass for a belief.
+    Raises ValueError when w > 0 and a Q is missing (None or NaN) or not in [0, 1]: a silent 0 would pass for a Q.
     """
     if w == 0.0:
         return ucb
-    if q is None or np.isnan(q).any():
-        raise ValueError(
-            f"aflow.rl_weight={w} but {'no' if q is None else 'not every'} node has a Q: ask the policy first"
-        )
+    if q is None or not ((q >= 0.0) & (q <= 1.0)).all():
+        raise ValueError(f"aflow.rl_weight={w} but {'no' if q is None else 'not every'} pair has a Q in [0, 1]")
     return q if w == 1.0 else (1.0 - w) * ucb + w * q
 
 
@@ -82,20 +87,20 @@ def candidates(c: Floats, sample: int, rounds: Ints | None = None) -> Ints:
     return chosen
 
 
-def bar(rounds: Ints, means: Floats, visits: Ints, config: SelectionConfig) -> tuple[int, float] | None:
+def bar(rounds: Ints, means: Floats, visits: Ints, places: int, c_ucb: float) -> tuple[int, float] | None:
     """What a new node has to come up to, to be a candidate beside these: the round of the last one, and a slack.
 
     A new node whose mean is below that round's less the slack has the smaller UCB, so selection does not look at it;
-    the slack, >= 0, is by how much its exploration bonus is larger. None while there are places left. Q is not
-    considered. Arrays as in `select`.
+    the slack, >= 0, is by how much its exploration bonus is larger. None while there are places left. Arrays as in
+    `select`; `places` is how many candidates there are.
     """
-    if len(means) < max(config.sample, 2):
+    if len(means) < max(places, 2):
         return None
     total = int(visits.sum())
-    bounds = ucb(means, visits, total, config.c_ucb)
-    chosen = candidates(bounds, config.sample, rounds)
+    bounds = ucb(means, visits, total, c_ucb)
+    chosen = candidates(bounds, places, rounds)
     last = int(chosen[rounds[chosen] != 1][-1])
-    bonus = config.c_ucb * math.sqrt(math.log(total + 1))
+    bonus = c_ucb * math.sqrt(math.log(total + 1))
     return int(rounds[last]), max(0.0, float(means[last] - bounds[last]) + bonus)
 
 
@@ -121,34 +126,41 @@ def select(
     rounds: Sequence[int] | Ints,
     means: Floats,
     visits: Ints,
-    q: Floats | None,
-    w: float,
     config: SelectionConfig,
     rng: Generator | RandomState,
 ) -> Selection:
     """Draw the node to expand; takes exactly one uniform draw from `rng`. All arrays are parallel, one entry a node.
 
     `rounds` names each entry's round, in any order; `means` are scores in [0, 1]; `visits` count each node's
-    expansions, those in flight too, plus one. Raises ValueError for w > 0 without Q, and where round 1 is missing.
+    expansions, those in flight too, plus one. Raises ValueError where round 1 is missing.
     """
     names = np.asarray(rounds, dtype=np.int64)
     bounds = ucb(means, visits, int(visits.sum()), config.c_ucb)
-    c = fuse(bounds, q, w)
     uniform = float(rng.random())
-    chosen, probabilities = _mix(c, names, config)
-    stock, without_q = (chosen, probabilities) if w == 0.0 else _mix(bounds, names, config)
+    chosen = candidates(bounds, config.sample, names)
+    probabilities = mixed_probabilities(bounds[chosen], config.alpha, config.lambda_)
     return Selection(
         round=int(names[chosen[draw(probabilities, uniform)]]),
         rounds=tuple(names[chosen].tolist()),
         probabilities=tuple(probabilities.tolist()),
-        c=tuple(c[chosen].tolist()),
         ucb=tuple(bounds[chosen].tolist()),
-        q=None if q is None or w == 0.0 else tuple(q[chosen].tolist()),
-        stock=int(names[stock[draw(without_q, uniform)]]),
     )
 
 
-def _mix(c: Floats, names: Ints, config: SelectionConfig) -> tuple[Ints, Floats]:
-    """The candidates' positions, and their probabilities."""
-    chosen = candidates(c, config.sample, names)
-    return chosen, mixed_probabilities(c[chosen], config.alpha, config.lambda_)
+def choose(ucb: Floats, q: Floats | None, w: float, config: SelectionConfig, uniform: float) -> Chosen:
+    """Draw a pair by a uniform draw from [0, 1). `ucb` (of the pair's node) and `q` are parallel, one entry a pair.
+
+    Of pairs with the same c the earlier one stands first. Raises ValueError without pairs, and for w > 0 without Q.
+    """
+    place, probabilities = _mix(fuse(ucb, q, w), config, uniform)
+    without_q = place if w == 0.0 else _mix(ucb, config, uniform)[0]
+    return Chosen(place, tuple(probabilities.tolist()), place != without_q)
+
+
+def _mix(c: Floats, config: SelectionConfig, uniform: float) -> tuple[int, Floats]:
+    """The place drawn, and the probability of each."""
+    order = np.argsort(-c, kind="stable")
+    probabilities = mixed_probabilities(c[order], config.alpha, config.lambda_)
+    back = np.empty_like(probabilities)
+    back[order] = probabilities
+    return int(order[draw(probabilities, uniform)]), back

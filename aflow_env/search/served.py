@@ -5,10 +5,10 @@ Both questions are chat completions, so the server's chat template applies as it
 the log-probabilities of the first token of the answer to the value question (`logprobs`, `top_logprobs=20`,
 `max_tokens=1`): tokens are matched with digits by their text, white space aside. Servers return probabilities at
 temperature 1; `policy.temperature` makes them those of the training. A policy that puts none of its 20
-likeliest tokens on a digit has no belief, and that is an error at the first question, never a Q of one's own making.
+likeliest tokens on a digit predicts nothing, and that is an error at the first question, never a made-up Q.
 
 The calls go through the layers of every other model: budget, limits, retries, and the run's log, so that a resumed
-search finds its earlier beliefs and proposals again.
+search finds its earlier predictions and proposals again.
 """
 
 import asyncio
@@ -25,14 +25,16 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import Completion, LLMClient, PromptTooLong, Request
-from aflow_env.llm.limits import Limits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.answer import JSON
 from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.llm.providers.provider import Lenient
 from aflow_env.llm.providers.provider import Reply as Raw
 from aflow_env.llm.record import CompletionLog
-from aflow_env.search.proposal import Messages, Prediction, Proposal, State, action_messages, value_messages
+from aflow_env.search.predict import ActionValue, Candidate
+from aflow_env.search.proposal import Messages, Proposal, State, action_messages
 from aflow_env.search.q import digit_expectation
+from aflow_env.search.value_question import value_messages
 
 TOP_LOGPROBS = 20
 ROLE = "policy"
@@ -78,12 +80,12 @@ class FirstTokenClient(OpenAIClient):
 
 @dataclass(frozen=True)
 class ServedPolicy:
-    """Proposer and Believer of the model at `policy.base_url`; states are cut until the model's context holds them."""
+    """Proposer and QPredictor of the model at `policy.base_url`; states are cut until its context holds them."""
 
     config: AflowConfig
     writer: LLMClient
     first_token: LLMClient
-    _predictions: dict[str, Prediction] = field(default_factory=dict)
+    _values: dict[str, ActionValue] = field(default_factory=dict)
 
     async def propose(self, state: State, seed: int) -> Proposal:
         """One sampled action; `seed` numbers the draw, so that a resumed run finds it again."""
@@ -94,21 +96,22 @@ class ServedPolicy:
 
         return Proposal((await self._fitting(self.writer, request)).text)
 
-    async def predict(self, states: Sequence[State]) -> list[Prediction]:
-        """Q_theta of each state, in [0, 1]; equal states are asked about once. Raises ConfigError without digits."""
-        keys = [str(value_messages(state, self.config)) for state in states]
-        new = {key: state for key, state in zip(keys, states, strict=True) if key not in self._predictions}
-        self._predictions.update(zip(new, await asyncio.gather(*map(self._predict, new.values())), strict=True))
-        return [self._predictions[key] for key in keys]
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
+        """Q_theta of each edit, in [0, 1]; equal edits are asked about once. Raises ConfigError without digits."""
+        keys = [str(value_messages(state, edit, self.config)) for edit in edits]
+        new = {key: edit for key, edit in zip(keys, edits, strict=True) if key not in self._values}
+        answers = await asyncio.gather(*(self._predict(state, edit) for edit in new.values()))
+        self._values.update(zip(new, answers, strict=True))
+        return [self._values[key] for key in keys]
 
     async def aclose(self) -> None:
         """Close both clients."""
         await self.writer.aclose()
         await self.first_token.aclose()
 
-    async def _predict(self, state: State) -> Prediction:
+    async def _predict(self, state: State, edit: Candidate) -> ActionValue:
         def request(config: AflowConfig) -> Request:
-            return self._request(value_messages(state, config), 1.0, 1, 0)
+            return self._request(value_messages(state, edit, config), 1.0, 1, 0)
 
         top = [
             (str(token), float(value))
@@ -127,10 +130,10 @@ class ServedPolicy:
             likeliest = ", ".join(repr(token) for token, _ in sorted(top, key=lambda each: -each[1])[:3])
             raise ConfigError(
                 f"policy.model={policy.model} was asked for a digit, and none is among its {len(top)} likeliest "
-                f"tokens (it begins with {likeliest}): it has no belief to steer by. Serve a checkpoint that was "
-                "trained with q.kind=digits, or set rl_weight=0 q.kind=none"
+                f"tokens (it begins with {likeliest}): it predicts nothing. Serve a checkpoint that was "
+                "trained with q.kind=policy, or set rl_weight=0 q.kind=none"
             )
-        return Prediction(expectation, mass)
+        return ActionValue(expectation, mass)
 
     async def _fitting(self, client: LLMClient, request: Callable[[AflowConfig], Request]) -> Completion:
         """Ask, with less of the state each time that the prompt was too long. Raises ConfigError if it never fits."""
@@ -181,7 +184,7 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
         "budget": budget,
         "log": log,
         "seed": config.seed,
-        "limits": Limits.of(node, ROLE),
+        "limits": ProviderLimits.of(node, ROLE),
         "role": ROLE,
     }
     scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is

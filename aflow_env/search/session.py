@@ -5,8 +5,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aflow_env.search.proposal import Prediction, Proposal, State
-from aflow_env.search.selection import Selection
+from aflow_env.search.predict import ActionValue, Candidate
+from aflow_env.search.proposal import Proposal, State
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.store.store import SessionKey
@@ -23,19 +23,44 @@ class SearchProblem:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """How a round's edit was chosen: among `open` pairs with the weight `w`, of the node of round `round`.
+
+    `ucb` is that node's. `changed` says that the same draw with w = 0 picks another pair. `q_mean` is the mean
+    prediction of the open pairs, None where they were not predicted. `evaluations` is how many the predictor rests on,
+    where it says so; with `abstained` it gave no values, and w is 0.
+    """
+
+    round: int
+    ucb: float
+    open: int = 1
+    w: float = 0.0
+    changed: bool = False
+    q_mean: float | None = None
+    evaluations: int | None = None
+    abstained: bool = False
+
+
+@dataclass(frozen=True)
 class Turn:
     """One round as it was played: what was chosen, said, and what came of it.
 
     `ended` is a Rejection where the action was not run; `duplicate` marks the rejection of a well-formed edit.
-    `prediction` is the policy's of the parent when it was chosen, None when nobody was asked.
+    `prediction` is Q of the state and the `candidate`, made before the candidate was run; None when nobody was asked.
     """
 
     state: State
-    selection: Selection
+    choice: Choice
     reply: Proposal
     ended: Node | Rejection
-    prediction: Prediction | None = None
+    candidate: Candidate | None = None
+    prediction: ActionValue | None = None
     duplicate: bool = False
+
+    @property
+    def q_target(self) -> float | None:
+        """What Q of the action should have said: the score that came of it, or None where it was not run."""
+        return self.node.score if self.node else None
 
     @property
     def node(self) -> Node | None:
@@ -50,10 +75,6 @@ class SearchSession:
     tree: Tree = field(default_factory=Tree)
     turns: list[Turn] = field(default_factory=list)
     stopped: str = "rounds"
-
-    def q_target(self, round_: int) -> float | None:
-        """What Q of this node should have said: the score of its best evaluated child, or None without one."""
-        return max((child.score for child in self.tree.children(round_)), default=None)
 
 
 Listener = Callable[[SearchSession, Turn], None]

@@ -12,7 +12,6 @@ Rounds without a score are absent. Of equal means the later round goes first (AF
 sort; it matters only for z > 0).
 """
 
-import math
 import time
 from bisect import insort
 from collections.abc import Iterable, Sequence
@@ -22,20 +21,10 @@ from typing import NamedTuple
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.evaluation.results import COUNTED, Evaluation
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node, Rejection
 
 INTERRUPTED = "interrupted"
-
-
-def repeat_scores(evaluation: Evaluation) -> list[float]:
-    """The mean score of each repeat that counts; the one score of an evaluation whose runs are not known."""
-    repeats: dict[int, list[float]] = {}
-    for result in evaluation.results:
-        if result.outcome in COUNTED:
-            repeats.setdefault(result.repeat, []).append(result.score)
-    return [math.fsum(scores) / len(scores) for scores in repeats.values()] or [evaluation.score]
 
 
 class ConvergenceVerdict(NamedTuple):
@@ -105,16 +94,15 @@ class Stopper:
 
     def __post_init__(self) -> None:
         rule = self.config.convergence
-        self._rule = Convergence(rule.top_k, rule.z, rule.consecutive_rounds)
+        self._rule = Convergence(rule.top_k, consecutive=rule.consecutive_rounds or 0)
 
     def record(self, ended: Node | Rejection) -> None:
         """Count a round that ended; in the order of rounds."""
         if isinstance(ended, Node):
             self._usd += ended.evaluation.cost_usd
             self._tokens += ended.evaluation.input_tokens + ended.evaluation.output_tokens
-            if self.config.convergence.enabled:
-                # without sigmas the mean alone counts, and its sum over repeats would differ between equals by rounding
-                self._rule.record(repeat_scores(ended.evaluation) if self._rule.z else [ended.score])
+            if self.config.convergence.consecutive_rounds:
+                self._rule.record([ended.score])
 
     def why(self, tree: Tree) -> str:
         """Why to begin no more rounds; "" to go on."""

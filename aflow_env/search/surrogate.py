@@ -23,6 +23,7 @@ import numpy as np
 
 from aflow_env.search.predict import ActionValue, Candidate
 from aflow_env.search.proposal import State
+from aflow_env.store.proposal_rows import Evaluated
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps
 
@@ -63,6 +64,23 @@ class Surrogate:
         predicted = self.model.predict(_hashed(workflows))
         values: list[float] = np.clip(predicted, 0.0, 1.0).tolist()
         return values
+
+
+@dataclass(frozen=True)
+class SurrogatePredictor:
+    """Fits a surrogate in each round: on evaluations of earlier runs (`logged`) and on what the round may know."""
+
+    logged: tuple[Observation, ...] = ()
+    fewest: int = FEWEST
+
+    def fitted(self, evaluated: Sequence[Evaluated]) -> Surrogate:
+        """The surrogate that rests on these evaluations and the logged ones."""
+        return fit([*self.logged, *map(observation, evaluated)], self.fewest)
+
+
+def observation(evaluated: Evaluated) -> Observation:
+    """What the surrogate learns from an evaluated workflow."""
+    return Observation(tokens(evaluated.workflow), evaluated.score, evaluated.n)
 
 
 def fit(observations: Sequence[Observation], fewest: int = FEWEST, alpha: float = ALPHA) -> Surrogate:

@@ -12,6 +12,8 @@ The tables are readable with plain SQL; JSON columns hold JSON text.
 - nodes: one row a round that ended. A rejected round has a `reason` and no score. `before` and `parent_digest` are the
   parent's, so that the view `experience` reads this table alone. `parent_digest` is cleared when a training run goes on
   from a checkpoint before the node's step.
+- proposals: every edit that was drawn of a node to choose from, open, evaluated or rejected (`reason`); `drawn` is how
+  many rounds had begun by then.
 - programs: the text of workflows, by its hash. `digest` is the workflow's own.
 - problem_sets: which results, in order, a node's evaluation was made of: [[problem_digest, repeat, problem_id], ...].
 - evaluations: a workflow's run on a problem and repeat under an executor's settings; only runs that count.
@@ -118,8 +120,10 @@ class Database:
     def _create(self, schema: Sequence[str], version: int, application_id: int) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         if self._pragma("user_version") < version:  # else another process was quicker
+            there = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
             for statement in schema:
-                self._connection.execute(statement)
+                if statement.partition("(")[0].split()[2] not in there:  # a file of an older schema lacks some
+                    self._connection.execute(statement)
             self._connection.execute(f"PRAGMA application_id = {application_id}")
             self._connection.execute(f"PRAGMA user_version = {version}")
         self._connection.execute("COMMIT")
@@ -158,7 +162,7 @@ class Writer:
         return self._connection.execute(sql, arguments).fetchall()
 
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x61666C77  # "aflw"
 NOT_VALIDATION = "session NOT LIKE 'validate/%'"
 """The sessions whose rounds later steps may learn from: all but those of a training run's validation."""
@@ -180,6 +184,11 @@ SCHEMA = (
         problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
         TEXT, PRIMARY KEY (session, round)
     )""",
+    """CREATE TABLE proposals (
+        session TEXT NOT NULL REFERENCES sessions (id), node INTEGER NOT NULL, ordinal INTEGER NOT NULL, drawn INTEGER
+        NOT NULL, text TEXT NOT NULL, modification TEXT NOT NULL, digest TEXT, reason TEXT NOT NULL, program TEXT
+        REFERENCES programs (id), PRIMARY KEY (session, node, ordinal)
+    ) WITHOUT ROWID""",
     "CREATE INDEX nodes_latest ON nodes (task, parent_digest, step, session, round)",
     """CREATE INDEX nodes_gain ON nodes (task, parent_digest, score - before, step, session, round)
         WHERE score > before""",

@@ -13,7 +13,7 @@ from datetime import datetime
 from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult, interval95
 from aflow_env.store.node_rows import Node
 from aflow_env.store.store import SessionKey, Store
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.aflow.aflow_workspace import JSON, AflowRound, Workspace
 
 EXECUTOR_KEY = "aflow"

@@ -24,7 +24,7 @@ JSON = Any
 
 _NODE_COLUMNS = (
     *("session", "round", "parent", "digest", "score", "low", "high", "n", "modification", "outcomes", "cost_usd"),
-    *("input_tokens", "output_tokens", "calls", "truncated", "unpriced"),
+    *("input_tokens", "output_tokens", "calls", "truncated", "unpriced", "payload"),
 )
 _NODE = ", ".join(f"nodes.{name}" for name in _NODE_COLUMNS)
 _VALIDATED = "sessions.problem NOT LIKE 'train/%'"
@@ -112,7 +112,7 @@ def spent(store: Reads) -> Spend:
     if ledger.is_file():
         with storing(ledger), closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)) as database:
             if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'spent'").fetchone():
-                sums = ", ".join(f"sum({name})" for name in AMOUNTS.split(", "))
+                sums = ", ".join(f"sum({name})" for name in AMOUNTS)
                 return Spend(*database.execute(f"SELECT {sums} FROM spent").fetchone())
     sums = "total(cost_usd) * 1e12, total(input_tokens + output_tokens), total(calls), total(unpriced)"
     return Spend(*map(round, store.read(f"SELECT {sums} FROM evaluations")[0]))
@@ -155,4 +155,5 @@ def _node(row: Row) -> dict[str, JSON]:
     found = dict(zip(_NODE_COLUMNS, row, strict=True))
     low, high = found.pop("low"), found.pop("high")
     tokens = {"input": found.pop("input_tokens"), "output": found.pop("output_tokens")}
-    return {**found, "ci95": [low, high], "outcomes": json.loads(found["outcomes"]), "tokens": tokens}
+    outcomes, payload = json.loads(found["outcomes"]), json.loads(found.pop("payload") or "null") or {}
+    return {**found, "q": payload.get("q"), "ci95": [low, high], "outcomes": outcomes, "tokens": tokens}

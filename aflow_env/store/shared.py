@@ -6,7 +6,7 @@ process owns the files and the others ask it (`aflow_env.training.nodes.owner`);
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +16,12 @@ from aflow_env.evaluation.evaluator import EvaluationCache, Turn
 from aflow_env.files import writing
 from aflow_env.llm.budget import Account
 from aflow_env.llm.ledger import Ledger
-from aflow_env.llm.limits import Limits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.record import CompletionLog
 from aflow_env.soon import Soon
 from aflow_env.store.experience import Entry
 from aflow_env.store.node_rows import JSON, RoundEnd
+from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
 from aflow_env.store.read_only import store_file
 from aflow_env.store.store import SessionKey, Store, StoredSession
 
@@ -33,6 +34,8 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
 
     def open_session(self, key: SessionKey, task: str) -> Soon[StoredSession]: ...
     def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> Soon[None]: ...
+    def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> Soon[None]: ...
+    def evaluated(self, task: str, before: int) -> Soon[list[Evaluated]]: ...
     def set_state(self, key: SessionKey, state: JSON) -> Soon[None]: ...
     def experience(
         self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None
@@ -51,7 +54,7 @@ class Parts:
     ledger: Account
     recording: CompletionLog | None
     cache: CompletionLog | None
-    limits: Callable[[LLMConfig, str], Limits]
+    limits: Callable[[LLMConfig, str], ProviderLimits]
     turn: Callable[[str], Turn]
     close: Callable[[], None]
 
@@ -68,7 +71,7 @@ class Parts:
             for each in filter(None, (store, recording, cache)):
                 each.close()
 
-        return cls(store, ledger, recording, cache, Limits.of, lambda _: asyncio.Lock(), close)
+        return cls(store, ledger, recording, cache, ProviderLimits.of, lambda _: asyncio.Lock(), close)
 
 
 def open_recording(config: AflowConfig) -> Store | None:

@@ -18,10 +18,11 @@ from urllib.parse import quote
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED, ProblemResult
 from aflow_env.llm.client import Completion, Request
-from aflow_env.store import node_rows
+from aflow_env.store import node_rows, proposal_rows
 from aflow_env.store.database import APPLICATION_ID, NOT_VALIDATION, SCHEMA, VERSION, Database, Row, Value, Writer
 from aflow_env.store.experience import Entry, choose
 from aflow_env.store.node_rows import JSON, Node, RoundEnd
+from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
 from aflow_env.store.read_only import Reads
 
 _NODES = ", ".join((*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS))
@@ -49,12 +50,14 @@ class StoredSession:
     """A session as far as it was recorded, by ascending round.
 
     `payloads` are what `record` was given beside a round, `state` what `set_state` was given last, None before.
+    `proposals` are those that were drawn to choose from, by node and ordinal.
     """
 
     key: SessionKey
     ended: tuple[RoundEnd, ...] = ()
     payloads: Mapping[int, JSON] = field(default_factory=dict)
     state: JSON = None
+    proposals: tuple[DrawnProposal, ...] = ()
 
 
 _RESULT = ", ".join(node_rows.RESULT_COLUMNS)
@@ -142,7 +145,8 @@ class Store(Reads):
             ended.append(node_rows.round_end(record, self._results(record)))
             if record["payload"] is not None:
                 payloads[record["round"]] = json.loads(record["payload"])
-        return StoredSession(key, tuple(ended), payloads, json.loads(state))
+        proposals = proposal_rows.proposals_of(self._database.read(proposal_rows.SELECT, (key.id,)))
+        return StoredSession(key, tuple(ended), payloads, json.loads(state), proposals)
 
     def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> None:
         """Append a round that ended to its session, and so to the experience of its parent's workflow.
@@ -171,6 +175,15 @@ class Store(Reads):
                 stored = f"SELECT {', '.join(names)} FROM nodes WHERE session = ? AND round = ?"
                 if _one(writer, stored, key.id, ended.round) != tuple(map(columns.get, names)):
                     raise ValueError(f"round {ended.round} of session {key.id} ended before, and otherwise")
+
+    def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> None:
+        """Add proposals to an open session's, in one transaction; one that is there already stays as it is."""
+        with self._database.write() as writer:
+            proposal_rows.save(writer, key.id, proposals)
+
+    def evaluated(self, task: str, before: int) -> list[Evaluated]:
+        """Every evaluated node of training steps before this one, as `proposal_rows.evaluated`."""
+        return proposal_rows.evaluated(self, task, before)
 
     def set_state(self, key: SessionKey, state: JSON) -> None:
         """Replace the session's own state (JSON), e.g. why it stopped."""
@@ -231,7 +244,7 @@ class Store(Reads):
             return str(_one(writer, "SELECT value FROM meta WHERE key = ?", name)[0])
 
     def digest(self) -> str:
-        """Return 64 hex digits over nodes and evaluations, which the same seed and config must reproduce.
+        """Return 64 hex digits of nodes, evaluations and proposals, which the same seed and config must reproduce.
 
         Seconds, cache hits, money spent, failures of the world and payloads are left out.
         """
@@ -242,6 +255,7 @@ class Store(Reads):
         for sql in (
             f"SELECT session, task, step, {nodes} FROM nodes ORDER BY session, round",
             f"SELECT digest, executor_key, {results} FROM evaluations ORDER BY 1, 2, problem_digest, repeat",
+            f"SELECT session, {', '.join(proposal_rows.COLUMNS)} FROM proposals ORDER BY session, node, ordinal",
         ):
             for row in self._database.stream(sql):
                 total.update(repr(row).encode())

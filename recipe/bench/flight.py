@@ -45,7 +45,7 @@ def play(in_flight: int, rounds: int, rng: np.random.Generator) -> tuple[float, 
         if len(flights) == in_flight:
             tree.record(flights.popleft())
         known, means, visits = tree.arrays()
-        parent = select(rounds=known, means=means, visits=visits, q=None, w=0.0, config=RULE, rng=rng).round
+        parent = select(rounds=known, means=means, visits=visits, config=RULE, rng=rng).round
         round_ = tree.begin(parent)
         truth[round_] = float(np.clip(truth[parent] + rng.normal(MEAN, DEVIATION), 0.0, 1.0))
         depth[round_] = depth[parent] + 1

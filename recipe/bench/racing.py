@@ -11,8 +11,8 @@ evaluates the leading workflows in full. For each setting, over the seeds:
     same     in how many searches the winner is that of the first line's search with the same seed
 
 Two lines are no searches. "without the cache" pays for every run that the first line asked for, found or not. "its
-workflows, raced" races the first line's workflows, in its order, each against the best before it, as with
-racing.against=best: what that saves at equal candidates. In a search it also changes what comes next.
+workflows, raced" races the first line's workflows, in its order, each against the best before it: what
+that saves at equal candidates.
 """
 
 import argparse
@@ -27,7 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from aflow_env.cli.compose import load
+from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.config import AflowConfig
+from aflow_env.config.search import RacingConfig
 from aflow_env.evaluation.racing import race
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import CANDIDATES, report
@@ -35,12 +37,10 @@ from aflow_env.search.rounds import SearchProblem, SearchSession, session_seed
 from aflow_env.store.findings import last_report, leaders
 from aflow_env.store.store import SessionKey
 
-RACING = ("racing.enabled=true",)
-BEST = (*RACING, "racing.against=best")
+RACING = ("racing.delta=0.05",)
 SETTINGS: dict[str, tuple[str, ...]] = {
     "one after another": (),
     "racing": RACING,
-    "racing.against=best": BEST,
     "in_flight=4": ("in_flight=4",),
     "in_flight=4, racing": ("in_flight=4", *RACING),
 }
@@ -59,7 +59,7 @@ class Figures:
 
 async def raced(assembly: Assembly, session: SearchSession) -> Figures:
     """The nodes of a search again, in their order and from the store, raced against the best that came before."""
-    rule, seed, problems = assembly.config.racing, assembly.config.seed, assembly.problems("validate")
+    rule, seed, problems = RacingConfig(delta=0.05), assembly.config.seed, assembly.problems("validate")
     best = session.tree.node(1)
     asked = [best.evaluation]
     for node in list(session.tree)[1:]:
@@ -108,7 +108,7 @@ def main(seeds: int, rounds: int, problems: int, only: list[str]) -> None:
         found = []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
-                given = ("rl_weight=0", "q.kind=none", "proposer=random", "final_test=false", f"run_dir={Path(folder)}")
+                given = (*ONE_BY_ONE, "q.kind=none", "proposer=random", "final_test=false", f"run_dir={Path(folder)}")
                 sizes = (f"rounds={rounds}", f"task.validate_size={problems}", f"seed={seed}")
                 found.append(asyncio.run(search(load((*given, *sizes, *overrides)))))
         searches, without_cache, again = zip(*found, strict=True)

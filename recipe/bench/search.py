@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aflow_env.cli.compose import load
+from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.llm.client import Message, Request
 from aflow_env.llm.keys import NO_KEY
@@ -87,7 +88,7 @@ def configuration(url: str, folder: Path, rounds: int, problems: int, concurrenc
     return load(
         [
             "executor=openai", f"executor.base_url={url}", f"executor.model={MODEL}", "executor.prices=free",
-            f"executor.concurrency={concurrency}", "rl_weight=0", f"rounds={rounds - 1}", f"run_dir={folder}",
+            f"executor.concurrency={concurrency}", *ONE_BY_ONE, f"rounds={rounds - 1}", f"run_dir={folder}",
             f"task.validate_size={problems}", "task.test_size=5", "final_test=false",
         ]
     )  # fmt: skip

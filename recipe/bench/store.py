@@ -69,7 +69,7 @@ def play(store: Store, tree: Tree, until: int, rng: np.random.Generator, problem
         parent = None
         if round_ > 1:
             rounds, means, visits = tree.arrays()
-            parent = select(rounds=rounds, means=means, visits=visits, q=None, w=0.0, config=RULE, rng=rng).round
+            parent = select(rounds=rounds, means=means, visits=visits, config=RULE, rng=rng).round
             chosen = tree.node(parent)
             store.experience("bench", chosen.digest, KEY, 6)
             assert len([result for result in chosen.evaluation.results if result.outcome is Outcome.WRONG]) <= problems

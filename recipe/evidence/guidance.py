@@ -30,6 +30,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.store.findings import last_report, overview, rejections
 from aflow_env.store.read_only import ReadOnlyStore
 
@@ -70,7 +71,7 @@ def short_arms() -> list[Arm]:
     """Nobody is asked; the trained policy proposes at each rl_weight, or only believes; the others likewise."""
     random = ("proposer=random",)
     found = [
-        Arm("stock", None, (*random, "rl_weight=0", "selection.c_ucb=0")),
+        Arm("stock", None, (*random, *ONE_BY_ONE, "selection.c_ucb=0")),
         Arm("random edits, w=0", None, (*random, "rl_weight=0")),
     ]
     for policy in ("trained", "grpo", "untrained"):
@@ -82,7 +83,7 @@ def short_arms() -> list[Arm]:
 
 def long_arms() -> list[Arm]:
     """Searches of 20 rounds, and stock ones of 30, which cost about as much as guided ones of 20."""
-    random, stock = ("proposer=random",), ("proposer=random", "rl_weight=0", "selection.c_ucb=0")
+    random, stock = ("proposer=random",), ("proposer=random", *ONE_BY_ONE, "selection.c_ucb=0")
     weighted = {f"w={w}": (f"rl_weight={w}",) for w in WEIGHTS}
     varied = {
         "w=0, no UCB bonus": ("rl_weight=0", "selection.c_ucb=0"),

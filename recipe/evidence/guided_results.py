@@ -21,7 +21,6 @@ from recipe.evidence.paired import (
     mean,
     over_runs,
     run_interval,
-    scored,
     sign_flip,
     tied,
 )
@@ -53,11 +52,11 @@ FEWEST = 7
 """Searches of an arm that are worth an interval."""
 
 TEXT = """
-## Which rl_weight, and why? The embedded task, SIMULATED executor
+## Who proposes, and a Q of workflows. The embedded task, SIMULATED executor
 
-**Let a trained policy propose; `rl_weight` made no difference that these data could show.** In them Q answers how good
-the best child of a *workflow* will be, so it steers which workflow is expanded, and nothing else. Every policy was
-trained at the default, 0.5.
+**A trained policy proposes far better edits than chance.** In these data Q answered how good the best child of a
+*workflow* will be, so it steered which workflow is expanded and nothing else. That gained nothing: even with a perfect
+oracle in its place the gain at 8 rounds is 0. Every policy was trained at `rl_weight=0.5`.
 
 A search of {rounds} rounds sees {validate} generated problems; the score is that of the chosen workflow on {test} test
 problems that it never saw. `stock` is AFlow's selection without UCB bonus over uniformly random edits; it is not AFlow
@@ -87,14 +86,6 @@ every w; GiGPO and GRPO are one training run each.
 |---|---|{rule}---|---|
 {grid}
 
-### Longer searches
-
-| arm | n | test score | rejected | executor calls | policy tokens | against |
-|---|---|---|---|---|---|---|
-{long}
-
-Ten searches of `{long_stock}` are few: sixty others reached 0.518 (+-0.033, not in the data).
-
 ### Other training runs
 
 Searches of {rounds} rounds against `stock`. A policy is one draw of its training, and gains have two peaks, so the
@@ -103,21 +94,6 @@ share of runs that gain {bar:.2f} or more comes first.
 | training | runs | {bar:.2f} or more | gain of these | gain of all |
 |---|---|---|---|---|
 {trainings}
-
-### What Q said
-
-Beliefs in the later half of finished trainings, against the best child that came. `concordance` is the share of pairs
-of one session in the right order (1/2: chance), `spread` the standard deviation within a session. `own score` is the
-concordance of the node's own score. The script that read these from the stores is gone with its keys.
-
-| training run | n | workflows | skill | rank correlation | concordance | pairs | spread | own score |
-|---|---|---|---|---|---|---|---|---|
-{beliefs}
-
-- Without replay Q is one number for all workflows of a session. With replay it ranks in two of four runs.
-- Pairs are not independent: the {second_pairs} pairs of `second` are of {second_workflows} workflows that recur from
-  session to session. A spread of {second_spread:.3f} puts each pair of these in one order, and a wrong one counts each
-  time: a concordance of {second_concordance:.2f} is far from chance by pairs, and not by workflows.
 
 ### Tried, gave nothing
 
@@ -150,7 +126,6 @@ def guidance(arms: Arms, beliefs: Mapping[str, Any]) -> str:
     found, pairs = gains(arms), steering(arms)
     few = [(name, to) for name, to in pairs if sign_flip(differences(arms, name, to)) < 0.05]
     ranking = [name for name, _ in pairs if re.search(r"replay|remembering", name)]
-    second = beliefs["second"]["predictors"]["Q_theta"]
     return TEXT.format(
         rounds=SHORT,
         validate=first["n_validate"],
@@ -177,14 +152,7 @@ def guidance(arms: Arms, beliefs: Mapping[str, Any]) -> str:
         weights=" | ".join(f"w={w}" for w in WEIGHTS),
         rule="---|" * len(WEIGHTS),
         grid="\n".join(_grid(arms)),
-        long="\n".join(_long(arms)),
-        long_stock=LONG_STOCK,
         trainings="\n".join(_trainings(arms)),
-        beliefs="\n".join(_predictions(beliefs)),
-        second_pairs=second["pairs"],
-        second_workflows=beliefs["second"]["workflows"],
-        second_spread=second["spread"],
-        second_concordance=second["concordance"],
         nothing=_nothing(arms, beliefs),
     )
 
@@ -240,57 +208,12 @@ def _grid(arms: Arms) -> list[str]:
     return rows
 
 
-def _long(arms: Arms) -> list[str]:
-    """Searches of 20 and 30 rounds, each beside the arm that it is compared with."""
-    against = {
-        LONG_STOCK: None,
-        "stock, 30 rounds": LONG_STOCK,
-        LONG_RANDOM: LONG_STOCK,
-        LONG_TRAINED: LONG_RANDOM,
-        "trained, w=0.5, 20 rounds": LONG_TRAINED,
-        "trained, w=1, 20 rounds": LONG_TRAINED,
-        "replay, w=0, 20 rounds": LONG_RANDOM,
-        "replay, w=0.5, 20 rounds": "replay, w=0, 20 rounds",
-        "replay, w=1, 20 rounds": "replay, w=0, 20 rounds",
-    }
-    rows = []
-    for arm, to in against.items():
-        rejected = mean(arms, arm, lambda row: row["rejected"])
-        counts = [
-            f"{mean(arms, arm, lambda row, key=key: row[key]):,.0f}" for key in ("executor_calls", "policy_tokens")
-        ]
-        said = f"`{to}`: {compared(arms, arm, to)}" if to else ""
-        rows.append(
-            f"| {' | '.join((arm, str(len(arms[arm])), scored(arms, arm), f'{rejected:.1f}', *counts, said))} |"
-        )
-    return rows
-
-
 def _trainings(arms: Arms) -> list[str]:
     rows = []
     for setting, names in TRAININGS.items():
         found = gains(arms, names)
         good = [gain for gain in found if gain >= GOOD]
         cells = (setting, str(len(found)), f"{len(good)}: {_share(found)}", _mean_gain(good), _mean_gain(found))
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows
-
-
-def _predictions(beliefs: Mapping[str, Any]) -> list[str]:
-    rows = []
-    for run, found in beliefs.items():
-        said = found["predictors"]["Q_theta"]
-        figures = (f"{said['skill']:+.2f}", f"{said['rank_correlation']:+.2f}", f"{said['concordance']:.2f}")
-        own = f"{found['predictors']['own score']['concordance']:.2f}"
-        cells = (
-            run,
-            str(said["n"]),
-            str(found["workflows"]),
-            *figures,
-            str(said["pairs"]),
-            f"{said['spread']:.3f}",
-            own,
-        )
         rows.append(f"| {' | '.join(cells)} |")
     return rows
 

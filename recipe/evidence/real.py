@@ -25,6 +25,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.store.findings import overview
 from aflow_env.store.read_only import ReadOnlyStore
 from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, run_sweep, served
@@ -35,12 +36,12 @@ BASELINES = "real_baselines.jsonl"
 MANUAL = {"gsm8k": "IO,CoT,CoT-SC x5,Program", "humaneval": "IO,CoT,CoT-SC x5"}
 ROUNDS = 8
 COMMON = (
-    *(f"rounds={ROUNDS}", "racing.enabled=true", "racing.block=20"),
+    *(f"rounds={ROUNDS}", "racing.delta=0.05", "racing.block=20"),
     *("executor=openai", "executor.prices=free", "executor.send_seed=false", "executor.concurrency=32"),
     *("executor.max_tokens=512", "executor.accept_empty=true"),  # a small model says nothing at times
     *("executor.timeout_seconds=3000", "sandbox.wall_seconds=3600"),
 )
-STOCK = Arm("stock", None, ("proposer=random", "rl_weight=0", "selection.c_ucb=0"), ROUNDS)
+STOCK = Arm("stock", None, ("proposer=random", *ONE_BY_ONE, "selection.c_ucb=0"), ROUNDS)
 QWEN = ("failed_cases=0", "experience_entries=4", "state_characters=3000", "policy.max_tokens=192")
 NAMES = {
     "trained": AS_TRAINED,  # the tiny policy after `make train`: it saw the embedded task alone

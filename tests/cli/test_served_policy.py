@@ -44,16 +44,20 @@ def test_a_digit_is_read_by_its_text_whatever_the_token() -> None:
     assert mass == pytest.approx(1.0)
 
 
-def test_the_search_expands_what_the_policy_believes_in(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
-    believed = "2. Review"
-    policy.believes = lambda prompt: [("9" if believed in prompt else "0", 0.8), ("no", 0.2)]
-    said = aflow(*guided(policy, tmp_path, "rl_weight=1", "rounds=4", *DECIDED))
+def test_the_search_runs_the_edit_that_the_policy_predicts_best(
+    aflow: Command, policy: PolicyServer, tmp_path: Path
+) -> None:
+    """Four edits are open, and the one whose workflow has a Review is run first."""
+
+    def predicts(prompt: str) -> list[tuple[str, float]]:
+        return [("9" if "2. Review" in prompt.split("After the edit:")[1] else "0", 0.8), ("no", 0.2)]
+
+    policy.believes = predicts
+    said = aflow(*guided(policy, tmp_path, "rl_weight=1", "rounds=2", "lookahead.edits=4", *DECIDED))
     assert said.status == 0, said.err
-    parents = {node["round"]: node["parent"] for node in said.json["nodes"]}
-    assert parents[2] == 1
-    assert {parent for round_, parent in parents.items() if round_ > 2} == {2}
+    assert "Review" in said.json["nodes"][1]["modification"]
     stored = read_run(tmp_path / "run.sqlite").rounds
-    assert [each.q for each in stored] == [None, 0.0, 1.0, 1.0, 1.0], "what was believed of the parent, for reports"
+    assert [each.q for each in stored][:2] == [None, 1.0], "the prediction of the edit, for reports"
     question = policy.questions[0]
     assert (question["max_tokens"], question["logprobs"], question["top_logprobs"]) == (1, True, 20)
     assert question["model"] == "checkpoint"
@@ -71,7 +75,7 @@ def test_q_is_read_at_the_temperature_that_it_was_trained_at(
 
 
 def test_without_weight_the_policy_still_proposes(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:
-    said = aflow(*guided(policy, tmp_path, "rl_weight=0", "rounds=2"))
+    said = aflow(*guided(policy, tmp_path, "rl_weight=0", "rounds=2", "lookahead.nodes=1", "lookahead.edits=1"))
     assert said.status == 0, said.err
     assert "Review" in said.json["nodes"][1]["modification"]
     assert not policy.questions
@@ -92,15 +96,16 @@ def test_a_resumed_search_asks_nothing_twice(aflow: Command, policy: PolicyServe
     [([("Sure", 0.7), ("The", 0.3)], "'Sure'"), ([], "log-probabilities")],
     ids=["no digit among them", "no log-probabilities at all"],
 )
-def test_a_policy_without_a_belief_is_an_error_at_once(
+def test_a_policy_that_predicts_nothing_is_an_error_at_once(
     aflow: Command, policy: PolicyServer, tmp_path: Path, tops: list[tuple[str, float]], said: str
 ) -> None:
     policy.believes = lambda prompt: tops
-    ended = aflow(*guided(policy, tmp_path, "rl_weight=0.5", "rounds=2"))
+    ended = aflow(*guided(policy, tmp_path, "rl_weight=0.5", "rounds=2", "lookahead.edits=4"))
     assert ended.status == 2
     assert said in ended.err
     assert "rl_weight=0" in ended.err
-    assert len(policy.bodies) == 1
+    assert len(policy.questions) <= 4, "those of the first round"
+    assert len(read_run(tmp_path / "run.sqlite").rounds) == 1, "and no edit was run"
 
 
 def test_a_state_that_does_not_fit_the_model_is_cut(aflow: Command, policy: PolicyServer, tmp_path: Path) -> None:

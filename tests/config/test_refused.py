@@ -8,26 +8,25 @@ import pytest
 from aflow_env.cli.arguments import UNGUIDED, search_config
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
-from aflow_env.search.assemble import check_parts
+from aflow_env.training.launch.parts_check import check_parts
 
 OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
 LLM = ("implementer=llm", "implementer.llm.model=m")
 BATCH = ("executor=anthropic", "executor.model=m", "executor.batch=true")
+QUIET = "convergence.consecutive_rounds"
 POLICY = ("executor=policy", "task=gsm8k")
-CONVERGING = ("convergence.enabled=true", "rounds=20")
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ((*CONVERGING, "convergence.z=1"), r"convergence\.z=1\.0 with repeats=1: .*Set repeats=3"),
-        (("convergence.enabled=true", "rounds=5"), r"rounds=5, .*consecutive_rounds=5: .*Set rounds above 5"),
-        (("convergence.enabled=true", "rounds=7", "convergence.top_k=7"), r"top_k=7.*Set rounds above 7"),
+        ((f"{QUIET}=5", "rounds=5"), r"consecutive_rounds=5 with rounds=5 .*Set rounds above 5"),
+        ((f"{QUIET}=5", "rounds=7", "convergence.top_k=7"), r"top_k=7.*Set rounds above 7"),
         (("action=code",), r"proposer=random with action=code: .*proposer=llm implementer=llm, or a served policy"),
         ((*LLM, "action=code", "proposer=policy"), r"implementer\.kind=llm with proposer=policy and action=code"),
         ((*LLM, "action=code", "proposer=llm", "implementer.llm.structured=auto"), r"structured=auto with action=c"),
         ((*BATCH, "executor.structured=auto"), r"executor: batch=true with structured=auto: .*set structured=off"),
-        (("q.kind=none", "q.replay=2"), r"q: replay=2 with kind=none, .*kind=digits"),
+        (("q.kind=none", "q.replay=2"), r"q: replay=2 with kind=none, .*kind=policy"),
         ((*POLICY, "cache=somewhere"), r"cache=somewhere with executor\.kind=policy: .*Leave cache out"),
         ((*POLICY, "executor.mode=replay"), r"executor\.mode=replay with executor\.kind=policy: .*mode=live"),
         (("policy.model=checkpoint",), r"policy: model=checkpoint without base_url: .*Set policy\.base_url="),
@@ -44,9 +43,8 @@ def test_what_would_do_nothing_is_refused(overrides: tuple[str, ...], said: str)
 @pytest.mark.parametrize(
     "overrides",
     [
-        (*CONVERGING, "convergence.z=1", "repeats=3"),
-        ("convergence.z=1", "rounds=1"),
-        ("convergence.enabled=true", "rounds=6"),
+        (f"{QUIET}=5", "rounds=6"),
+        ("convergence.top_k=9",),
         (*LLM, "action=code", "proposer=llm"),
         (*LLM, "proposer=policy", "implementer.llm.structured=auto"),
         BATCH,
@@ -76,7 +74,7 @@ def test_what_counts_usd_needs_a_price(key: str) -> None:
 )
 def test_a_search_is_guided_however_its_policy_is_named(given: tuple[str, ...], guided: bool) -> None:
     config = search_config(given)
-    assert (config.proposer, config.rl_weight) == (("policy", 0.5) if guided else ("random", 0.0))
+    assert (config.proposer, config.q.kind) == (("policy", "policy") if guided else ("random", "surrogate"))
 
 
 def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: Path) -> None:

@@ -53,13 +53,10 @@ def test_curves_over_rounds_are_of_searches_and_those_over_steps_of_trainings() 
     assert {row[0] for row in steps.rows} == {"trainings"}
 
 
-def test_calibration_compares_belief_with_the_best_child() -> None:
+def test_calibration_compares_predictions_with_the_scores_that_came() -> None:
     rounds = (round_(1, None, 0.2), round_(2, 1, 0.4, q=0.95), round_(3, 1, 0.9, q=0.92), round_(4, 1, None, q=0.05))
     found = numbers.calibration([replace(run(0, 0), rounds=rounds)])
-    assert [(round(each.belief, 3), each.came.value, each.expansions) for each in found] == [
-        (0.05, 0.9, 1),
-        (0.935, 0.9, 2),
-    ]
+    assert [(round(each.predicted, 3), each.came.value, each.expansions) for each in found] == [(0.935, 0.65, 2)]
 
 
 def test_calibration_counts_runs_for_its_interval_and_not_their_expansions() -> None:
@@ -74,17 +71,20 @@ def test_calibration_counts_runs_for_its_interval_and_not_their_expansions() -> 
     assert (found.came.value, found.came.n, found.expansions) == (pytest.approx(0.6), 2, 4)
 
 
-def test_a_belief_that_is_the_same_for_every_workflow_has_no_spread() -> None:
+def test_a_prediction_that_is_the_same_for_every_edit_has_no_spread() -> None:
     rounds = (round_(1, None, 0.2), round_(2, 1, 0.4, q=0.5), round_(3, 2, 0.8, q=0.5), round_(4, 2, 0.6, q=0.5))
-    assert numbers.belief_spread([replace(run(0, 0), rounds=rounds)]) == (0.0, pytest.approx(pstdev([0.4, 0.8, 0.8])))
-    assert numbers.belief_spread([run(0, 0)]) is None
+    assert numbers.prediction_spread([replace(run(0, 0), rounds=rounds)]) == (
+        0.0,
+        pytest.approx(pstdev([0.4, 0.8, 0.6])),
+    )
+    assert numbers.prediction_spread([run(0, 0)]) is None
 
 
-def test_beliefs_that_differ_between_sessions_alone_have_no_spread() -> None:
+def test_predictions_that_differ_between_sessions_alone_have_no_spread() -> None:
     """A choice is made within a session: what differs between the problems of two cannot help it."""
     rounds = [
-        round_(place + 2, place + 1, 0.5, q=belief, session=session)
-        for session, belief in (("a", 0.1), ("b", 0.9))
+        round_(place + 2, place + 1, 0.5, q=said, session=session)
+        for session, said in (("a", 0.1), ("b", 0.9))
         for place in range(2)
     ]
-    assert numbers.belief_spread([replace(run(0, 0), rounds=tuple(rounds))]) == (0.0, 0.0)
+    assert numbers.prediction_spread([replace(run(0, 0), rounds=tuple(rounds))]) == (0.0, 0.0)

@@ -17,11 +17,12 @@ from aflow_env.config import AflowConfig, TaskConfig
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import Outcome, ProblemResult
+from aflow_env.search.predict import LearningPredictor, QPredictor
 from aflow_env.search.proposal import Proposer, RandomProposer
 from aflow_env.search.rounds import Search, SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey, Store
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.implement import Modification, implement_rule
 from aflow_env.workflow.program import TaskSpec, Workflow
@@ -65,7 +66,7 @@ class Quick(Evaluator):
 
     def keep_in(self, store: Store) -> None:
         """What is run is stored there, and what is stored there is not run."""
-        self._cache = store
+        self.cache = store
 
     def executor_key(self, version: str = "") -> str:
         return "quick"
@@ -98,7 +99,8 @@ async def by_rule(workflow: Workflow, edit: Edit | Suggestion, spec: TaskSpec) -
 
 @cache
 def _stock() -> AflowConfig:
-    return load(("rl_weight=0", "q.kind=none", "proposer=random", "rounds=12", "selection.c_ucb=0.1"))
+    one = ("lookahead.nodes=1", "lookahead.edits=1", "redraws=0")
+    return load(("rl_weight=0", "q.kind=none", "proposer=random", "rounds=12", "selection.c_ucb=0.1", *one))
 
 
 def config(folder: Path, *overrides: str) -> AflowConfig:
@@ -111,11 +113,21 @@ async def play(
     evaluator: Quick,
     proposer: Proposer | None = None,
     interrupt: asyncio.Event | None = None,
+    predictor: QPredictor | LearningPredictor | None = None,
 ) -> tuple[SearchSession, str]:
     """One session in the config's folder, begun or resumed, and the digest of its store."""
     with closing(Store(Path(config.run_dir) / "run.sqlite")) as store:
         evaluator.keep_in(store)
         chosen = proposer or RandomProposer(config.instructions)
-        search = Search(config, Arithmetic(config.task), PROBLEMS, evaluator, store, chosen, by_rule)
+        search = Search(
+            config=config,
+            task=Arithmetic(config.task),
+            problems=PROBLEMS,
+            evaluator=evaluator,
+            store=store,
+            proposer=chosen,
+            implement=by_rule,
+            predictor=predictor,
+        )
         session = await search.play(SearchProblem(KEY, session_seed(config.seed), START), interrupt=interrupt)
         return session, store.digest()

@@ -19,7 +19,7 @@ from aflow_env.store.node_rows import Node, Rejection
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
 few = settings(deadline=None, max_examples=12)
-RACING = ("racing.enabled=true", "racing.against=best", "racing.block=2", "racing.delta=0.4")
+RACING = ("selection.sample=2", "racing.block=2", "racing.delta=0.4")
 ADD_FORMAT = '{"operation": "add", "operator": "Format", "position": 2}'
 
 
@@ -182,7 +182,7 @@ async def test_cost_and_tokens_stop_where_the_evaluations_reach_them(
 async def test_a_search_that_converged_says_so_and_stays_so(tmp_path: Path) -> None:
     """After five rounds that did not enter the top three; a resumed search sees the same."""
     never = config(tmp_path / "never", "seed=3", "rounds=30")
-    early = config(tmp_path / "early", "seed=3", "rounds=30", "convergence.enabled=true")
+    early = config(tmp_path / "early", "seed=3", "rounds=30", "convergence.consecutive_rounds=5")
     whole, _ = await play(never, Quick())
     session, digest = await play(early, Quick())
     assert (whole.stopped, session.stopped) == ("rounds", "converged")

@@ -21,6 +21,7 @@ from aflow_env.store.store import SessionKey
 from aflow_env.workflow.edits import parse_edit
 from aflow_env.workflow.implement import implement_rule
 
+GUIDED = ("proposer=guided", "lookahead.nodes=1", "lookahead.edits=1", "redraws=0")
 LLM = ("implementer=llm", "implementer.llm.kind=openai", "implementer.llm.model=writer", "implementer.llm.prices=free")
 SUGGESTION = '{"operation": "add", "operator": "Format", "reason": "The number hides in a sentence."}'
 ADD_FORMAT = parse_edit('{"operation": "add", "operator": "Format", "position": 2}')
@@ -61,7 +62,7 @@ class Writer:
 
 
 def config(folder: Path, *overrides: str) -> AflowConfig:
-    fixed = ("rl_weight=0", "q.kind=none", "task.validate_size=4", "rounds=3", f"run_dir={folder}", "proposer=guided")
+    fixed = ("rl_weight=0", "q.kind=none", "task.validate_size=4", "rounds=3", f"run_dir={folder}", *GUIDED)
     return load([*fixed, *overrides])
 
 

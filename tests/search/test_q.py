@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q_theta: the expectation over digits, the digit that trains it, shrinkage, judgement."""
+"""Q_theta: the expectation over digits, the digit that trains it, judgement."""
 
 import math
 
@@ -15,7 +15,6 @@ from aflow_env.search.q import (
     digit_expectation,
     expected_value,
     realised_digit,
-    shrink,
     spearman,
 )
 
@@ -77,17 +76,6 @@ def test_a_sure_and_wrong_prediction_learns_the_mean() -> None:
     for _ in range(100):
         logits = logits + 0.5 * (came - softmax(logits))
     assert float(expected_value(logits)) == pytest.approx(0.8, abs=0.02)
-
-
-@given(unit, st.lists(unit, max_size=30), st.sampled_from([0.5, 2.0, 8.0]))
-def test_shrinkage_moves_from_belief_to_data(belief: float, realised: list[float], n0: float) -> None:
-    q = shrink(belief, realised, n0)
-    if not realised:
-        assert q == pytest.approx(belief)
-    else:
-        mean = sum(realised) / len(realised)
-        assert min(belief, mean) - 1e-12 <= q <= max(belief, mean) + 1e-12
-        assert abs(q - mean) == pytest.approx(abs(belief - mean) * n0 / (n0 + len(realised)), abs=1e-12)
 
 
 def test_rank_correlation_with_ties_matches_values_worked_out_by_hand() -> None:

@@ -15,15 +15,18 @@ from aflow_env.errors import ConfigError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
-from aflow_env.search.proposal import Prediction, Proposal, Proposer, State
+from aflow_env.search.predict import ActionValue, Candidate
+from aflow_env.search.proposal import Proposal, Proposer, State
 from aflow_env.search.rounds import Search, SearchProblem, SearchSession, session_seed
 from aflow_env.store.findings import last_report
 from aflow_env.store.node_rows import Rejection
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.program import Workflow
+from aflow_env.workflow.steps import to_steps
 from tests.search import quick
 
 ADD_FORMAT = '{"operation": "add", "operator": "Format", "position": 2}'
+FROM_START = ("selection.c_ucb=0", "selection.lambda_=0", "selection.alpha=100")
 ADD_REVIEW = '{"operation": "add", "operator": "Review", "position": 2}'
 
 
@@ -41,16 +44,21 @@ class Script:
 
 @dataclass
 class Oracle:
-    """Believes that a workflow's best child scores `of(state)`."""
+    """Predicts `of[how many steps the edit leads to]`."""
 
     of: dict[int, float]
+    asked: list[Candidate] = field(default_factory=list)
 
-    async def predict(self, states: Sequence[State]) -> list[Prediction]:
-        return [Prediction(self.of.get(len(state.steps or ()), 0.0), 1.0) for state in states]
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
+        self.asked += edits
+        return [ActionValue(self.of.get(len(to_steps(edit.workflow)), 0.0)) for edit in edits]
+
+
+ONE = ("lookahead.nodes=1", "lookahead.edits=1", "redraws=0")
 
 
 def config(folder: Path, *overrides: str) -> AflowConfig:
-    given = ("rl_weight=0", "q.kind=none", "task.validate_size=4", "rounds=4", f"run_dir={folder}", *overrides)
+    given = ("rl_weight=0", "q.kind=none", "task.validate_size=4", "rounds=4", f"run_dir={folder}", *ONE, *overrides)
     return load(given)
 
 
@@ -99,23 +107,20 @@ def test_a_rejected_action_is_told_and_costs_a_round_but_no_evaluation(tmp_path:
 
 
 def test_the_same_change_twice_is_a_duplicate(tmp_path: Path) -> None:
-    session, _ = play(config(tmp_path, "rounds=2", "selection.sample=2", "q.kind=digits", "rl_weight=1"),
-                      Script([ADD_FORMAT]), Oracle({1: 1.0}))  # fmt: skip
+    session, _ = play(config(tmp_path, "rounds=2", *FROM_START), Script([ADD_FORMAT]))
     assert [turn.duplicate for turn in session.turns] == [False, True]
 
 
 def test_a_rejected_proposal_is_drawn_again_and_its_round_is_not_lost(tmp_path: Path) -> None:
     script = Script([ADD_FORMAT, "no edit", ADD_FORMAT, ADD_REVIEW])
-    keys = ("rounds=2", "redraws=2", "q.kind=digits", "rl_weight=1", "selection.lambda_=0")
-    session, _ = play(config(tmp_path, *keys), script, Oracle({1: 1.0}))
+    session, _ = play(config(tmp_path, "rounds=2", "redraws=2", *FROM_START), script)
     assert [turn.reply.text for turn in session.turns] == [ADD_FORMAT, ADD_REVIEW]
     assert not any(isinstance(turn.ended, Rejection) for turn in session.turns)
 
 
 def test_the_last_of_a_rounds_draws_is_what_was_rejected(tmp_path: Path) -> None:
     script = Script(["no edit", ADD_FORMAT, ADD_FORMAT, ADD_FORMAT, ADD_FORMAT])
-    keys = ("rounds=2", "redraws=2", "q.kind=digits", "rl_weight=1", "selection.lambda_=0")
-    session, _ = play(config(tmp_path, *keys), script, Oracle({1: 1.0}))
+    session, _ = play(config(tmp_path, "rounds=2", "redraws=2", *FROM_START), script)
     assert [isinstance(turn.ended, Rejection) for turn in session.turns] == [False, True]
     assert session.turns[1].duplicate
     assert len(script.seen) == 5
@@ -130,29 +135,32 @@ def test_draws_of_a_round_differ_and_repeat_with_the_seed(tmp_path: Path) -> Non
     assert not any(isinstance(turn.ended, Rejection) for turn in session.turns)
 
 
-def test_with_weight_one_selection_follows_q_alone(tmp_path: Path) -> None:
-    """Q says that two steps are best, so after the first expansion the child is chosen whatever its score."""
-    believed = config(tmp_path, "rounds=3", "rl_weight=1", "q.kind=digits", "selection.lambda_=0")
-    session, _ = play(believed, Script([ADD_FORMAT, ADD_REVIEW]), Oracle({1: 0.1, 2: 0.9, 3: 0.0}))
-    assert [turn.ended.parent for turn in session.turns] == [1, 2, 2]
+def test_a_drawn_edit_is_predicted_before_it_is_run_and_its_target_is_its_own_score(tmp_path: Path) -> None:
+    """With one edit of one node a policy is asked about the edit, for training and metrics."""
+    oracle = Oracle({2: 0.75, 3: 0.25})
+    session, _ = play(config(tmp_path, "q.kind=policy"), Script([ADD_FORMAT, "nonsense", ADD_REVIEW]), oracle)
+    assert [turn.prediction.q if turn.prediction else None for turn in session.turns][:2] == [0.75, None]
+    assert [each.text for each in oracle.asked[:1]] == [ADD_FORMAT]
+    for turn in session.turns:
+        assert turn.q_target == (turn.node.score if turn.node else None)
+        assert (turn.candidate is None) == (turn.node is None)
 
 
-def test_target_of_a_node_is_its_best_child(tmp_path: Path) -> None:
-    session, _ = play(config(tmp_path, "proposer=random", "rounds=5"))
-    for node in session.tree:
-        scores = [child.score for child in session.tree.children(node.round)]
-        assert session.q_target(node.round) == (max(scores) if scores else None)
-
-
-def test_weight_without_a_believer_is_an_error_before_anything_is_spent(tmp_path: Path) -> None:
+def test_weight_without_a_predictor_is_an_error_before_anything_is_spent(tmp_path: Path) -> None:
     """A silent Q = 0 is the failure that this project exists to end."""
     with pytest.raises(ConfigError, match=r"rl_weight=0\.5 needs a policy"):
-        play(config(tmp_path, "rl_weight=0.5", "q.kind=digits"), Script([ADD_FORMAT]))
+        play(config(tmp_path, "rl_weight=0.5", "q.kind=policy", "lookahead.edits=2"), Script([ADD_FORMAT]))
 
 
 def test_weight_without_q_is_an_error_in_the_config(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"rl_weight=0\.5 with q\.kind=none"):
-        config(tmp_path, "rl_weight=0.5")
+        config(tmp_path, "rl_weight=0.5", "lookahead.edits=2")
+
+
+def test_a_weight_that_has_nothing_to_choose_is_an_error_that_names_the_fix(tmp_path: Path) -> None:
+    """With one edit of one node Q could decide nothing."""
+    with pytest.raises(ConfigError, match=r"rl_weight=0\.5 with lookahead\.nodes=1.*Set lookahead\.edits=8"):
+        config(tmp_path, "rl_weight=0.5", "q.kind=surrogate")
 
 
 def test_an_exhausted_budget_ends_the_session_cleanly(tmp_path: Path) -> None:
@@ -199,8 +207,9 @@ def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
 def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Path) -> None:
     """And nobody who was given up is ever the best of its tree."""
     raced = config(
-        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0.5",
-        "racing.enabled=true", "racing.against=best", "racing.block=2", "racing.delta=0.3", "final_test=false",
+        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0",
+        "selection.sample=2",
+        "racing.block=2", "racing.delta=0.3", "final_test=false",
     )  # fmt: skip
 
     async def run() -> None:
@@ -238,7 +247,7 @@ async def test_a_race_against_the_candidates_leaves_the_search_as_it_is_and_make
     stock = (f"seed={seed}", "rounds=25", "repeats=8", f"selection.c_ucb={c_ucb}")
     whole, raced = Varied(), Varied()
     plain, _ = await quick.play(quick.config(tmp_path / "plain", *stock), whole)
-    quicker, _ = await quick.play(quick.config(tmp_path / "raced", *stock, "racing.enabled=true"), raced)
+    quicker, _ = await quick.play(quick.config(tmp_path / "raced", *stock, "racing.delta=0.05"), raced)
     trees = [[(node.round, node.parent, node.digest) for node in session.tree] for session in (plain, quicker)]
     assert trees[0] == trees[1]
     assert plain.tree.best().evaluation == quicker.tree.best().evaluation

@@ -17,6 +17,7 @@ from aflow_env.search.selection import (
     AFLOW_PAPER,
     bar,
     candidates,
+    choose,
     fuse,
     mixed_probabilities,
     select,
@@ -52,7 +53,7 @@ def aflow_select(scores: list[float], sample: int, alpha: float, lambda_: float,
 
 
 def draw_ours(scores: Any, rng: Any, config: SelectionConfig, **more: Any) -> Any:
-    given = {"q": None, "w": 0.0, "visits": np.ones(len(scores), dtype=np.int64)} | more
+    given = {"visits": np.ones(len(scores), dtype=np.int64)} | more
     return select(rounds=range(1, len(scores) + 1), means=np.asarray(scores), config=config, rng=rng, **given)
 
 
@@ -83,7 +84,7 @@ def test_probabilities_are_a_distribution_and_round_1_is_always_a_candidate(
     assert 1 in chosen.rounds
     assert len(chosen.rounds) == min(len(scores), max(sample, 2))
     assert chosen.round in chosen.rounds
-    assert list(chosen.c) == sorted(chosen.c, reverse=True)
+    assert list(chosen.ucb) == sorted(chosen.ucb, reverse=True)
 
 
 @examples
@@ -102,9 +103,7 @@ def test_the_order_in_which_nodes_are_listed_does_not_matter(scores: np.ndarray,
     ones = np.ones(len(scores), dtype=np.int64)
     config = rules(c_ucb=0.2, sample=sample)
     one = draw_ours(scores, np.random.default_rng(3), config)
-    other = select(
-        rounds=rounds, means=scores[order], visits=ones, q=None, w=0.0, config=config, rng=np.random.default_rng(3)
-    )
+    other = select(rounds=rounds, means=scores[order], visits=ones, config=config, rng=np.random.default_rng(3))
     assert one == other
 
 
@@ -117,17 +116,15 @@ def test_probabilities_follow_their_candidate_when_candidates_are_permuted(c: np
 
 
 @examples
-@given(some_scores, st.data())
-def test_w_0_ignores_q_and_w_1_ignores_ucb(scores: np.ndarray, data: st.DataObject) -> None:
+@given(some_scores, st.data(), shares)
+def test_w_0_ignores_q_and_w_1_ignores_ucb(scores: np.ndarray, data: st.DataObject, uniform: float) -> None:
+    """The side of weight 0 has no influence, whatever it holds."""
     q = data.draw(arrays(np.float64, len(scores), elements=shares))
-    visits = data.draw(arrays(np.int64, len(scores), elements=st.integers(1, 50)))
-    wild = np.full(len(scores), np.nan)
-    config = rules(c_ucb=0.3)
-    stock = draw_ours(scores, np.random.default_rng(0), config, visits=visits)
-    assert draw_ours(scores, np.random.default_rng(0), config, visits=visits, q=wild, w=0.0) == stock
-    led = draw_ours(scores, np.random.default_rng(0), config, visits=visits, q=q, w=1.0)
-    misled = draw_ours(1 - scores, np.random.default_rng(0), config, visits=visits + 3, q=q, w=1.0)
-    assert (led.round, led.rounds, led.probabilities) == (misled.round, misled.rounds, misled.probabilities)
+    uniform = min(uniform, 0.999)
+    stock = choose(scores, None, 0.0, rules(), uniform)
+    assert choose(scores, np.full(len(scores), np.nan), 0.0, rules(), uniform) == stock
+    led, misled = (choose(each, q, 1.0, rules(), uniform) for each in (scores, 1 - scores))
+    assert (led.place, led.probabilities) == (misled.place, misled.probabilities)
 
 
 @examples
@@ -146,36 +143,43 @@ def test_a_weight_in_between_changes_probabilities_as_the_formula_says(
 ) -> None:
     """P(i) = lambda/n + (1 - lambda) softmax(100 alpha c), c = (1 - w) UCB + w Q, written down without our helpers."""
     q = data.draw(arrays(np.float64, len(scores), elements=shares))
-    config = SelectionConfig(sample=max(2, len(scores)), alpha=0.2, lambda_=0.3, c_ucb=0.0)
-    drawn = draw_ours(scores, np.random.default_rng(0), config, q=q, w=w)
-    at = np.array(drawn.rounds) - 1
+    chosen = choose(scores, q, w, rules(), 0.5)
     c = (1 - w) * scores + w * q
     soft = np.exp(20 * (c - c.max()))
-    assert drawn.probabilities == pytest.approx(0.3 / len(c) + 0.7 * (soft / soft.sum())[at])
+    assert chosen.probabilities == pytest.approx(0.3 / len(c) + 0.7 * soft / soft.sum())
 
 
 @examples
-@given(some_scores, st.data(), shares, st.integers(0, 99))
-def test_stock_is_what_the_same_draw_picks_without_q(
-    scores: np.ndarray, data: st.DataObject, w: float, seed: int
+@given(some_scores, st.data(), shares, st.floats(0, 0.999))
+def test_a_decision_is_changed_where_the_same_draw_picks_another_pair_without_q(
+    scores: np.ndarray, data: st.DataObject, w: float, uniform: float
 ) -> None:
+    """`changed` compares the pair drawn with the pair that w = 0 draws; a Q that repeats UCB changes nothing."""
     q = data.draw(arrays(np.float64, len(scores), elements=shares))
-    led = draw_ours(scores, np.random.default_rng(seed), rules(), q=q, w=w)
-    assert led.stock == draw_ours(scores, np.random.default_rng(seed), rules()).round
-    agreeing = draw_ours(scores, np.random.default_rng(seed), rules(), q=scores, w=w)
-    assert agreeing.stock == agreeing.round, "a Q that says what UCB says decides nothing"
+    led = choose(scores, q, w, rules(), uniform)
+    assert led.changed == (led.place != choose(scores, None, 0.0, rules(), uniform).place)
+    assert not choose(scores, scores, 1.0, rules(), uniform).changed
 
 
-def test_a_q_that_disagrees_decides() -> None:
-    config = SelectionConfig(sample=4, alpha=10.0, lambda_=0.0, c_ucb=0.0)
-    led = draw_ours([0.9, 0.1], np.random.default_rng(0), config, q=np.array([0.1, 0.9]), w=1.0)
-    assert (led.stock, led.round) == (1, 2)
+def test_with_w_0_the_edits_of_a_node_are_drawn_uniformly() -> None:
+    """The control: pairs of one node have one c, so they are equally likely."""
+    bounds = np.array([0.9] * 4 + [0.2] * 4)
+    found = choose(bounds, None, 0.0, rules(), 0.5).probabilities
+    assert len(set(found[:4])) == len(set(found[4:])) == 1
+    assert found[0] > found[4]
 
 
-@pytest.mark.parametrize("q", [None, np.array([0.5, np.nan])])
+def test_of_equal_pairs_the_earlier_one_stands_first() -> None:
+    """Ties go to the order of the pairs: with equal c the uniform draw runs through them from the first to the last."""
+    even = np.full(4, 0.5)
+    assert [choose(even, even, 0.5, rules(), uniform).place for uniform in (0.1, 0.3, 0.6, 0.9)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("q", [None, np.array([0.5, np.nan]), np.array([0.5, 1.5])])
 def test_a_missing_q_is_an_error_that_names_the_key_and_never_a_zero(q: np.ndarray | None) -> None:
+    """A Q that is not there or is no score is refused."""
     with pytest.raises(ValueError, match=r"aflow.rl_weight=0.5"):
-        draw_ours([0.1, 0.2], np.random.default_rng(0), rules(), q=q, w=0.5)
+        choose(np.array([0.1, 0.2]), q, 0.5, rules(), 0.5)
 
 
 def test_ucb_is_the_mean_without_exploration_and_favours_the_less_visited_with_it() -> None:
@@ -217,7 +221,7 @@ def test_who_stays_below_the_bar_is_no_candidate_beside_those_that_are_there(
     config = SelectionConfig(sample=data.draw(st.integers(1, 5)), c_ucb=data.draw(st.sampled_from([0.0, 0.1, 0.7])))
     rounds, means = np.arange(1, len(nodes) + 1), np.array([mean for mean, _ in nodes])
     visits = np.array([count for _, count in nodes])
-    found = bar(rounds, means, visits, config)
+    found = bar(rounds, means, visits, config.sample, config.c_ucb)
     assert (found is None) == (len(nodes) < max(config.sample, 2))
     if found is None:
         return

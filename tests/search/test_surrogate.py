@@ -36,7 +36,7 @@ def some_workflows(count: int, seed: int = 0) -> list[Workflow]:
 
 def worth(workflow: Workflow) -> float:
     """A made-up score that programs raise and the bare number lowers."""
-    text = workflow.text
+    text = f"{workflow.graph}\n{workflow.prompts}"
     return min(1.0, 0.3 + 0.2 * ("Programmer" in text) + 0.2 * ("quantity" in text) - 0.1 * ("only" in text))
 
 

@@ -127,14 +127,14 @@ def test_the_tree_depends_on_what_was_recorded_and_not_on_when(data: st.DataObje
     rounds, means, visits = tree.arrays()
     config = SelectionConfig(c_ucb=0.2)
     choices = [
-        select(rounds=a, means=b, visits=c, q=None, w=0.0, config=config, rng=np.random.default_rng(5))
+        select(rounds=a, means=b, visits=c, config=config, rng=np.random.default_rng(5))
         for a, b, c in ((rounds, means, visits), straight.arrays())
     ]
     assert choices[0] == choices[1]
 
 
 def test_selecting_and_recording_take_under_10_ms_at_10000_nodes() -> None:
-    """A selection with Q and the recording that follows stay under 10 ms of processor time."""
+    """A selection and the recording that follows stay under 10 ms of processor time."""
     tree, size = Tree(), 10_000
     same = node(1, None).evaluation
     tree.record(node(1, None))
@@ -142,12 +142,12 @@ def test_selecting_and_recording_take_under_10_ms_at_10000_nodes() -> None:
     for round_ in range(2, size):
         evaluation = replace(same, digest=f"d{round_}", score=float(scores[round_]))
         tree.record(Node(round_, 1 if round_ % 3 else round_ // 2, tree.node(1).workflow, evaluation))
-    q, rng, config = scores[: size - 1], np.random.default_rng(0), SelectionConfig(c_ucb=0.1)
+    rng, config = np.random.default_rng(0), SelectionConfig(c_ucb=0.1)
     asks, tells = [], []
     for _ in range(25):
         start = time.process_time()
         rounds, means, visits = tree.arrays()
-        chosen = select(rounds=rounds, means=means, visits=visits, q=q, w=0.5, config=config, rng=rng)
+        chosen = select(rounds=rounds, means=means, visits=visits, config=config, rng=rng)
         round_ = tree.begin(chosen.round)
         middle = time.process_time()
         evaluation = replace(same, digest=f"e{round_}")
@@ -155,7 +155,6 @@ def test_selecting_and_recording_take_under_10_ms_at_10000_nodes() -> None:
         tree.record(told)
         tells.append(time.process_time() - middle)
         asks.append(middle - start)
-        q = np.append(q, 0.5)
     # processor time, and the quickest quarter: other processes on the machine can only add
     assert quantiles(asks)[0] < 1e-2
     assert quantiles(tells)[0] < 1e-2

@@ -15,7 +15,7 @@ NAMED = (
     *("aflow/tokens", "aflow/cost_usd", "aflow/cache_hit_rate", "aflow/rl_weight", "aflow/ucb_mean"),
     *("aflow/sessions", "aflow/failed_sessions"),
 )
-"""What a run with q.kind=digits must have logged in at least one step; docs/training.md explains each."""
+"""What a run with q.kind=policy must have logged in at least one step; docs/training.md explains each."""
 
 
 def never_logged(run: OfflineRun, names: tuple[str, ...] = NAMED) -> list[str]:

@@ -49,7 +49,7 @@ def baselines(
     for name, each in found.items():
         low, high = each.ci95
         runs = len(each.results)
-        usd = f"{each.cost_usd / runs:.6f}" if each.cost_known else "unknown"
+        usd = f"{each.cost_usd / runs:.6f}" if not each.unpriced else "unknown"
         table.add_row(
             name, f"{each.score:.3f}", f"[{low:.3f}, {high:.3f}]", str(each.n), f"{each.calls / runs:.1f}", usd
         )

@@ -62,7 +62,7 @@ def held_out(
 
     The interval is that of problems at large: the repeats of a problem are averaged before it is drawn.
     """
-    given = ["convergence.enabled=false", *(overrides or ())]  # nothing is searched: no `repeats` is too few for it
+    given = list(overrides or ())
     if "repeats" not in values(given):
         given.append(f"repeats={REPEATS}")
     config, workflow = named(target, given)

@@ -23,7 +23,7 @@ from aflow_env.store.findings import overview
 from aflow_env.store.settings import lock, stored_config
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import TASKS, load_task
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.aflow.aflow_workspace import read_workspace, write_workspace
 from aflow_env.workflow.aflow.standalone import standalone_module
 from aflow_env.workflow.gate import Violation, check

@@ -52,6 +52,11 @@ def plan(
         print_json(facts | more)
     else:
         _print(found, asked, row_tokens)
+        if aflow.lookahead.chooses:
+            said = (
+                f"A validation draws {aflow.lookahead.edits} proposals of each node that it may expand, each by a call."
+            )
+            Screen(width=WIDTH).print(said)
     if found.complaints:
         raise ConfigError("it does not fit: " + ". Also, ".join(found.complaints))
 

@@ -18,9 +18,7 @@ from aflow_env.report.runs import RunRecord, read_runs
 from aflow_env.report.wandb_runs import offline_runs, online_runs
 from aflow_env.screen import WIDTH, Screen, say
 
-Runs = Annotated[
-    list[Path], typer.Argument(help="Run folders, their parents, wandb folders, wandb's ENTITY/PROJECT.")
-]
+Runs = Annotated[list[Path], typer.Argument(help="Run folders, their parents, wandb folders, wandb's ENTITY/PROJECT.")]
 
 
 def report(

@@ -13,10 +13,10 @@ from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, run_config, se
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress, finishing
 from aflow_env.config import AflowConfig
-from aflow_env.errors import ConfigError
 from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
+from aflow_env.search.kinds import check_predictor
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
 
@@ -32,11 +32,7 @@ def search_to_end(config: AflowConfig, as_json: bool) -> None:
     The first Ctrl-C finishes the rounds in flight and says what is best so far, without a closing report; the second
     ends at once. Either leaves everything that was paid for on disk.
     """
-    if config.rl_weight > 0 and config.policy.base_url is None:
-        raise ConfigError(
-            f"rl_weight={config.rl_weight} needs a policy, and policy.base_url is not set: serve a checkpoint "
-            "(vllm serve DIR) and name its address, or set rl_weight=0"
-        )
+    check_predictor(config)
     try:
         text, found = asyncio.run(_search(config))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -67,6 +63,8 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
             SearchProgress(config.rounds, lambda: assembly.budget.totals.spent) as progress,
             finishing(progress.note) as interrupt,
         ):
+            if config.lookahead.chooses and config.proposer != "random":
+                progress.note(f"lookahead.edits={config.lookahead.edits}: that many calls for each node's proposals")
             session = await assembly.play(progress, interrupt)
         if interrupt.is_set():
             found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}

@@ -10,6 +10,7 @@ from rich.table import Table
 from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
 from aflow_env.cli.output import cost_text, outcomes_text, print_json, score_text
 from aflow_env.screen import Screen, one_line, say
+from aflow_env.search.worth import worth_of_q
 from aflow_env.store.findings import last_report, overview, rejections, spent, stopped
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
@@ -72,19 +73,23 @@ def _facts(store: Store, found: dict[str, Any]) -> list[str]:
         lines.append(f"its outcomes: {outcomes_text(best['outcomes'], best['truncated'])}")
     if test := said.get("test"):
         lines.append(f"test: {score_text(test['score'], test['ci95'])}, n={test['n']}")
+    if config and (q := worth_of_q(store, config)):
+        lines.append(f"Q(s, a): {q}")
     return lines
 
 
 def _table(nodes: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     several = len({node["session"] for node in nodes}) > 1
+    asked = any(node["q"] is not None for node in nodes)
     if several:
         table.add_column("session", overflow="fold")
-    for name in ("round", "from", "score", "n"):
+    for name in ("round", "from", "score", "n") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("modification", overflow="fold")
     for node in nodes:
         low, high = node["ci95"]
-        figures = (str(node["round"]), str(node["parent"] or "-"), f"{node['score']:.3f} [{low:.2f}, {high:.2f}]")
-        table.add_row(*(node["session"],) * several, *figures, str(node["n"]), one_line(node["modification"]))
+        figures = [str(node["round"]), str(node["parent"] or "-"), f"{node['score']:.3f} [{low:.2f}, {high:.2f}]"]
+        figures += [str(node["n"]), *("-" if node["q"] is None else f"{node['q']:.3f}",) * asked]
+        table.add_row(*(node["session"],) * several, *figures, one_line(node["modification"]))
     return table

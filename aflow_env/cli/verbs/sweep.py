@@ -14,6 +14,7 @@ from aflow_env.cli.compose import assigned, parsed
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
 from aflow_env.screen import say
+from aflow_env.search.kinds import check_predictor
 from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
 from aflow_env.sweep.closing import closing_table, found
@@ -65,11 +66,7 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
     folder = out / name
     searched = [*overrides, assigned("run_dir", folder)]
     config = search_config(searched)
-    if config.rl_weight > 0 and config.policy.base_url is None:
-        raise ConfigError(
-            f"rl_weight={config.rl_weight} needs a policy: name a served checkpoint by policy.base_url, or sweep "
-            "training runs by python -m verl.trainer.main_ppo --multirun"
-        )
+    check_predictor(config)
     command = (sys.executable, "-m", "aflow_env.cli", "search", *searched)
     return Job(name, folder, folder, command, what, may_change)
 

@@ -47,11 +47,14 @@ def watch(
 def view(found: Standing) -> Group:
     """Return the view of the terminal."""
     table = Table(box=None, pad_edge=False)
-    for name in ("round", "from", "score"):
+    asked = any(each.q is not None for each in found.last)
+    for name in ("round", "from", "score") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("change", overflow="ellipsis", no_wrap=True)
     for each in found.last:
-        table.add_row(*_cells(each))
+        score = "rejected" if each.score is None else f"{each.score:.3f}"
+        said = ("-" if each.q is None else f"{each.q:.3f}",) * asked
+        table.add_row(str(each.round), str(each.parent or "-"), score, *said, one_line(each.modification))
     return Group(*(Text(one_line(line), overflow="ellipsis", no_wrap=True) for line in facts(found)), "", table)
 
 
@@ -91,15 +94,16 @@ def _lines(screen: Screen, looks: Iterator[Standing]) -> None:
         for each in reversed(found.last):
             if (each.session, each.round) not in seen:
                 seen.add((each.session, each.round))
-                _say(screen, "round {} from {}: {}  {}".format(*_cells(each)))
+                _say(screen, _line(each))
     if found is not None:
         for line in facts(found)[1:]:
             _say(screen, line)
 
 
-def _cells(each: Last) -> tuple[str, str, str, str]:
+def _line(each: Last) -> str:
     score = "rejected" if each.score is None else f"{each.score:.3f}"
-    return str(each.round), str(each.parent or "-"), score, one_line(each.modification)
+    said = "" if each.q is None else f" (predicted {each.q:.3f})"
+    return f"round {each.round} from {each.parent or '-'}: {score}{said}  {one_line(each.modification)}"
 
 
 def _say(screen: Screen, text: str) -> None:

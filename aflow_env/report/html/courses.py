@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of how searches went: curves, beliefs against realised scores, operators, outcomes."""
+"""The figures of how searches went: curves, predictions against scores, operators, outcomes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -51,7 +51,7 @@ def training_curves(groups: Groups) -> Figure | None:
 
 
 def calibration(groups: Groups) -> Figure | None:
-    """Draw predicted scores against realised ones."""
+    """Draw predictions against scores."""
     bins = {label: found for label, runs in groups.items() if (found := numbers.calibration(runs))}
     if not bins:
         return None
@@ -60,23 +60,23 @@ def calibration(groups: Groups) -> Figure | None:
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="right on average")
         for label, found in bins.items():
-            x, y = [each.belief for each in found], [each.came.value for each in found]
+            x, y = [each.predicted for each in found], [each.came.value for each in found]
             axes.plot(x, y, marker=MARKERS[places[label] % 6], color=series(places[label]), label=short(label))
-        axes.set_xlabel("Q: believed score of the best child")
+        axes.set_xlabel("Q: predicted score of the edit")
         axes.set_ylabel("its score")
         legend(axes)
 
     return figure(
         "calibration",
-        "Is Q right about what a workflow's best child will score?",
-        "Expansions by tenths of belief: mean belief against the mean score of the best child that came, each over the "
-        "means of runs. On the dotted line beliefs are right on average. "
+        "Is Q right about the score of an edit?",
+        "Evaluated edits by tenths of their prediction: mean prediction against mean score, each over the means of "
+        "runs. On the dotted line predictions are right on average. A search prefers edits with a high prediction. "
         f"n: {sums({label: sum(each.expansions for each in found) for label, found in bins.items()})} expansions."
         f"{_spreads(groups)}",
         draw,
-        ("group", "belief", "came", "95 % interval", "runs", "expansions"),
+        ("group", "predicted", "score", "95 % interval", "runs", "expansions"),
         [
-            (label, f"{each.belief:.3f}", *cells(each.came), str(each.expansions))
+            (label, f"{each.predicted:.3f}", *cells(each.came), str(each.expansions))
             for label, found in bins.items()
             for each in found
         ],
@@ -121,14 +121,14 @@ def outcomes(groups: Groups) -> Figure | None:
 
 
 def _spreads(groups: Groups) -> str:
-    """Say how far beliefs differ within a session, beside realised scores: whether Q can choose at all."""
-    found = {label: spread for label, runs in groups.items() if (spread := numbers.belief_spread(runs))}
+    """Say how far predictions differ within a session, beside the scores: whether Q can choose at all."""
+    found = {label: spread for label, runs in groups.items() if (spread := numbers.prediction_spread(runs))}
     if not found:
         return ""
     said = ", ".join(f"{label}: {q:.3f} against {came:.3f}" for label, (q, came) in found.items())
     return (
-        f" Within a session beliefs differ by (standard deviation), against what came: {said}. A Q that is much the "
-        "same for all workflows cannot tell which one to change."
+        f" Standard deviation of predictions within a session, against that of scores: {said}. A Q that is much the "
+        "same for all edits cannot tell which one to run."
     )
 
 

@@ -10,9 +10,9 @@ from fractions import Fraction
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
 from aflow_env.tasks.answers import last_boxed
-from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.dataset import FileTask, Hub
+from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.records import Record
 from aflow_env.workflow.program import TaskSpec
 

@@ -47,7 +47,7 @@ def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
             "belong together"
         )
     tokenizer.chat_template = node.custom_chat_template or tokenizer.chat_template
-    digits = aflow.q.kind == "digits"
+    digits = aflow.q.kind == "policy"
     check_chat(tokenizer, path, config.data.apply_chat_template_kwargs, digits)
     if digits:
         digit_token_ids(tokenizer)
@@ -73,7 +73,7 @@ def check_chat(tokenizer: PreTrainedTokenizerBase, path: str, template: Mapping[
         ) from error
     if digits and "enable_thinking" in str(tokenizer.chat_template) and template.get("enable_thinking") is not False:
         raise ConfigError(
-            f"{KEY}={path}: its chat template lets the model think before it answers, and q.kind=digits reads the "
+            f"{KEY}={path}: its chat template lets the model think before it answers, and q.kind=policy reads the "
             "policy's belief off the first token of an answer; set "
             "+data.apply_chat_template_kwargs.enable_thinking=false"
         )

@@ -16,10 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from aflow_env.config import AflowConfig, parse, plain, unresolved
 from aflow_env.errors import ConfigError
 from aflow_env.screen import one_line
-from aflow_env.search.assemble import check_parts
 from aflow_env.store.settings import flat, lock
 from aflow_env.store.store import Store
 from aflow_env.training.hardware.layout_check import check_layout, known_shape
+from aflow_env.training.launch.parts_check import check_parts
 from aflow_env.training.launch.policy_check import check_policy
 from aflow_env.training.launch.replay_check import check_value_rows
 from aflow_env.training.launch.split_check import check_splits
@@ -149,11 +149,6 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
         raise ConfigError(
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "
             "what is trained; set aflow.proposer=policy or guided, or run the search alone: aflow-env search"
-        )
-    if aflow.redraws:
-        raise ConfigError(
-            f"aflow.redraws={aflow.redraws}: in training every draw is an action with its reward, and one that is "
-            "thrown away would hide its penalty; set aflow.redraws=0 (searches may: aflow-env search redraws=8)"
         )
     model = config.actor_rollout_ref.model
     adapter = model.lora_rank > 0 or model.lora.rank > 0 or model.lora_adapter_path is not None

@@ -8,9 +8,6 @@ from aflow_env.errors import ConfigError
 from aflow_env.training.trainer.mini_batches import ranks
 
 ACTOR = "actor_rollout_ref.actor"
-CORRECTION = {"rollout_is": "null", "rollout_rs": "null", "bypass_mode": "false"}
-"""Keys of `algorithm.rollout_correction` that compare a row with what the rollout sampled, and what switches them off.
-"""
 
 
 def check_value_rows(config: DictConfig, q: ValueConfig) -> None:
@@ -22,15 +19,12 @@ def check_value_rows(config: DictConfig, q: ValueConfig) -> None:
 
 
 def _check_correction(config: DictConfig) -> None:
-    correction = config.algorithm.get("rollout_correction") or {}
-    for key, off in CORRECTION.items():
-        value = correction.get(key)
-        if value:
-            raise ConfigError(
-                f"algorithm.rollout_correction.{key}={str(value).lower()} with aflow.q.kind=digits: it weighs a row by "
-                "the probability with which the rollout sampled it, and a value row was not sampled: its digit is the "
-                f"one that came true. Set algorithm.rollout_correction.{key}={off}, or aflow.q.loss_weight=0"
-            )
+    if (config.algorithm.get("rollout_correction") or {}).get("bypass_mode"):
+        raise ConfigError(
+            "algorithm.rollout_correction.bypass_mode=true with aflow.q.kind=policy: it takes ratios to the "
+            "probability with which the rollout sampled a row, and a value row was not sampled: its digit is the one "
+            "that came true. Set algorithm.rollout_correction.bypass_mode=false, or aflow.q.loss_weight=0"
+        )
 
 
 def _check_replay(config: DictConfig, q: ValueConfig) -> None:

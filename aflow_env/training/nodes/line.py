@@ -25,6 +25,7 @@ from aflow_env.llm.client import Completion, Request
 from aflow_env.llm.ledger import Ceiling, Spend
 from aflow_env.store.experience import Entry
 from aflow_env.store.node_rows import JSON, RoundEnd
+from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
 from aflow_env.store.store import SessionKey, StoredSession
 
 BATCH = 256
@@ -105,6 +106,14 @@ class RemoteStore:
     def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> Awaitable[None]:
         """As Store."""
         return self.line.ask(self.part, "record", key, ended, payload)
+
+    def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> Awaitable[None]:
+        """As Store."""
+        return self.line.ask(self.part, "save_proposals", key, list(proposals))
+
+    def evaluated(self, task: str, before: int) -> Awaitable[list[Evaluated]]:
+        """As Store."""
+        return self.line.ask(self.part, "evaluated", task, before)
 
     def set_state(self, key: SessionKey, state: JSON) -> Awaitable[None]:
         """As Store."""

@@ -7,6 +7,7 @@ all workers share is asked of its owner (owner.py) where there are several.
 """
 
 import asyncio
+import time
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +25,7 @@ from aflow_env.training.rollout.rollout_rows import (
     TrainingRow,
     check_played,
     edit_rows,
+    judge,
     predictions_made,
     session_summary,
     value_rows,
@@ -74,8 +76,8 @@ class AflowSearchLoop(AgentLoopBase):
         assembly = await Shared.open(config, policy)
         split, step = problem["split"], int(row["global_steps"])
         weights = version(config, steps_behind(step, training))
-        predictor = policy if config.q.kind == "digits" else None
-        search = assembly.search(policy, predictor, split, problem["seed"], version=weights)
+        playing = config.on_policy if training else config
+        search = assembly.search(policy, policy, split, problem["seed"], version=weights, config=playing)
         number = str(row["session_id"])
         draws = session_seed(config.seed, split, problem["seed"], number, step if training else 0)
         started = SearchProblem(
@@ -83,17 +85,23 @@ class AflowSearchLoop(AgentLoopBase):
             seed=draws,
             start=assembly.start(problem["start"]),
         )
+        began = time.monotonic()
         session = await search.play(started)
+        seconds = time.monotonic() - began
         check_played(session, config)
         edits = edit_rows(session, config)
-        predictions = value_rows(session, config, draws) if training else []
-        outputs = [self._output(each, len(session.turns)) for each in [*predictions, *edits]]
+        judged = await judge(session, policy) if training and config.q.rows else []
+        values = value_rows(judged, session, config, draws)
+        outputs = [self._output(each, len(session.turns)) for each in [*values, *edits]]
         for output in outputs:
             output.extra_fields["session"] = {}
         if outputs:
             outputs[-1].extra_fields["session"] = session_summary(session) | {
                 "return": sum(each.step_reward for each in edits),
-                "predictions": predictions_made(session),
+                "seed": problem["seed"],
+                "seconds": seconds,
+                "predictions": predictions_made(judged),
+                "predict_seconds": policy.predict_seconds,
             }
         return outputs
 

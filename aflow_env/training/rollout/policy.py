@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy in training as proposer, predictor and executor: verl's rollout server seen from a search.
 
-Proposals and executor calls go through verl's own LLM client (token ids in, token ids out). Beliefs need the
+Proposals and executor calls go through verl's own LLM client (token ids in, token ids out). Predictions need the
 probabilities of ten tokens, which that client does not return, so they go to the same server's OpenAI endpoint: one
-HTTP request for all states, one token each, answered from the prefix that the proposal needs anyway. The weights are
+HTTP request for all edits of a state, one token each, with the prefix that the proposal needs anyway. The weights are
 those last synced.
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,13 +19,15 @@ from transformers import PreTrainedTokenizerBase
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.search.proposal import Messages, Prediction, Proposal, State, action_messages, value_messages
+from aflow_env.search.predict import ActionValue, Candidate
+from aflow_env.search.proposal import Messages, Proposal, State, action_messages
 from aflow_env.search.q import digit_expectation
+from aflow_env.search.value_question import value_messages
 
 DIGITS = "0123456789"
 TOP_LOGPROBS = 20
 NO_DIGIT = (
-    f"asked for a digit, the policy has none among its {TOP_LOGPROBS} likeliest tokens, so it has no belief to follow: "
+    f"asked for a digit, the policy has none among its {TOP_LOGPROBS} likeliest tokens, so it predicts nothing: "
     "use an instruction-tuned policy (actor_rollout_ref.model.path), or aflow.q.kind=none with aflow.rl_weight=0"
 )
 
@@ -59,7 +62,7 @@ def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     if split:
         raise ConfigError(
             f"actor_rollout_ref.model.path: the tokenizer has no single token for the digits {split}, and "
-            "q.kind=digits reads the policy's belief off those; use a tokenizer that splits digits (Qwen2.5, Llama "
+            "q.kind=policy reads the policy's prediction off those; use a tokenizer that splits digits (Qwen2.5, Llama "
             "3), or aflow.q.kind=none with aflow.rl_weight=0"
         )
     return tuple(tokens[0] for tokens in ids)
@@ -82,7 +85,9 @@ class RolloutPolicy:
     http: httpx.AsyncClient
     template: Mapping[str, Any] = field(default_factory=dict)
     """What the chat template is told beside the messages (`data.apply_chat_template_kwargs`)."""
-    _predictions: dict[tuple[int, ...], Prediction] = field(default_factory=dict)
+    predict_seconds: float = 0.0
+    """How long this session has waited for predictions."""
+    _values: dict[tuple[int, ...], ActionValue] = field(default_factory=dict)
     _model: str = ""
 
     async def propose(self, state: State, seed: int) -> Proposal:
@@ -95,16 +100,22 @@ class RolloutPolicy:
         tokens = Tokens(prompt_ids, tuple(output.token_ids), tuple(output.log_probs or ()), int(version))
         return Proposal(self.tokenizer.decode(output.token_ids, skip_special_tokens=True), tokens)
 
-    async def predict(self, states: Sequence[State]) -> list[Prediction]:
-        """Q_theta of each state: the expectation over the digit that the policy would answer, in [0, 1].
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
+        """Q_theta of each edit: the expectation over the digit that the policy would answer, in [0, 1]."""
+        return await self.values([(state, edit) for edit in edits])
 
-        A state whose text has not changed is not asked again: within a session the weights stand still.
+    async def values(self, pairs: Sequence[tuple[State, Candidate]]) -> list[ActionValue]:
+        """Q_theta of edits of several states, in one request.
+
+        An edit that was asked about before is not asked about again: within a session the weights stand still.
         """
-        prompts = [self.fit(partial(value_messages, state)) for state in states]
-        new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._predictions))
+        prompts = [self.fit(partial(value_messages, state, edit)) for state, edit in pairs]
+        new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._values))
         if new:
-            self._predictions.update(zip(new, await self._ask(new), strict=True))
-        return [self._predictions[prompt] for prompt in prompts]
+            began = time.monotonic()
+            self._values.update(zip(new, await self._ask(new), strict=True))
+            self.predict_seconds += time.monotonic() - began
+        return [self._values[prompt] for prompt in prompts]
 
     def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:
         """Token ids of the messages, the state cut until they fit `rollout.prompt_length`.
@@ -146,10 +157,10 @@ class RolloutPolicy:
         text = self.tokenizer.decode(output.token_ids, skip_special_tokens=True)
         return text, len(prompt_ids), len(output.token_ids)
 
-    async def _ask(self, prompts: list[tuple[int, ...]]) -> list[Prediction]:
+    async def _ask(self, prompts: list[tuple[int, ...]]) -> list[ActionValue]:
         digit_ids = digit_token_ids(self.tokenizer)
         wanted = {"temperature": self.temperature, "logprobs": TOP_LOGPROBS, "return_tokens_as_token_ids": True}
-        beliefs = []
+        values = []
         for prompt, choice in zip(prompts, await self._complete_ids(prompts, wanted), strict=True):
             top = choice["logprobs"]["top_logprobs"][0]
             log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
@@ -157,8 +168,8 @@ class RolloutPolicy:
             if mass <= 0.0:
                 raise ConfigError(NO_DIGIT)
             floor = sorted(map(float, top.values()), reverse=True)[:TOP_LOGPROBS][-1]
-            beliefs.append(Prediction(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
-        return beliefs
+            values.append(ActionValue(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
+        return values
 
     async def _complete_ids(self, prompts: Sequence[tuple[int, ...]], wanted: dict[str, Any]) -> list[dict[str, Any]]:
         """One token after each prompt, in one request; the choices in the prompts' order."""

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a played session to training rows: what the agent loop tells the trainer, as plain data.
 
-Each round is one edit row, its step reward by `rl/reward.py`. Each prediction about an expanded node is one value row:
-the digit that the score of the node's best child makes true (search/q.py), with `q.loss_weight` as its advantage. Both
-kinds carry (kind, anchor, step index, step reward, valid), edit rows also the expanded workflow's text. verl's
-TransferQueue carries them untouched.
+Each round is one edit row, its step reward by `rl/reward.py`. Each evaluated edit is one value row too: the value
+question about it, answered by a digit drawn around the score that came (search/q.py). The row's step reward is its
+weight in the update: `q.loss_weight` times n / (the start workflow's n), so an evaluation that a race cut short counts
+for the problems that it has. Both kinds carry (kind, anchor, step index, step reward) through verl's TransferQueue.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ import numpy as np
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl import reward
-from aflow_env.search.proposal import Prediction
+from aflow_env.search.predict import ActionValue, Candidate
 from aflow_env.search.q import realised_digit
 from aflow_env.search.rounds import OVER_BUDGET, SearchSession, Turn, session_seed
-from aflow_env.training.rollout.policy import DigitTokens, Tokens
+from aflow_env.store.node_rows import Node
+from aflow_env.training.rollout.policy import DigitTokens, RolloutPolicy, Tokens
 
 
 @dataclass(frozen=True)
@@ -76,35 +77,50 @@ def edit_rows(session: SearchSession, config: AflowConfig) -> list[TrainingRow]:
     ]
 
 
-def value_rows(session: SearchSession, config: AflowConfig, seed: int) -> list[TrainingRow]:
-    """One row for each expansion of a node whose prediction was asked for and whose best child is known."""
-    found: list[TrainingRow] = []
-    for turn, prediction, target in _judged(session):
-        asked = prediction.payload
-        if not config.q.rows or not isinstance(asked, DigitTokens):
-            continue
-        draw = np.random.default_rng(session_seed(seed, "digits", turn.ended.round)).random()
-        digit = realised_digit(target, draw)
-        log_prob = max(asked.log_probs[digit], asked.floor)
-        tokens = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (log_prob,), _tokens(turn).version)
-        anchor = turn.state.workflow.digest
-        found.append(TrainingRow("value", anchor, len(found), config.q.loss_weight, tokens))
-    return found
+@dataclass(frozen=True)
+class Judged:
+    """An evaluated edit: the turn, the child that came of it, and what the policy predicts of it."""
+
+    turn: Turn
+    node: Node
+    value: ActionValue
 
 
-def predictions_made(session: SearchSession) -> list[dict[str, float]]:
-    """Each prediction with the score of the best child that came, for the metrics of the step."""
+async def judge(session: SearchSession, policy: RolloutPolicy) -> list[Judged]:
+    """Ask the policy about every edit of the session that was evaluated, in one request."""
+    played = [(turn, node) for turn in session.turns if (node := turn.node)]
+    asked = [(turn.state, Candidate(turn.reply.text, node.workflow)) for turn, node in played]
+    values = await policy.values(asked)
+    return [Judged(turn, node, value) for (turn, node), value in zip(played, values, strict=True)]
+
+
+def value_rows(judged: Sequence[Judged], session: SearchSession, config: AflowConfig, seed: int) -> list[TrainingRow]:
+    """One row for each evaluated edit: the digit that came true, and its weight."""
+    usual = max(session.tree.node(1).evaluation.n, 1)
     return [
-        {"q": prediction.q, "mass": prediction.mass, "q_target": target} for _, prediction, target in _judged(session)
+        TrainingRow(
+            kind="value",
+            anchor=each.turn.state.workflow.digest,
+            step_index=index,
+            step_reward=config.q.loss_weight * each.node.evaluation.n / usual,
+            tokens=_answer(each, np.random.default_rng(session_seed(seed, "digits", each.node.round)).random()),
+        )
+        for index, each in enumerate(judged)
     ]
 
 
-def _judged(session: SearchSession) -> Iterator[tuple[Turn, Prediction, float]]:
-    """The turns whose prediction was asked for and whose expanded node has a best child, with its score."""
-    for turn in session.turns:
-        target = session.q_target(turn.ended.parent) if turn.ended.parent else None
-        if turn.prediction is not None and target is not None:
-            yield turn, turn.prediction, target
+def predictions_made(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Each prediction with the score that came, for the metrics of the step."""
+    return [
+        {
+            "parent": each.turn.state.workflow.digest,
+            "child": each.node.digest,
+            "q": each.value.q,
+            "mass": each.value.mass,
+            "q_target": each.node.score,
+        }
+        for each in judged
+    ]
 
 
 def session_summary(session: SearchSession) -> dict[str, float]:
@@ -128,9 +144,8 @@ def session_summary(session: SearchSession) -> dict[str, float]:
         "tokens": float(sum(evaluation.input_tokens + evaluation.output_tokens for evaluation in evaluations)),
         "results": float(results),
         "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
-        "ucb": float(np.mean([np.mean(turn.selection.ucb) for turn in turns])) if turns else 0.0,
+        "ucb": float(np.mean([turn.choice.ucb for turn in turns])) if turns else 0.0,
         "nodes": float(len(nodes)),
-        "steered": float(sum(turn.selection.round != turn.selection.stock for turn in turns)),
     }
     return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
 
@@ -140,6 +155,16 @@ def _step(turn: Turn) -> reward.SessionStep:
     if node is None:
         return reward.SessionStep(None, turn.state.score, valid=False)
     return reward.SessionStep(node.score, turn.state.score, cost_usd=node.evaluation.cost_usd)
+
+
+def _answer(judged: Judged, uniform: float) -> Tokens:
+    """The value question's tokens with the digit that came true."""
+    asked = judged.value.payload
+    if not isinstance(asked, DigitTokens):
+        raise TypeError("a value row is made of a prediction by RolloutPolicy, which carries the question's tokens")
+    digit = realised_digit(judged.node.score, uniform)
+    log_prob = max(asked.log_probs[digit], asked.floor)
+    return Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (log_prob,), _tokens(judged.turn).version)
 
 
 def _tokens(turn: Turn) -> Tokens:

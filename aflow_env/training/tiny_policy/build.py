@@ -29,9 +29,10 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config,
 
 from aflow_env.config import AflowConfig, LLMConfig, TaskConfig, config_directory
 from aflow_env.errors import ConfigError
-from aflow_env.search.proposal import action_messages, value_messages
+from aflow_env.search.proposal import action_messages
+from aflow_env.search.value_question import value_messages
 from aflow_env.tasks import load_task
-from aflow_env.training.tiny_policy.lessons import Teacher, draw_state, edit_odds
+from aflow_env.training.tiny_policy.lessons import Teacher, draw_edit, draw_state, edit_odds
 from aflow_env.training.tiny_policy.warm_start import measure, one_thread, train
 from aflow_env.workflow.edits import format_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec
@@ -141,8 +142,9 @@ def build_tokenizer(config: AflowConfig, task: TaskSpec) -> PreTrainedTokenizerB
     """
     random = Random(0)
     states = [draw_state(random, task, config) for _ in range(500)]
-    asked = [(action_messages(state, config), value_messages(state, config)) for state in states]
-    texts = [message.content for pair in asked for messages in pair for message in messages]
+    asked = [action_messages(state, config) for state in states]
+    asked += [value_messages(state, draw_edit(random, state, config), config) for state in states]
+    texts = [message.content for messages in asked for message in messages]
     texts += [format_edit(uniform_edit(state.steps, task, config.instructions, random)) for state in states]
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
@@ -227,10 +229,11 @@ def _recipe(seed: int) -> str:
     config = embedded_config()
     task = load_task(config.task).spec
     states = [draw_state(Random(number), task, config) for number in range(4)]
+    edits = [draw_edit(Random(number), state, config) for number, state in enumerate(states)]
     said = [
         message.content
-        for state in states
-        for message in (*action_messages(state, config), *value_messages(state, config))
+        for state, edit in zip(states, edits, strict=True)
+        for message in (*action_messages(state, config), *value_messages(state, edit, config))
     ]
     odds = [edit_odds(state.steps, task, config.instructions) for state in states]
     code = [Path(__file__).with_name(name).read_text() for name in ("build.py", "lessons.py", "warm_start.py")]

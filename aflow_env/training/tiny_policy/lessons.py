@@ -16,11 +16,22 @@ from random import Random
 from transformers import PreTrainedTokenizerBase
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.proposal import Messages, State, action_messages, value_messages
+from aflow_env.search.predict import Candidate
+from aflow_env.search.proposal import Messages, State, action_messages
+from aflow_env.search.value_question import value_messages
 from aflow_env.store.experience import Entry
 from aflow_env.workflow.edits import Edit, InvalidEdit, apply_edit, describe, every_edit, format_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec, Workflow
-from aflow_env.workflow.steps import MAX_STEPS, SAMPLES, Step, StepError, check_steps, takes_instruction, takes_samples
+from aflow_env.workflow.steps import (
+    MAX_STEPS,
+    SAMPLES,
+    Step,
+    StepError,
+    check_steps,
+    takes_instruction,
+    takes_samples,
+    to_workflow,
+)
 
 ANSWERS = 8
 VALUE_SHARE = 0.1
@@ -98,7 +109,7 @@ class Teacher:
         """One state and one of the two questions about it, behind a prefix of so many tokens."""
         state = draw_state(random, self.task, self.config)
         if random.random() < VALUE_SHARE:
-            messages, odds = value_messages(state, self.config), DIGIT_ODDS
+            messages, odds = value_messages(state, draw_edit(random, state, self.config), self.config), DIGIT_ODDS
         else:
             messages = action_messages(state, self.config)
             odds = edit_odds(state.steps, self.task, self.config.instructions)
@@ -114,6 +125,12 @@ def draw_state(random: Random, task: TaskSpec, config: AflowConfig) -> DrawnStat
     score = random.randint(0, count) / count
     entries = tuple(draw_entry(random, steps, score, task, config) for _ in range(random.randint(0, 4)))
     return DrawnState(Workflow("", ""), task, score, count, entries[: config.experience_entries], (), steps)
+
+
+def draw_edit(random: Random, state: DrawnState, config: AflowConfig) -> Candidate:
+    """An edit that the value question could be about, drawn uniformly."""
+    edit = uniform_edit(state.drawn, state.task, config.instructions, random)
+    return Candidate(format_edit(edit), to_workflow(apply_edit(state.drawn, edit, state.task), state.task))
 
 
 def draw_steps(random: Random, task: TaskSpec, instructions: Sequence[str]) -> tuple[Step, ...]:

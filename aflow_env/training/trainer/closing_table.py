@@ -1,39 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """The closing report of a training run, made in the trainer's process while the rollout server still stands."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import httpx
 from omegaconf import DictConfig
 
 from aflow_env.config import AflowConfig
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import Report, report
-from aflow_env.training.rollout.policy import RolloutPolicy
 from aflow_env.training.rollout.weights_version import version
+from aflow_env.training.trainer.held_out import HELD_OUT, rollout_policy
+
+RANKS = 0.3
+"""The rank correlation among a workflow's edits below which Q guides no better than chance (docs/results.md)."""
 
 
-async def final_report(config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any, steps: int) -> Report:
+async def final_report(
+    config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any, steps: int, q: Mapping[str, float]
+) -> Report:
     """Choose, validate and test the best workflow of the run; writes it to `run_dir/best`.
 
-    `steps`: the training steps behind the weights that the server has. Raises BudgetExhausted when not even the start
-    workflow can be scored.
+    `steps`: the training steps behind the weights that the server has. `q`: how good Q is of held-out edits. Raises
+    BudgetExhausted when not even the start workflow can be scored.
     """
-    async with httpx.AsyncClient(timeout=600.0) as http:
-        rollout = run.actor_rollout_ref.rollout
-        policy = RolloutPolicy(
-            server,
-            tokenizer,
-            config,
-            {},
-            "final",
-            rollout.prompt_length,
-            rollout.temperature,
-            http,
-            template=run.data.apply_chat_template_kwargs,
-        )
+    async with rollout_policy(config, run, server, tokenizer) as policy:
         assembly = await Assembly.open(config, generate=policy.complete)
         try:
-            return await report(assembly, version(config, steps))
+            found = await report(assembly, version(config, steps))
         finally:
             await assembly.aclose()
+    return replace(found, text=f"{found.text}{worth_of_q(q)}") if config.q.rows else found
+
+
+def worth_of_q(q: Mapping[str, float]) -> str:
+    """One line: how well the trained policy predicts edits of validation sessions, beside the surrogate."""
+    within = q.get(f"{HELD_OUT}within")
+    if within is None:
+        return "Q: not judged, since no validation session has two edits of one workflow with different scores.\n"
+    figures = [f"Spearman {within:.2f} among the {q[f'{HELD_OUT}n']:.0f} held-out edits"]
+    if (ridge := q.get(f"{HELD_OUT}surrogate_within")) is not None:
+        figures.append(f"the surrogate {ridge:.2f}")
+    if (skill := q.get(f"{HELD_OUT}skill")) is not None:
+        figures.append(f"skill {skill:.2f} against a constant")
+    if (over := q.get(f"{HELD_OUT}skill_over_surrogate")) is not None:
+        figures.append(f"{over:.2f} against the surrogate")
+    weak = f"Q ranks too little to guide (Spearman {within:.2f} < {RANKS}). " if within < RANKS else ""
+    return f"Q: {weak}{', '.join(figures)}.\n"

@@ -51,7 +51,7 @@ ESTIMATORS = {
 
 
 def verl_name(name: str) -> str:
-    """Return verl's name of an estimator of ours. Three of our names are verl's own, which would mix value rows in."""
+    """Return verl's name of an estimator of ours. Three of our names are verl's own, which know no steps."""
     return name if name in ("gigpo", "hgpo") else f"aflow_{name}"
 
 
@@ -90,11 +90,6 @@ class OnlineRows:
     padding: Sequence[bool]
     metrics: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def kinds(self) -> list[str]:
-        """The kind of each row: edit, value or padding."""
-        return ["padding" if pad else row["kind"] for row, pad in zip(self.fields, self.padding, strict=True)]
-
 
 _rows: ContextVar[OnlineRows | None] = ContextVar("rows of the batch whose advantages are being computed", default=None)
 
@@ -121,24 +116,16 @@ def to_rows(online: OnlineRows, token_level_rewards: Tensor, response_mask: Tens
         anchor=[row["anchor"] for row in online.fields],
         step_index=torch.tensor([row["step_index"] for row in online.fields]),
         step_reward=step_reward_N + kl_penalty(online, token_level_rewards),
-        is_edit=torch.tensor([kind == "edit" for kind in online.kinds]),
+        is_edit=~torch.tensor(list(online.padding)),
         response_mask=response_mask,
     )
-
-
-def value_advantages(online: OnlineRows, step_reward_N: Tensor) -> Tensor:
-    """(N,) float32 advantages of the value rows, zero elsewhere: the row's own reward, under every estimator.
-
-    A value row is the digit that came true of one workflow. It is compared with no other row, so it is in no group.
-    """
-    return torch.where(torch.tensor([kind == "value" for kind in online.kinds]), step_reward_N, 0.0)
 
 
 def kl_penalty(online: OnlineRows, token_level_rewards: Tensor) -> Tensor:
     """(N,) float32 that `algorithm.use_kl_in_reward` took off each row: its token rewards less the episode's return."""
     returns: dict[str, float] = dict.fromkeys(online.sessions, 0.0)
-    for session, row, kind in zip(online.sessions, online.fields, online.kinds, strict=True):
-        returns[session] += row["step_reward"] if kind == "edit" else 0.0
+    for session, row, padding in zip(online.sessions, online.fields, online.padding, strict=True):
+        returns[session] += 0.0 if padding else row["step_reward"]
     return_N = torch.tensor([returns[session] for session in online.sessions], dtype=torch.float32)
     penalty_N = token_level_rewards.sum(dim=-1).float().cpu() - return_N
     return torch.where(torch.tensor(list(online.padding)) | (penalty_N.abs() < 1e-5), 0.0, penalty_N)
@@ -160,8 +147,7 @@ def _bridge(name: str) -> Callable[..., tuple[Tensor, Tensor]]:
         steps = Steps.of(rows)
         advantage_M = ESTIMATORS[name].compute(steps, switches(config, name))
         online.metrics.update({f"aflow/{key}": value for key, value in group_metrics(steps, advantage_M).items()})
-        advantage_N = steps.to_rows(advantage_M) + value_advantages(online, rows.step_reward)
-        advantage_NT = token_advantages(advantage_N, response_mask)
+        advantage_NT = token_advantages(steps.to_rows(advantage_M), response_mask)
         return advantage_NT, advantage_NT
 
     return estimate

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.q import calibration
+from aflow_env.search.q import calibration, within_parents
 
 Fields = dict[str, Any]
 
@@ -16,7 +16,7 @@ Fields = dict[str, Any]
 def step_metrics(
     fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig, sessions: int
 ) -> dict[str, float]:
-    """Means over the sessions of the step; `aflow/q_*` over the predictions that turned out to have a target.
+    """Means over the sessions of the step; `aflow/q_*` over the edits that were evaluated.
 
     `sessions` is how many were to be played: the others failed and were left out.
     """
@@ -47,6 +47,7 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     }
     return metrics | {
         "aflow/episode_return": float(np.mean([session["return"] for session in sessions])),
+        "aflow/round_seconds": sum(session["seconds"] for session in sessions) / turns,
         "aflow/ucb_mean": float(np.mean([session["ucb"] for session in sessions])),
         "aflow/valid_rate": total["valid"] / turns,
         "aflow/duplicate_rate": total["duplicates"] / turns,
@@ -57,24 +58,30 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 
 
 def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """How good Q_theta was, beside the best constant in hindsight; a figure that is undefined is left out, never 0."""
-    held = [each for session in sessions for each in session["predictions"]]
+    """How good Q_theta was of the step's edits, asked before any of them was trained on."""
+    held = [(session["seed"], each) for session in sessions for each in session["predictions"]]
     if not held:
         return {}
-    q, target, mass = (np.array([each[name] for each in held]) for name in ("q", "q_target", "mass"))
+    q, target, mass = (np.array([each[name] for _, each in held]) for name in ("q", "q_target", "mass"))
     judged = calibration(q, target)
-    turns = sum(session["turns"] for session in sessions)
-    metrics = {
-        "aflow/q_error": judged.brier,
-        "aflow/q_error_constant": judged.brier_constant,
-        "aflow/q_skill": judged.skill,
-        "aflow/q_calibration_error": judged.calibration_error,
-        "aflow/q_corr": judged.rank_correlation,
-        "aflow/q_mean": float(q.mean()),
-        "aflow/q_mass": float(mass.mean()),
-        "aflow/q_target_mean": float(target.mean()),
-        "aflow/q_decision_share": sum(session["steered"] for session in sessions) / max(turns, 1.0),
-    }
+    return defined(
+        {
+            "aflow/q_error": judged.brier,
+            "aflow/q_error_constant": judged.brier_constant,
+            "aflow/q_skill": judged.skill,
+            "aflow/q_calibration_error": judged.calibration_error,
+            "aflow/q_corr": judged.rank_correlation,
+            "aflow/q_within": within_parents(q, target, [f"{seed} {each['parent']}" for seed, each in held]),
+            "aflow/q_mean": float(q.mean()),
+            "aflow/q_mass": float(mass.mean()),
+            "aflow/q_target_mean": float(target.mean()),
+            "aflow/predict_seconds": sum(session["predict_seconds"] for session in sessions) / len(sessions),
+        }
+    )
+
+
+def defined(metrics: dict[str, float]) -> dict[str, float]:
+    """Leave out the figures that are undefined, which are never 0."""
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 

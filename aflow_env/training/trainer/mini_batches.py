@@ -16,16 +16,16 @@ from omegaconf import DictConfig, open_dict
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 
-Stratum = tuple[bool, str, int]
-"""Whether a row is padding, its kind, its step index."""
+Stratum = tuple[bool, int]
+"""Whether a row is padding, and its step index."""
 
 
 def deal(strata: Sequence[Stratum], ranks: int, parts: int) -> list[int]:
     """Return the places of the N rows in the order in which verl cuts them: rank by rank, mini-batch by mini-batch.
 
-    N is a multiple of `ranks` * `parts`. Each rank keeps its rows. Of every stratum, of every kind and of the rows that
-    are no padding its mini-batches have equally many, give or take one: rows are sorted by stratum and dealt out like
-    cards. Without the step index a mini-batch could be all sessions' first rounds, say, since rows come by session.
+    N is a multiple of `ranks` * `parts`. Each rank keeps its rows. Of every stratum and of the rows that are no padding
+    its mini-batches have equally many, give or take one: rows are sorted by stratum and dealt out like cards. Without
+    the step index a mini-batch could be all sessions' first rounds, say, since rows come by session.
     """
     size = len(strata) // ranks
     order: list[int] = []
@@ -37,8 +37,8 @@ def deal(strata: Sequence[Stratum], ranks: int, parts: int) -> list[int]:
 
 
 def rows_of_problem(config: DictConfig, aflow: AflowConfig) -> int:
-    """The most rows that a search problem can have in a step: an edit a round, and its value row."""
-    return int(config.actor_rollout_ref.rollout.n) * aflow.rounds * (1 + aflow.q.rows)
+    """The most rows that a search problem can have in a step: an edit a round."""
+    return int(config.actor_rollout_ref.rollout.n) * aflow.rounds
 
 
 def ranks(config: DictConfig) -> int:

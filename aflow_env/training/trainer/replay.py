@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Value replay: value rows get optimiser steps of their own, after the policy's update, and more than one.
+"""Value rows leave the edits' update and get optimiser steps of their own, of earlier training steps too.
 
-A training step has one value row an expansion, of one token each, in the same batch as the edits' rows. That moves the
-level of Q and hardly tells one workflow from another (docs/results.md). With `q.replay` the value rows leave that
-update (their advantages become 0 there) and are kept for `q.replay_steps` training steps. Every step ends with up to
-`q.replay` mini-batches of `q.replay_rows`, drawn without replacement. This is an auxiliary phase as in phasic policy
-gradient (Cobbe et al. 2021), with the policy's own answer tokens in the place of a value head, without cloning term.
+The rows of a step that ask for Q leave its batch before verl balances it: no group, no mean and no ratio of the edits
+sees them. They are kept for STEPS training steps. Every step ends with up to `q.replay` mini-batches of
+`q.replay_rows`, drawn without replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al.
+2021), with the policy's own answer tokens in the place of a value head, without cloning term.
 
 The digit of a value row is the one that came true, so an old row is as good as a new one and its gradient is that of
-log p(d). Ratios are taken to the policy as it is when the phase begins, and clipped as in any update. A row has no
-weight and no mask from its own step, since `algorithm.rollout_correction` is refused (replay_check.py).
+log p(d). Ratios are taken to the policy as it is when the phase begins, and clipped as in any update.
 
 Limits: older weights, whose proposals were others, found the targets. The rows live in TransferQueue, so a resumed run
 starts with none.
@@ -22,10 +20,11 @@ from typing import Any
 
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 
 PARTITION = "aflow_replay"
+STEPS = 16
+"""Training steps whose value rows are kept."""
 Tag = dict[str, Any]
 
 
@@ -40,23 +39,24 @@ class Replay:
     def __len__(self) -> int:
         return sum(map(len, self._held))
 
-    def take(self, batch: KVBatchMeta, kinds: Sequence[str], step: int) -> None:
-        """Copy the value rows of a step, silence them in its batch, and drop the oldest step; `kinds` has one a row.
+    def take(self, batch: KVBatchMeta, fields: Sequence[dict[str, Any]], step: int) -> KVBatchMeta:
+        """Move the value rows of a step here, drop the oldest step, and return the batch of the other rows.
 
-        The rows stay in the batch, whose size verl relies on, with advantages of 0.
+        `fields` are the agent loop's, one a row; a value row's step reward becomes its advantage.
         """
-        real = [not tag.get("is_padding", False) for tag in batch.tags]
-        rows = [row for row, kind in enumerate(kinds) if kind == "value" and real[row]]
+        rows = [row for row, each in enumerate(fields) if each["kind"] == "value"]
         if rows:
             keys, tags = [batch.keys[row] for row in rows], [batch.tags[row] for row in rows]
-            fields = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id)
             names = [f"{step}/{key}" for key in keys]
-            tq.kv_batch_put(keys=names, partition_id=PARTITION, fields=fields, tags=tags)
-            silent = TensorDict({"advantages": torch.zeros_like(fields["advantages"])}, batch_size=len(keys))
-            tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=silent)
+            found = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id)
+            found["advantages"] = _advantages(found["response_mask"], [fields[row]["step_reward"] for row in rows])
+            tq.kv_batch_put(keys=names, partition_id=PARTITION, fields=found, tags=tags)
+            tq.kv_clear(keys=keys, partition_id=batch.partition_id)
             self._held.append(list(zip(names, tags, strict=True)))
         if len(self._held) > self._steps:
             tq.kv_clear(keys=[key for key, _ in self._held.popleft()], partition_id=PARTITION)
+        gone = set(rows)
+        return batch.select_keys([key for row, key in enumerate(batch.keys) if row not in gone])
 
     def draw(self, size: int, most: int, step: int) -> KVBatchMeta | None:
         """Draw up to `most` mini-batches of `size` rows, no row twice; None while one lacks rows."""
@@ -66,3 +66,9 @@ class Replay:
             return None
         rows = Random(f"{self._seed} {step}").sample(pool, count)
         return KVBatchMeta(partition_id=PARTITION, keys=[key for key, _ in rows], tags=[tag for _, tag in rows])
+
+
+def _advantages(mask_NT: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+    """Each row's weight on all tokens of its response; jagged, as the mask is."""
+    rows = [torch.full(mask.shape, weight) for mask, weight in zip(mask_NT.unbind(), weights, strict=True)]
+    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)

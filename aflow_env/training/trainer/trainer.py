@@ -28,12 +28,14 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from aflow_env.config import parse
 from aflow_env.errors import BudgetExhausted
+from aflow_env.tasks import load_task
 from aflow_env.training.nodes.owner import share
 from aflow_env.training.trainer.closing_table import final_report
 from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl_name
+from aflow_env.training.trainer.held_out import held_out
 from aflow_env.training.trainer.metrics import step_metrics
 from aflow_env.training.trainer.mini_batches import Stratum, deal, mini_batches, rows_of_problem
-from aflow_env.training.trainer.replay import Replay
+from aflow_env.training.trainer.replay import STEPS, Replay
 from aflow_env.training.trainer.wandb_run import figures, finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
 
@@ -57,7 +59,8 @@ class AflowTrainer:
         self._owner = share(config, self.aflow)  # It ends with its last reference.
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
-        self._replay = Replay(self.aflow.q.replay_steps, self.aflow.seed) if self.aflow.q.replay else None
+        self._held_out: dict[str, float] = {}
+        self._replay = Replay(STEPS, self.aflow.seed)
         self._began = time.monotonic()
 
     def _build_replay_buffer(self) -> Any:
@@ -80,10 +83,11 @@ class AflowTrainer:
             raise
 
     def _balance_batch(self, batch: Any, *arguments: Any, **keywords: Any) -> Any:
-        """Balance as verl does, fill up to the most rows that a step can have, and deal the rows out.
+        """Take the value rows out, balance as verl does, fill up to the most rows that a step can have, and deal them.
 
         All steps then have the same number of updates.
         """
+        batch = self._replay.take(batch, self._fetch_fields(batch), self.global_steps)  # type: ignore[attr-defined]
         prompts = self.config.actor_rollout_ref.actor.ppo_mini_batch_size
         parts = -(-self.config.data.train_batch_size // prompts)
         with self._search_problems(parts * prompts):
@@ -96,12 +100,9 @@ class AflowTrainer:
         return batch
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        if self._replay is not None:
-            kinds = [fields["kind"] for fields in self._step_fields]
-            self._replay.take(batch, kinds, self.global_steps)  # type: ignore[attr-defined]
         with self._search_problems(self.config.actor_rollout_ref.actor.ppo_mini_batch_size):
             batch = super()._update_actor(batch, metrics)  # type: ignore[misc]
-        if self._replay is not None:
+        if self.aflow.q.rows:
             metrics.update(self._update_values(self._replay))
         return batch
 
@@ -114,6 +115,8 @@ class AflowTrainer:
             return {"aflow/replay_updates": 0.0}
         with mini_batches(self.config, 1, rows, epochs=1):
             drawn = super()._compute_old_log_prob(drawn, {})  # type: ignore[misc]
+            if self.use_reference_policy:  # type: ignore[attr-defined]
+                drawn = super()._compute_ref_log_prob(drawn, {})  # type: ignore[misc]
             super()._update_actor(drawn, found)  # type: ignore[misc]
         return {
             "aflow/replay_updates": len(drawn) / rows,
@@ -140,10 +143,17 @@ class AflowTrainer:
             self._report()
             finish(self.logger)  # type: ignore[attr-defined]
 
+    def _consume_sync_metrics(self) -> dict[str, float]:
+        """Add how good Q is of held-out edits, by the weights that were just synced."""
+        if self.aflow.q.rows:
+            server, spec = self.get_llm_client(), load_task(self.aflow.task).spec  # type: ignore[attr-defined]
+            self._held_out = asyncio.run(held_out(self.aflow, self.config, server, self.tokenizer, spec))  # type: ignore[attr-defined]
+        return {**super()._consume_sync_metrics(), **self._held_out}  # type: ignore[misc]
+
     def _report(self) -> None:
         steps, server, tokenizer = self.total_training_steps, self.get_llm_client(), self.tokenizer  # type: ignore[attr-defined]
         try:
-            report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps))
+            report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps, self._held_out))
         except BudgetExhausted as limit:
             print(f"aflow_env: no closing report, not even the start workflow could be scored: {limit}", flush=True)
         else:
@@ -169,7 +179,7 @@ class AflowTrainer:
 
     @contextmanager
     def _our_estimator(self) -> Iterator[None]:
-        """Let verl look up our estimator of that name: its own grpo, rloo, ... would mix value rows with edit rows."""
+        """Let verl look up our estimator of that name: its own grpo, rloo, ... know no steps."""
         algorithm = self.config.algorithm
         name = algorithm.adv_estimator
         algorithm.adv_estimator = verl_name(name)
@@ -185,7 +195,7 @@ class AflowTrainer:
 
 
 def _stratum(fields: dict[str, Any], tag: dict[str, Any]) -> Stratum:
-    return bool(tag.get("is_padding", False)), fields["kind"], fields["step_index"]
+    return bool(tag.get("is_padding", False)), fields["step_index"]
 
 
 class AflowTrainerSync(AflowTrainer, PPOTrainerSync):

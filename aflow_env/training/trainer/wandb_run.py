@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from aflow_env.report.html.tree_page import tree_page
 from aflow_env.report.runs import read_run
-from aflow_env.report.tracking import TOP_COLUMNS, beliefs, run_figures, top_workflows
+from aflow_env.report.tracking import TOP_COLUMNS, predictions, run_figures, top_workflows
 from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.training.trainer.packages import installed
 
@@ -47,7 +47,7 @@ def figures(run_dir: str, seconds: float) -> dict[str, float]:
 
 
 def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
-    """Send wandb, where it is a logger, leading workflows and beliefs; at the end the tree and the best workflow."""
+    """Send wandb, where it is a logger, top workflows and predictions; at the end the tree and the best workflow."""
     if "wandb" not in loggers:
         return
     import wandb
@@ -62,9 +62,11 @@ def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
         media: dict[str, Any] = {"aflow/top_workflows": wandb.Table(columns=list(TOP_COLUMNS), data=rows)}
         if last and rows:
             media["aflow/tree"] = wandb.Html(tree_page(store, run.name or "run"), inject=False)
-    if points := beliefs(read_run(path / "run.sqlite")):
-        table = wandb.Table(columns=["believed", "came"], data=[list(point) for point in points])
-        media["aflow/q_calibration"] = wandb.plot.scatter(table, "believed", "came", title="Q against what came")
+    if points := predictions(read_run(path / "run.sqlite")):
+        table = wandb.Table(columns=["predicted", "score"], data=[list(point) for point in points])
+        media["aflow/q_calibration"] = wandb.plot.scatter(
+            table, "predicted", "score", title="Predicted against realised score"
+        )
     run.log(media, step=step)
     if last and (path / "best" / "graph.py").is_file():
         artifact = wandb.Artifact(f"workflow-{run.id}", type="workflow")

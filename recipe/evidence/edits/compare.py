@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 from aflow_env.cli.compose import load
+from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
@@ -24,8 +25,8 @@ Row = tuple[str, int, float, int]
 async def real(seed: int) -> list[Row]:
     """The nodes of the library's own search."""
     with tempfile.TemporaryDirectory() as folder:
-        overrides = ("rl_weight=0", "selection.c_ucb=0", f"rounds={ROUNDS}", f"seed={seed}", f"run_dir={folder}")
-        assembly = await Assembly.open(load([*COMMON, *overrides]))
+        overrides = ("selection.c_ucb=0", f"rounds={ROUNDS}", f"seed={seed}", f"run_dir={folder}")
+        assembly = await Assembly.open(load([*COMMON, *ONE_BY_ONE, *overrides]))
         try:
             key = SessionKey(assembly.task.spec.name, seed)
             search = assembly.search(None, None, "validate")

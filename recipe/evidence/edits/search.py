@@ -181,7 +181,7 @@ class Search:
     def _select(self, rng: Generator) -> int:
         means, visits = np.array([each.score for each in self.nodes]), np.array([each.visits for each in self.nodes])
         rounds, rule = range(1, len(self.nodes) + 1), self.rule.selection
-        return select(rounds=rounds, means=means, visits=visits, q=None, w=0.0, config=rule, rng=rng).round - 1
+        return select(rounds=rounds, means=means, visits=visits, config=rule, rng=rng).round - 1
 
     def _model(self) -> Surrogate | None:
         seen = [observation(each.steps, each.score) for each in self.nodes]

@@ -116,12 +116,3 @@ def test_a_search_needs_no_trainer(finished: Path) -> None:
         "print([name for name in ('verl', 'ray', 'torch', 'vllm', 'transformers') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
-
-
-def test_a_test_takes_any_number_of_repeats_whatever_ended_the_search(aflow: Command, tmp_path: Path) -> None:
-    """`convergence.z` wants repeats of a search; a test searches for nothing."""
-    still = ("convergence.enabled=true", "convergence.z=1", "convergence.top_k=1", "convergence.consecutive_rounds=1")
-    assert aflow("search", f"run_dir={tmp_path}", "repeats=2", "rounds=2", *still, *SMALL).status == 0
-    said = aflow("test", tmp_path, "repeats=1", "--json")
-    assert said.status == 0, said.err
-    assert said.json["repeats"] == 1

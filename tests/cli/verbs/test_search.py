@@ -17,21 +17,20 @@ from aflow_env.cli.progress import SearchProgress
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.llm.ledger import Spend
 from aflow_env.screen import Screen
-from aflow_env.search.assemble import start_workflow
 from aflow_env.search.proposal import Proposal, State
-from aflow_env.search.rounds import SearchSession, Turn
-from aflow_env.search.selection import Selection
+from aflow_env.search.session import Choice, SearchSession, Turn
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node
 from aflow_env.store.store import Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
+from aflow_env.tasks.start import start_workflow
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from tests.cli.conftest import SMALL, Command
 from tests.report.runs import large_store
 
 NODE = {
     *("session", "round", "parent", "digest", "score", "ci95", "n", "modification", "outcomes", "cost_usd", "tokens"),
-    *("calls", "truncated", "unpriced"),
+    *("calls", "truncated", "unpriced", "q"),
 }
 
 
@@ -63,7 +62,7 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
     state = State(workflow, Arithmetic.spec, 1.0, 1)
     with SearchProgress(4, lambda: Spend(1_250_000_000_000), console) as progress:
         tree.record(node)
-        turn = Turn(state, Selection(1, (1,), (1.0,), (1.0,), (1.0,), None, 1), Proposal(""), node)
+        turn = Turn(state, Choice(1, 1.0), Proposal(""), node)
         progress(SearchSession(tree), turn)
     text = written.getvalue()
     for part in ("round 1/4", "best 1.000", "1.2500 USD", "left", "a change"):
@@ -145,7 +144,7 @@ def test_a_wrong_override_is_one_line_and_status_2(aflow: Command, tmp_path: Pat
 
 
 def test_a_weight_without_a_policy_is_refused(aflow: Command, tmp_path: Path) -> None:
-    said = aflow("search", f"run_dir={tmp_path}", "rl_weight=0.5")
+    said = aflow("search", f"run_dir={tmp_path}", "rl_weight=0.5", "q.kind=policy")
     assert said.status == 2
     assert "policy.base_url" in said.err
 

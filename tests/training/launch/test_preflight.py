@@ -76,9 +76,9 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("trainer.v1.sampler.sync_refill_failed_groups=true", "sync_refill_failed_groups=true"),
         ("aflow.problems.train=3", "train_batch_size=4"),
         ("data.val_files=train", "data.val_files=train has rows of the split train"),
-        ("algorithm.rollout_correction.rollout_is=token", "rollout_is=token with aflow.q.kind=digits"),
+        ("algorithm.rollout_correction.rollout_is=token", "rollout_is=token with aflow.q.kind=policy"),
         ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep=1"),
-        ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.model.lora.merge=false with q.kind=digits"),
+        ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.model.lora.merge=false with q.kind=policy"),
         ("trainer.v1.trainer_mode=colocate_async", "verl 0.9.1 aborts whatever the rollout server is at"),
         ("trainer.v1.trainer_mode=separate_async", "accelerators of its own for the rollout"),
         ("aflow.problems.start=/nowhere", "problems.start=/nowhere"),
@@ -149,7 +149,7 @@ def test_a_missing_chat_template_is_an_error(policy: str) -> None:
     with pytest.raises(ConfigError, match=r"no chat template.*custom_chat_template"):
         check(composed(policy))
     given = "actor_rollout_ref.model.custom_chat_template='{{ messages[0].content }}'"
-    assert check(composed(policy, given)).q.kind == "digits"
+    assert check(composed(policy, given)).q.kind == "policy"
 
 
 def test_a_chat_template_that_refuses_our_roles_is_an_error(policy: str) -> None:
@@ -165,7 +165,7 @@ def test_a_policy_that_would_think_before_it_says_a_digit_is_an_error(policy: st
     (Path(policy.partition("=")[2]) / "chat_template.jinja").write_text(thinks)
     with pytest.raises(ConfigError, match="enable_thinking=false"):
         check(composed(policy))
-    assert check(composed(policy, "+data.apply_chat_template_kwargs.enable_thinking=false")).q.kind == "digits"
+    assert check(composed(policy, "+data.apply_chat_template_kwargs.enable_thinking=false")).q.kind == "policy"
     assert check(composed(policy, "aflow.q.kind=none", "aflow.rl_weight=0")).q.kind == "none"
 
 

@@ -24,6 +24,6 @@ def test_the_digit_that_came_true_goes_with_no_correction_for_the_rollout(key: s
     check_value_rows(without, ValueConfig())
     for q in (ValueConfig(loss_weight=0), ValueConfig(kind="none")):
         check_value_rows(on, q)
-    said = rf"{KEY}\.{key}={str(value).lower()} with aflow\.q\.kind=digits: .* Set {KEY}\.{key}=(null|false), or"
+    said = rf"{KEY}\.{key}={str(value).lower()} with aflow\.q\.kind=policy: .* Set {KEY}\.{key}=(null|false), or"
     with pytest.raises(ConfigError, match=said):
         check_value_rows(on, ValueConfig())

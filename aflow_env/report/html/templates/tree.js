@@ -187,7 +187,7 @@ async function choose(i, centre) {
   if (D.digest[i]) parts.push(element("p", { class: "quiet" }, `workflow ${D.digest[i]} · ${price(i)}, ${D.calls[i]} calls`));
   parts.push(element("p", {}, D.text[i]));
   if (D.reason[i]) parts.push(element("p", {}, element("b", {}, "Not run: "), D.reason[i]));
-  if (D.q[i] !== null) parts.push(element("p", {}, `When its parent was chosen, the policy believed its best child would score Q = ${D.q[i].toFixed(3)}.`));
+  if (D.q[i] !== null) parts.push(element("p", {}, `Predicted before it was run: Q = ${D.q[i].toFixed(3)}.`));
   if (p >= 0) parts.push(element("h3", {}, "Parent"), link(p));
   const outcomes = Object.entries(D.outcomes[i]);
   if (D.truncated[i]) outcomes.push(["truncated replies", D.truncated[i]]);

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every proposer and every predictor, by the kind that the config names. To add one, see docs/extending.md."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+from aflow_env.config import AflowConfig
+from aflow_env.errors import ConfigError
+from aflow_env.llm.client import LLMClient
+from aflow_env.search.predict import LearningPredictor, QPredictor
+from aflow_env.search.proposal import LLMProposer, Proposer, RandomProposer
+from aflow_env.search.surrogate import Observation, SurrogatePredictor, observation
+from aflow_env.store.proposal_rows import evaluated
+from aflow_env.store.read_only import ReadOnlyStore, store_file
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a proposer or a predictor may be made of.
+
+    `implementer` is the client of the implementer's LLM. `proposer` and `predictor` are the policy: the one in
+    training, or the one at `policy.base_url`.
+    """
+
+    config: AflowConfig
+    implementer: LLMClient | None
+    proposer: Proposer | None
+    predictor: QPredictor | None
+
+
+def _policy(known: Known) -> Proposer:
+    if known.proposer is None:
+        raise _nobody(known.config)
+    return known.proposer
+
+
+def _random(known: Known) -> Proposer:
+    return RandomProposer(known.config.instructions)
+
+
+def _llm(known: Known) -> Proposer:
+    llm = known.config.implementer.llm
+    if known.implementer is None or llm is None:
+        raise _nobody(known.config)
+    return LLMProposer(known.implementer, known.config, llm.model, llm.temperature, llm.max_tokens)
+
+
+def _nobody(config: AflowConfig) -> ConfigError:
+    return ConfigError(
+        f"proposer={config.proposer} has no model behind it here: set policy.base_url (a served checkpoint), "
+        "proposer=llm with implementer=llm, or proposer=random"
+    )
+
+
+def _surrogate(known: Known) -> LearningPredictor:
+    config = known.config
+    return SurrogatePredictor(tuple(each for run in config.q.runs for each in _logged(run, config)), config.q.fewest)
+
+
+def _logged(run: str, config: AflowConfig) -> list[Observation]:
+    """The evaluations of the config's task that a run has stored. Raises ConfigError where there is none."""
+    with closing(ReadOnlyStore(store_file("q.runs", run, "an earlier"))) as store:
+        found = [observation(each) for each in evaluated(store, config.task.name)]
+    if not found:
+        raise ConfigError(f"q.runs names {run}, which holds no evaluation of task={config.task.name}: leave it out")
+    return found
+
+
+PROPOSERS: dict[str, Callable[[Known], Proposer]] = {
+    "policy": _policy,
+    "guided": _policy,
+    "random": _random,
+    "llm": _llm,
+}
+PREDICTORS: dict[str, Callable[[Known], QPredictor | LearningPredictor | None]] = {
+    "policy": lambda known: known.predictor,
+    "surrogate": _surrogate,
+    "none": lambda known: None,
+}
+
+
+def check_predictor(config: AflowConfig) -> None:
+    """Raises ConfigError where a search without a trainer would have nobody to predict."""
+    if config.rl_weight > 0 and config.q.kind == "policy" and config.policy.base_url is None:
+        raise ConfigError(
+            f"rl_weight={config.rl_weight} with q.kind=policy needs a policy, and policy.base_url is not set: serve a "
+            "checkpoint (vllm serve DIR) and name its address, or set q.kind=surrogate or rl_weight=0. Training is "
+            "python -m verl.trainer.main_ppo"
+        )

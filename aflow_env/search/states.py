@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of an expansion: all that a proposer and a predictor may know of a node in one round of a session."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aflow_env.config import AflowConfig
+from aflow_env.evaluation.results import Outcome
+from aflow_env.search.proposal import FailedCase, State
+from aflow_env.search.tree import Tree
+from aflow_env.soon import soon
+from aflow_env.store.node_rows import Node
+from aflow_env.store.shared import RunStore
+from aflow_env.store.store import SessionKey
+from aflow_env.tasks.problem import Problem
+from aflow_env.workflow.program import TaskSpec
+
+
+@dataclass(frozen=True)
+class States:
+    """Builds the states of one session."""
+
+    config: AflowConfig
+    spec: TaskSpec
+    problems: Sequence[Problem]
+    store: RunStore
+    key: SessionKey
+
+    async def of(self, tree: Tree, node: Node, unseen: int | None = None) -> State:
+        """The state of a node: its own past, and that of the same workflow in earlier steps.
+
+        Rounds of this session from `unseen` on are in flight: nothing of them is known.
+        """
+        entries = self.config.experience_entries
+        experience = await soon(self.store.experience(self.spec.name, node.digest, self.key, entries, unseen))
+        failures = self._failures(node, tree.visits(node.round))
+        return State(node.workflow, self.spec, node.score, node.evaluation.n, tuple(experience), failures)
+
+    def _failures(self, node: Node, visits: int) -> tuple[FailedCase, ...]:
+        """Some of the problems that it got wrong, drawn by workflow and visits: others each time it is expanded."""
+        if not self.config.failed_cases:
+            return ()
+        found = {each.problem_id: each for each in node.evaluation.results if each.outcome == Outcome.WRONG}
+        rng = np.random.default_rng([int(node.digest, 16), visits])
+        wrong, count = list(found), min(self.config.failed_cases, len(found))
+        chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)} if wrong else set()
+        return tuple(
+            FailedCase(problem.prompt, problem.answer, found[problem.id].answer)
+            for problem in self.problems
+            if problem.id in chosen
+        )

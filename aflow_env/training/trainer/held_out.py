@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good Q is of edits that nothing was trained on: those of validation sessions, asked anew of the present weights.
+
+The trainer asks after every weight sync. The questions are about all edits that validation sessions have evaluated so
+far, of whatever step, so early and late weights are judged by the same edits. The surrogate is fitted on what training
+sessions have evaluated, and judged by the same edits.
+"""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from omegaconf import DictConfig
+
+from aflow_env.config import AflowConfig
+from aflow_env.search.predict import Candidate
+from aflow_env.search.proposal import State
+from aflow_env.search.q import calibration, within_parents
+from aflow_env.search.surrogate import Observation, fit, tokens
+from aflow_env.store.actions import StoredAction, validated
+from aflow_env.store.read_only import ReadOnlyStore, Reads
+from aflow_env.training.rollout.policy import RolloutPolicy
+from aflow_env.training.trainer.metrics import defined
+from aflow_env.workflow.program import TaskSpec, Workflow
+
+HELD_OUT = "aflow/q_held_out/"
+MOST = 128
+"""Edits to ask about, the earliest first: they are the most various."""
+
+
+@asynccontextmanager
+async def rollout_policy(
+    config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any
+) -> AsyncIterator[RolloutPolicy]:
+    """The policy behind the rollout server, seen from the trainer's process."""
+    rollout = run.actor_rollout_ref.rollout
+    async with httpx.AsyncClient(timeout=600.0) as http:
+        yield RolloutPolicy(
+            server=server,
+            tokenizer=tokenizer,
+            config=config,
+            sampling={},
+            request_id="trainer",
+            prompt_length=rollout.prompt_length,
+            temperature=rollout.temperature,
+            http=http,
+            template=run.data.apply_chat_template_kwargs,
+        )
+
+
+async def held_out(
+    config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any, spec: TaskSpec
+) -> dict[str, float]:
+    """The metrics of Q, by the weights that the server has; empty before the first validation."""
+    file = Path(config.run_dir) / "run.sqlite"
+    if not file.is_file():
+        return {}
+    with closing(ReadOnlyStore(file)) as store:
+        actions = validated(store, spec.name, MOST)
+        if not actions:
+            return {}
+        async with rollout_policy(config, run, server, tokenizer) as policy:
+            began = time.monotonic()
+            values = await policy.values([question(action, spec) for action in actions])
+            seconds = time.monotonic() - began
+        ridge = fit(trained(store, spec.name)).values([tokens(action.child) for action in actions])
+    return {f"{HELD_OUT}seconds": seconds, **judged(actions, [value.q for value in values], ridge)}
+
+
+def question(action: StoredAction, spec: TaskSpec) -> tuple[State, Candidate]:
+    """The state and the edit of a stored action, as its search had them."""
+    return State(action.parent, spec, action.before, action.n), Candidate(action.text, action.child)
+
+
+def judged(actions: Sequence[StoredAction], q: Sequence[float], ridge: Sequence[float] | None) -> dict[str, float]:
+    """Figures of Q, of the surrogate where it predicts, and of Q over the surrogate; undefined ones are left out."""
+    scores, parents = [action.score for action in actions], [action.parent_digest for action in actions]
+    found = calibration(q, scores)
+    metrics = {
+        "n": float(len(actions)),
+        "within": within_parents(q, scores, parents),
+        "skill": found.skill,
+        "brier": found.brier,
+        "corr": found.rank_correlation,
+        "spread": float(np.std(q)),
+    }
+    if ridge is not None:
+        other = calibration(ridge, scores)
+        metrics["surrogate_within"] = within_parents(ridge, scores, parents)
+        metrics["surrogate_skill"] = other.skill
+        metrics["skill_over_surrogate"] = 1.0 - found.brier / other.brier if other.brier else float("nan")
+    return defined({f"{HELD_OUT}{name}": value for name, value in metrics.items()})
+
+
+def trained(store: Reads, task: str) -> list[Observation]:
+    """What training sessions have evaluated."""
+    rows = store.read(
+        "SELECT graph, prompts, score, n FROM nodes JOIN programs ON programs.id = nodes.program WHERE task = ? "
+        "AND score IS NOT NULL AND n > 0 AND session NOT LIKE 'validate/%' ORDER BY step, session, round",
+        (task,),
+    )
+    return [Observation(tokens(Workflow(str(g), str(p))), float(str(score)), int(str(n))) for g, p, score, n in rows]
