@@ -89,6 +89,8 @@ class FoundNode:
     modification: str
     outcomes: Mapping[str, int]
     cost_usd: float
+    truncated: int
+    unpriced: int
     tokens: Mapping[str, int]
     calls: int
     workflow: FoundWorkflow = field(repr=False)

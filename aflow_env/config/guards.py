@@ -29,8 +29,8 @@ def check_address(url: str) -> str:
     """Return the URL. Raises ValueError unless it is http(s)://HOST[:PORT][/PATH] and nothing more."""
     if "@" in url or "?" in url:
         raise ValueError(
-            "base_url carries a password or a query: leave them out; keys come from the environment, and a query "
-            "(Azure's api-version) has its own key, query={api-version: ...}"
+            "base_url carries a password or a query: take keys from the environment, and write a query (Azure's "
+            "api-version) as query={api-version: ...}"
         )
     try:
         parts = urlsplit(url)
@@ -39,8 +39,8 @@ def check_address(url: str) -> str:
         whole = False
     if not whole or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError(
-            f"base_url={url!r} is no address: write http://HOST:PORT/PATH or https://HOST/PATH with a port of 1 to "
-            "65535, e.g. http://localhost:8000/v1"
+            f"base_url={url!r} is no address: write http://HOST:PORT/PATH (port 1 to 65535), e.g. "
+            "http://localhost:8000/v1"
         )
     return url
 
@@ -63,9 +63,8 @@ def check_extras(headers: dict[str, str], query: dict[str, str], body: dict[str,
             name = path.rpartition(".")[2].lower().replace("_", "-")
             if name in KEY_NAMES or KEY_VALUE.match(value) or _is_known_key(value):
                 raise ValueError(
-                    f"{path} holds a key, and a config is stored: leave it out, put the key into the environment, and "
-                    "name the variable in api_key_variable. It is sent as `Authorization: Bearer KEY`; "
-                    "api_key_header=api-key (Azure), or x-api-key, sends it under that name"
+                    f"{path} holds a key, and a config is stored: put the key into the environment, name the variable "
+                    "in api_key_variable, and the header in api_key_header (api-key for Azure)"
                 )
 
 

@@ -75,8 +75,8 @@ class LLMConfig(Section):
             raise ValueError("batch=true with structured=auto: a batch cannot fall back to tags; set structured=off")
         if self.api_key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_variable):
             raise ValueError(
-                "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into "
-                "a config; put it into the environment and write the variable's name here, e.g. ANTHROPIC_API_KEY"
+                "api_key_variable holds no variable's name (capitals, digits and _): put the key into the environment "
+                "and write the variable's name here, e.g. ANTHROPIC_API_KEY"
             )
         where: dict[str, tuple[str, ...]] = dict.fromkeys(("top_p", "api_key_header"), ("openai",))
         where |= dict.fromkeys(("extra_body", "headers", "query", "stop"), SERVERS)
@@ -95,12 +95,12 @@ class LLMConfig(Section):
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """All keys that decide a completion beside the request; address and landscape apart."""
+        """All keys that decide a completion beside the request, without address and landscape."""
         return {"kind": self.kind, "model": self.model, **self.departures(*DECIDE)}
 
 
 class ImplementerConfig(Section):
-    """Who turns an Edit into a program: the deterministic rule, or an LLM."""
+    """The implementer that turns an Edit into a program: the deterministic rule, or an LLM."""
 
     kind: Literal["rule", "llm"] = "rule"
     llm: LLMConfig | None = None

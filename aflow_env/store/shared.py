@@ -60,7 +60,7 @@ class Parts:
 
     @classmethod
     def local(cls, config: AflowConfig) -> "Parts":
-        """The run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
+        """Open the run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
         recording, cache = open_recording(config), open_cache(config)
         folder = Path(config.run_dir)
         with writing(folder, "run_dir"):
@@ -75,14 +75,12 @@ class Parts:
 
 
 def open_recording(config: AflowConfig) -> Store | None:
-    """The store of the run that a replay answers from; None: the run's own. Raises ConfigError where there is none."""
-    if config.recording is None:
-        return None
-    return Store(store_file("recording", config.recording, "a recorded"))
+    """Open the store of a replay's recording; None: the run's own. Raises ConfigError where there is none."""
+    return Store(store_file("recording", config.recording, "a recorded")) if config.recording else None
 
 
 def open_cache(config: AflowConfig) -> Store | None:
-    """The completions that runs share, made where they are missing. Raises ConfigError for a folder that cannot be."""
+    """Open the completions that runs share, made where they are missing. Raises ConfigError."""
     if config.cache is None:
         return None
     folder = Path(config.cache)

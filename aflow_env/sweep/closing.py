@@ -13,10 +13,10 @@ from aflow_env.errors import ConfigError
 from aflow_env.screen import WIDTH, Screen
 from aflow_env.store.findings import last_report
 from aflow_env.store.read_only import ReadOnlyStore
-from aflow_env.sweep.jobs import Ended
+from aflow_env.sweep.jobs import EndedJob
 
 
-def closing_table(ended: Sequence[Ended]) -> str:
+def closing_table(ended: Sequence[EndedJob]) -> str:
     """The table, and how many jobs were done, skipped and failed."""
     grid = Table(box=None, pad_edge=False)
     grid.add_column("job", overflow="fold")

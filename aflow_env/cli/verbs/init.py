@@ -10,6 +10,7 @@ import typer
 from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
+from aflow_env.screen import say
 
 
 def init(folder: Annotated[Path, typer.Argument(help="Folder to make; its name is the task's.")]) -> None:
@@ -22,6 +23,6 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make; its name i
     for source in sorted(path for path in template.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         path = folder / str(source.relative_to(template)).replace("NAME", name)
         write_text(path, source.read_text(encoding="utf-8").replace("NAME", name))
-        print(path)
-    print("Search it, with the SIMULATED executor:")
-    print(f"  aflow-env search task=own task.name={folder / name}.yaml run_dir={folder / 'runs/first'} rounds=8")
+        say(str(path))
+    say("Search it, with the SIMULATED executor:")
+    say(f"  aflow-env search task=own task.name={folder / name}.yaml run_dir={folder / 'runs/first'} rounds=8")
