@@ -4,8 +4,8 @@
 from contextlib import closing
 from pathlib import Path
 
-from aflow_env.search.surrogate import SurrogatePredictor
-from aflow_env.search.worth import Predicted, ranked, worth_of_q
+from aflow_env.search.prediction.surrogate import SurrogatePredictor
+from aflow_env.search.prediction.worth import Predicted, ranked, worth_of_q
 from aflow_env.store.store import Store
 from tests.search.quick import Quick, config, play
 
