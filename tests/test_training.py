@@ -115,6 +115,7 @@ def test_the_policy_is_really_there(runs: dict[str, Path]) -> None:
     for step in range(3, STEPS + 1):
         assert steps[step]["aflow/rl_weight"] == 0.5
         assert 0.05 < steps[step]["aflow/q_mean"] < 0.95
+        assert steps[step]["aflow/q_mass"] > 0.9
 
 
 def test_a_killed_run_resumes_and_pays_nothing_twice(runs: dict[str, Path]) -> None:

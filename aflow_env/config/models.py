@@ -121,6 +121,7 @@ class PolicyServerConfig(Section):
     prices: str | None = "free"
     temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 1.0
     max_tokens: Many = 512
+    structured: Literal["off", "auto"] = "off"
     concurrency: Many = 16
     timeout_seconds: Seconds = 120.0
 

@@ -3,7 +3,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from aflow_env.config.section import Count, CountOrZero, NonNegative, Seconds, Section, Share, Total
 
@@ -36,23 +36,13 @@ class ValueConfig(Section):
     kind: Literal["none", "policy", "surrogate"] = "policy"
     runs: tuple[str, ...] = ()
     fewest: Count = 40
-    loss_weight: NonNegative = 0.1
-    replay: CountOrZero = 0
+    replay: CountOrZero = 3
     replay_rows: Count = 32
 
     @property
     def rows(self) -> int:
         """Value rows of an expansion in training."""
-        return int(self.kind == "policy" and self.loss_weight > 0)
-
-    @model_validator(mode="after")
-    def _has_rows_to_replay(self) -> "ValueConfig":
-        if self.replay and not self.rows:
-            raise ValueError(
-                f"replay={self.replay} with kind={self.kind}, loss_weight={self.loss_weight}: there would be no value "
-                "rows to replay; set kind=policy and loss_weight=0.1, or replay=0"
-            )
-        return self
+        return int(self.kind == "policy" and self.replay > 0)
 
 
 class RewardConfig(Section):

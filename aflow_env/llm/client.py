@@ -69,6 +69,7 @@ class Request(Frozen):
     """All that decides a completion. `sample` is the k-th independent draw of the same prompt (k from 0).
 
     `fields`: the reply should be a JSON object with a text under each of these names (structured outputs).
+    `schema_text`: it should be JSON of this schema instead.
     """
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
@@ -78,11 +79,23 @@ class Request(Frozen):
     sample: Annotated[int, Field(ge=0)] = 0
     stop: tuple[Text, ...] = ()
     fields: tuple[str, ...] = ()
+    schema_text: str = ""
+
+    @property
+    def structured(self) -> bool:
+        """Whether the provider is to hold the reply to a schema."""
+        return bool(self.fields or self.schema_text)
+
+    @property
+    def unstructured(self) -> "Request":
+        """The same request without a schema."""
+        return self.model_copy(update={"fields": (), "schema_text": ""})
 
     @property
     def key(self) -> str:
         """64 hex digits: equal for equal requests only, in every process and version of Python."""
-        plain = self.model_dump(mode="json", exclude=None if self.fields else {"fields"})
+        absent = {name for name in ("fields", "schema_text") if not getattr(self, name)}
+        plain = self.model_dump(mode="json", exclude=absent)
         canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
@@ -93,12 +106,15 @@ class Request(Frozen):
     @property
     def input_bound(self) -> int:
         """The most tokens of the messages: one a byte, plus a generous chat template."""
-        schema = sum(len(name.encode()) + 128 for name in self.fields)
+        schema = sum(len(name.encode()) + 128 for name in self.fields) + len(self.schema_text.encode())
         return self.prompt_bytes + 16 * len(self.messages) + 512 + schema
 
     @property
     def reply_schema(self) -> dict[str, object]:
-        """The JSON schema of a reply that has `fields`."""
+        """The JSON schema of a structured reply."""
+        if self.schema_text:
+            found: dict[str, object] = json.loads(self.schema_text)
+            return found
         properties = {name: {"type": "string"} for name in self.fields}
         required = list(properties)
         return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

@@ -35,6 +35,7 @@ from aflow_env.search.predict import ActionValue, Candidate
 from aflow_env.search.proposal import Messages, Proposal, State, action_messages
 from aflow_env.search.q import digit_expectation
 from aflow_env.search.value_question import value_messages
+from aflow_env.workflow.edit_schema import edit_schema
 
 TOP_LOGPROBS = 20
 ROLE = "policy"
@@ -88,11 +89,17 @@ class ServedPolicy:
     _values: dict[str, ActionValue] = field(default_factory=dict)
 
     async def propose(self, state: State, seed: int) -> Proposal:
-        """One sampled action; `seed` numbers the draw, so that a resumed run finds it again."""
-        policy = self.config.policy
+        """One sampled action; `seed` numbers the draw, so that a resumed run finds it again.
+
+        With `policy.structured=auto` the server holds it to the edits that fit the state's steps.
+        """
+        policy, steps = self.config.policy, state.steps
+        held = policy.structured == "auto" and self.config.form == "edit"
+        schema = json.dumps(edit_schema(steps, state.task)) if held and steps else ""
 
         def request(config: AflowConfig) -> Request:
-            return self._request(action_messages(state, config), policy.temperature, policy.max_tokens, seed)
+            asked = self._request(action_messages(state, config), policy.temperature, policy.max_tokens, seed)
+            return asked.model_copy(update={"schema_text": schema})
 
         return Proposal((await self._fitting(self.writer, request)).text)
 
@@ -176,7 +183,7 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
             accept_empty=True,
             mode="replay" if config.executor.mode == "replay" else "record",
             **policy.model_dump(include={"base_url", "model", "api_key_variable", "prices", "temperature"}),
-            **policy.model_dump(include={"max_tokens", "concurrency", "timeout_seconds"}),
+            **policy.model_dump(include={"max_tokens", "concurrency", "timeout_seconds", "structured"}),
         )
     except ValidationError as error:
         raise ConfigError(explain(error, ROLE).replace("executor.", "policy.")) from None

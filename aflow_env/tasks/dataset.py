@@ -34,14 +34,12 @@ COMMON = ("operators", "split_seed")
 
 @dataclass(frozen=True)
 class Hub:
-    """A Hugging Face data set: `splits` maps ours to theirs; `whole` is the one to cut 1:4 into validate and test."""
+    """A Hugging Face data set; its split `whole` is cut 1:4 into validate and test."""
 
     name: str
     configs: tuple[str | None, ...] = (None,)
     train: str | None = None
-    validate: str | None = None
-    test: str | None = None
-    whole: str | None = None
+    whole: str = "test"
 
 
 Convert = Callable[[Record], Problem | None]
@@ -127,23 +125,20 @@ class FileTask:
         return found
 
     def _cut(self, records: list[Record], split: Split) -> Sequence[Record]:
+        if split == "train":
+            return []
         usable = [record for record in records if self.convert(record) is not None]
         order = list(range(len(usable)))
         random.Random(self.config.options.get("split_seed", SPLIT_SEED)).shuffle(order)
         border = math.ceil(len(order) * self.share)
-        chosen = {"train": order[:0], "validate": order[:border], "test": order[border:]}[split]
-        return [usable[index] for index in sorted(chosen)]
+        return [usable[index] for index in sorted(order[:border] if split == "validate" else order[border:])]
 
     def _from_hub(self, split: Split) -> Sequence[Record]:
-        hub = self.hub
-        if hub is None:
+        if self.hub is None:
             raise ConfigError(f"task.path is null, but {self.spec.name} has no data set to fetch: set task.path.")
-        theirs = {"train": hub.train, "validate": hub.validate, "test": hub.test}[split]
-        if theirs is not None:
-            return list(fetch(hub, theirs))
-        if split == "train" or hub.whole is None:
-            return []
-        return self._cut(list(fetch(hub, hub.whole)), split)
+        if split == "train":
+            return list(fetch(self.hub, self.hub.train)) if self.hub.train else []
+        return self._cut(list(fetch(self.hub, self.hub.whole)), split)
 
 
 def fetch(hub: Hub, split: str) -> Iterator[Record]:

@@ -151,12 +151,7 @@ def _judge(scorer: str, file: Path) -> Judge:
     if scorer == "tests":
         return score_code
     if scorer == "math":
-        judge = MathJudge()
-
-        async def by_formula(problem: Problem, output: str, run_code: RunTests) -> Score:
-            return await judge.score(problem.answer, output)
-
-        return by_formula
+        return MathJudge().score
     if scorer in SHORT:
         return by_text(SHORT[scorer].score)
     if ":" not in scorer:

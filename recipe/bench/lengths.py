@@ -20,9 +20,11 @@ from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.proposal import Messages, action_messages, value_messages
+from aflow_env.search.predict import Candidate
+from aflow_env.search.proposal import Messages, action_messages
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.search.session import SearchSession
+from aflow_env.search.value_question import value_messages
 from aflow_env.store.store import SessionKey
 
 KINDS = ("edit prompt", "edit", "edit row", "value row")
@@ -57,7 +59,9 @@ def rows(
     for turn in session.turns:
         asked = prompt(action_messages(turn.state, config))
         edit = len(tokenizer.encode(turn.reply.text, add_special_tokens=False)) + 1  # and the end of the turn
-        found.append((asked, edit, asked + edit, prompt(value_messages(turn.state, config)) + 1))
+        after = Candidate(turn.reply.text, turn.node.workflow) if turn.node else None
+        value = prompt(value_messages(turn.state, after, config)) + 1 if after else 0
+        found.append((asked, edit, asked + edit, value))
     return found
 
 

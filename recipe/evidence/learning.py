@@ -59,7 +59,7 @@ PROBLEMS = ("task.validate_size=2", "task.options.difficulty=[1,2]")
 TRAINING = (
     *("aflow.task.test_size=2", "aflow.limit=2", "aflow.problems.validate=1", "aflow.final_test=false"),
     *("data.train_batch_size=2", "actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.n=8"),
-    *("trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.save_freq=-1", "aflow.q.loss_weight=1"),
+    *("trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.save_freq=-1"),
 )
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)

@@ -5,6 +5,7 @@ The model is the package's tiny policy, which is no language model: the scores a
 formats, the logs, the budget and the server's own counts agree.
 """
 
+import asyncio
 import ctypes
 import os
 import re
@@ -26,8 +27,15 @@ from aflow_env.evaluation.results import COUNTED
 from aflow_env.llm import Budget, build_client
 from aflow_env.llm.client import Message, Request
 from aflow_env.search.assemble import Assembly
+from aflow_env.search.proposal import State
 from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.served import serve_policy
 from aflow_env.store.store import SessionKey
+from aflow_env.tasks import load_task
+from aflow_env.tasks.start import start_steps
+from aflow_env.workflow.edits import InvalidEdit, NoChange, apply_edit, parse_edit
+from aflow_env.workflow.program import TaskSpec
+from aflow_env.workflow.steps import to_workflow
 from tests.llm.helpers import KINDS
 
 pytest.importorskip("vllm", reason="needs vllm: make setup")
@@ -149,3 +157,30 @@ async def test_vllm_holds_a_reply_to_its_fields(server: str, kind: str) -> None:
         await client.aclose()
     # the grammar allows white space without end, and that is what the tiny policy may write
     assert re.match(r'\s*\{\s*"answer"\s*:\s*("|$)', reply.text), reply.text
+
+
+async def test_vllm_holds_proposals_to_the_edits_that_fit(server: str, tmp_path: Path) -> None:
+    """At a temperature at which the tiny policy writes little sense; a reply that was cut is no edit."""
+    guided = ["policy.model=tiny", f"policy.base_url={server}/v1", "policy.max_tokens=400", "policy.temperature=2"]
+    fitting = {}
+    for held in ("off", "auto"):
+        config = load([*guided, f"policy.structured={held}", f"run_dir={tmp_path}", "rl_weight=0.5"], UNGUIDED)
+        policy = serve_policy(config, Budget(BudgetConfig()), None)
+        spec = load_task(config.task).spec
+        state = State(to_workflow(start_steps(spec), spec), spec, 0.5, 4)
+        replies = await asyncio.gather(*(policy.propose(state, seed) for seed in range(16)))
+        await policy.aclose()
+        whole = [reply.text for reply in replies if reply.text.rstrip().endswith("}")]
+        fitting[held] = sum(fits(text, spec) for text in whole)
+        if held == "auto":
+            assert fitting[held] == len(whole) > 0, whole
+    assert fitting["auto"] > fitting["off"]
+
+
+def fits(text: str, spec: TaskSpec) -> bool:
+    """Whether the text is an edit of the start workflow."""
+    try:
+        apply_edit(start_steps(spec), parse_edit(text), spec)
+    except InvalidEdit as error:
+        return isinstance(error, NoChange)
+    return True

@@ -16,6 +16,7 @@ from aflow_env.search.q import (
     expected_value,
     realised_digit,
     spearman,
+    within_parents,
 )
 
 logits10 = st.lists(st.floats(-8, 8), min_size=10, max_size=10).map(np.array)
@@ -84,6 +85,15 @@ def test_rank_correlation_with_ties_matches_values_worked_out_by_hand() -> None:
     # ranks 1, 2.5, 2.5, 4 and 1, 3, 2, 4: covariance 4.5, variances 4.5 and 5
     assert spearman([0.1, 0.2, 0.2, 0.3], [1, 3, 2, 4]) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
     assert math.isnan(spearman([0.5, 0.5], [0.1, 0.9]))
+
+
+def test_ranks_are_compared_among_the_edits_of_one_workflow() -> None:
+    """Levels of parents are no skill, a parent with one edit compares nothing, and no pair at all is undefined."""
+    parents = ["a", "a", "b", "b", "c"]
+    assert within_parents([0.1, 0.2, 0.8, 0.7, 0.5], [0.3, 0.1, 0.8, 0.9, 0.0], parents) < -0.8
+    assert within_parents([0.1, 0.2, 0.8, 0.9, 0.5], [0.1, 0.3, 0.8, 0.9, 0.0], parents) > 0.8
+    assert math.isnan(within_parents([0.1, 0.9], [0.1, 0.9], ["a", "b"]))
+    assert math.isnan(within_parents([0.4, 0.4, 0.9, 0.9], [0.1, 0.2, 0.3, 0.4], ["a", "a", "b", "b"]))
 
 
 def test_calibration_error_weighs_bins_by_count() -> None:

@@ -137,7 +137,7 @@ class AnthropicClient(Provider):
         if stop := [*request.stop, *config.stop]:
             parameters["stop_sequences"] = stop
         output: dict[str, Any] = {"effort": config.effort} if config.effort else {}
-        if request.fields:
+        if request.structured:
             output["format"] = {"type": "json_schema", "schema": request.reply_schema}
         if output:
             parameters["output_config"] = output

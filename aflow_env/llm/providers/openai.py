@@ -91,7 +91,7 @@ class OpenAIClient(Provider):
             parameters["seed"] = derive_seed(self._seed, request)
         if config.effort:
             parameters["reasoning_effort"] = config.effort
-        if request.fields:
+        if request.structured:
             held = {"name": "reply", "strict": True, "schema": request.reply_schema}
             parameters["response_format"] = {"type": "json_schema", "json_schema": held}
         if stop := [*request.stop, *config.stop]:

@@ -74,7 +74,7 @@ class Reply:
 class Provider:
     """An LLMClient over HTTP; a subclass says how to send and how to read. One attempt a call, no retries.
 
-    (A second one only where a server refuses the schema of `Request.fields`: nothing was answered or billed then.)
+    (A second one only where a server refuses the schema of a request: nothing was answered or billed then.)
     """
 
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey) -> None:
@@ -102,8 +102,8 @@ class Provider:
 
     async def _held_to_fields(self, request: Request) -> Answer | LLMError | PromptTooLong:
         """Send once; a request for fields goes out again without them when that is what the server refuses."""
-        plain = request.model_copy(update={"fields": ()})
-        if not request.fields or not self._structured:
+        plain = request.unstructured
+        if not request.structured or not self._structured:
             return await self._attempt(plain)
         outcome = await self._attempt(request)
         if not isinstance(outcome, LLMError) or outcome.kind != "bad_request":

@@ -124,7 +124,7 @@ class Judge(Side):
 
     def permit(self, operation: str, target: Any, *args: Any) -> None:
         """Let functions be called and iterators walked, and public names of the tests' own objects read and written."""
-        if not self.is_mine(target):
+        if id(target) not in self._numbers:
             raise TypeError("an operation on no object of the tests")
         name = str(args[0]) if operation in ("__getattr__", "__setattr__", "__delattr__") else ""
         if operation == "__call__" and callable(target):

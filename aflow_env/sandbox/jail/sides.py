@@ -122,10 +122,6 @@ class Side:
 
     # objects
 
-    def is_mine(self, value: Any) -> bool:
-        """Whether the other side was told of this object."""
-        return id(value) in self._numbers
-
     def show(self, value: Any) -> int:
         """Return the number of an object, under which the other side may ask for it."""
         if id(value) not in self._numbers:

@@ -59,7 +59,9 @@ class Confinement:
             return
         _prctl(_DUMPABLE, 0)
         if "capabilities" in self._wanted:
-            _drop_capabilities()
+            header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
+            if _libc.capset(header, (ctypes.c_uint32 * 6)()):
+                raise OSError(ctypes.get_errno(), "capset")
         _prctl(_NO_NEW_PRIVS, 1)
         if self._rules is not None:
             self._rules.restrict()
@@ -94,12 +96,6 @@ def _limit(kind: int, value: int) -> None:
     _, hard = resource.getrlimit(kind)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(kind, (value, value))
-
-
-def _drop_capabilities() -> None:
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
-    if _libc.capset(header, (ctypes.c_uint32 * 6)()):
-        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _prctl(option: int, value: int) -> None:

@@ -10,7 +10,7 @@ from aflow_env.tasks.scorers import last_number, score_number
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("gsm8k", "GSM8K", ("Custom", "ScEnsemble", "Programmer"))
-HUB = Hub("openai/gsm8k", ("main",), train="train", whole="test")
+HUB = Hub("openai/gsm8k", ("main",), train="train")
 
 
 def problem(record: Record) -> Problem:

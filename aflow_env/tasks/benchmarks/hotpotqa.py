@@ -35,13 +35,11 @@ def _paragraphs(record: Record) -> list[list[str]]:
         paragraphs = [pair[1] if isinstance(pair, list) and len(pair) == 2 else None for pair in context]
     else:
         paragraphs = None
-    if not isinstance(paragraphs, list) or not all(_is_texts(sentences) for sentences in paragraphs):
+    lists: Any = paragraphs if isinstance(paragraphs, list) else [None]
+    if not all(isinstance(part, list) and all(isinstance(sentence, str) for sentence in part) for part in lists):
         raise record.error("context", "should be a list of [title, sentences] pairs")
-    return paragraphs
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    texts: list[list[str]] = lists
+    return texts
 
 
 task = partial(FileTask, spec=SPEC, convert=problem, judge=by_text(score_f1), hub=HUB)

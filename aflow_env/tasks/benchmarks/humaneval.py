@@ -21,7 +21,7 @@ from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("humaneval", "HumanEval", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
-HUB = Hub("openai/openai_humaneval", whole="test")
+HUB = Hub("openai/openai_humaneval")
 
 
 def problem(record: Record) -> Problem:
@@ -76,15 +76,11 @@ def docstring_examples(prompt: str, entry_point: str) -> tuple[str, ...]:
 
     Examples whose result is no Python literal are left out.
     """
-    docstring = _docstring(prompt, entry_point)
+    start = max(prompt.rfind(f"def {entry_point}"), 0)
+    quoted = re.search(r'("""|\'\'\')(.*?)\1', prompt[start:], re.DOTALL)
+    docstring = quoted[2] if quoted else ""
     found = [*_doctests(docstring, entry_point)] or [*_lines(docstring, entry_point)]
     return tuple(dict.fromkeys(f"assert {ast.unparse(call)} == {ast.unparse(result)}" for call, result in found))
-
-
-def _docstring(prompt: str, entry_point: str) -> str:
-    start = prompt.rfind(f"def {entry_point}")
-    quoted = re.search(r'("""|\'\'\')(.*?)\1', prompt[max(start, 0) :], re.DOTALL)
-    return quoted.group(2) if quoted else ""
 
 
 def _doctests(docstring: str, entry_point: str) -> Iterator[tuple[ast.expr, ast.expr]]:

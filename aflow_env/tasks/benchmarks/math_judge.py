@@ -18,7 +18,7 @@ from typing import Literal
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks.answers import LONGEST
 from aflow_env.tasks.formulas import read_gold
-from aflow_env.tasks.problem import Score
+from aflow_env.tasks.problem import Problem, RunTests, Score
 
 MathScorer = Literal["verify", "aflow"]
 CHILDREN = 3
@@ -43,9 +43,9 @@ class MathJudge:
         self._idle: list[Child] = []
         self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="math")
 
-    async def score(self, gold: str, output: str) -> Score:
+    async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
         """Judge without blocking the event loop."""
-        return await asyncio.wrap_future(self._submit(gold, output))
+        return await asyncio.wrap_future(self._submit(problem.answer, output))
 
     def judge(self, gold: str, output: str) -> Score:
         """Score 1 when the answers agree, else 0; an output that a child cannot judge in time is wrong.

@@ -16,7 +16,7 @@ from aflow_env.tasks.scorers import score_code, undefined
 from aflow_env.workflow.program import SourceError, TaskSpec, parse_source
 
 SPEC = TaskSpec("mbpp", "MBPP", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
-HUB = Hub("google-research-datasets/mbpp", ("sanitized",), train="train", whole="test")
+HUB = Hub("google-research-datasets/mbpp", ("sanitized",), train="train")
 
 
 def problem(record: Record) -> Problem:

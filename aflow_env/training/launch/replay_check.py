@@ -14,7 +14,6 @@ def check_value_rows(config: DictConfig, q: ValueConfig) -> None:
     """Raises ConfigError naming the keys that do not agree, and the fix."""
     if q.rows:
         _check_correction(config)
-    if q.replay:
         _check_replay(config, q)
 
 
@@ -23,7 +22,7 @@ def _check_correction(config: DictConfig) -> None:
         raise ConfigError(
             "algorithm.rollout_correction.bypass_mode=true with aflow.q.kind=policy: it takes ratios to the "
             "probability with which the rollout sampled a row, and a value row was not sampled: its digit is the one "
-            "that came true. Set algorithm.rollout_correction.bypass_mode=false, or aflow.q.loss_weight=0"
+            "that came true. Set algorithm.rollout_correction.bypass_mode=false, or aflow.q.replay=0"
         )
 
 

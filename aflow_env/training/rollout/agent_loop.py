@@ -91,7 +91,7 @@ class AflowSearchLoop(AgentLoopBase):
         check_played(session, config)
         edits = edit_rows(session, config)
         judged = await judge(session, policy) if training and config.q.rows else []
-        values = value_rows(judged, session, config, draws)
+        values = value_rows(judged, session, draws)
         outputs = [self._output(each, len(session.turns)) for each in [*values, *edits]]
         for output in outputs:
             output.extra_fields["session"] = {}

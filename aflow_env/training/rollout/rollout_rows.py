@@ -3,8 +3,8 @@
 
 Each round is one edit row, its step reward by `rl/reward.py`. Each evaluated edit is one value row too: the value
 question about it, answered by a digit drawn around the score that came (search/q.py). The row's step reward is its
-weight in the update: `q.loss_weight` times n / (the start workflow's n), so an evaluation that a race cut short counts
-for the problems that it has. Both kinds carry (kind, anchor, step index, step reward) through verl's TransferQueue.
+weight in the update: n / (the start workflow's n), so an evaluation that a race cut short counts for the problems that
+it has. Both kinds carry (kind, anchor, step index, step reward) through verl's TransferQueue.
 """
 
 from collections import Counter
@@ -94,7 +94,7 @@ async def judge(session: SearchSession, policy: RolloutPolicy) -> list[Judged]:
     return [Judged(turn, node, value) for (turn, node), value in zip(played, values, strict=True)]
 
 
-def value_rows(judged: Sequence[Judged], session: SearchSession, config: AflowConfig, seed: int) -> list[TrainingRow]:
+def value_rows(judged: Sequence[Judged], session: SearchSession, seed: int) -> list[TrainingRow]:
     """One row for each evaluated edit: the digit that came true, and its weight."""
     usual = max(session.tree.node(1).evaluation.n, 1)
     return [
@@ -102,7 +102,7 @@ def value_rows(judged: Sequence[Judged], session: SearchSession, config: AflowCo
             kind="value",
             anchor=each.turn.state.workflow.digest,
             step_index=index,
-            step_reward=config.q.loss_weight * each.node.evaluation.n / usual,
+            step_reward=each.node.evaluation.n / usual,
             tokens=_answer(each, np.random.default_rng(session_seed(seed, "digits", each.node.round)).random()),
         )
         for index, each in enumerate(judged)
@@ -146,6 +146,7 @@ def session_summary(session: SearchSession) -> dict[str, float]:
         "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
         "ucb": float(np.mean([turn.choice.ucb for turn in turns])) if turns else 0.0,
         "nodes": float(len(nodes)),
+        "steered": float(sum(turn.choice.changed for turn in turns)),
     }
     return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
 

@@ -46,5 +46,5 @@ def worth_of_q(q: Mapping[str, float]) -> str:
         figures.append(f"skill {skill:.2f} against a constant")
     if (over := q.get(f"{HELD_OUT}skill_over_surrogate")) is not None:
         figures.append(f"{over:.2f} against the surrogate")
-    weak = f"Q ranks too little to guide (Spearman {within:.2f} < {RANKS}). " if within < RANKS else ""
-    return f"Q: {weak}{', '.join(figures)}.\n"
+    weak = f" ranks too little to guide (Spearman {within:.2f} < {RANKS})" if within < RANKS else ""
+    return f"Q{weak}: {', '.join(figures)}.\n"

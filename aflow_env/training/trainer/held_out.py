@@ -3,7 +3,7 @@
 
 The trainer asks after every weight sync. The questions are about all edits that validation sessions have evaluated so
 far, of whatever step, so early and late weights are judged by the same edits. The surrogate is fitted on what training
-sessions have evaluated, and judged by the same edits.
+sessions have evaluated, and judged by the same edits. Sessions of the latest validation also say what Q decided there.
 """
 
 import time
@@ -20,14 +20,17 @@ from aflow_env.config import AflowConfig
 from aflow_env.search.predict import Candidate
 from aflow_env.search.proposal import State
 from aflow_env.search.q import calibration, within_parents
-from aflow_env.search.surrogate import Observation, fit, tokens
+from aflow_env.search.surrogate import SurrogatePredictor, tokens
 from aflow_env.store.actions import StoredAction, validated
+from aflow_env.store.proposal_rows import evaluated
 from aflow_env.store.read_only import ReadOnlyStore, Reads
 from aflow_env.training.rollout.policy import RolloutPolicy
 from aflow_env.training.trainer.metrics import defined
-from aflow_env.workflow.program import TaskSpec, Workflow
+from aflow_env.workflow.program import TaskSpec
 
 HELD_OUT = "aflow/q_held_out/"
+AFTER = 2**62
+"""A training step that none comes to: the surrogate learns from all there were."""
 MOST = 128
 """Edits to ask about, the earliest first: they are the most various."""
 
@@ -67,8 +70,10 @@ async def held_out(
             began = time.monotonic()
             values = await policy.values([question(action, spec) for action in actions])
             seconds = time.monotonic() - began
-        ridge = fit(trained(store, spec.name)).values([tokens(action.child) for action in actions])
-    return {f"{HELD_OUT}seconds": seconds, **judged(actions, [value.q for value in values], ridge)}
+        surrogate = SurrogatePredictor(fewest=config.q.fewest).fitted(evaluated(store, spec.name, AFTER))
+        ridge = surrogate.values([tokens(action.child) for action in actions])
+        chosen = decisions(store, spec.name)
+    return {f"{HELD_OUT}seconds": seconds, **chosen, **judged(actions, [value.q for value in values], ridge)}
 
 
 def question(action: StoredAction, spec: TaskSpec) -> tuple[State, Candidate]:
@@ -96,11 +101,18 @@ def judged(actions: Sequence[StoredAction], q: Sequence[float], ridge: Sequence[
     return defined({f"{HELD_OUT}{name}": value for name, value in metrics.items()})
 
 
-def trained(store: Reads, task: str) -> list[Observation]:
-    """What training sessions have evaluated."""
+def decisions(store: Reads, task: str) -> dict[str, float]:
+    """Of the latest validation: the share of rounds that Q decided, and Q of the chosen edits over the open ones' mean.
+
+    Rounds without a choice are left out.
+    """
     rows = store.read(
-        "SELECT graph, prompts, score, n FROM nodes JOIN programs ON programs.id = nodes.program WHERE task = ? "
-        "AND score IS NOT NULL AND n > 0 AND session NOT LIKE 'validate/%' ORDER BY step, session, round",
+        "SELECT coalesce(json_extract(payload, '$.changed'), 0), json_extract(payload, '$.q'), "
+        "json_extract(payload, '$.q_mean') FROM nodes WHERE task = ? AND session LIKE 'validate/%' AND step = (SELECT "
+        "max(step) FROM nodes WHERE session LIKE 'validate/%') AND json_extract(payload, '$.open') > 1",
         (task,),
     )
-    return [Observation(tokens(Workflow(str(g), str(p))), float(str(score)), int(str(n))) for g, p, score, n in rows]
+    gains = [float(str(q)) - float(str(mean)) for _, q, mean in rows if q is not None and mean is not None]
+    shares = [float(str(changed)) for changed, _, _ in rows]
+    found = {"decision_share": shares, "chosen_over_mean": gains}
+    return {f"{HELD_OUT}{name}": float(np.mean(values)) for name, values in found.items() if values}

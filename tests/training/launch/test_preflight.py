@@ -69,14 +69,13 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("algorithm.gamma=1.5", "algorithm.gamma=1.5"),
         ("reward.reward_manager.name=naive", "reward.reward_manager.name=naive"),
         ("aflow.proposer=random", "aflow.proposer=random"),
-        ("aflow.redraws=2", "aflow.redraws=2"),
         ("aflow.proposer=guided", "proposer=guided with implementer.kind=rule"),
         ("aflow.q.kind=critic", "aflow.q.kind='critic'"),
         ("critic.enable=true", "critic.enable=true"),
         ("trainer.v1.sampler.sync_refill_failed_groups=true", "sync_refill_failed_groups=true"),
         ("aflow.problems.train=3", "train_batch_size=4"),
         ("data.val_files=train", "data.val_files=train has rows of the split train"),
-        ("algorithm.rollout_correction.rollout_is=token", "rollout_is=token with aflow.q.kind=policy"),
+        ("algorithm.rollout_correction.bypass_mode=true", "bypass_mode=true with aflow.q.kind=policy"),
         ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep=1"),
         ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.model.lora.merge=false with q.kind=policy"),
         ("trainer.v1.trainer_mode=colocate_async", "verl 0.9.1 aborts whatever the rollout server is at"),
@@ -103,10 +102,9 @@ def test_the_estimators_switches_in_the_yaml_are_the_schemas() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["aflow.q.loss_weight=0"], "there would be no value rows to replay"),
         (["actor_rollout_ref.actor.optim.lr_scheduler_type=cosine"], "optim.lr_scheduler_type=cosine"),
         (["actor_rollout_ref.actor.optim.lr_warmup_steps=3"], "lr_warmup_steps=3"),
-        (["algorithm.rollout_correction.rollout_rs=token_k1"], "algorithm.rollout_correction.rollout_rs=token_k1"),
+        (["algorithm.rollout_correction.bypass_mode=true"], "algorithm.rollout_correction.bypass_mode=true"),
         (["trainer.n_gpus_per_node=2", "aflow.q.replay_rows=33"], "q.replay_rows to a multiple of 2"),
     ],
 )

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trained policy is asked, beside edits: Q from digits.
+"""What the trained policy is asked, beside edits: Q of edits from digits.
 
 A local HTTP server stands for the rollout server: it is as honest as a table of log-probabilities can be.
 """
 
-import asyncio
 import json
 import math
 from collections.abc import Iterator
@@ -17,10 +16,13 @@ import httpx
 import pytest
 
 from aflow_env.cli.compose import load
+from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.search.predict import Candidate
 from aflow_env.search.proposal import State
 from aflow_env.tasks import load_task
 from aflow_env.tasks.start import start_steps
 from aflow_env.training.rollout.policy import RolloutPolicy
+from aflow_env.workflow.edits import apply_edit, every_edit, format_edit
 from aflow_env.workflow.steps import to_workflow
 
 
@@ -35,7 +37,7 @@ class Letters:
 
 
 class Servers:
-    """verl's client, as far as beliefs use it."""
+    """verl's client, as far as predictions use it."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -49,13 +51,13 @@ class Servers:
 
 @pytest.fixture
 def asked() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server that answers 3 with probability 0.8 and 6 with 0.2."""
+    """A server that answers 3 or 6, the likelier 6 the more letters the prompt has, in the order of its own."""
     bodies: list[dict[str, Any]] = []
 
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         choices = []
-        for index in range(len(body["prompt"])):
-            top = {"token_id:51": math.log(0.8), "token_id:54": math.log(0.2)}
+        for index, prompt in enumerate(body["prompt"]):
+            top = {"token_id:51": math.log(1 - share(prompt)), "token_id:54": math.log(share(prompt))}
             choices.append({"index": index, "logprobs": {"top_logprobs": [top]}})
         return {"choices": choices[::-1]}
 
@@ -92,19 +94,59 @@ def policy(address: str, folder: Path, http: httpx.AsyncClient) -> RolloutPolicy
     return RolloutPolicy(server, tokenizer, config, {}, "r", 100_000, 1.0, http)  # type: ignore[arg-type]
 
 
-def state(config: Any) -> State:
+def share(prompt: list[int]) -> float:
+    """What the server gives to the answer 6."""
+    return len(prompt) / 10_000
+
+
+def some(config: Any, count: int) -> tuple[State, list[Candidate]]:
+    """The start workflow's state, and edits of it."""
     spec = load_task(config.task).spec
-    return State(to_workflow(start_steps(spec), spec), spec, 0.25, 4)
+    steps = start_steps(spec)
+    every = list(every_edit(steps, spec, config.instructions))
+    edits = every[:: len(every) // count][:count]
+    made = [Candidate(format_edit(edit), to_workflow(apply_edit(steps, edit, spec), spec)) for edit in edits]
+    return State(to_workflow(steps, spec), spec, 0.25, 4), made
 
 
-def test_q_is_the_expectation_over_the_digits_and_equal_states_are_asked_about_once(tmp_path: Path, asked: Any) -> None:
-    async def run() -> None:
-        async with httpx.AsyncClient() as http:
-            mine = policy(asked[0], tmp_path, http)
-            first, second = await mine.predict([state(mine.config), state(mine.config)])
-            assert first == second
-            assert first.q == pytest.approx((0.8 * 3 + 0.2 * 6) / 9)
-            await mine.predict([state(mine.config)])
-            assert [len(body["prompt"]) for body in asked[1]] == [1]
+async def test_q_is_the_expectation_over_the_digits(tmp_path: Path, asked: Any) -> None:
+    """One request for all edits of all states; equal questions are one prompt, and none is asked twice."""
+    async with httpx.AsyncClient() as http:
+        mine = policy(asked[0], tmp_path, http)
+        state, edits = some(mine.config, 3)
+        values = await mine.values([(state, edit) for edit in [*edits, edits[0]]])
+        (body,) = asked[1]
+        assert [value.q for value in values[:3]] == pytest.approx([(3 + 3 * share(p)) / 9 for p in body["prompt"]])
+        assert values[0] == values[3]
+        assert values[0].mass == pytest.approx(1.0)
+        await mine.predict(state, edits)
+        assert len(asked[1]) == 1
 
-    asyncio.run(run())
+
+async def test_the_order_of_edits_changes_no_value(tmp_path: Path, asked: Any) -> None:
+    """Permuting the edits permutes the values, whoever is asked first."""
+    async with httpx.AsyncClient() as http:
+        first, second = policy(asked[0], tmp_path, http), policy(asked[0], tmp_path, http)
+        state, edits = some(first.config, 8)
+        there, back = await first.predict(state, edits), await second.predict(state, edits[::-1])
+        assert [value.q for value in there] == [value.q for value in back[::-1]]
+        assert len({value.q for value in there}) > 1
+
+
+async def test_a_server_that_is_gone_is_an_error_and_no_value(tmp_path: Path) -> None:
+    """Nothing is made up where the policy cannot be asked."""
+    async with httpx.AsyncClient() as http:
+        mine = policy("127.0.0.1:9", tmp_path, http)
+        with pytest.raises(InfrastructureError, match="did not answer"):
+            await mine.predict(*some(mine.config, 2))
+
+
+async def test_an_answer_without_digits_is_an_error(
+    tmp_path: Path, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A policy that puts nothing on digits predicts nothing."""
+    async with httpx.AsyncClient() as http:
+        mine = policy(asked[0], tmp_path, http)
+        monkeypatch.setattr("aflow_env.training.rollout.policy.DIGITS", "abcdefghij")
+        with pytest.raises(ConfigError, match="none among its 20 likeliest"):
+            await mine.predict(*some(mine.config, 2))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A prediction becomes a training row: the digit that came true."""
+"""An evaluated edit becomes a training row: the value question, answered by the digit that came true."""
 
+import asyncio
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,39 +9,58 @@ from typing import Any
 
 import pytest
 
-from aflow_env.cli.compose import load
 from aflow_env.errors import BudgetExhausted, ConfigError
+from aflow_env.search.predict import ActionValue
 from aflow_env.training.rollout.policy import DigitTokens, Tokens
-from aflow_env.training.rollout.rollout_rows import TrainingRow, check_played, value_rows
+from aflow_env.training.rollout.rollout_rows import Judged, TrainingRow, check_played, judge, value_rows
 from tests.search.test_rounds import config, play
 
 ODDS = (0.91, *[0.01] * 9)
 ASKED = DigitTokens((1, 2, 3), tuple(range(50, 60)), tuple(map(math.log, ODDS)), -10.0)
 
 
-def rows(tmp_path: Path, *overrides: str, target: float | None = 1.0) -> list[TrainingRow]:
-    """The value rows of a session that expanded its start once."""
-    turn = SimpleNamespace(
-        ended=SimpleNamespace(parent=1, round=2),
-        prediction=SimpleNamespace(payload=ASKED, mass=1.0),
+def rows(score: float = 1.0, n: int = 12) -> list[TrainingRow]:
+    """The value rows of a session whose start was scored on 12 problems, and one edit of it on n."""
+    turn: Any = SimpleNamespace(
         reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
         state=SimpleNamespace(workflow=SimpleNamespace(digest="start")),
     )
-    session: Any = SimpleNamespace(turns=[turn], q_target=lambda parent: target)
-    return value_rows(session, load([f"run_dir={tmp_path}", "proposer=random", *overrides]), seed=5)
+    node: Any = SimpleNamespace(score=score, round=2, evaluation=SimpleNamespace(n=n))
+    start = SimpleNamespace(evaluation=SimpleNamespace(n=12))
+    session: Any = SimpleNamespace(tree=SimpleNamespace(node=lambda round_: start))
+    return value_rows([Judged(turn, node, ActionValue(0.5, 1.0, ASKED))], session, seed=5)
 
 
-@pytest.mark.parametrize("weight", [1.0, 0.25])
-def test_a_value_row_is_the_digit_that_came_true_with_the_weight_as_its_reward(tmp_path: Path, weight: float) -> None:
-    (row,) = rows(tmp_path, f"q.loss_weight={weight}")
-    assert row.tokens.response_ids == (59,)
-    assert row.tokens.log_probs == (math.log(0.01),)
-    assert row.step_reward == weight
+def test_a_value_row_is_the_digit_that_came_true() -> None:
+    """The question's tokens, the digit of the score, its log-probability, and the weights' version."""
+    (row,) = rows()
+    assert row.tokens == Tokens((1, 2, 3), (59,), (math.log(0.01),), 4)
+    assert (row.kind, row.anchor) == ("value", "start")
+    (worst,) = rows(score=0.0)
+    assert worst.tokens.response_ids == (50,)
 
 
-def test_an_expansion_of_which_nothing_came_teaches_nothing_nor_does_a_weight_of_0(tmp_path: Path) -> None:
-    assert rows(tmp_path, target=None) == []
-    assert rows(tmp_path, "q.loss_weight=0") == []
+@pytest.mark.parametrize(("n", "worth"), [(12, 1.0), (6, 0.5), (3, 0.25)])
+def test_a_score_on_fewer_problems_weighs_less(n: int, worth: float) -> None:
+    """By its share of the usual number of problems."""
+    (row,) = rows(n=n)
+    assert row.step_reward == pytest.approx(worth)
+
+
+def test_every_evaluated_edit_is_asked_about_and_no_rejected_one(tmp_path: Path) -> None:
+    """In one request, with the state in which it was proposed and the workflow that it made."""
+    session, _ = play(config(tmp_path, "proposer=random", "rounds=8"))
+    asked: list[Any] = []
+
+    async def values(pairs: Any) -> list[ActionValue]:
+        asked.append(pairs)
+        return [ActionValue(0.5)] * len(pairs)
+
+    judged = asyncio.run(judge(session, SimpleNamespace(values=values)))  # type: ignore[arg-type]
+    (pairs,) = asked
+    evaluated = [turn for turn in session.turns if turn.node]
+    assert 0 < len(evaluated) == len(judged)
+    assert [(state, edit.workflow) for state, edit in pairs] == [(turn.state, turn.node.workflow) for turn in evaluated]
 
 
 @pytest.mark.parametrize("calls", [2, 5])

@@ -94,7 +94,7 @@ async def test_the_run_ends_with_scores_of_its_last_weights(tmp_path: Path, monk
     rollout = {"prompt_length": 8, "temperature": 1.0}
     run = {"actor_rollout_ref": {"rollout": rollout}, "data": {"apply_chat_template_kwargs": {}}}
     for overrides in (POLICY, ()):
-        await outcome.final_report(config(tmp_path, *overrides), OmegaConf.create(run), None, None, 12)
+        await outcome.final_report(config(tmp_path, *overrides), OmegaConf.create(run), None, None, 12, {})
     assert asked == [f"{weights.ATTEMPT}/12", ""]
 
 

@@ -19,11 +19,20 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from aflow_env.errors import ConfigError
-from aflow_env.search.proposal import action_messages, value_messages
+from aflow_env.search.proposal import action_messages
+from aflow_env.search.value_question import value_messages
 from aflow_env.tasks import load_task
 from aflow_env.training.rollout.policy import digit_token_ids
 from aflow_env.training.tiny_policy import build as tiny
-from aflow_env.training.tiny_policy.lessons import Lesson, Teacher, draw_state, draw_steps, edit_odds, next_tokens
+from aflow_env.training.tiny_policy.lessons import (
+    Lesson,
+    Teacher,
+    draw_edit,
+    draw_state,
+    draw_steps,
+    edit_odds,
+    next_tokens,
+)
 from aflow_env.training.tiny_policy.warm_start import loss, measure, one_thread, train
 from aflow_env.workflow.edits import apply_edit, format_edit, parse_edit, uniform_edit
 
@@ -81,8 +90,10 @@ def test_prompts_are_short_and_edits_shorter(tokenizer: PreTrainedTokenizerBase)
 def test_both_questions_share_the_system_text(tokenizer: PreTrainedTokenizerBase) -> None:
     teacher = Teacher(CONFIG, TASK, tokenizer)
     prefix = teacher.prefix()
-    state = draw_state(Random(9), TASK, CONFIG)
-    for messages in (action_messages(state, CONFIG), value_messages(state, CONFIG)):
+    random = Random(9)
+    state = draw_state(random, TASK, CONFIG)
+    edit = draw_edit(random, state, CONFIG)
+    for messages in (action_messages(state, CONFIG), value_messages(state, edit, CONFIG)):
         assert teacher.tokens(messages)[: len(prefix)] == prefix
 
 

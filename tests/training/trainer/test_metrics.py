@@ -34,25 +34,28 @@ def config(tmp_path: Path) -> AflowConfig:
     return load(["rl_weight=0.5", "policy.base_url=http://localhost:1/v1", f"run_dir={tmp_path}"])
 
 
-def belief(says: float, came: float) -> dict[str, Any]:
-    return {"q": says, "mass": 0.9, "q_target": came}
+def prediction(says: float, came: float, parent: str = "root") -> dict[str, Any]:
+    return {"q": says, "mass": 0.9, "q_target": came, "parent": parent, "child": f"{came}"}
 
 
-def row(session: int, reward: float, beliefs: list[dict[str, Any]], steered: int = 1) -> dict[str, Any]:
+def row(session: int, reward: float, predictions: list[dict[str, Any]]) -> dict[str, Any]:
     summary = dict.fromkeys(("start_score", "best_score", "gain", "nodes", "valid", "duplicates", "cached"), 1.0)
     summary |= {"turns": 2.0, "cost_usd": 0.25, "tokens": 50.0, "results": 4.0, "ucb": 0.5, "return": reward}
     summary |= {
         "outcome_correct": 3.0,
         "outcome_wrong": 1.0,
-        "steered": float(steered),
+        "seed": 0,
+        "seconds": 4.0,
+        "predict_seconds": 0.5,
+        "steered": 1.0,
     }
-    return {"kind": "edit", "step_reward": reward, "session": {**summary, "predictions": beliefs}, "uid": session}
+    return {"kind": "edit", "step_reward": reward, "session": {**summary, "predictions": predictions}, "uid": session}
 
 
 def figures(config: AflowConfig) -> dict[str, float]:
     """A step of four sessions, one of which failed: what the trainer would log of it."""
-    held = [belief(1 / 9, 0.2), belief(5 / 9, 0.5), belief(8 / 9, 0.6)]
-    rows = [row(0, 0.5, held[:2]), row(1, 0.25, held[2:]), row(2, 0.0, [], steered=0)]
+    held = [prediction(1 / 9, 0.2), prediction(5 / 9, 0.5), prediction(8 / 9, 0.6)]
+    rows = [row(0, 0.5, held[:2]), row(1, 0.25, held[2:]), row(2, 0.0, [])]
     credit = Rows(
         uid=["u"] * 3,
         trajectory=["0", "1", "2"],
@@ -76,14 +79,17 @@ def test_figures_are_what_they_say(config: AflowConfig) -> None:
     assert found["aflow/q_error_constant"] == pytest.approx(0.26 / 9, abs=1e-3)
     assert found["aflow/q_skill"] == pytest.approx(1 - found["aflow/q_error"] / found["aflow/q_error_constant"])
     assert found["aflow/q_corr"] == pytest.approx(1.0)
-    assert found["aflow/q_decision_share"] == pytest.approx(2 / 6), "decisions that Q changed, of all decisions"
+    assert found["aflow/q_within"] == pytest.approx(1.0), "siblings of several sessions of a search problem"
+    assert found["aflow/q_decision_share"] == pytest.approx(3 / 6), "decisions that Q changed, of all decisions"
+    assert found["aflow/round_seconds"] == pytest.approx(2.0)
+    assert found["aflow/predict_seconds"] == pytest.approx(0.5)
     assert (found["aflow/sessions"], found["aflow/failed_sessions"]) == (3.0, 1.0)
     assert found["aflow/outcome/correct"] == pytest.approx(0.75)
 
 
 def test_what_is_undefined_is_left_out(config: AflowConfig) -> None:
     """A correlation with a constant is no number, and Q's figures need a question."""
-    found = step_metrics([row(0, 0.5, [belief(5 / 9, 0.5)])], [False], config, sessions=1)
+    found = step_metrics([row(0, 0.5, [prediction(5 / 9, 0.5)])], [False], config, sessions=1)
     assert "aflow/q_corr" not in found
     assert "aflow/q_skill" not in found
     nobody_asked = step_metrics([row(0, 0.5, [])], [False], config, sessions=1)

@@ -15,8 +15,8 @@ from aflow_env.errors import ConfigError
 from aflow_env.training.trainer.mini_batches import Stratum, check_mini_batches, deal, mini_batches
 from tests.rl.batches import examples
 
-rows = st.tuples(st.just(False), st.sampled_from(["edit", "value"]), st.integers(0, 3))
-padding = st.just((True, "value", 0))
+rows = st.tuples(st.just(False), st.integers(0, 3))
+padding = st.just((True, 0))
 
 
 @st.composite
@@ -32,14 +32,14 @@ def batches(draw: st.DrawFn) -> tuple[list[Stratum], int, int]:
 def test_a_rank_keeps_its_rows_and_its_mini_batches_have_equally_many_of_each_kind(
     batch: tuple[list[Stratum], int, int],
 ) -> None:
-    """Equal counts, give or take one, by padding, by kind and by stratum."""
+    """Equal counts, give or take one, by padding and by stratum."""
     strata, ranks, parts = batch
     order, share = deal(strata, ranks, parts), len(strata) // ranks
     for begin in range(0, len(strata), share):
         mine = order[begin : begin + share]
         assert sorted(mine) == list(range(begin, begin + share))
         cut = [mine[place : place + share // parts] for place in range(0, share, share // parts)]
-        for name in (lambda row: strata[row][0], lambda row: strata[row][:2], lambda row: strata[row]):
+        for name in (lambda row: strata[row][0], lambda row: strata[row]):
             counts = [Counter(map(name, each)) for each in cut]
             for kind in set(map(name, mine)):
                 assert max(each[kind] for each in counts) - min(each[kind] for each in counts) <= 1
@@ -55,7 +55,7 @@ def test_a_single_mini_batch_stays_as_it_is(batch: tuple[list[Stratum], int, int
 
 def test_rows_that_come_by_session_are_not_cut_by_round() -> None:
     """As many mini-batches as rounds: every fourth row would be one round of all sessions."""
-    order = deal([(False, "edit", step) for _ in range(8) for step in range(4)], 1, 4)
+    order = deal([(False, step) for _ in range(8) for step in range(4)], 1, 4)
     rounds = [row % 4 for row in order]
     assert [sorted(rounds[begin : begin + 8]) for begin in range(0, 32, 8)] == [[0, 0, 1, 1, 2, 2, 3, 3]] * 4
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Value rows leave their update and are kept, the oldest go first, and a draw is whole mini-batches without repeats.
+"""Value rows leave the batch and are kept, the oldest go first, and a draw is whole mini-batches without repeats.
 
 TransferQueue is a dictionary here; tests/test_training.py runs the real one.
 """
@@ -24,7 +24,8 @@ class Queue:
         self.held: dict[tuple[str, str], Any] = {}
 
     def kv_batch_get(self, keys: Sequence[str], partition_id: str) -> TensorDict:
-        return torch.stack([self.held[partition_id, key] for key in keys])
+        rows = [self.held[partition_id, key] for key in keys]
+        return torch.stack(rows)
 
     def kv_batch_put(self, keys: Sequence[str], partition_id: str, fields: TensorDict, tags: Any = None) -> None:
         assert len(keys) == len(fields)
@@ -40,8 +41,8 @@ class Queue:
 
 
 def said(row: TensorDict) -> str:
-    """A row's number, its step, and its advantage."""
-    return f"{int(row['number'])} of {int(row['step'])}: {float(row['advantages'])}"
+    """A row's number and its step."""
+    return f"{int(row['number'])} of {int(row['step'])}"
 
 
 @pytest.fixture
@@ -51,31 +52,33 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     return made
 
 
-def step(queue: Queue, number: int, values: int) -> tuple[KVBatchMeta, list[str]]:
-    """A training step's batch: edit rows, value rows, and a padding row that is a copy of a value row."""
-    keys = [f"{kind}{row}" for row in range(values) for kind in ("edit", "value")] + ["padding"]
-    kinds = [key.rstrip("0123456789") for key in keys[:-1]] + ["value"]
-    tags = [{"seq_len": 3, "is_padding": key == "padding"} for key in keys]
+def step(queue: Queue, number: int, values: int) -> tuple[KVBatchMeta, list[dict[str, Any]]]:
+    """A training step's batch of edit rows and value rows, and the agent loop's fields of each."""
+    keys = [f"{kind}{row}" for row in range(values) for kind in ("edit", "value")] + ["edit"]
+    fields = [{"kind": key.rstrip("0123456789"), "step_reward": 0.5 + place} for place, key in enumerate(keys)]
     for place, key in enumerate(keys):
-        row = {"number": place, "step": number, "advantages": 1.0}
-        queue.held["train", key] = TensorDict({name: torch.tensor(value) for name, value in row.items()})
-    return KVBatchMeta(keys=keys, tags=tags, partition_id="train"), kinds
+        row = {"number": torch.tensor(place), "step": torch.tensor(number), "response_mask": torch.ones(1)}
+        queue.held["train", key] = TensorDict(row)
+    batch = KVBatchMeta(keys=keys, tags=[{"seq_len": 3}] * len(keys), partition_id="train", extra_info={"a": 1})
+    return batch, fields
 
 
-def test_value_rows_alone_are_kept_and_padding_is_none(queue: Queue) -> None:
-    """A padding row that copies a value row is not replayed."""
+def test_value_rows_leave_the_batch_and_are_kept(queue: Queue) -> None:
+    """The update of the edits has edit rows alone, in their order; verl's own notes on the batch stay."""
     held = replay.Replay(steps=2, seed=0)
-    held.take(*step(queue, 1, 3), step=1)
-    assert queue.replayed() == {"1 of 1: 1.0", "3 of 1: 1.0", "5 of 1: 1.0"}
+    left = held.take(*step(queue, 1, 3), step=1)
+    assert queue.replayed() == {"1 of 1", "3 of 1", "5 of 1"}
     assert len(held) == 3
+    assert left.keys == ["edit0", "edit1", "edit2", "edit"]
+    assert left.extra_info == {"a": 1}
+    assert {key for partition, key in queue.held if partition == "train"} == set(left.keys)
 
 
-def test_a_value_row_teaches_nothing_in_the_update_of_the_edits(queue: Queue) -> None:
-    """Its advantage there is 0; edits and padding keep theirs."""
-    batch, kinds = step(queue, 1, 2)
-    replay.Replay(steps=2, seed=0).take(batch, kinds, step=1)
-    left = {key: float(queue.held["train", key]["advantages"]) for key in batch.keys}
-    assert left == {"edit0": 1.0, "value0": 0.0, "edit1": 1.0, "value1": 0.0, "padding": 1.0}
+def test_a_value_rows_weight_is_its_advantage(queue: Queue) -> None:
+    """On its one token: the loss of the further steps reads it."""
+    replay.Replay(steps=2, seed=0).take(*step(queue, 1, 2), step=1)
+    found = {key: row for (partition, key), row in queue.held.items() if partition == replay.PARTITION}
+    assert {key: row["advantages"].tolist() for key, row in found.items()} == {"1/value0": [1.5], "1/value1": [3.5]}
 
 
 def test_the_oldest_step_is_dropped_and_cleared(queue: Queue) -> None:
@@ -83,14 +86,14 @@ def test_the_oldest_step_is_dropped_and_cleared(queue: Queue) -> None:
     held = replay.Replay(steps=2, seed=0)
     for number in (1, 2, 3):
         held.take(*step(queue, number, 1), step=number)
-    assert queue.replayed() == {"1 of 2: 1.0", "1 of 3: 1.0"}
+    assert queue.replayed() == {"1 of 2", "1 of 3"}
     assert len(held) == 2
 
 
 def test_a_step_without_value_rows_changes_nothing(queue: Queue) -> None:
-    """Nothing is kept, and nothing is drawn."""
+    """Nothing is kept, nothing is drawn, and the batch is whole."""
     held = replay.Replay(steps=2, seed=0)
-    held.take(*step(queue, 1, 0), step=1)
+    assert held.take(*step(queue, 1, 0), step=1).keys == ["edit"]
     assert len(held) == 0
     assert held.draw(size=1, most=1, step=1) is None
 

@@ -21,8 +21,8 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict, make_iterator
 
 from aflow_env.config import parse
-from aflow_env.training.trainer import trainer
-from aflow_env.training.trainer.replay import PARTITION
+from aflow_env.training.trainer import replay, trainer
+from aflow_env.training.trainer.replay import PARTITION, Replay
 from aflow_env.training.trainer.trainer import POLL_SECONDS, AflowTrainerSync
 from tests.training.launch.test_preflight import composed
 
@@ -37,6 +37,7 @@ def made(*overrides: str, **parts: Any) -> Any:
     found.config = composed(*overrides)
     found.aflow = parse(found.config.aflow)
     found.use_critic, found.global_steps, found.tokenizer = False, 1, SimpleNamespace(eos_token_id=0)
+    found.use_reference_policy, found._replay = False, Replay(steps=2, seed=0)
     for name, part in parts.items():
         setattr(found, name, part)
     return found
@@ -66,6 +67,10 @@ class Queue:
     def kv_batch_get(self, keys: list[str], partition_id: str, select_fields: Any = None) -> TensorDict:
         return list_of_dict_to_tensordict([self.held[key] for key in keys])
 
+    def kv_clear(self, keys: list[str], partition_id: str) -> None:
+        for key in keys:
+            del self.held[key]
+
     def kv_batch_put(self, keys: list[str], partition_id: str, fields: TensorDict, tags: Any = None) -> None:
         for key, row in zip(keys, fields, strict=True):
             self.held[key] = {name: getattr(value, "data", value) for name, value in row.items()}
@@ -80,7 +85,8 @@ def step_of(queue: Queue, sessions: int, rounds: int, lengths: tuple[int, int]) 
             keys.append(f"uid{session % 4}_{session}_{index}")
             tags.append({"seq_len": lengths[kind == "edit"] + session, "is_prompt": False})
             step = index if kind == "value" else index - kinds.count("value")
-            queue.held[keys[-1]] = {"extra_fields": {"kind": kind, "step_index": step, "name": keys[-1]}}
+            fields = {"kind": kind, "step_index": step, "step_reward": 0.1, "name": keys[-1]}
+            queue.held[keys[-1]] = {"extra_fields": fields, "response_mask": torch.ones(1)}
     return KVBatchMeta(keys=keys, tags=tags, partition_id="train")
 
 
@@ -93,12 +99,14 @@ def test_every_update_of_a_step_has_as_many_rows_as_the_others(
     queue = Queue()
     monkeypatch.setattr(padding_utils, "tq", queue)
     monkeypatch.setattr(trainer, "tq", queue)
+    monkeypatch.setattr(replay, "tq", queue)
     sizes = ("data.train_batch_size=4", f"actor_rollout_ref.actor.ppo_mini_batch_size={4 // updates}")
     workers = SimpleNamespace(_dispatch_info={"actor": list(range(ranks))})
     run = made(*sizes, "actor_rollout_ref.rollout.n=4", "aflow.rounds=4", actor_rollout_wg=workers)
     batch = run._balance_batch(step_of(queue, 16, 4, (300, 700)), {})
 
-    assert len(batch) == 4 * 4 * 4 * 2, "the most that a step can have"
+    assert len(batch) == 4 * 4 * 4, "the most that a step can have"
+    assert len(run._replay) == sum(4 - session % 3 for session in range(16))
     assert run._step_fields == [queue.held[key]["extra_fields"] for key in batch.keys]
     padding = [tag.get("is_padding", False) for tag in batch.tags]
     kinds = ["padding" if pad else fields["kind"] for pad, fields in zip(padding, run._step_fields, strict=True)]
@@ -107,7 +115,7 @@ def test_every_update_of_a_step_has_as_many_rows_as_the_others(
         mine = TensorDict({"row": torch.arange(rank * share, (rank + 1) * share)}, batch_size=share)
         cut = list(make_iterator(mine, size, epochs=1, dataloader_kwargs={"shuffle": False}))
         assert len(cut) == updates
-        for kind in ("edit", "value", "padding"):
+        for kind in ("edit", "padding"):
             counts = [sum(kinds[row] == kind for row in each["row"].tolist()) for each in cut]
             assert max(counts) - min(counts) <= 1, (kind, counts)
     assert run.config.actor_rollout_ref.rollout.n == 4
