@@ -93,6 +93,7 @@ class FoundNode:
     unpriced: int
     tokens: Mapping[str, int]
     calls: int
+    q: float | None
     workflow: FoundWorkflow = field(repr=False)
 
 

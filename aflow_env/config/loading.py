@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From composed YAML to the typed config, or to one paragraph that says what is wrong with it."""
+"""From composed YAML to the typed config, or to one paragraph that names each mistake."""
 
 from pathlib import Path
 from typing import Any

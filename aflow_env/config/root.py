@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole `aflow:` node, and what has to hold between its parts."""
+"""The whole `aflow:` node, and the rules between its parts."""
 
 from typing import Annotated, Literal
 
@@ -75,7 +75,7 @@ class AflowConfig(Section):
 
     @property
     def counting_usd(self) -> dict[str, float]:
-        """The keys, with their values, that count what evaluations cost, and are worthless where no price is known."""
+        """The keys, with their values, that count USD of evaluations; they need a known price."""
         keys = {"stop.usd": self.stop.usd, "reward.cost_weight": self.reward.cost_weight or None}
         return {key: value for key, value in keys.items() if value is not None}
 

@@ -58,7 +58,7 @@ class RoundRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run: `rounds` by step, session and round; `closing` what its closing report said of all of them, else None.
+    """One run: `rounds` by step, session and round; `closing` is its closing report on all of them, else None.
 
     `programs` holds the source of each workflow, `config` dotted keys. `cost_usd` is all that the run spent.
     """

@@ -49,8 +49,8 @@ class SessionKey:
 class StoredSession:
     """A session as far as it was recorded, by ascending round.
 
-    `payloads` are what `record` was given beside a round, `state` what `set_state` was given last, None before.
-    `proposals` are those that were drawn to choose from, by node and ordinal.
+    `payloads` came with `record`; `state` is that of the last `set_state`, None before.
+    `proposals` were drawn to choose from, by node and ordinal.
     """
 
     key: SessionKey
@@ -117,7 +117,7 @@ class Store(Reads):
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def open_session(self, key: SessionKey, task: str) -> StoredSession:
-        """Register the session if it is new, and return what is recorded of it."""
+        """Register the session if it is new, and return its recorded rounds."""
         with self._database.write() as writer:
             writer.run(
                 "INSERT OR IGNORE INTO sessions (id, problem, seed, step, session, task) VALUES (?, ?, ?, ?, ?, ?)",
@@ -131,7 +131,7 @@ class Store(Reads):
         return {SessionKey(*row[:4]): row[4] for row in rows}
 
     def session(self, key: SessionKey) -> StoredSession:
-        """Return what is recorded of an open session. Raises ValueError for one that was never opened."""
+        """Return an open session's recorded rounds. Raises ValueError for one that was never opened."""
         (state,) = _one(self._database, "SELECT state FROM sessions WHERE id = ?", key.id)
         names = (*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS, "payload", "graph", "prompts", "problems")
         sql = (

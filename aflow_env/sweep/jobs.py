@@ -67,7 +67,7 @@ class _Running:
 
 
 def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[EndedJob]:
-    """Run what is missing, at most `at_once` at a time, and tell of each start and end; results in the jobs' order.
+    """Run the missing jobs, at most `at_once` at a time, and tell of each start and end; results in the jobs' order.
 
     On Ctrl-C, or any other exception, the running jobs are told to end and are waited for.
     """

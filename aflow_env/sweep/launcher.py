@@ -38,11 +38,12 @@ class SweepError(CompactHydraException):
 class ProcessLauncher:
     """The launcher `aflow_process`; `hydra_plugins.aflow_process_launcher` makes it a plugin of Hydra's."""
 
+    config: DictConfig
+    context: HydraContext
+
     def __init__(self, jobs: int = 1, group: str | None = None) -> None:
         self.at_once = jobs
         self.group = group
-        self.config: DictConfig | None = None
-        self.context: HydraContext | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take Hydra's context before `launch`."""
@@ -51,7 +52,6 @@ class ProcessLauncher:
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch of jobs, print how each ended, and return one JobReturn a job."""
         setup_globals()
-        assert self.config is not None
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # Optuna's sweeper writes its result there
         jobs = [self.job(list(overrides)) for overrides in job_overrides]
@@ -63,7 +63,6 @@ class ProcessLauncher:
 
     def job(self, overrides: list[str]) -> Job:
         """Return the process, folder and name of one job."""
-        assert self.config is not None
         what = names.identity(overrides)
         if "aflow.run_dir" in what:
             raise SweepError("aflow.run_dir: jobs must not share one; leave it out, it follows the job's name")
@@ -87,7 +86,6 @@ class ProcessLauncher:
         )
 
     def _name(self, overrides: list[str], what: Mapping[str, str]) -> str:
-        assert self.config is not None
         trainer = self._composed(overrides).trainer
         raw: Any = OmegaConf.to_container(trainer, resolve=False)
         chosen = names.swept(what, list(self.config.hydra.overrides.task))
@@ -95,8 +93,6 @@ class ProcessLauncher:
         return names.shorten(f"{trainer.experiment_name}{names.suffix(missing)}")
 
     def _composed(self, overrides: list[str]) -> DictConfig:
-        assert self.config is not None
-        assert self.context is not None
         return self.context.config_loader.load_sweep_config(self.config, overrides)
 
 

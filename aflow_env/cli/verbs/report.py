@@ -29,7 +29,7 @@ def report(
     csv: Annotated[Path | None, typer.Option(help="Write one row a run there.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs: mean, interval, n and cost of each group, and what the comparison shows."""
+    """Compare runs: mean, interval, n and cost of each group, and a verdict."""
     needs("report", "matplotlib", "jinja2")
     from aflow_env.report.html.page import page
     from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise

@@ -32,7 +32,7 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/sweep"),
     as_json: AsJson = False,
 ) -> None:
-    """Search once for every combination of values; run the same command again to go on with what is missing."""
+    """Search once for every combination of values; run the same command again to go on with the missing ones."""
     planned = [_job(combination, overrides, out) for combination in grid(overrides)]
     try:
         ended = run(planned, jobs, lambda text: say(text, error=True))
