@@ -2,7 +2,7 @@
 """From a played session to training rows: what the agent loop tells the trainer, as plain data.
 
 Each round is one edit row, its step reward by `rl/reward.py`. Each evaluated edit is one value row too: the value
-question about it, answered by a digit drawn around the score that came (search/prediction/q.py). The row's step reward is its
+question about it, answered by a digit drawn around the score that came (prediction/q.py). The row's step reward is its
 weight in the update: n / (the start workflow's n), so an evaluation that a race cut short counts for the problems that
 it has. Both kinds carry (kind, anchor, step index, step reward) through verl's TransferQueue.
 """
