@@ -26,8 +26,9 @@ for their number.
 |---|{rule}
 {table}
 
-- `per call` divides a pair's probability by the executor calls of its workflow. It gains at w=0 without any
-  prediction. The last row has seeds of its own, registered before their first run.
+- `all pairs` is the rule of the library. `per call` divides a pair's probability by the executor calls of its workflow,
+  is not in the library yet, and gains at w=0 without any prediction. Its seeds are its own, registered before their
+  first run.
 - **Q alone**, per call, against w=0 with the same choice: w=0.75 {alone}; w=1 {alone_full}.
 - Ranking the edits of the node that stock AFlow selects: best of 8 {rank8}; best of 32 {rank32}. Eight edits
   without a prediction: {control}. Restarting the stock search within the same calls: {restarts}.
@@ -72,15 +73,15 @@ def gain(arms: Arms, arm: str, to: str = "stock", endpoint: str = "calls600") ->
     return "{:+.3f}±{:.3f}".format(*interval(pairs))
 
 
-def summary(confirm: Arms) -> Sequence[str]:
+def summary(first: Arms) -> Sequence[str]:
     """Lines of the page's summary table: who proposes, how edits are chosen, test score at 600 calls."""
     arms = {
         "stock": "random edits, stock AFlow selection, 600 calls",
-        "per call w=0": "random edits, chosen per call without a prediction (w=0), 600 calls",
-        "per call w=1": "random edits, predicted by the surrogate and chosen per call (w=1), 600 calls",
+        "joint all w=0": "random edits, chosen among open pairs without a prediction (w=0), 600 calls",
+        "joint all w=1": "random edits, chosen among open pairs by the surrogate (w=1), 600 calls",
     }
     rows = []
     for arm, said in arms.items():
-        score = np.mean([row["calls600"] for row in confirm[arm].values()])
-        rows.append(f"| {said} | {score:.3f} | {'' if arm == 'stock' else gain(confirm, arm)} |")
+        score = np.mean([row["calls600"] for row in first[arm].values()])
+        rows.append(f"| {said} | {score:.3f} | {'' if arm == 'stock' else gain(first, arm)} |")
     return rows

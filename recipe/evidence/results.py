@@ -24,12 +24,12 @@ With a real executor (Qwen2.5-Coder-0.5B) no search has beaten the plain prompt 
 """
 
 
-def summary(searches: Arms, confirm: edit_results.Arms) -> list[str]:
+def summary(searches: Arms, first: edit_results.Arms) -> list[str]:
     """The rows of the first table: predicted edits at 600 calls, trained proposals at 8 rounds."""
     runs = gains(searches)
     trained = mean(searches, STOCK, lambda row: row["test"]) + sum(runs) / len(runs)
     return [
-        *edit_results.summary(confirm),
+        *edit_results.summary(first),
         f"| a trained policy proposes, {len(runs)} runs of `make train`, 8 rounds | {trained:.3f} | "
         f"{over_runs(runs)} |",
     ]
@@ -50,7 +50,7 @@ def page() -> str:
     qwen = [step for step in steps if step["run"] == "qwen"]
     return "".join(
         (
-            HEAD.format(rows="\n".join(summary(searches, confirm))),
+            HEAD.format(rows="\n".join(summary(searches, first))),
             edit_results.section(first, confirm),
             guidance(searches, beliefs),
             learning_results.section(read("learning")),
