@@ -29,10 +29,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import aiohttp
-from aflow_env.cli.options import ONE_BY_ONE
 from rich.console import Console
 from rich.table import Table
 
+from aflow_env.cli.arguments import ONE_BY_ONE
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.llm.client import Message, Request
