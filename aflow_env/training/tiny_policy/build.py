@@ -130,7 +130,7 @@ def embedded_config() -> AflowConfig:
         state_characters=1200,
         failed_cases=0,
         experience_entries=4,
-        run_dir="",
+        run_dir="unused",
     )
 
 
