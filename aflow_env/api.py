@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A search from Python, and what it found: `aflow_env.search`, `aflow_env.asearch`, `aflow_env.load`.
+"""Search from Python, and use the findings: `aflow_env.search`, `aflow_env.asearch`, `aflow_env.load`.
 
 Keys are those of the command line. A group is named by its value (`executor="openai"`); a key below it comes in a dict
-(`executor={"kind": "openai", "model": "m"}`) or by its dotted name (`**{"executor.model": "m"}`). The synchronous
-functions also work where an event loop runs, as in a notebook: they work in a thread of their own there.
+(`executor={"kind": "openai", "model": "m"}`) or by its dotted name (`**{"executor.model": "m"}`). Where an event loop
+runs, as in a notebook, the synchronous functions work in a thread of their own.
 """
 
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from anyio.from_thread import start_blocking_portal
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from aflow_env.cli.answering import WorkflowAnswer, answering, apart
+from aflow_env.cli.answering import WorkflowAnswer, answering
 from aflow_env.cli.arguments import open_reading, search_config
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
@@ -29,8 +28,8 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
 from aflow_env.search.session import SearchSession, Turn
 from aflow_env.store.findings import all_nodes, best_node, last_report, spent_usd, stopped, workflow_of
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.own import is_own
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ GROUPS = {"task": "name", "executor": "kind", "implementer": "kind"}
 
 @dataclass(frozen=True)
 class SearchRound:
-    """A round that has ended, as `on_round` hears of it. `score` is None where the proposal was rejected."""
+    """A round that has ended, for `on_round`. `score` is None where the proposal was rejected."""
 
     number: int
     of: int
@@ -62,7 +61,7 @@ class FoundWorkflow:
     config: AflowConfig = field(repr=False, compare=False)
 
     def __call__(self, problem: str, **more: Any) -> WorkflowAnswer:
-        """Answer one problem: `answer` without an event loop of yours."""
+        """Answer one problem without an event loop of yours."""
         return _blocking(self.answer(problem, **more))
 
     async def answer(
@@ -72,9 +71,8 @@ class FoundWorkflow:
 
         Raises InfrastructureError when the executor cannot be had, BudgetExhausted when `budget` is spent.
         """
-        with TemporaryDirectory(prefix="aflow-env-") as folder:
-            async with answering(apart(self.config, folder), Workflow(self.graph, self.prompts)) as answer:
-                return await answer(Problem("", problem, "", entry_point, tuple(public_tests)), sample)
+        async with answering(self.config, Workflow(self.graph, self.prompts), temporary=True) as answer:
+            return await answer(Problem("", problem, "", entry_point, tuple(public_tests)), sample)
 
 
 @dataclass(frozen=True)
@@ -91,14 +89,17 @@ class FoundNode:
     modification: str
     outcomes: Mapping[str, int]
     cost_usd: float
+    truncated: int
+    unpriced: int
     tokens: Mapping[str, int]
     calls: int
+    q: float | None
     workflow: FoundWorkflow = field(repr=False)
 
 
 @dataclass(frozen=True)
 class FoundRun:
-    """What a run holds: its nodes, the best of them, why it stopped, what it cost and the score on test problems."""
+    """A run: its nodes, the best of them, the rule that stopped it, its score on test problems, its cost."""
 
     run_dir: Path
     nodes: Sequence[FoundNode] = field(repr=False)
@@ -130,13 +131,13 @@ async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **
     config = search_config(overrides(keys))
     assembly = await Assembly.open(config)
 
-    def told(session: SearchSession, turn: Turn) -> None:
+    def ended(session: SearchSession, turn: Turn) -> None:
         if on_round:
             score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent.usd
             on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, spent))
 
     try:
-        await assembly.play(told)
+        await assembly.play(ended)
         await report(assembly)
     finally:
         await assembly.aclose()
@@ -189,23 +190,8 @@ def _blocking(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work)
-
-    def beside() -> T:
-        try:
-            return loop.run_until_complete(task)
-        finally:
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(beside)
-        try:
-            while not done.done():
-                wait((done,), timeout=0.2)  # an interrupt does not wake a wait without end
-        except KeyboardInterrupt:
-            with suppress(RuntimeError):  # the loop has just ended
-                loop.call_soon_threadsafe(task.cancel)
-            raise
+    with start_blocking_portal() as portal:
+        done: Future[T] = portal.start_task_soon(lambda: work)
+        while not done.done():
+            wait((done,), timeout=0.2)  # an interrupt does not wake a wait without end
         return done.result()

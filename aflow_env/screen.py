@@ -56,7 +56,7 @@ class Screen(Console):
             self.width = WIDTH
 
     def render_str(self, text: str, *arguments: Any, **options: Any) -> Text:
-        """Make a string a renderable; all strings come through here, those of tables and titles too."""
+        """Make a string a renderable; all strings come through here, of tables and titles too."""
         return super().render_str(visible(text), *arguments, **options)
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from aflow_env.report.offline_run import NAMED, read_offline_run
+from aflow_env.report.offline_run import read_offline_run
 from aflow_env.training.verl_patches.proc import alive, descendants
 from tests.main_job import metrics, start
+from tests.training.named import never_logged
 
 pytest.importorskip("verl", reason="needs verl: make setup")
 pytest.importorskip("vllm", reason="needs vllm: make setup")
@@ -148,6 +149,6 @@ def test_wandb_has_one_run_offline_with_its_search(runs: dict[str, Path]) -> Non
     ended = read_offline_run(files[1])
     for name in ("aflow/run/best_score", "aflow/best_by/cost", "aflow/top_workflows/_type", "aflow/tree/_type"):
         assert ended.column(name), name
-    assert ended.without(NAMED) == [], "every figure that docs/training.md names"
+    assert never_logged(ended) == [], "every figure that docs/training.md names"
     assert ended.config["versions"]["verl"] == "0.9.1"
     assert "wandb sync" in runs["second"].read_text(errors="replace")

@@ -1,30 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow at work: a problem in, its answer out, with the cost. Nothing is scored and no result is looked up.
+"""A workflow at work: a problem in, its answer and its cost out. Nothing is scored and no result is looked up.
 
 Each problem has a jailed child of its own, so one problem sees nothing of another and cannot end it. A workflow that
-fails gives an answer without text whose outcome says how; a failure of the world or a spent budget is raised.
+fails gives an answer without text. A failure of the world or a spent budget is raised.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 from aflow_env.config import AflowConfig, BudgetConfig
 from aflow_env.errors import ConfigError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.prices import FREE, Price, find_price
-from aflow_env.sandbox.limits import Outcome, Run
+from aflow_env.sandbox.jail_run import JailRun, Outcome
 from aflow_env.search.assemble import Assembly
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import Workflow
 
 
 @dataclass(frozen=True)
 class WorkflowAnswer:
-    """What a workflow answered to one problem, and what that cost.
+    """The answer of a workflow to one problem.
 
     `text` is "" and `error` says why unless `outcome` is `ok`. `cost_usd` is None where no price is known.
     """
@@ -54,15 +55,16 @@ class Answering:
         """
         if self.assembly.task.spec.entry_point and not problem.entry_point:
             raise ConfigError(f"a workflow of {self.assembly.task.spec.name} writes a function: name it in entry_point")
-        attempt, executor, clock = Attempt(problem, "", sample), self.assembly.executor, asyncio.get_running_loop().time
-        seconds, began = self.assembly.config.executor.timeout_seconds, clock()
-        client = BudgetClient(executor, Budget(ceiling), self.price(), seconds) if ceiling else executor
+        attempt, client, clock = Attempt(problem, "", sample), self.assembly.executor, asyncio.get_running_loop().time
+        began = clock()
+        if ceiling:
+            client = BudgetClient(client, Budget(ceiling), self.price(), self.assembly.config.executor.timeout_seconds)
         (run,) = await self.assembly.evaluator.launch(self.workflow, [attempt], client)
         if isinstance(run, WorkflowError):
-            run = Run("crash", error=str(run))
+            run = JailRun("crash", error=str(run))
         if isinstance(run, BaseException):
             raise run
-        text, cost = str(run.value) if run.outcome == "ok" else "", None if self.price() is None else attempt.cost_usd
+        text, cost = str(run.value) if run.outcome == "ok" else "", None if attempt.unpriced else attempt.cost_usd
         counts = attempt.input_tokens, attempt.output_tokens, attempt.calls
         return WorkflowAnswer(text, run.outcome, run.error, cost, *counts, clock() - began)
 
@@ -78,23 +80,20 @@ def usd(cost: float | None) -> str:
 
 
 @asynccontextmanager
-async def answering(config: AflowConfig, workflow: Workflow) -> AsyncIterator[Answering]:
-    """Open the executor and the sandbox of a workflow; what is kept and booked is in `config.run_dir`.
+async def answering(config: AflowConfig, workflow: Workflow, temporary: bool = False) -> AsyncIterator[Answering]:
+    """Open the executor and the sandbox of a workflow. `config.run_dir` has its completions and its account.
 
-    Raises ConfigError for a workflow that the gate rejects, and as `Assembly.open` does.
+    `temporary` puts them in a folder that is deleted at the end. Raises ConfigError for a workflow that the gate
+    rejects, and as `Assembly.open` does.
     """
-    assembly = await Assembly.open(config)
-    try:
-        check(workflow, assembly.task.spec)
-        yield Answering(workflow, assembly)
-    except WorkflowError as error:
-        raise ConfigError(f"workflow {workflow.digest} would not be run on {config.task.name}: {error}") from error
-    finally:
-        await assembly.aclose()
-
-
-def apart(config: AflowConfig, folder: str) -> AflowConfig:
-    """Return the config of work whose account is in a folder of its own, and whose completions are not kept."""
-    mode = "live" if config.executor.mode == "record" else config.executor.mode
-    executor = config.executor.model_copy(update={"mode": mode})
-    return config.model_copy(update={"run_dir": folder, "executor": executor})
+    with TemporaryDirectory(prefix="aflow-env-") if temporary else nullcontext(config.run_dir) as folder:
+        mode = "live" if temporary and config.executor.mode == "record" else config.executor.mode
+        executor = config.executor.model_copy(update={"mode": mode})
+        assembly = await Assembly.open(config.model_copy(update={"run_dir": folder, "executor": executor}))
+        try:
+            check(workflow, assembly.task.spec)
+            yield Answering(workflow, assembly)
+        except WorkflowError as error:
+            raise ConfigError(f"workflow {workflow.digest} would not be run on {config.task.name}: {error}") from error
+        finally:
+            await assembly.aclose()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several verbs take: overrides of the config, a run, `--json`."""
+"""Arguments of several verbs: overrides of the config, a run, `--json`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -31,7 +31,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a se
 
 
 def search_config(overrides: Sequence[str], *defaults: str) -> AflowConfig:
-    """The config of a search without a trainer: without a policy, unless it names a served one. Raises ConfigError.
+    """Return the config of a search without a trainer: without a policy, unless it names one. Raises ConfigError.
 
     That is asked of the composed config: a policy may come as `policy.base_url=...` or as `policy={base_url: ...}`.
     """
@@ -47,14 +47,14 @@ def is_run(path: Path) -> bool:
 
 @contextmanager
 def open_run(run: Path) -> Iterator[Store]:
-    """The store of an existing run. Raises ConfigError where there is none."""
+    """Open the store of an existing run. Raises ConfigError where there is none."""
     with closing(Store(store_of(run))) as store:
         yield store
 
 
 @contextmanager
 def open_reading(run: Path) -> Iterator[ReadOnlyStore]:
-    """The store of an existing run, to be read while a search may write it. Raises ConfigError where there is none."""
+    """Open a run's store to read it while a search may write it. Raises ConfigError where there is none."""
     with closing(ReadOnlyStore(store_of(run))) as store:
         yield store
 
@@ -75,9 +75,9 @@ def best_of(store: Store, run: Path) -> tuple[dict[str, Any], Workflow]:
 
 
 def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
-    """The config that a run was made with, in the folder where it is now, with the user's overrides.
+    """Return a run's saved config with the user's overrides, in the folder where it is now.
 
-    A run that keeps none takes all but its task from the overrides.
+    A run without one takes all but its task from the overrides.
     """
     given = list(overrides or ())
     with open_run(run) as store:
@@ -90,7 +90,7 @@ def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
 
 
 def needs(extra: str, *modules: str) -> None:
-    """Raises ConfigError naming the extra when one of its modules is not installed."""
+    """Check that an extra's modules are installed. Raises ConfigError that names the extra."""
     for module in modules:
         if find_spec(module) is None:
             raise ConfigError(f"{module} is not installed: pip install 'aflow-env[{extra}]'")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenAI's chat completions as plain data: a request becomes a problem, an answer becomes a reply.
+"""OpenAI's chat completions as plain data: make a request a problem, and an answer a reply.
 
-The last message, which has to be the user's, is the problem; earlier messages stand above it as text. Sampling keys
-(`temperature`, `max_tokens`, `tools`, ...) are ignored, since the workflow sets its own; `seed` names the draw.
+The last message has to be the user's, and is the problem. Earlier messages stand above it as text. `seed` names the
+draw. Sampling keys (`temperature`, `max_tokens`, `tools`, ...) are ignored, since the workflow sets its own.
 """
 
 import re
@@ -13,17 +13,17 @@ from pydantic import BaseModel, Field, ValidationError
 
 from aflow_env.cli.answering import WorkflowAnswer
 from aflow_env.config import explain
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import TaskSpec
 
 JSON = dict[str, Any]
 SHOWN = 500
-"""Characters of a complaint about a request, which may hold all of it."""
+"""Characters of an error message, which may hold a whole request."""
 _FUNCTION = re.compile(r"^(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
 
 
 class ChatError(Exception):
-    """A reply that is no completion, in OpenAI's format of errors. `status` is HTTP's, `code` OpenAI's."""
+    """An error in OpenAI's format. `status` is HTTP's, `code` OpenAI's."""
 
     def __init__(self, status: int, message: str, code: str) -> None:
         super().__init__(message[:SHOWN])
@@ -51,7 +51,7 @@ class _Turn(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """The keys of a request that are read. `entry_point` and `public_tests` are ours, for code tasks."""
+    """A request. `entry_point` and `public_tests` are keys of ours, for code tasks. Other keys are ignored."""
 
     model: str
     messages: Annotated[list[_Turn], Field(min_length=1)]
@@ -63,7 +63,7 @@ class ChatRequest(BaseModel):
     public_tests: tuple[str, ...] = ()
 
     def problem(self, spec: TaskSpec) -> Problem:
-        """Return the problem that the chat asks for. Raises ChatError where there is none."""
+        """Return the problem of the chat. Raises ChatError where there is none."""
         *earlier, last = self.messages
         if last.role != "user" or not last.text.strip():
             raise ChatError(400, "the last message has to be the user's, with the problem as text", "invalid_value")
@@ -73,8 +73,7 @@ class ChatRequest(BaseModel):
             return Problem("", text, "")
         defined = [self.entry_point] if self.entry_point else _FUNCTION.findall(last.text)
         if not defined:
-            said = "this workflow writes a function: name it in `entry_point`, or let the message hold its `def` line"
-            raise ChatError(400, said, "invalid_value")
+            raise ChatError(400, "name the function in `entry_point`, or write its `def` line", "invalid_value")
         return Problem("", text, "", defined[-1], self.public_tests)
 
 
@@ -87,7 +86,7 @@ def read_request(body: bytes) -> ChatRequest:
 
 
 def completion(head: JSON, answer: WorkflowAnswer) -> JSON:
-    """Return the reply that is no stream; `head` holds id, created and model."""
+    """Return the whole reply. `head` holds id, created and model."""
     message = {"role": "assistant", "content": answer.text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     ours = {"cost_usd": answer.cost_usd, "calls": answer.calls, "seconds": answer.seconds}
@@ -104,6 +103,5 @@ def chunks(head: JSON, answer: WorkflowAnswer, with_usage: bool) -> Iterator[JSO
 
 
 def _usage(answer: WorkflowAnswer) -> JSON:
-    """The tokens of all calls of the workflow."""
     prompt, reply = answer.input_tokens, answer.output_tokens
     return {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply}

@@ -34,7 +34,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 def change(config: AflowConfig, overrides: Sequence[str]) -> AflowConfig:
-    """A config with some keys changed, whole groups such as executor=openai first. Raises ConfigError."""
+    """Return a config with some keys changed, whole groups such as executor=openai first. Raises ConfigError."""
     node, changed = OmegaConf.create(as_plain(config)), values(overrides)
     for group in GROUPS:
         if isinstance(name := changed.get(group), str):
@@ -46,12 +46,12 @@ def change(config: AflowConfig, overrides: Sequence[str]) -> AflowConfig:
 
 
 def values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return key -> value of each override. Raises ConfigError for what is none."""
+    """Return key -> value of each override. Raises ConfigError for a wrong one."""
     return {override.key_or_group: override.value() for override in parsed(overrides)}
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
-    """Read overrides by Hydra's grammar. Raises ConfigError that names the first one that is none."""
+    """Read overrides by Hydra's grammar. Raises ConfigError that names the first wrong one."""
     return [_parsed(override) for override in overrides]
 
 
@@ -90,7 +90,7 @@ def _parsed(text: str) -> Override:
 
 
 def _explain(overrides: Sequence[str], error: Exception) -> str:
-    """Hydra's complaint as one sentence that names our way to see which keys exist."""
+    """Return Hydra's complaint as one sentence that says where the keys are documented."""
     said = " ".join(str(error).split()).partition(" Config search path:")[0]
     if "Could not override" in said or "not in struct" in said:
         key = said.split("'")[1] if said.count("'") > 1 else " ".join(overrides)

@@ -1,50 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How figures are printed: for people in 80 columns, for programs as JSON whose names are an interface."""
+"""Print figures: for people in 80 columns, for programs as JSON whose names are an interface."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aflow_env.evaluation.results import COUNTED, Evaluation
+from aflow_env.llm.ledger import Spend
+from aflow_env.llm.prices import PICO
 from aflow_env.screen import one_line
-
-ANSWER_CHARACTERS = 200
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print the one object that `--json` puts on stdout, in ASCII."""
+    """Print the one object of `--json` on stdout, in ASCII."""
     print(json.dumps(value))
 
 
-def evaluation_object(evaluation: Evaluation, layers: Sequence[str]) -> dict[str, Any]:
-    """An evaluation, as `evaluate --json` prints it."""
+def evaluation_object(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the figures of an evaluation that every verb prints with `--json`."""
     return {
         "score": evaluation.score,
         "ci95": list(evaluation.ci95),
         "n": evaluation.n,
         "outcomes": evaluation.outcomes,
+        "truncated": evaluation.truncated,
         "cost_usd": evaluation.cost_usd,
+        "unpriced": evaluation.unpriced,
         "tokens": {"input": evaluation.input_tokens, "output": evaluation.output_tokens},
-        "sandbox": list(layers),
-        "problems": [
-            {
-                "id": result.problem_id,
-                "outcome": str(result.outcome),
-                "answer": result.answer[:ANSWER_CHARACTERS],
-                "seconds": result.seconds,
-            }
-            for result in evaluation.results
-        ],
     }
 
 
 def evaluation_text(evaluation: Evaluation, simulated: bool) -> str:
-    """An evaluation in a few lines, with the first error where something did not end well."""
+    """Return an evaluation in a few lines, with the first error where something did not end well."""
     tokens = evaluation.input_tokens + evaluation.output_tokens
+    bill = Spend(round(evaluation.cost_usd * PICO), calls=evaluation.calls, unpriced=evaluation.unpriced)
     lines = [
         f"{score_text(evaluation.score, evaluation.ci95)}, n={evaluation.n}",
-        ", ".join(f"{name} {count}" for name, count in evaluation.outcomes.items()),
-        f"{evaluation.cost_usd:.4f} USD, {tokens:,} tokens" + (" (SIMULATED executor)" if simulated else ""),
+        outcomes_text(evaluation.outcomes, evaluation.truncated),
+        f"{cost_text(bill)}, {tokens:,} tokens" + (" (SIMULATED executor)" if simulated else ""),
     ]
     errors = [result for result in evaluation.results if result.error]
     if errors:
@@ -55,6 +48,17 @@ def evaluation_text(evaluation: Evaluation, simulated: bool) -> str:
     return "\n".join(lines)
 
 
+def outcomes_text(outcomes: Mapping[str, int], truncated: int) -> str:
+    """Return the count of each outcome, and of the replies that were cut at max_tokens."""
+    counts = [f"{name} {count}" for name, count in sorted(outcomes.items())]
+    return ", ".join([*counts, *[f"{truncated} replies truncated"] * (truncated > 0)])
+
+
+def cost_text(bill: Spend) -> str:
+    """Return the cost in USD, or that it is unknown."""
+    return "cost unknown" if bill.money == "unknown" else bill.money
+
+
 def score_text(score: float, ci95: Sequence[float]) -> str:
-    """A score with its interval."""
+    """Return a score with its interval."""
     return f"{score:.3f}  95% interval [{ci95[0]:.3f}, {ci95[1]:.3f}]"

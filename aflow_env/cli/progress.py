@@ -1,83 +1,94 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a search is going: a live line with round, best, cost and time left on a terminal, plain lines anywhere else.
+"""Progress of a search on stderr, within 80 columns: a live line on a terminal, plain lines anywhere else.
 
-Both go to stderr and fit 80 columns. The time left is this process's mean time a round, times the rounds left.
+The time left is this process's mean time a round, times the rounds left. The first Ctrl-C asks for a clean end, the
+second ends.
 """
 
+import asyncio
+import signal
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
+from aflow_env.cli.output import cost_text
+from aflow_env.llm.ledger import Spend
 from aflow_env.screen import Screen, fit
 from aflow_env.search.rounds import SearchSession, Turn
 
+NOTE = "Ctrl-C: finishing the rounds under way; Ctrl-C again ends at once"
+
 
 class SearchProgress:
-    """A listener of `Search.play`, and a context manager around it. `cost` tells the USD spent so far."""
+    """A listener of `Search.play`, and a context manager around it. `spent` tells the bill so far."""
 
-    def __init__(self, rounds: int, cost: Callable[[], float], console: Screen | None = None) -> None:
+    def __init__(self, rounds: int, spent: Callable[[], Spend], console: Screen | None = None) -> None:
         self._rounds = rounds
-        self._cost = cost
+        self._spent = spent
         self._console = console or Screen(stderr=True)
         self._began = time.monotonic()
         self._turns = 0
-        self._live: Progress | None = None
-        self._task: TaskID | None = None
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[facts]}"))
+        terminal = self._console.is_terminal
+        self._live = Progress(*columns, console=self._console, transient=True, disable=not terminal)
+        self._task = self._live.add_task("searching", total=rounds, facts="")
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[facts]}"))
-            self._live = Progress(*columns, console=self._console, transient=True)
-            self._task = self._live.add_task("searching", total=self._rounds, facts="")
-            self._live.start()
+        self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
 
     def __call__(self, session: SearchSession, turn: Turn) -> None:
-        """One round has ended."""
+        """Tell of a round that has ended."""
         self._turns += 1
         played, ended = session.tree.played, turn.ended
-        left = (time.monotonic() - self._began) / self._turns * (self._rounds - played)
-        facts = f"best {session.tree.best().score:.3f}  {self._cost():.4f} USD  {duration(left)} left"
+        left = duration((time.monotonic() - self._began) / self._turns * (self._rounds - played))
+        facts = f"best {session.tree.best().score:.3f}  {left} left  {cost_text(self._spent())}"
+        result, change = "rejected", f"{getattr(ended, 'reason', '')}: {ended.modification}"
         if turn.node:
             low, high = turn.node.evaluation.ci95
-            result = f"{turn.node.score:.3f} [{low:.2f}, {high:.2f}]"
-        else:
-            result = "rejected"
-        line = f"round {played}/{self._rounds}: {ended.round} from {ended.parent}  {result}"
-        if self._live and self._task is not None:
-            self._live.update(
-                self._task, description=f"round {played}/{self._rounds}", completed=played, facts=facts, refresh=True
-            )
-        else:
-            line = f"{line}  {facts}"
-        self._say(line)
-        self._say(f"    {_detail(turn)}")
+            predicted = f"predicted {turn.prediction.q:.3f}: " if turn.prediction else ""
+            result, change = f"{turn.node.score:.3f} [{low:.2f}, {high:.2f}]", f"{predicted}{ended.modification}"
+        far = f"round {played}/{self._rounds}"
+        line = f"{far}: {ended.round} from {ended.parent}  {result}"
+        self._live.update(self._task, description=far, completed=played, facts=facts, refresh=True)
+        self.note(line if self._console.is_terminal else f"{line}  {facts}")
+        self.note(f"    {change}")
 
     def note(self, text: str) -> None:
-        """Print a line between the rounds'."""
-        self._say(text)
-
-    def _say(self, text: str) -> None:
+        """Print a line."""
         self._console.print(fit(text), soft_wrap=True)
 
 
-def _detail(turn: Turn) -> str:
-    ended = turn.ended
-    said = f"predicted {turn.prediction.q:.3f}: " if turn.prediction else ""
-    return f"{said}{ended.modification}" if turn.node else f"{getattr(ended, 'reason', '')}: {ended.modification}"
-
-
 def duration(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Return seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def finishing(say: Callable[[str], None]) -> Iterator[asyncio.Event]:
+    """Yield an event that the first SIGINT sets and tells `say` of; the second cancels the task that entered the block.
+
+    For the main thread, in a running event loop. Afterwards a SIGINT is Python's KeyboardInterrupt.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    asked = asyncio.Event()
+
+    def interrupted() -> None:
+        if asked.is_set() and task:
+            task.cancel()
+        asked.set()
+        say(NOTE)
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        yield asked
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

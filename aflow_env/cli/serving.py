@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow as a model behind an OpenAI-compatible endpoint: `/v1/chat/completions` and `/v1/models`.
+"""Serve a workflow as a model of an OpenAI-compatible endpoint: `/v1/chat/completions` and `/v1/models`.
 
-`concurrency` requests are answered at a time, twice as many wait, and more are turned away with 429. A client that
-hangs up ends its workflow. A request must say that its body is JSON, which a browser lets no foreign page do unasked.
+`concurrency` requests are answered at a time, twice as many wait, and more get status 429. A client that hangs up ends
+its workflow. The content type has to be JSON, which a browser lets no foreign page send unasked.
 """
 
 import asyncio
@@ -10,35 +10,34 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aflow_env.cli.answering import Answering, WorkflowAnswer, usd
-from aflow_env.cli.chat import JSON, ChatError, ChatRequest, chunks, completion, read_request
+from aflow_env.cli.chat import ChatError, ChatRequest, chunks, completion, read_request
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError
 
 BODY_BYTES = 1 << 20
 """The largest request that is read."""
 DRAINED_BYTES = 16 * BODY_BYTES
-"""How much of a request is received: a client reads no reply before it has sent its whole request."""
+"""The most that is received of a request. A client reads no reply before it has sent its whole request."""
 BODY_SECONDS = 30.0
-"""How long a request may take to arrive."""
+"""The longest time that a request may take to arrive."""
 
 
 @dataclass
 class Endpoint:
-    """The routes of one workflow. `key` None asks clients for none; `ceiling` bounds each request.
+    """The routes of one workflow. `key` None asks clients for none. `ceiling` bounds each request.
 
-    `hosts` are the names under which a client may ask, so that no page of another site comes in by a name of its own;
-    empty: any. `say` hears one line for each request.
+    `hosts` are the names under which a client may ask, so that no page of another site comes in by a name of its own.
+    An empty one allows any name. `say` gets one line for each request.
     """
 
     answering: Answering
@@ -48,10 +47,9 @@ class Endpoint:
     ceiling: BudgetConfig | None
     hosts: Sequence[str]
     say: Callable[[str], None]
-    created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
-        self._places, self._inside = asyncio.Semaphore(self.concurrency), 0
+        self._places, self._inside, self._created = asyncio.Semaphore(self.concurrency), 0, int(time.time())
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -66,7 +64,7 @@ class Endpoint:
     async def models(self, request: Request) -> Response:
         """Name the one model."""
         self._admit(request)
-        model = {"id": self.model, "object": "model", "created": self.created, "owned_by": "aflow-env"}
+        model = {"id": self.model, "object": "model", "created": self._created, "owned_by": "aflow-env"}
         if "model" not in request.path_params:
             return JSONResponse({"object": "list", "data": [model]})
         self._check_model(request.path_params["model"])
@@ -87,7 +85,8 @@ class Endpoint:
         if not asked.stream:
             return JSONResponse(completion(head, answer))
         with_usage = (asked.stream_options or {}).get("include_usage") is True
-        return StreamingResponse(_events(chunks(head, answer, with_usage)), media_type="text/event-stream")
+        parts = [*map(json.dumps, chunks(head, answer, with_usage)), "[DONE]"]
+        return Response("".join(f"data: {part}\n\n" for part in parts), media_type="text/event-stream")
 
     def _admit(self, request: Request) -> None:
         if self.hosts and request.url.hostname not in self.hosts:
@@ -101,21 +100,25 @@ class Endpoint:
             raise ChatError(404, f"there is no model {wanted[:80]!r} here; there is {self.model!r}", "model_not_found")
 
     async def _answer(self, request: Request, asked: ChatRequest) -> WorkflowAnswer:
-        """Run the workflow in its turn. Raises ChatError for whatever is no answer."""
+        """Run the workflow in its turn. Raises ChatError unless there is an answer."""
         problem = asked.problem(self.answering.assembly.task.spec)
         sample = secrets.randbits(31) if asked.seed is None else asked.seed
         if self._inside >= 3 * self.concurrency:
             raise ChatError(429, f"{self._inside} requests are under way: try again later", "rate_limit_exceeded")
+
+        async def in_turn() -> WorkflowAnswer:
+            async with self._places:
+                return await self.answering(problem, sample, self.ceiling)
+
         self._inside += 1
-        job = asyncio.ensure_future(self._in_turn(self.answering(problem, sample, self.ceiling)))
-        gone = asyncio.ensure_future(_hung_up(request))
+        job, gone = asyncio.ensure_future(in_turn()), asyncio.ensure_future(_hung_up(request))
         try:
             await asyncio.wait((job, gone), return_when=asyncio.FIRST_COMPLETED)
             if not job.done():
                 raise ClientDisconnect
             answer = job.result()
         except BudgetExhausted as limit:
-            said = f"{limit} (of one request: --request-usd, --request-tokens, --request-calls)"
+            said = f"{limit} (--request-usd, --request-tokens, --request-calls)"
             raise ChatError(402, said, "budget_exceeded") from limit
         except InfrastructureError as error:
             raise ChatError(503, str(error), "executor_unavailable") from error
@@ -128,13 +131,9 @@ class Endpoint:
             raise ChatError(422, f"the workflow failed on this problem: {answer.error}", answer.outcome)
         return answer
 
-    async def _in_turn(self, work: Coroutine[Any, Any, WorkflowAnswer]) -> WorkflowAnswer:
-        async with self._places:
-            return await work
-
 
 async def _body(request: Request) -> bytes:
-    """Read the body. Raises ChatError for one that is no JSON, too large or too slow."""
+    """Read the body. Raises ChatError when it is no JSON, too large or too slow."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ChatError(415, "the content-type has to be application/json", "unsupported_media_type")
     body, size = bytearray(), 0
@@ -157,13 +156,8 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-def _events(parts: Iterator[JSON]) -> Iterator[str]:
-    yield from (f"data: {json.dumps(part)}\n\n" for part in parts)
-    yield "data: [DONE]\n\n"
-
-
 async def _refused(request: Request, error: Exception) -> Response:
-    """The reply to whatever was raised; starlette logs a fault of ours."""
+    """Return the reply to an error. Starlette logs a fault of ours."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)
     if isinstance(error, HTTPException):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of what goes to a server: its address, and that no key stands where it would be stored."""
+"""Check a server's address, and that the parts of a request which are stored hold no key."""
 
 import os
 import re
@@ -9,23 +9,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-KEY_NAMES = frozenset(
-    (
-        *("authorization", "proxy-authorization", "cookie", "api-key", "apikey", "x-api-key", "x-goog-api-key", "key"),
-        *("token", "access-token", "secret", "password", "subscription-key", "ocp-apim-subscription-key"),
-    )
-)
+KEY_NAMES = {
+    *("authorization", "proxy-authorization", "cookie", "api-key", "apikey", "x-api-key", "x-goog-api-key", "key"),
+    *("token", "access-token", "secret", "password", "subscription-key", "ocp-apim-subscription-key"),
+}
 KEY_VALUE = re.compile(
     r"(?i)(bearer|basic) \S|(sk|rk|pk|gsk|hf|xai|ghp|nvapi|pplx)[-_][\w-]{16}|AIza\w{20}|eyJ[\w-]{20}"
 )
 KEY_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
-OURS = frozenset(
-    (
-        *("model", "messages", "system", "stream", "n", "seed", "temperature", "top_p", "max_tokens"),
-        *("max_completion_tokens", "response_format", "reasoning_effort", "stop", "stop_sequences"),
-        *("logprobs", "top_logprobs", "output_config"),
-    )
-)
+OURS = {
+    *("model", "messages", "system", "stream", "n", "seed", "temperature", "top_p", "max_tokens"),
+    *("max_completion_tokens", "response_format", "reasoning_effort", "stop", "stop_sequences"),
+    *("logprobs", "top_logprobs", "output_config"),
+}
 """Parts of a request's body that other keys of the config decide."""
 
 
@@ -33,8 +29,8 @@ def check_address(url: str) -> str:
     """Return the URL. Raises ValueError unless it is http(s)://HOST[:PORT][/PATH] and nothing more."""
     if "@" in url or "?" in url:
         raise ValueError(
-            "base_url carries a password or a query: leave them out; keys come from the environment, and a query "
-            "(Azure's api-version) has its own key, query={api-version: ...}"
+            "base_url carries a password or a query: take keys from the environment, and write a query (Azure's "
+            "api-version) as query={api-version: ...}"
         )
     try:
         parts = urlsplit(url)
@@ -43,8 +39,8 @@ def check_address(url: str) -> str:
         whole = False
     if not whole or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError(
-            f"base_url={url!r} is no address: write http://HOST:PORT/PATH or https://HOST/PATH with a port of 1 to "
-            "65535, e.g. http://localhost:8000/v1"
+            f"base_url={url!r} is no address: write http://HOST:PORT/PATH (port 1 to 65535), e.g. "
+            "http://localhost:8000/v1"
         )
     return url
 
@@ -53,7 +49,7 @@ Address = Annotated[str, AfterValidator(check_address)]
 
 
 def check_extras(headers: dict[str, str], query: dict[str, str], body: dict[str, Any]) -> None:
-    """Check what the user adds to each request. Raises ValueError that names the key and never shows a secret."""
+    """Check the user's parts of each request. Raises ValueError that names the key and never shows a secret."""
     for name, value in headers.items():
         if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not (value.isascii() and value.isprintable()):
             raise ValueError(f"headers: {name!r} is no header of printable ASCII characters")
@@ -67,9 +63,8 @@ def check_extras(headers: dict[str, str], query: dict[str, str], body: dict[str,
             name = path.rpartition(".")[2].lower().replace("_", "-")
             if name in KEY_NAMES or KEY_VALUE.match(value) or _is_known_key(value):
                 raise ValueError(
-                    f"{path} holds a key, and a config is stored: leave it out, put the key into the environment, and "
-                    "name the variable in api_key_variable. It is sent as `Authorization: Bearer KEY`; "
-                    "api_key_header=api-key (Azure), or x-api-key, sends it under that name"
+                    f"{path} holds a key, and a config is stored: put the key into the environment, name the variable "
+                    "in api_key_variable, and the header in api_key_header (api-key for Azure)"
                 )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From composed YAML to the typed config, or to one paragraph that says what is wrong with it."""
+"""From composed YAML to the typed config, or to one paragraph that names each mistake."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ _SHOWN = 100  # characters of a wrong value
 def parse(node: DictConfig | dict[str, Any], where: str = "aflow") -> AflowConfig:
     """Turn a composed `aflow:` node into the typed config.
 
-    Raises ConfigError in one paragraph that names each wrong key (as the user would type it), its value and what is
-    legal.
+    Raises ConfigError in one paragraph that names each wrong key (as the user types it), its value and the fix.
     """
     try:
         return AflowConfig.model_validate(plain(node) if isinstance(node, DictConfig) else node)

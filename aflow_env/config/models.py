@@ -64,10 +64,7 @@ class LLMConfig(Section):
     @model_validator(mode="after")
     def _complete(self) -> "LLMConfig":
         if self.kind == "openai" and not self.base_url:
-            raise ValueError(
-                "base_url is missing: an openai executor needs the server's address, "
-                "e.g. executor.base_url=http://localhost:8000/v1"
-            )
+            raise ValueError("base_url is missing: name the server, e.g. executor.base_url=http://localhost:8000/v1")
         if self.kind in SERVERS and not self.model:
             raise ValueError(f"model is missing: name the model that the {self.kind} server should run")
         if self.batch and self.kind != "anthropic":
@@ -75,42 +72,35 @@ class LLMConfig(Section):
         if self.structured == "auto" and self.kind not in SERVERS:
             raise ValueError(f"structured=auto: kind={self.kind} has no structured outputs; set structured=off")
         if self.batch and self.structured == "auto":
-            raise ValueError(
-                "batch=true with structured=auto: where the server refuses the schema, a batch is not asked again "
-                "without it; set structured=off, or batch=false"
-            )
+            raise ValueError("batch=true with structured=auto: a batch cannot fall back to tags; set structured=off")
         if self.api_key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_variable):
             raise ValueError(
-                "api_key_variable holds no variable's name (capitals, digits and _): a key itself never belongs into "
-                "a config; put it into the environment and write the variable's name here, e.g. ANTHROPIC_API_KEY"
+                "api_key_variable holds no variable's name (capitals, digits and _): put the key into the environment "
+                "and write the variable's name here, e.g. ANTHROPIC_API_KEY"
             )
-        self._extras_fit()
-        return self
-
-    def _extras_fit(self) -> None:
-        where = {"top_p": ("openai",), "extra_body": SERVERS, "headers": SERVERS, "query": SERVERS, "stop": SERVERS}
-        where["api_key_header"] = ("openai",)
+        where: dict[str, tuple[str, ...]] = dict.fromkeys(("top_p", "api_key_header"), ("openai",))
+        where |= dict.fromkeys(("extra_body", "headers", "query", "stop"), SERVERS)
         for name in self.departures(*where):
             if self.kind not in where[name]:
                 raise ValueError(f"{name}: kind={self.kind} sends none; leave {name} out, or set kind={where[name][0]}")
         check_extras(self.headers, self.query, self.extra_body)
         if self.api_key_header in self.headers:
             raise ValueError(f"headers.{self.api_key_header}: api_key_header sends the key there; leave one out")
+        return self
 
     def departures(self, *names: str) -> dict[str, Any]:
-        """Return those of these keys that are not at their default: they enter a digest without changing that of
-        defaults."""
+        """Return the keys of `names` that are not at their default: they leave a digest of defaults as it is."""
         plain = self.model_dump(mode="json", include=set(names), exclude_defaults=True)
         return {name: plain[name] for name in names if name in plain}
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """All keys that decide a completion beside the request; address and landscape apart."""
+        """All keys that decide a completion beside the request, without address and landscape."""
         return {"kind": self.kind, "model": self.model, **self.departures(*DECIDE)}
 
 
 class ImplementerConfig(Section):
-    """Who turns an Edit into a program: the deterministic rule, or an LLM."""
+    """The implementer that turns an Edit into a program: the deterministic rule, or an LLM."""
 
     kind: Literal["rule", "llm"] = "rule"
     llm: LLMConfig | None = None
@@ -139,7 +129,7 @@ class PolicyServerConfig(Section):
     def _is_somewhere(self) -> "PolicyServerConfig":
         if self.model and not self.base_url:
             raise ValueError(
-                f"model={self.model} without base_url: nobody serves it, and the search would go unguided. Set "
+                f"model={self.model} without base_url: the search would go unguided. Set "
                 "policy.base_url=http://localhost:8000/v1, or leave policy.model out"
             )
         return self

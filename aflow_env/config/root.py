@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole `aflow:` node, and what has to hold between its parts."""
+"""The whole `aflow:` node, and the rules between its parts."""
 
 from typing import Annotated, Literal
 
@@ -75,7 +75,7 @@ class AflowConfig(Section):
 
     @property
     def counting_usd(self) -> dict[str, float]:
-        """The keys, with their values, that count what evaluations cost, and are worthless where no price is known."""
+        """The keys, with their values, that count USD of evaluations; they need a known price."""
         keys = {"stop.usd": self.stop.usd, "reward.cost_weight": self.reward.cost_weight or None}
         return {key: value for key, value in keys.items() if value is not None}
 
@@ -83,8 +83,8 @@ class AflowConfig(Section):
     def _somebody_writes_the_code(self) -> "AflowConfig":
         if self.proposer == "guided" and self.implementer.kind != "llm":
             raise ValueError(
-                f"proposer=guided with implementer.kind={self.implementer.kind}: the policy only suggests, and an LLM "
-                "has to write the code. Set implementer=llm and implementer.llm.model=..., or proposer=policy"
+                "proposer=guided with implementer.kind=rule: the policy only suggests, and an LLM has to write the "
+                "code. Set implementer=llm and implementer.llm.model=..., or proposer=policy"
             )
         if self.proposer == "guided" and self.action != "edit":
             raise ValueError(f"proposer=guided with action={self.action}: a suggestion is no code; leave action out")
@@ -92,14 +92,14 @@ class AflowConfig(Section):
             return self
         if self.proposer == "random":
             raise ValueError(
-                "proposer=random with action=code: a random edit is no code, and every round would be rejected. Set "
-                "action=edit, or name who writes code: proposer=llm implementer=llm, or a served policy"
+                "proposer=random with action=code: a random edit is no code. Set action=edit, or proposer=llm "
+                "implementer=llm, or a served policy"
             )
         llm = self.implementer.llm
         if self.proposer == "policy" and self.implementer.kind == "llm":
             raise ValueError(
-                "implementer.kind=llm with proposer=policy and action=code: the policy writes the code, and nobody "
-                "would ask the implementer. Set implementer=rule, or action=edit, or proposer=guided"
+                "implementer.kind=llm with proposer=policy and action=code: the policy writes the code itself. Set "
+                "implementer=rule, or action=edit, or proposer=guided"
             )
         if llm and llm.structured == "auto":
             raise ValueError(
@@ -134,8 +134,8 @@ class AflowConfig(Section):
         if rule.consecutive_rounds and self.rounds <= quiet:
             raise ValueError(
                 f"convergence.consecutive_rounds={rule.consecutive_rounds} with rounds={self.rounds} and "
-                f"convergence.top_k={rule.top_k}: a search of that few rounds ends before it can converge. Set rounds "
-                f"above {quiet}, or convergence.consecutive_rounds=null"
+                f"convergence.top_k={rule.top_k}: the search ends before it can converge. Set rounds above {quiet}, or "
+                "convergence.consecutive_rounds=null"
             )
         return self
 
@@ -143,42 +143,33 @@ class AflowConfig(Section):
     def _evaluations_cost_something(self) -> "AflowConfig":
         executor = self.executor
         free = "executor.kind=policy" if executor.kind == "policy" else "executor.prices=free"
-        if executor.kind != "policy" and executor.prices != "free":
-            return self
-        for key, value in self.counting_usd.items():
-            fix = "use stop.tokens" if key == "stop.usd" else f"leave {key} out, or name your prices in executor.prices"
-            raise ValueError(f"{key}={value} with {free}: no evaluation costs anything, so it would do nothing; {fix}")
+        if executor.kind == "policy" or executor.prices == "free":
+            for key, value in self.counting_usd.items():
+                fix = "use stop.tokens" if key == "stop.usd" else f"leave {key} out, or name prices in executor.prices"
+                raise ValueError(f"{key}={value} with {free}: no evaluation costs anything; {fix}")
         return self
 
     @model_validator(mode="after")
-    def _recording_is_read(self) -> "AflowConfig":
-        if self.recording and self.executor.mode != "replay":
+    def _completions_are_kept(self) -> "AflowConfig":
+        kind, mode = self.executor.kind, self.executor.mode
+        if self.recording and mode != "replay":
             raise ValueError(
-                f"recording={self.recording} with executor.mode={self.executor.mode}: a recording is only read in a "
-                "replay. Set executor.mode=replay, or leave recording out"
+                f"recording={self.recording} with executor.mode={mode}: a recording is only read in a replay. Set "
+                "executor.mode=replay, or leave recording out"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _cache_is_used(self) -> "AflowConfig":
-        if self.cache and self.executor.kind == "policy":
+        if self.cache and kind == "policy":
             raise ValueError(
-                f"cache={self.cache} with executor.kind=policy: other weights give other completions, so they are "
-                "never shared. Leave cache out"
+                f"cache={self.cache} with executor.kind=policy: other weights give other completions. Leave cache out"
             )
-        if self.cache and self.executor.mode != "record":
+        if self.cache and mode != "record":
             raise ValueError(
-                f"cache={self.cache} with executor.mode={self.executor.mode}: completions are shared where they are "
-                "recorded. Set executor.mode=record, or leave cache out"
+                f"cache={self.cache} with executor.mode={mode}: completions are shared where they are recorded. Set "
+                "executor.mode=record, or leave cache out"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _policy_is_asked(self) -> "AflowConfig":
-        if self.executor.kind == "policy" and self.executor.mode == "replay":
+        if kind == "policy" and mode == "replay":
             raise ValueError(
-                "executor.mode=replay with executor.kind=policy: what the model in training answers is not kept, as "
-                "other weights answer otherwise. Set executor.mode=live"
+                "executor.mode=replay with executor.kind=policy: other weights give other completions, so none are "
+                "kept. Set executor.mode=live"
             )
         return self
 
@@ -187,7 +178,7 @@ class AflowConfig(Section):
         own = self.task.name.endswith((".yaml", ".yml"))  # its problems are looked at once they are loaded
         if self.executor.kind == "simulated" and self.task.name != "arithmetic" and not own:
             raise ValueError(
-                f"executor=simulated with task.name={self.task.name}: the simulation only knows the generated "
-                "arithmetic problems and would answer everything else wrong. Set a real executor, or task=arithmetic"
+                f"executor=simulated with task.name={self.task.name}: the simulation only knows arithmetic. Set a "
+                "real executor, or task=arithmetic"
             )
         return self

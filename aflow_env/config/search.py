@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes of the search itself: what it selects by, what it is paid for, when it ends."""
+"""Nodes of the search itself: selection, prediction, reward, end."""
 
 from typing import Annotated, Literal
 

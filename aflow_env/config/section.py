@@ -14,7 +14,7 @@ Seconds = Annotated[float, Field(gt=0.0, le=100 * MANY)]
 Count = Annotated[int, Field(ge=1, le=MANY)]
 CountOrZero = Annotated[int, Field(ge=0, le=MANY)]
 Total = Annotated[int, Field(ge=0, le=1000 * MANY**2)]
-"""A ceiling for what adds up: tokens, calls."""
+"""A ceiling of a sum: tokens, calls."""
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A number that SQLite can keep."""
 Place = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]

@@ -9,7 +9,7 @@ from aflow_env.config.section import MANY, Count, CountOrZero, NonNegative, Plac
 
 
 class TaskConfig(Section):
-    """Which benchmark, and where its problems are."""
+    """The benchmark, and the place of its problems."""
 
     name: str
     path: Place | None = None
@@ -21,12 +21,12 @@ class TaskConfig(Section):
     @field_validator("options")
     @classmethod
     def _given(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """An option that is null is one that is not given."""
+        """Drop options that are null."""
         return {name: value for name, value in options.items() if value is not None}
 
 
 class SandboxConfig(Section):
-    """Where generated code runs."""
+    """The sandbox of generated code."""
 
     mode: Literal["auto", "strict", "off"] = "auto"
     workers: Count = 2

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One problem and repeat on its way: it asks the executor for the workflow's operators, and keeps count of what that
-costs.
+"""One run of a workflow on a problem: ask the executor for the workflow's operators, and count the cost.
 
-The k-th identical question asks for draw repeat * DRAWS + k of that prompt: an ensemble draws anew, a repeat draws
-anew, and whoever runs the same workflow again asks for the very same draws. Questions that run side by side are
-numbered as they arrive.
+The k-th identical question asks for draw repeat * DRAWS + k of that prompt. So an ensemble draws anew, a repeat draws
+anew, and the same workflow asks for the same draws again. Questions that run side by side are numbered as they arrive.
 """
 
 from collections import Counter
@@ -16,8 +14,8 @@ from aflow_env.config import LLMConfig
 from aflow_env.errors import WorkflowError
 from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.llm.client import LLMClient, Message, Request
-from aflow_env.tasks.base import Problem
-from aflow_env.workflow.operators import AskOptions, OperatorContext, RunCode
+from aflow_env.tasks.problem import Problem
+from aflow_env.workflow.operators import OperatorContext, RunCode
 
 JSON = Any
 
@@ -26,12 +24,12 @@ DRAWS = 1000  # of one prompt within a problem and repeat; far above what a prob
 
 @dataclass
 class Attempt:
-    """What was asked so far for one problem and repeat, and what it cost; `fatal` once no later call can succeed."""
+    """The questions so far for one problem and repeat, and their cost; `fatal` once no later call can succeed."""
 
     problem: Problem
     problem_digest: str
     repeat: int
-    asked: Counter[tuple[str, AskOptions]] = field(default_factory=Counter)
+    asked: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     cost_usd: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -42,11 +40,11 @@ class Attempt:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Under which a cache knows the result, within a workflow and executor key."""
+        """The key of the result in a cache, within a workflow and executor key."""
         return self.problem_digest, self.repeat
 
     def context(self, client: LLMClient, config: LLMConfig, run_code: RunCode) -> OperatorContext:
-        """What the operators of this attempt may reach: no hidden test, no answer."""
+        """Return all that the operators of this attempt may use: no hidden test, no answer."""
         return OperatorContext(
             ask=partial(self._ask, client, config),
             run_code=run_code,
@@ -55,11 +53,11 @@ class Attempt:
         )
 
     def result(self, outcome: Outcome, seconds: float = 0.0, **more: JSON) -> ProblemResult:
-        """The result that this attempt has come to."""
+        """Return the result of this attempt."""
         return ProblemResult(
-            problem_id=self.problem.id,
-            repeat=self.repeat,
-            outcome=outcome,
+            self.problem.id,
+            self.repeat,
+            outcome,
             seconds=seconds,
             cost_usd=self.cost_usd,
             input_tokens=self.input_tokens,
@@ -71,23 +69,22 @@ class Attempt:
             **more,
         )
 
-    async def _ask(self, client: LLMClient, config: LLMConfig, prompt: str, options: AskOptions) -> str:
-        """One completion. Raises as the client does, and WorkflowError for the question after the DRAWS-th."""
-        draw = self.asked[prompt, options]
+    async def _ask(self, client: LLMClient, config: LLMConfig, prompt: str, fields: tuple[str, ...]) -> str:
+        """Ask for one completion. Raises as the client does, and WorkflowError for a question after the DRAWS-th."""
+        draw = self.asked[prompt, fields]
         if draw == DRAWS:
             raise WorkflowError(f"the same question was asked {DRAWS} times")
-        self.asked[prompt, options] += 1
-        held = options.fields if config.structured == "auto" else ()
-        if held:
-            prompt += f"\nWrite no tags: the reply is one JSON object with a text under each of {', '.join(held)}."
-        system = (Message(role="system", content=options.system),) if options.system else ()
+        self.asked[prompt, fields] += 1
+        wanted = fields if config.structured == "auto" else ()
+        if wanted:
+            prompt += f"\nWrite no tags: the reply is one JSON object with a text under each of {', '.join(wanted)}."
         request = Request(
-            messages=(*system, Message(role="user", content=prompt)),
+            messages=(Message(role="user", content=prompt),),
             model=config.model,
-            temperature=config.temperature if options.temperature is None else options.temperature,
-            max_tokens=options.max_tokens or config.max_tokens,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
             sample=self.repeat * DRAWS + draw,
-            fields=held,
+            fields=wanted,
         )
         completion = await client.complete(request)
         self.cost_usd += completion.cost_usd

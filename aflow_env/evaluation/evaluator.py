@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow on problems: what is stored is looked up, the rest is run in the sandbox, scored, stored and then used.
+"""Evaluate a workflow on problems: look up stored results, run the rest in the sandbox, score and store them.
 
 The workflow runs in a jailed child; its operator calls come here, where the executor's client is (attempt.py). A
-failure of the world ends a problem without a score; too many of them end the evaluation.
+failure of the world ends a problem without a score. Too many of them end the evaluation.
 
-Two evaluations of one workflow take turns, so the second finds everything stored: those of this process, and those of
-all processes that share `turns`. Other processes may both run it, and pay twice; then the first to store a result
-wins, and both use that one.
+Evaluations of one workflow take turns in this process, and among all processes that share `turns`, so the second finds
+everything stored. Other processes may both run it, and pay twice. The first to store a result wins, and both use it.
 """
 
 import asyncio
@@ -15,23 +14,21 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from aflow_env.config import LLMConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
-from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult, lost, summarise
+from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult, lost, summarise
 from aflow_env.llm.client import LLMClient, LLMError
-from aflow_env.sandbox.limits import Run
+from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.soon import Soon, soon
-from aflow_env.tasks.base import Problem, Task
+from aflow_env.tasks.problem import Problem, Task
 from aflow_env.workflow.operators import CodeResult, call_operator
 from aflow_env.workflow.program import Workflow
-
-__all__ = ["COUNTED", "Evaluation", "EvaluationCache", "Evaluator", "Outcome", "ProblemResult"]
 
 JSON = Any
 Key = tuple[str, int]
@@ -44,130 +41,108 @@ ANSWER_CHARACTERS = 2000  # of an answer that are kept; scoring sees all of it
 
 
 class EvaluationCache(Protocol):
-    """Where results are kept by workflow digest, executor key and (problem digest, repeat). `Store` is one."""
+    """Results by workflow digest, executor key and (problem digest, repeat). `Store` is one."""
 
     def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> Soon[dict[Key, ProblemResult]]:
-        """The stored results among these, marked as cached."""
+        """Return the stored results among these, marked as cached."""
         ...
 
     def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Soon[None]:
-        """Keep results that are not kept yet; those that do not count are never kept."""
+        """Save results that are not saved yet and that count."""
         ...
 
 
+@dataclass(eq=False)
 class Evaluator:
     """Evaluates workflows of one task under one executor. Any number of evaluations may go on at a time.
 
-    `settings` is whatever else decides a result, as JSON: the task's options, the landscape of a simulated executor,
-    ... It enters the key of stored results with the executor's settings, `seed` and the sandbox's limits.
-    `infrastructure_limit`: the largest share of an evaluation's runs, in [0, 1], that may be lost to failures of the
-    world. `turns` makes what one evaluation at a time can enter, by its name.
+    `settings` is all else that decides a result, as JSON, e.g. the task's options. It enters the key of stored results
+    with the executor's settings, `seed` and the sandbox's limits. `infrastructure_limit`: the largest share of an
+    evaluation's runs, in [0, 1], that may be lost to failures of the world. `turns` makes a lock by its name.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        client: LLMClient,
-        config: LLMConfig,
-        sandbox: Sandbox,
-        cache: EvaluationCache | None = None,
-        *,
-        seed: int = 0,
-        settings: JSON = None,
-        infrastructure_limit: float = 0.2,
-        turns: Callable[[str], Turn] = lambda _: asyncio.Lock(),
-    ) -> None:
-        self._task = task
-        self._client = client
-        self._config = config
-        self._sandbox = sandbox
-        self._cache = cache
-        self._seed = seed
-        self._settings = settings
-        self._infrastructure_limit = infrastructure_limit
-        self._make_turn = turns
-        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
+    task: Task
+    client: LLMClient
+    config: LLMConfig
+    sandbox: Sandbox
+    cache: EvaluationCache | None = None
+    _: KW_ONLY
+    seed: int = 0
+    settings: JSON = None
+    infrastructure_limit: float = 0.2
+    turns: Callable[[str], Turn] = lambda _: asyncio.Lock()
+    _locks: WeakValueDictionary[str, Turn] = field(default_factory=WeakValueDictionary, init=False, repr=False)
 
     def executor_key(self, version: str = "") -> str:
-        """16 hex digits over everything but workflow, problem and repeat that decides a result."""
-        config = self._config
+        """Return 16 hex digits over everything but workflow, problem and repeat that decides a result."""
+        config = self.config
         parts = {
             "executor": [config.decisive, config.temperature, config.max_tokens, config.landscape],
-            "seed": self._seed,
-            "task": self._task.spec.name,
-            "limits": asdict(self._sandbox.limits),
-            "settings": self._settings,
+            "seed": self.seed,
+            "task": self.task.spec.name,
+            "limits": asdict(self.sandbox.limits),
+            "settings": self.settings,
             "version": version,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     async def evaluate(
-        self,
-        workflow: Workflow,
-        problems: Sequence[Problem],
-        repeats: int = 1,
-        version: str = "",
-        partial: bool = False,
+        self, workflow: Workflow, problems: Sequence[Problem], repeats: int = 1, version: str = ""
     ) -> Evaluation:
-        """Run the workflow `repeats` times on each problem, or take what is stored; results in that order.
+        """Run the workflow `repeats` times on each problem, or take stored results; results in that order.
 
-        `version` names the executor's weights where they change (a policy in training). Everything that was run is
-        stored before this returns or raises. Raises InfrastructureError when no run counts, when more than its allowed
-        share was lost to the world, or when the executor refuses every call (no key, no money left). Raises
-        BudgetExhausted when the budget cut runs off, unless `partial` asks for the score of those that count, if any.
+        `version` names the executor's weights where they change (a policy in training). Every run is stored before this
+        returns or raises. Raises InfrastructureError when no run counts, when more than the allowed share was lost to
+        the world, or when the executor refuses every call (no key, no money left), BudgetExhausted when the budget cut
+        runs off.
         """
         if not problems or repeats < 1:
             raise ValueError(f"an evaluation needs problems and repeats, not {len(problems)} and {repeats}")
         runs = [(problem, repeat) for repeat in range(repeats) for problem in problems]
-        return self.summary(workflow, await self.run(workflow, runs, version), version, partial)
+        return self.summary(workflow, await self.run(workflow, runs, version), version)
 
     async def run(
         self, workflow: Workflow, runs: Sequence[tuple[Problem, int]], version: str = ""
     ) -> tuple[ProblemResult, ...]:
-        """One result for each (problem, repeat), in order: what is stored, else what was run, which is then stored.
+        """Return one result for each (problem, repeat), in order, stored or run now.
 
         Raises InfrastructureError when the executor refuses every call.
         """
         executor_key = self.executor_key(version)
         attempts = [Attempt(problem, problem.digest, repeat) for problem, repeat in runs]
         name = f"{workflow.digest} {executor_key}"
-        turn = self._turns.get(name) or self._turns.setdefault(name, self._make_turn(name))
-        async with turn:
+        lock = self._locks.get(name) or self._locks.setdefault(name, self.turns(name))
+        async with lock:
             results = await self._results(workflow, executor_key, attempts)
         if any(attempt.fatal for attempt in attempts):
             raise self._lost(results, len(results))
         return results
 
     def summary(
-        self,
-        workflow: Workflow,
-        results: Sequence[ProblemResult],
-        version: str = "",
-        partial: bool = False,
-        of: int | None = None,
+        self, workflow: Workflow, results: Sequence[ProblemResult], version: str = "", of: int | None = None
     ) -> Evaluation:
-        """The evaluation that these results of `of` runs make, if they may make one; raises as `evaluate` does."""
-        self.judge(results, partial, of)
+        """Return the evaluation of these results of `of` runs. Raises as `evaluate` does."""
+        self.judge(results, of)
         evaluation = summarise(workflow.digest, self.executor_key(version), results)
         if evaluation.truncated > CUT_SHARE * evaluation.calls:
             log.warning(
                 "%d of %d replies were cut at max_tokens=%d, which is rarely a right answer: raise executor.max_tokens",
-                evaluation.truncated, evaluation.calls, self._config.max_tokens,
+                evaluation.truncated, evaluation.calls, self.config.max_tokens,
             )  # fmt: skip
         return evaluation
 
     async def _results(
         self, workflow: Workflow, executor_key: str, attempts: Sequence[Attempt]
     ) -> tuple[ProblemResult, ...]:
-        """One result an attempt, in order, from the cache or else run and put there."""
+        """Return one result an attempt, in order, from the cache or else run and put there."""
         keys = [attempt.key for attempt in attempts]
-        known = await soon(self._cache.get_many(workflow.digest, executor_key, keys)) if self._cache else {}
+        known = await soon(self.cache.get_many(workflow.digest, executor_key, keys)) if self.cache else {}
         missing = [attempt for attempt in attempts if attempt.key not in known]
         if missing:
             fresh = await self._run(workflow, missing)
-            if self._cache:
-                await soon(self._cache.put_many(workflow.digest, executor_key, fresh))
-                stored = await soon(self._cache.get_many(workflow.digest, executor_key, keys))
+            if self.cache:
+                await soon(self.cache.put_many(workflow.digest, executor_key, fresh))
+                stored = await soon(self.cache.get_many(workflow.digest, executor_key, keys))
                 fresh = [_stored(result, stored) for result in fresh]
             known |= {(result.problem_digest, result.repeat): result for result in fresh}
         return tuple(known[attempt.key]._replace(problem_id=attempt.problem.id) for attempt in attempts)
@@ -178,39 +153,37 @@ class Evaluator:
 
     async def launch(
         self, workflow: Workflow, attempts: Sequence[Attempt], client: LLMClient | None = None
-    ) -> list[Run | BaseException]:
+    ) -> list[JailRun | BaseException]:
         """Run the workflow once for each attempt, and look nothing up, score nothing, store nothing.
 
         `client` answers in place of the executor's. Returns as `Sandbox.run_workflow` does.
         """
-        asked = client or self._client
-        contexts = [attempt.context(asked, self._config, self._run_code) for attempt in attempts]
+        contexts = [attempt.context(client or self.client, self.config, self._run_code) for attempt in attempts]
 
         async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
             before = attempts[index].cost_usd
             result = await call_operator(operator, arguments, contexts[index])
             return {"result": result, "cost_usd": attempts[index].cost_usd - before}
 
-        calls = [self._arguments(attempt.problem) for attempt in attempts]
-        return await self._sandbox.run_workflow(workflow, calls, handle)
-
-    def _arguments(self, problem: Problem) -> dict[str, JSON]:
-        arguments: dict[str, JSON] = {"problem": problem.prompt}
-        return arguments | {"entry_point": problem.entry_point} if self._task.spec.entry_point else arguments
+        calls: list[dict[str, JSON]] = [{"problem": attempt.problem.prompt} for attempt in attempts]
+        if self.task.spec.entry_point:
+            for call, attempt in zip(calls, attempts, strict=True):
+                call["entry_point"] = attempt.problem.entry_point
+        return await self.sandbox.run_workflow(workflow, calls, handle)
 
     async def _run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> CodeResult:
-        run = await self._sandbox.run_code(code, function, arguments, seconds)
+        run = await self.sandbox.run_code(code, function, arguments, seconds)
         return CodeResult(run.outcome, run.value, run.error)
 
-    async def _score(self, attempt: Attempt, run: Run | BaseException) -> ProblemResult:
-        """What became of one call of the workflow. A bug of ours, or a cancellation, is raised."""
+    async def _score(self, attempt: Attempt, run: JailRun | BaseException) -> ProblemResult:
+        """Return the result of one call of the workflow. Raises for a bug of ours, or a cancellation."""
         try:
             if isinstance(run, BaseException):
                 raise run
             if run.outcome != "ok":
                 return attempt.result(Outcome(run.outcome), run.seconds, error=run.error)
             output = str(run.value)
-            score = await self._task.score(attempt.problem, output, self._sandbox.run_tests)
+            score = await self.task.score(attempt.problem, output, self.sandbox.run_tests)
         except WorkflowError as error:
             return attempt.result(Outcome.CRASH, error=str(error))
         except BudgetExhausted as error:
@@ -221,30 +194,28 @@ class Evaluator:
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
         return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output), error=score.note)
 
-    def judge(self, results: Sequence[ProblemResult], partial: bool = False, of: int | None = None) -> None:
-        """Raise unless these results may become a score, or a part of the score of `of` runs."""
+    def judge(self, results: Sequence[ProblemResult], of: int | None = None) -> None:
+        """Raise as `evaluate` does unless these results may become a score, or a part of the score of `of` runs."""
         of = of or len(results)
-        if sum(result.outcome == Outcome.LLM_ERROR for result in results) / of > self._infrastructure_limit:
+        if sum(result.outcome == Outcome.LLM_ERROR for result in results) / of > self.infrastructure_limit:
             raise self._lost(results, of)
-        cut_off = [result for result in results if result.outcome == Outcome.BUDGET]
-        if cut_off and (not partial or all(result.outcome not in COUNTED for result in results)):
+        if cut_off := [result for result in results if result.outcome == Outcome.BUDGET]:
             raise BudgetExhausted(f"{len(cut_off)} of {len(results)} runs did not fit: {lost(cut_off)}")
 
     def _lost(self, results: Sequence[ProblemResult], of: int) -> InfrastructureError:
         failed = [result for result in results if result.outcome == Outcome.LLM_ERROR]
         return InfrastructureError(
             f"{len(failed)} of {of} runs were lost to failures of the executor or the machine (at most "
-            f"{self._infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
+            f"{self.infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
         )
 
 
 def _stored(result: ProblemResult, stored: Mapping[Key, ProblemResult]) -> ProblemResult:
-    """The result that the cache holds, in case another process was quicker; it was paid for here all the same."""
-    first = stored.get((result.problem_digest, result.repeat), result)
-    return first._replace(cached=False)
+    """Return the result of the cache, where another process was quicker. It was paid for here all the same."""
+    return stored.get((result.problem_digest, result.repeat), result)._replace(cached=False)
 
 
 def _cut(text: str) -> str:
-    """The beginning and the end of a long text."""
+    """Return the beginning and the end of a long text."""
     half = ANSWER_CHARACTERS // 2
     return text if len(text) <= ANSWER_CHARACTERS else f"{text[:half]} [...] {text[-half:]}"

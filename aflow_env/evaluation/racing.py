@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Racing: a candidate that is surely worse than an incumbent, by some slack, is not run on the rest of the problems.
+"""Racing: do not run a candidate on the rest of the problems once it is surely worse than an incumbent, by some slack.
 
 The candidate's N runs (problem, repeat) are made in blocks, in an order drawn from its digest. Write x_i for its scores
 and X_i for the incumbent's, which are known. The hypothesis that its mean on all N would be at least theirs less the
@@ -10,16 +10,14 @@ pairing in [0, 1],
     b_t = (Z - sum of z_i, i < t) / (N - t + 1)      is then at least the mean of z_t given the past,
     K_t = K_{t-1} (1 - s + s z_t / b_t),             stake s in (0, 1), K_0 = 1.
 
-K is a non-negative supermartingale, and so is its mean over stakes and shares, so by Ville's inequality it ever reaches
-1/delta with probability delta at most: looking after every block costs nothing, and no bound on the number of looks is
-needed. a = 0 compares with the incumbent's mean; a = 1 compares problem by problem, which is stronger where the two
-solve the same problems. The probability is over the order alone, whatever the scores are.
+K is a non-negative supermartingale, and so is its mean over stakes and shares. By Ville's inequality it ever reaches
+1/delta with probability delta at most, for any number of looks. a = 0 compares with the incumbent's mean, a = 1 problem
+by problem, which is stronger where the two solve the same problems. The probability is over the order alone.
 
 A run that was lost to the world counts as solved by the candidate and, for the incumbent, as not solved. A candidate is
 only given up while its mean is below the incumbent's less d, so the best of a search is never one that was given up.
-
-The score of a candidate that was given up is a mean over fewer runs (its n), and biased: an unlucky start ends the
-race, a lucky one is corrected by what follows. It is right for "not the best", and pessimistic as an estimate.
+The score of a candidate that was given up is a mean over fewer runs (its n). It is pessimistic: an unlucky start ends
+the race, a lucky one is corrected later.
 """
 
 from collections.abc import Sequence
@@ -31,7 +29,7 @@ from numpy.typing import NDArray
 from aflow_env.config import RacingConfig
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import COUNTED, Evaluation, ProblemResult
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
 
 SHARES = np.array([0.0, 0.5, 1.0])  # a
@@ -51,27 +49,25 @@ class Race:
     slack: float = 0.0
     _capital: NDArray[np.float64] = field(init=False)  # by share and stake
     _left: NDArray[np.float64] = field(init=False)  # Z - sum of z so far, by share
-    _told: int = 0
+    _seen: int = 0
 
     def __post_init__(self) -> None:
         self._capital = np.ones((len(SHARES), len(STAKES)))
         self._left = (1 + self.slack) * len(self.incumbent) - (1 - SHARES) * float(np.sum(self.incumbent))
 
-    def tell(self, score: float) -> None:
-        """The candidate's next score, in [0, 1]."""
-        z = 1 - score + SHARES * self.incumbent[self._told]
-        bound = self._left / (len(self.incumbent) - self._told)
-        for place in range(len(SHARES)):
-            if bound[place] > TINY:
-                self._capital[place] *= 1 - STAKES + STAKES * z[place] / bound[place]
-            elif z[place] > TINY:  # impossible under the hypothesis
-                self._capital[place] = np.inf
+    def record(self, score: float) -> None:
+        """Bet on the candidate's next score, in [0, 1]."""
+        z = 1 - score + SHARES * self.incumbent[self._seen]
+        bound = self._left / (len(self.incumbent) - self._seen)
+        beyond = np.where(z > TINY, np.inf, 1.0)  # a positive z is impossible under a bound of 0
+        ratio = np.where(bound > TINY, z / np.maximum(bound, TINY), beyond)
+        self._capital *= 1 - STAKES + np.outer(ratio, STAKES)
         self._left -= z
-        self._told += 1
+        self._seen += 1
 
     @property
     def hopeless(self) -> bool:
-        """Whether the hypothesis that the candidate does as well as it has to is rejected."""
+        """Whether the hypothesis is rejected that the candidate is good enough."""
         return bool(np.mean(self._capital) >= 1 / self.delta)
 
 
@@ -86,9 +82,9 @@ async def race(
     version: str = "",
     slack: float = 0.0,
 ) -> Evaluation:
-    """As `evaluator.evaluate`, but given up as soon as the workflow is surely worse than the incumbent less `slack`.
+    """Evaluate a workflow, and give up as soon as it is surely worse than the incumbent less `slack`.
 
-    What is stored is found, block by block, and decides as it did when it was run.
+    Stored results are found, block by block, and decide as fresh ones. Raises as `evaluator.evaluate` does.
     """
     runs = [(problem, repeat) for repeat in range(repeats) for problem in problems]
     order = np.random.default_rng([seed, int(workflow.digest, 16)]).permutation(len(runs)).tolist()
@@ -102,7 +98,7 @@ async def race(
         done.update(zip(block, results, strict=True))
         evaluator.judge(list(done.values()), of=len(runs))
         for result in results:
-            test.tell(_worth(result, 1.0))
+            test.record(_worth(result, 1.0))
         scores = [result.score for result in done.values() if result.outcome in COUNTED]
         if test.hopeless and scores and np.mean(scores) < incumbent.score - slack:
             break
@@ -110,5 +106,5 @@ async def race(
 
 
 def _worth(result: ProblemResult, otherwise: float) -> float:
-    """A run's score, or `otherwise` where it does not count."""
+    """Return a run's score, or `otherwise` where it does not count."""
     return result.score if result.outcome in COUNTED else otherwise

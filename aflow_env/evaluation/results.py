@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation found: one result a problem and repeat, and what they say together.
+"""The findings of an evaluation: one result a problem and repeat, and their summary.
 
-Only outcomes that are the workflow's own doing count; a failure of the world is listed, and is in no mean, ever. The
-interval treats results as independent draws: with repeats > 1 it says how well this workflow does on *these*
-problems, and is narrower than it should be for problems at large.
+Only outcomes of the workflow's own doing count. A failure of the world is listed, and is in no mean. The interval takes
+results for independent draws: with repeats > 1 it is about *these* problems, and too narrow for problems at large.
 """
 
 import math
@@ -34,11 +33,10 @@ COUNTED = frozenset((Outcome.CORRECT, Outcome.WRONG, Outcome.TIMEOUT, Outcome.CR
 
 
 class ProblemResult(NamedTuple):
-    """A workflow's run on one problem. `score` in [0, 1]; cost and tokens are what the run cost when it was made.
+    """A workflow's run on one problem. `score` in [0, 1]; cost and tokens are those of the original run.
 
-    `truncated` of its `calls` were cut at max_tokens; of `unpriced` no price is known, and `cost_usd` leaves them out.
-    `problem_digest` is of the problem's content: the identity under which a cache knows the result. `cached` says
-    that this evaluation did not pay for it.
+    `truncated` of its `calls` were cut at max_tokens. `unpriced` have no known price, and `cost_usd` leaves them out. A
+    cache knows the result by `problem_digest`, of the problem's content. `cached`: this evaluation did not pay.
     """
 
     problem_id: str
@@ -62,9 +60,8 @@ class ProblemResult(NamedTuple):
 class Evaluation:
     """A workflow on a set of problems. `score` is the mean over the `n` results that count, `ci95` its 95 % interval.
 
-    `cost_usd` and tokens are those of the whole evaluation, the same whether results came from the cache or not;
-    `spent_usd` is what was paid this time. `executor_key` names the settings under which the results hold. Two
-    evaluations are equal when their figures are.
+    `cost_usd` and tokens are those of the whole evaluation, with or without the cache; `spent_usd` was paid this time.
+    `executor_key` names the settings under which the results hold. Evaluations with equal figures are equal.
     """
 
     digest: str
@@ -83,19 +80,9 @@ class Evaluation:
     truncated: int = 0
     unpriced: int = 0
 
-    @property
-    def cost_known(self) -> bool:
-        """Whether `cost_usd` is all that the evaluation cost."""
-        return not self.unpriced
-
-    @property
-    def complete(self) -> bool:
-        """Whether every result counts: none was lost to the world or to the budget."""
-        return self.n == sum(self.outcomes.values())
-
 
 def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Evaluation:
-    """Put results together. Raises InfrastructureError when none of them counts: there is no score to tell then."""
+    """Put results together. Raises InfrastructureError when none of them counts."""
     outcomes = Counter(str(result.outcome) for result in results)
     scores = [result.score for result in results if result.outcome in COUNTED]
     if not scores:
@@ -120,18 +107,18 @@ def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) 
 
 
 def wilson(mean: float, n: int) -> tuple[float, float]:
-    """(centre, half width) of Wilson's (1927) 95 % interval for `n` draws of 0 or 1 with this mean."""
+    """Return centre and half width of Wilson's (1927) 95 % interval for `n` draws of 0 or 1 with this mean."""
     shrink = 1 + Z95**2 / n
     return (mean + Z95**2 / (2 * n)) / shrink, Z95 / shrink * math.sqrt(mean * (1 - mean) / n + Z95**2 / (4 * n * n))
 
 
 def interval95(scores: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of a mean of scores in [0, 1]: Wilson (1927) when all are 0 or 1, else normal, clipped to [0, 1].
+    """Return the 95 % interval of a mean of scores in [0, 1]: Wilson (1927) when all are 0 or 1, else normal, clipped.
 
-    A single score strictly between 0 and 1 says nothing of its spread: (0, 1). Raises ValueError without scores.
+    A single score strictly between 0 and 1 has (0, 1). Raises ValueError without scores.
     """
     n = len(scores)
-    if n == 0:
+    if not n:
         raise ValueError("a mean of no scores has no interval")
     mean = math.fsum(scores) / n
     if all(score in (0.0, 1.0) for score in scores):
@@ -145,7 +132,7 @@ def interval95(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def problem_interval95(results: Sequence[ProblemResult]) -> tuple[float, float]:
-    """95 % interval of the mean score on problems at large: a problem is one draw, its repeats are averaged first.
+    """Return the 95 % interval of the mean score on problems at large: the repeats of a problem are averaged first.
 
     With one result a problem it is `interval95` of the results that count. Raises ValueError when none does.
     """
@@ -157,9 +144,6 @@ def problem_interval95(results: Sequence[ProblemResult]) -> tuple[float, float]:
 
 
 def lost(results: Sequence[ProblemResult]) -> str:
-    """The commonest reason for which results do not count, with how often; for messages."""
+    """Return the commonest reason for which results do not count, with how often, for messages."""
     reasons = Counter(result.error or str(result.outcome) for result in results if result.outcome not in COUNTED)
-    if not reasons:
-        return "there were none"
-    reason, times = reasons.most_common(1)[0]
-    return f"{times} x {reason}"
+    return next((f"{times} x {reason}" for reason, times in reasons.most_common(1)), "there were none")

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask language models, whatever may happen on the way: `build_client` puts the layers of this room together.
+"""Ask language models through layers that `build_client` puts together.
 
     provider -> keep -> budget -> limits -> retry -> record
 
 The provider makes one attempt. Each attempt is reserved and settled in the budget and passes the provider's limits, so
-retries are paid for and queued like any other. The log in front of all is asked first; what is answered is in it before
-its cost is settled.
+retries are paid for and queued like any other. The log is asked first, and has each answer before its cost is settled.
 """
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from aflow_env.config import LLMConfig
@@ -20,30 +17,29 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import LLMClient
 from aflow_env.llm.keys import ApiKey, load_key
-from aflow_env.llm.limits import LimitedClient, Limits
-from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price
+from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price, say_once
+from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate, PolicyClient
 from aflow_env.llm.record import CompletionLog, KeepingClient, Mode, RecordingClient
 from aflow_env.llm.retry import RetryingClient
 
 DAY = 86_400.0
 """Seconds that a batch may take."""
-logger = logging.getLogger(__name__)
 Served = Callable[[LLMConfig, Price | None, ApiKey, int], LLMClient]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """All that a maker of clients may need; see `build_client`."""
+    """The arguments of a maker of clients; see `build_client`."""
 
     config: LLMConfig
     seed: int
     role: str
     price_needed: bool
-    priced_for: str = ""
-    generate: Generate | None = None
-    batches: Path | None = None
-    served: Served | None = None
+    priced_for: str
+    generate: Generate | None
+    batches: Path | None
+    served: Served | None
 
 
 def build_client(
@@ -55,32 +51,29 @@ def build_client(
     seed: int,
     generate: Generate | None = None,
     version: Callable[[], str] | None = None,
-    limits: Limits | None = None,
+    limits: ProviderLimits | None = None,
     batches: Path | None = None,
     role: str = "executor",
     priced_for: str = "",
     served: Served | None = None,
     kept_under: str = "",
 ) -> LLMClient:
-    """The client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
+    """Return the client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
 
     `budget` and, for clients of one provider, `limits` are shared by passing the same objects. `log` None: nothing is
-    kept. `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy); `version` names its
-    present weights: without it the policy's completions are neither kept nor found again, because other weights would
-    have given others. `batches` is the file that keeps the ids of batches (batch=true); None: memory.
-    `priced_for` names the key, beside a USD budget, that is worthless without a price; "": none. `served` makes another
-    client of an OpenAI-compatible server than OpenAIClient. `kept_under` says what decides completions beside the
-    request, in place of what follows from the config.
+    saved. `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy). `version` names its
+    present weights: without it the policy's completions are not saved, because other weights give others. `batches` is
+    the file with the ids of batches (batch=true); None: memory. `priced_for` names a key, beside a USD budget, that
+    needs a price. `served` replaces OpenAIClient. `kept_under` replaces the config as the scope of the log's keys.
     Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
     """
-    mode: Mode = config.mode if log is not None else "live"
-    if config.mode == "replay" and (log is None or (config.kind == "policy" and version is None)):
+    unversioned = config.kind == "policy" and version is None
+    if config.mode == "replay" and (log is None or unversioned):
         raise ConfigError(
             f"{role}.mode=replay needs a run whose completions were recorded: set run_dir to one, or set "
             f"{role}.mode=record."
         )
-    if config.kind == "policy" and version is None:
-        mode = "live"
+    mode: Mode = "live" if log is None or unversioned else config.mode
     scope = (lambda: kept_under) if kept_under else _scope(config, seed, version)
     if mode == "replay":
         return RecordingClient(None, log, mode, scope)
@@ -90,7 +83,7 @@ def build_client(
         client = KeepingClient(client, log, scope, cache)
     longest = DAY if config.batch else config.timeout_seconds
     client = BudgetClient(client, budget, price, seconds=2 * longest + 60)
-    client = LimitedClient(client, limits or Limits.of(config, role))
+    client = LimitedClient(client, limits or ProviderLimits.of(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
     return RecordingClient(client, log, mode, scope, cache)
 
@@ -133,7 +126,7 @@ def _anthropic(wanted: Wanted) -> Made:
     config, role = wanted.config, wanted.role
     price, key = _price_and_key(wanted)
     if not config.send_temperature:
-        _say_once(
+        say_once(
             f"{role}.temperature={config.temperature:g} is not sent: the Claude API has no temperature any more, so "
             "equal prompts get different answers (recorded ones are found again). "
             f"{role}.send_temperature=true sends it, for older models and other servers"
@@ -150,11 +143,11 @@ MAKERS: dict[str, Callable[[Wanted], Made]] = {
     "openai": _openai,
     "anthropic": _anthropic,
 }
-"""Who makes the client of each `kind`. What is heavy is imported only where it is used."""
+"""The maker of each `kind`. Heavy libraries are imported only where they are used."""
 
 
 def _price_and_key(wanted: Wanted) -> tuple[Price | None, ApiKey]:
-    """Raises ConfigError when either is missing, or when the key stands elsewhere in the config too."""
+    """Raises ConfigError when either is missing, or when the config repeats the key elsewhere."""
     config, role = wanted.config, wanted.role
     price = find_price(config, needed=wanted.price_needed, role=role)
     if wanted.priced_for and price is None:
@@ -170,9 +163,9 @@ def _price_and_key(wanted: Wanted) -> tuple[Price | None, ApiKey]:
 
 
 def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:
-    """All that decides a completion beside the request itself: a log never mixes up two models, seeds or landscapes.
+    """All that decides a completion beside the request: a log never mixes two models, seeds or landscapes.
 
-    Of providers that are told no seed, draw k of a prompt is the same draw for all seeds.
+    A provider without a seed gives the same draw k of a prompt for all seeds.
     """
     decisive = {**config.decisive, "base_url": config.base_url}
     if config.kind == "simulated":
@@ -184,9 +177,4 @@ def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> C
     return lambda: fixed + (version() if version else "")
 
 
-@lru_cache(maxsize=256)
-def _say_once(text: str) -> None:
-    logger.warning(text)
-
-
-__all__ = ["Budget", "CompletionLog", "LLMClient", "Limits", "build_client"]
+__all__ = ["Budget", "CompletionLog", "LLMClient", "ProviderLimits", "build_client"]

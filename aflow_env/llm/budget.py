@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The budget is a ceiling: each attempt reserves its worst case before it is sent, and settles what it cost afterwards.
+"""The budget is a ceiling: each attempt reserves its worst case before it is sent, and settles its cost afterwards.
 
 Calls that run at the same time therefore cannot overspend together. A call that would fit but for the reservations of
-others waits until those have settled; one that does not fit at all raises BudgetExhausted.
+others waits until they have settled. One that does not fit at all raises BudgetExhausted.
 
-A call counts when it was answered or may have been billed; an attempt that a provider turned away (429, 500, 529,
-refused connection) is handed back in full. An attempt whose bill nobody knows (a time-out, a reset, a cancelled call, a
-garbled reply) stays at its worst case and is shown apart, as `uncertain`.
+A call counts when it was answered or may have been billed. An attempt that a provider turned away (429, 500, 529,
+refused connection) costs nothing. An attempt with an unknown bill (a time-out, a reset, a cancelled call, a garbled
+reply) stays at its worst case and is shown apart, as `uncertain`.
 """
 
 import asyncio
@@ -14,22 +14,20 @@ import contextlib
 from typing import Protocol
 
 from aflow_env.config import BudgetConfig
-from aflow_env.llm.client import Completion, LLMClient, LLMError, PromptTooLong, Request
+from aflow_env.llm.client import Completion, LLMClient, LLMError, PromptTooLong, Request, Wrapper
 from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.prices import PICO, Price
 from aflow_env.soon import Soon, soon
 
 
 class Account(Protocol):
-    """What a budget needs of a ledger: `Ledger`, or what asks the process that owns it."""
+    """The part of `Ledger` that a budget needs, here or asked of the process that owns it.
 
-    def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float) -> Soon[int | None]:
-        """As Ledger. One that is cancelled on the way reserves nothing."""
-        ...
+    A `reserve` that is cancelled on the way reserves nothing.
+    """
 
-    def settle(self, ticket: int, actual: Spend | None) -> Soon[None]:
-        """As Ledger."""
-        ...
+    def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float) -> Soon[int | None]: ...
+    def settle(self, ticket: int, actual: Spend | None) -> Soon[None]: ...
 
 
 class Budget:
@@ -43,7 +41,7 @@ class Budget:
 
     @property
     def totals(self) -> Totals:
-        """What is spent for certain, spent perhaps, and set aside for calls in flight; of a ledger of this process."""
+        """The totals of a ledger of this process."""
         if not isinstance(self.ledger, Ledger):
             raise TypeError("another process owns the ledger: ask it for its totals")
         return self.ledger.totals()
@@ -56,17 +54,17 @@ class Budget:
         return ticket
 
     async def settle(self, ticket: int, actual: Spend | None) -> None:
-        """Replace a reservation by what the attempt cost (None: unknown, so the worst case) and wake who waits."""
+        """Replace a reservation by the attempt's cost (None: unknown, so the worst case), and wake waiting calls."""
         await soon(self.ledger.settle(ticket, actual))
         self._settled.set()
         self._settled = asyncio.Event()
 
 
-class BudgetClient:
+class BudgetClient(Wrapper):
     """Takes every attempt of `inner` through the budget; `seconds` bounds how long an attempt can be in flight."""
 
     def __init__(self, inner: LLMClient, budget: Budget, price: Price | None, seconds: float) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._budget = budget
         self._price = price
         self._seconds = seconds
@@ -94,13 +92,9 @@ class BudgetClient:
         finally:
             await self._budget.settle(ticket, actual)
 
-    async def aclose(self) -> None:
-        """As LLMClient."""
-        await self._inner.aclose()
-
 
 def _spend(completion: Completion) -> Spend | None:
-    """What a reply cost; None when the server told no usage: tokens then count at their worst case."""
+    """The cost of a reply; None when the server told no usage: tokens then count at their worst case."""
     if not completion.counted:
         return None
     picos, unpriced = round(completion.cost_usd * PICO), int(not completion.cost_known)
@@ -108,7 +102,7 @@ def _spend(completion: Completion) -> Spend | None:
 
 
 def _bill(error: LLMError) -> Spend | None:
-    """What a failed attempt cost: nothing, what the provider told, or None when nobody knows."""
+    """The cost of a failed attempt; None: unknown."""
     if error.bill == "none":
         return Spend()
     return _spend(error.billed) if error.billed is not None else None

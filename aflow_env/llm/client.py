@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way to ask a language model: `Request` in, `Completion` out, `LLMError` when the world failed.
+"""Ask a language model: `Request` in, `Completion` out, `LLMError` when the world failed.
 
-Everything else in this room (providers, retry, limits, budget, record) is an `LLMClient` or wraps one. A completion is
-always text that a model wrote: a failure is an exception, never a text.
+All clients of this room are an `LLMClient` or wrap one. A completion is always text that a model wrote: a failure is an
+exception, never a text.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from aflow_env.errors import InfrastructureError, WorkflowError
 
 
 def derive_seed(seed: int, request: "Request") -> int:
-    """31 bits for the sampler: the same for the same run seed and request, and different for each `sample`."""
+    """Return 31 bits for the sampler: equal for equal seeds and requests, and different for each `sample`."""
     return int(hashlib.sha256(f"{seed}:{request.key}".encode()).hexdigest()[:8], 16) >> 1
 
 
@@ -41,7 +41,7 @@ FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota", "not_found",
 
 
 def _well_formed(text: object) -> object:
-    """Lone surrogates (generated code can make them) become `?`: no provider takes one, and no store keeps one."""
+    """Lone surrogates (generated code can make them) become `?`: no provider and no store takes them."""
     return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
 
 
@@ -53,13 +53,13 @@ Tokens = Annotated[int, Field(ge=0)]
 
 
 class Frozen(BaseModel):
-    """An immutable record without surprises: no unknown fields."""
+    """An immutable record without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Message(Frozen):
-    """One turn of a conversation; lone surrogates in `content` become `?`."""
+    """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant"]
     content: Text
@@ -68,8 +68,8 @@ class Message(Frozen):
 class Request(Frozen):
     """All that decides a completion. `sample` is the k-th independent draw of the same prompt (k from 0).
 
-    `fields`: the reply is to be a JSON object with a text under each of these names, where the provider can see to that
-    (structured outputs). `schema_text`: it is to be JSON of this schema instead.
+    `fields`: the reply should be a JSON object with a text under each of these names (structured outputs).
+    `schema_text`: it should be JSON of this schema instead.
     """
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
@@ -93,7 +93,7 @@ class Request(Frozen):
 
     @property
     def key(self) -> str:
-        """64 hex digits: the same request, and no other, has this key, in every process and version of Python."""
+        """64 hex digits: equal for equal requests only, in every process and version of Python."""
         absent = {name for name in ("fields", "schema_text") if not getattr(self, name)}
         plain = self.model_dump(mode="json", exclude=absent)
         canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -101,12 +101,11 @@ class Request(Frozen):
 
     @property
     def prompt_bytes(self) -> int:
-        """Bytes of all messages."""
         return sum(len(message.content.encode()) for message in self.messages)
 
     @property
     def input_bound(self) -> int:
-        """No tokenizer makes more tokens of the messages: one a byte, plus a generous chat template."""
+        """The most tokens of the messages: one a byte, plus a generous chat template."""
         schema = sum(len(name.encode()) + 128 for name in self.fields) + len(self.schema_text.encode())
         return self.prompt_bytes + 16 * len(self.messages) + 512 + schema
 
@@ -117,12 +116,8 @@ class Request(Frozen):
             found: dict[str, object] = json.loads(self.schema_text)
             return found
         properties = {name: {"type": "string"} for name in self.fields}
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
+        required = list(properties)
+        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
     @property
     def output_bound(self) -> int:
@@ -131,13 +126,12 @@ class Request(Frozen):
 
 
 class Completion(Frozen):
-    """What a model answered and what that cost.
+    """A model's answer and its cost.
 
-    `input_tokens` counts the prompt tokens neither read from nor written to the provider's prompt cache; those
-    are in `cache_read_tokens` and `cache_write_tokens`. `cost_known` is False when no price is known: `cost_usd` is
-    then 0 and says nothing. `counted` is False when the server told no usage: its tokens are then estimated at
-    `BYTES_PER_TOKEN`. `stop_reason` is `stop` (the model ended, or a stop sequence did) or `length` (cut
-    at max_tokens). `seconds` is the time of the successful attempt.
+    `input_tokens` leaves out the tokens read from or written to the provider's prompt cache: `cache_read_tokens`,
+    `cache_write_tokens`. `cost_known` is False when no price is known: `cost_usd` is then 0. `counted` is False when
+    the server told no usage: tokens are then estimated at `BYTES_PER_TOKEN`. `stop_reason` is `stop` (the model ended,
+    or a stop sequence did) or `length` (cut at max_tokens). `seconds` is the time of the successful attempt.
     """
 
     text: Text
@@ -175,13 +169,21 @@ class LLMClient(Protocol):
         ...
 
 
+class Wrapper:
+    """An LLMClient around another one; a subclass says how a request passes."""
+
+    def __init__(self, inner: LLMClient) -> None:
+        self._inner = inner
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 class LLMError(InfrastructureError):
     """The provider or the way to it failed: never a score.
 
-    `kind` says how, `retryable` whether the same call may succeed later, `fatal` whether every later call would fail
-    alike once this one has failed for good (so the run should stop and tell the user). `retry_after` is the provider's
-    own wish in seconds. `bill` says what the failed attempt may have cost: nothing, what the provider told (`billed`),
-    or nobody knows.
+    `retry_after` is the provider's own wish in seconds. `bill` is the cost of the failed attempt: nothing, told by the
+    provider (`billed`), or unknown.
     """
 
     def __init__(
@@ -208,9 +210,9 @@ class LLMError(InfrastructureError):
 
     @property
     def fatal(self) -> bool:
-        """Whether no later call will succeed until the user acts."""
+        """Whether no later call will succeed until the user acts: the run should stop and tell."""
         return self.kind in FATAL
 
 
 class PromptTooLong(WorkflowError):
-    """The workflow built a prompt that does not fit the model: its own doing, so it counts."""
+    """The workflow built a prompt that does not fit the model: its own fault, so it counts."""

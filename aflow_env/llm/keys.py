@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""API keys: where they come from, and how they are kept out of everything that is written down.
+"""API keys: read them, and keep them out of every written text.
 
 A key comes from an environment variable or from a file that only its owner can read. It lives in an `ApiKey`, which has
 no readable repr and cannot be pickled, so it reaches neither logs nor other processes. Texts from outside are scrubbed.
@@ -20,7 +20,7 @@ HIDDEN = "[api key]"
 
 
 class ApiKey:
-    """A secret: `reveal` gives it to whoever sends it, `scrub` takes it out of a text; nothing else shows it."""
+    """A secret: `reveal` returns it, `scrub` takes it out of a text, nothing else shows it."""
 
     __slots__ = ("_spelled", "_value")
 
@@ -35,7 +35,7 @@ class ApiKey:
         raise TypeError("an API key stays in the process that read it")
 
     def reveal(self) -> str:
-        """The key itself: only for the call that sends it."""
+        """Return the key itself: only for the call that sends it."""
         return self._value
 
     def scrub(self, text: str) -> str:
@@ -62,14 +62,14 @@ NO_KEY = ApiKey("no-key-needed")
 
 
 def load_key(config: LLMConfig, role: str = "executor") -> ApiKey:
-    """The key of an openai or anthropic client: the content of its file where one is named, else the variable's value.
+    """Return the key in the configured file, else in the environment variable.
 
     `NO_KEY` when neither is configured, or when the variable is not set and the server is reached by plain http (a
-    local server: nobody sends a secret in clear text on purpose). Raises ConfigError when a key is needed and missing,
-    or its file is missing, empty or open to all.
+    local server). Raises ConfigError when a key is needed and missing, or its file is missing, empty or open to all.
     """
     if config.api_key_file:
-        return _checked(_read(Path(config.api_key_file).expanduser(), role), config.api_key_file)
+        path = Path(config.api_key_file).expanduser()
+        return _checked(_read(path, role), f"{role}.api_key_file={path}")
     if value := os.environ.get(config.api_key_variable or "", "").strip():
         return _checked(value, f"the environment variable {config.api_key_variable}")
     if config.api_key_variable and not (config.base_url or "").startswith("http://"):
@@ -83,14 +83,14 @@ def load_key(config: LLMConfig, role: str = "executor") -> ApiKey:
 
 
 def _checked(value: str, where: str) -> ApiKey:
-    """The key, if it can be one. Raises ConfigError that does not show it."""
+    """Return the key, if it can be one. Raises ConfigError that does not show it."""
     if not (value and value.isascii() and value.isprintable() and " " not in value):
         raise ConfigError(f"{where} holds no API key: a key is one word of printable ASCII characters.")
     return ApiKey(value)
 
 
 def _read(path: Path, role: str) -> str:
-    """The key in `path`, which must be a regular file of ours that nobody else can read."""
+    """Return the text of `path`, which must be a regular file of ours that nobody else can read."""
     try:
         with path.open(encoding="ascii") as file:
             facts = os.fstat(file.fileno())
@@ -104,6 +104,5 @@ def _read(path: Path, role: str) -> str:
             return file.read().strip()
     except OSError as error:
         raise ConfigError(f"{role}.api_key_file={path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        pass  # raised below, without the bytes that this exception carries
-    raise ConfigError(f"{role}.api_key_file={path} holds no API key: a key is one word of printable ASCII characters.")
+    except UnicodeDecodeError:  # it has the file's bytes: _checked raises without it
+        return ""

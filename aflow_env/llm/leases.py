@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One provider, many processes: who may have how many calls in flight, without a question before each call.
+"""Share a provider's places among processes, without a question before each call.
 
-    share_i = max-min fair share of the provider's places, by what each process wants
-    may_i   = min(share_i, places - what the others hold)
+    share_i = max-min fair share of the provider's places, by the wishes of all processes
+    may_i   = min(share_i, places - leased to the others)
 
-A process says every quarter of a second how many calls it has in flight and how many it would have, and is told how
-many it may have (`Leases.renew`); in between it hands places that come free to its own calls. What the book counts for
-a process is never less than what it has in flight, so all together never exceed the provider's places. A process that
-was not heard of for some seconds has died, and its places are given to others. What nobody wants is lent out equally,
-so a process asks nobody while there is room.
+Every quarter of a second a process says how many calls it has in flight and how many it would have, and hears how many
+it may have (`Leases.renew`). In between it gives places that come free to its own calls. The book never counts less for
+a process than it has in flight, so all together never exceed the provider's places. A process that was not heard of for
+`LAPSE` seconds has died, and loses its places. Places that nobody wants are leased out equally, so a process waits for
+no answer while there is room.
 
-A "provider" with one place is a turn that one process at a time may have: to evaluate a workflow, for instance.
+A "provider" with one place is a turn that one process at a time may have, for example to evaluate a workflow.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from dataclasses import dataclass, field
 BEAT = 0.25
 """Seconds between two renewals."""
 SOONEST = 0.02
-"""Seconds between a renewal and one that somebody is waiting for."""
+"""Seconds between a renewal and the next, when calls wait."""
 LAPSE = 5.0
 """Seconds without a word after which a process counts as dead."""
 TURN = 5.0
-"""Seconds for which a process may keep the odd place, where there are fewer places than processes."""
+"""Seconds for which a process keeps an odd place."""
 
 
 def allot(places: int, wanted: Mapping[str, int], turn: int = 0) -> dict[str, int]:
-    """Max-min fair shares: nobody with less than it wants has less than anybody else, but for odd places.
+    """Max-min fair shares: nobody with less than it wants has less than anybody else.
 
-    Those go round with `turn`. Shares sum to `places` at most; what is left over comes on top, equally.
+    Odd places go round with `turn`. Shares sum to `places` at most; a surplus comes on top, equally.
     """
     shares, left = dict.fromkeys(wanted, 0), places
     hungry = sorted(name for name, want in wanted.items() if want > 0)
@@ -60,9 +60,9 @@ class _Lease:
 
 @dataclass
 class Leases:
-    """The book of all providers. It lives in memory: after a restart every process tells again what it holds.
+    """The book of all providers, in memory: after a restart every process tells its calls in flight again.
 
-    `settling`: for so many seconds nobody gets more than it says it holds (after a restart: until all were heard).
+    For `settling` seconds nobody gets more than it says it has (after a restart: until all were heard).
     """
 
     settling: float = 0.0
@@ -74,9 +74,9 @@ class Leases:
         self._opened = self.clock()
 
     def renew(self, provider: str, places: int, process: str, held: int, wanted: int) -> int:
-        """How many calls `process` may have in flight now. It has `held`, and would have `wanted` in all.
+        """Return how many calls `process` may have in flight. It has `held`, and would have `wanted` in all.
 
-        It may be told less than it holds: then it begins none until so many have ended. 0 and 0 give the lease back.
+        With less than `held` it begins none until so many have ended. 0 and 0 give the lease back.
         """
         now = self.clock()
         book = self._books.get(provider, {})
@@ -98,10 +98,9 @@ Renew = Callable[[int, int], Awaitable[int]]
 
 
 class LeasedPlaces:
-    """Stands for an asyncio.Semaphore whose places other processes share: `async with places: ...`, first come first
-    served.
+    """An asyncio.Semaphore whose places other processes share: `async with places: ...`, first come first served.
 
-    `renew(held, wanted)` asks the book; `told` hears what it says. A failure of `renew` is raised by all who wait.
+    `renew(held, wanted)` asks the book, and `told` hears its answer. All waiting calls raise a failure of `renew`.
     """
 
     def __init__(self, renew: Renew, told: Callable[[int], None] = lambda may: None) -> None:
@@ -119,19 +118,15 @@ class LeasedPlaces:
         self._admit()
         if not place.done():
             self._someone_waits.set()
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._keep_renewing())
+        self._renewing = self._renewing or asyncio.create_task(self._keep_renewing())
         try:
             await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._leave()
+            if place.done() and not place.cancelled() and place.exception() is None:
+                await self.__aexit__()
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
         self._held -= 1
         self._admit()
 
@@ -144,7 +139,7 @@ class LeasedPlaces:
     async def _keep_renewing(self) -> None:
         try:
             while self._held or self._waiting:
-                self._may = 0  # whoever comes while the question is out waits: it was not counted
+                self._may = 0  # a call that comes meanwhile was not counted, and waits
                 self._may = await self._renew(self._held, self._held + len(self._waiting))
                 self._told(self._may)
                 self._admit()

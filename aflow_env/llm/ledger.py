@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was spent, kept in SQLite so that all processes of a run share one ceiling and a killed run forgets nothing.
+"""The spending of a run, in SQLite: all its processes share one ceiling, and a killed run forgets nothing.
 
-An attempt first reserves its worst case, then settles what it cost. A reservation that nobody settled by its deadline
-(the process was killed, the reply never came) stays counted in full: nobody can say that it was not billed.
-`Ledger()` lives in memory; `Ledger(path)` is shared by every process that opens the same file.
+An attempt first reserves its worst case, then settles its cost. A reservation that nobody settled by its deadline (the
+process was killed, the reply never came) stays counted in full, because it may have been billed. `Ledger()` lives in
+memory; `Ledger(path)` is shared by every process that opens the same file.
 """
 
 import sqlite3
@@ -18,21 +18,18 @@ from aflow_env.errors import BudgetExhausted
 from aflow_env.files import storing, writing
 from aflow_env.llm.prices import PICO
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS spent (certain INTEGER PRIMARY KEY, picos INTEGER, tokens INTEGER, calls INTEGER,
-    unpriced INTEGER);
-CREATE TABLE IF NOT EXISTS reserved (id INTEGER PRIMARY KEY AUTOINCREMENT, picos INTEGER, tokens INTEGER,
-    calls INTEGER, unpriced INTEGER, deadline REAL);
-INSERT OR IGNORE INTO spent VALUES (0, 0, 0, 0, 0), (1, 0, 0, 0, 0);
-"""
-
-
-AMOUNTS = "picos, tokens, calls, unpriced"
+AMOUNTS = ("picos", "tokens", "calls", "unpriced")
+COLUMNS = ", ".join(AMOUNTS)
+SCHEMA = (
+    f"CREATE TABLE IF NOT EXISTS spent (certain INTEGER PRIMARY KEY, {COLUMNS})",
+    f"CREATE TABLE IF NOT EXISTS reserved (id INTEGER PRIMARY KEY AUTOINCREMENT, {COLUMNS}, deadline REAL)",
+    "INSERT OR IGNORE INTO spent VALUES (0, 0, 0, 0, 0), (1, 0, 0, 0, 0)",
+)
 
 
 @dataclass(frozen=True)
 class Spend:
-    """An amount: pico-USD (1e-12 USD), tokens in and out, calls, and how many of the calls have no known price."""
+    """An amount: pico-USD (1e-12 USD), tokens in and out, calls, and the number of calls without a known price."""
 
     picos: int = 0
     tokens: int = 0
@@ -44,7 +41,7 @@ class Spend:
 
     @property
     def usd(self) -> float:
-        """The money in USD, for people; sums are made in pico-USD. Calls without a price are not in it."""
+        """The money in USD, for display. Calls without a price are not in it."""
         return self.picos / PICO
 
     @property
@@ -65,7 +62,7 @@ class Ceiling:
     calls: int | None = None
 
     def passed_by(self, total: Spend) -> str:
-        """The config key of the first limit that `total` would pass, or the empty string."""
+        """Return the config key of the first limit that `total` would pass, or the empty string."""
         for name, key in (("picos", "usd"), ("tokens", "tokens"), ("calls", "calls")):
             limit = getattr(self, name)
             if limit is not None and getattr(total, name) > limit:
@@ -78,7 +75,7 @@ NO_CEILING = Ceiling()
 
 @dataclass(frozen=True)
 class Totals:
-    """`certain`: what providers told; `uncertain`: worst cases where nobody knows the bill; `reserved`: in flight."""
+    """`certain`: told by providers; `uncertain`: worst cases of unknown bills; `reserved`: in flight."""
 
     certain: Spend
     uncertain: Spend
@@ -108,21 +105,21 @@ class Ledger:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
-            for statement in filter(None, map(str.strip, SCHEMA.split(";"))):
+            for statement in SCHEMA:
                 self._db.execute(statement)
 
     def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float, ticket: int | None = None) -> int | None:
         """Set `worst` aside for an attempt that settles within `seconds`, and return its ticket.
 
-        `ticket` is the caller's own (drawn from 2^62, say): asked again under one that is held, nothing more is set
-        aside. None when it only fits once attempts in flight have settled. Raises BudgetExhausted when it does not fit
-        at all.
+        `ticket` is the caller's own (for example drawn from 2^62): a second request under one that is reserved sets
+        nothing more aside. None when it only fits once attempts in flight have settled. Raises BudgetExhausted when it
+        does not fit at all.
         """
         with self._transaction():
             self._expire()
-            if ticket is not None and self._db.execute("SELECT 1 FROM reserved WHERE id = ?", (ticket,)).fetchone():
+            if self._db.execute("SELECT 1 FROM reserved WHERE id = ?", (ticket,)).fetchone():  # never for NULL
                 return ticket
-            if ceiling != NO_CEILING:  # what nothing limits need not be added up
+            if ceiling != NO_CEILING:  # without a limit there is nothing to add up
                 totals = self._totals()
                 if key := ceiling.passed_by(totals.spent + worst):
                     raise BudgetExhausted(_explain(key, totals.spent, worst))
@@ -134,34 +131,35 @@ class Ledger:
             return cursor.lastrowid
 
     def settle(self, ticket: int, actual: Spend | None) -> None:
-        """Turn a reservation into what the attempt cost; None: nobody knows, so its worst case stays counted."""
+        """Turn a reservation into the attempt's cost; None: unknown, so its worst case stays counted.
+
+        A reservation that has expired is counted at its worst case already.
+        """
         with self._transaction():
-            done = f"DELETE FROM reserved WHERE id = ? RETURNING {AMOUNTS}"
-            for worst in self._db.execute(done, (ticket,)).fetchall():  # none: it expired, counted at its worst case
-                self._count(Spend(*worst) if actual is None else actual, certain=actual is not None)
+            self._count("id = ?", ticket, actual)
 
     def totals(self) -> Totals:
-        """The account as it stands."""
+        """Return the account as it stands."""
         with self._transaction():
             self._expire()
             return self._totals()
 
     def close(self) -> None:
-        """Close the file."""
         self._db.close()
 
     def _expire(self) -> None:
-        gone = f"DELETE FROM reserved WHERE deadline < ? RETURNING {AMOUNTS}"
-        for row in self._db.execute(gone, (self._clock(),)).fetchall():
-            self._count(Spend(*row), certain=False)
+        self._count("deadline < ?", self._clock(), None)
 
-    def _count(self, amount: Spend, certain: bool) -> None:
-        add = ", ".join(f"{name} = {name} + ?" for name in AMOUNTS.split(", "))
-        self._db.execute(f"UPDATE spent SET {add} WHERE certain = ?", (*astuple(amount), int(certain)))
+    def _count(self, where: str, value: float, actual: Spend | None) -> None:
+        """Count reservations as `actual`, or as uncertain at their worst case, and delete them."""
+        add = ", ".join(f"{name} = {name} + ?" for name in AMOUNTS)
+        for worst in self._db.execute(f"DELETE FROM reserved WHERE {where} RETURNING {COLUMNS}", (value,)).fetchall():
+            amount = worst if actual is None else astuple(actual)
+            self._db.execute(f"UPDATE spent SET {add} WHERE certain = ?", (*amount, int(actual is not None)))
 
     def _totals(self) -> Totals:
-        rows = self._db.execute(f"SELECT {AMOUNTS} FROM spent ORDER BY certain DESC").fetchall()
-        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in AMOUNTS.split(", "))
+        rows = self._db.execute(f"SELECT {COLUMNS} FROM spent ORDER BY certain DESC").fetchall()
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in AMOUNTS)
         reserved = self._db.execute(f"SELECT {sums} FROM reserved").fetchone()
         return Totals(Spend(*rows[0]), Spend(*rows[1]), Spend(*reserved))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a call costs: the dated price list, the user's own on top of it, and the exact arithmetic.
+"""The cost of a call: the dated price list, the user's own on top of it, and exact arithmetic.
 
-Money is counted in whole pico-USD (1e-12 USD), so sums are exact whatever their order. A model without a price has no
-cost of 0: with a USD budget it is a ConfigError, without one its cost is reported as unknown.
+Money is counted in whole pico-USD (1e-12 USD), so sums are exact in any order. A model without a price has no cost of
+0: with a USD budget it is a ConfigError, without one its cost is reported as unknown.
 """
 
 import datetime
@@ -54,8 +54,7 @@ class Price(Rates):
     @property
     def is_free(self) -> bool:
         """Whether no call costs anything."""
-        tiers = (self, self.long_prompt) if self.long_prompt else (self,)
-        return not any(tier.picos(1, 1, 1, 1) for tier in tiers)
+        return not any(tier.picos(1, 1, 1, 1) for tier in (self, self.long_prompt or self))
 
     def cost(self, fresh: int, output: int, read: int = 0, write: int = 0) -> int:
         """Exact cost of one call in pico-USD."""
@@ -65,30 +64,23 @@ class Price(Rates):
     def worst(self, request: Request) -> int:
         """The most that one attempt at `request` can cost, in pico-USD: every bound reached, at the dearest rate."""
         bound, reply = request.input_bound, request.output_bound
-        tiers: tuple[Rates, ...] = (self,)
-        if self.long_prompt and bound > self.long_prompt.above:
-            tiers = (self, self.long_prompt)
-        return max(
-            tier.picos(**prompt, output=reply)
-            for tier in tiers
-            for prompt in ({"fresh": bound}, {"fresh": 0, "read": bound}, {"fresh": 0, "write": bound})
-        )
+        long = self.long_prompt if self.long_prompt and bound > self.long_prompt.above else self
+        prompts = ((bound, reply), (0, reply, bound), (0, reply, 0, bound))
+        return max(tier.picos(*prompt) for tier in (self, long) for prompt in prompts)
 
 
 BATCH_SHARE = 0.5
-"""What a call costs in Anthropic's Message Batches, as a share of its price."""
+"""The cost of a call in Anthropic's Message Batches, as a share of its price."""
 
 
 def at_share(price: Price, share: float) -> Price:
     """All rates of a price times `share`."""
 
-    def cut(rates: Rates) -> dict[str, float]:
+    def cut(rates: Rates) -> dict[str, object]:
         return {name: value * share for name in Rates.model_fields if (value := getattr(rates, name)) is not None}
 
-    plain: dict[str, object] = {**cut(price)}
-    if tier := price.long_prompt:
-        plain["long_prompt"] = {**cut(tier), "above": tier.above}
-    return Price.model_validate(plain)
+    tier = price.long_prompt
+    return price.model_copy(update={**cut(price), "long_prompt": tier and tier.model_copy(update=cut(tier))})
 
 
 FREE = Price(input=0, output=0)
@@ -118,8 +110,8 @@ def load_prices(path: Path) -> PriceList:
 def find_price(config: LLMConfig, needed: bool, role: str = "executor") -> Price | None:
     """The price of the configured model; None when it is unknown and no USD budget needs it (said once).
 
-    `prices=free` says that the user's own server costs nothing. Raises ConfigError when `needed` (a USD budget is set)
-    and the model is in neither list: a guess of 0 would make the budget worthless.
+    `prices=free`: the user's own server costs nothing. Raises ConfigError when `needed` (a USD budget is set) and the
+    model is in neither list: a guess of 0 would make the budget worthless.
     """
     if config.prices == "free":
         return FREE
@@ -135,10 +127,11 @@ def find_price(config: LLMConfig, needed: bool, role: str = "executor") -> Price
     if needed:
         names = " and ".join(map(str, files))
         raise ConfigError(f"budget.usd is set, but {role}.model={config.model} has no price in {names}. {fix}.")
-    _say_once(f"{role}: no price is known for {config.model}; its cost is reported as unknown. {fix}.")
+    say_once(f"{role}: no price is known for {config.model}; its cost is reported as unknown. {fix}.")
     return None
 
 
 @lru_cache(maxsize=256)
-def _say_once(text: str) -> None:
+def say_once(text: str) -> None:
+    """Log a warning, once per process."""
     log.warning(text)

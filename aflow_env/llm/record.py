@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record and replay: every completion is kept before it is used, asked for once, and found again by its full request.
+"""Record and replay: every completion is saved before it is used, asked for once, and found again by its full request.
 
-`KeepingClient` puts it into the log before the budget settles the call, `RecordingClient` finds it there: a process
-killed between the two leaves a call that is kept and counted at its worst case, never one that is paid for and lost.
+live: ask, save nothing. record: look in the log, else ask and save. replay: look in the log only.
+`KeepingClient` saves before the budget settles the call, `RecordingClient` looks in the log first. A process killed
+between the two leaves a call that is saved and counted at its worst case, never one that is paid for and lost.
 
-live: ask, keep nothing. record: look in the log, else ask and keep. replay: look in the log; nobody is asked.
-Identical requests in flight at the same time are one call. A completion from the log keeps the cost that was paid once.
-Behind a run's own log there may be one that runs share: what is found there is kept in the own one too, so that each
-run can still be replayed alone. Two runs that ask the same at the same time both pay.
+Identical requests in flight at the same time are one call. A completion from the log keeps its first cost. Behind a
+run's own log there may be one that runs share: a completion found there is saved in the own one too, so that each run
+can still be replayed alone. Two runs that ask the same at the same time both pay.
 """
 
 import asyncio
@@ -17,22 +17,17 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from aflow_env.errors import InfrastructureError
-from aflow_env.llm.client import Completion, LLMClient, Request
+from aflow_env.llm.client import Completion, LLMClient, Request, Wrapper
 from aflow_env.soon import Soon, soon
 
 Mode = Literal["live", "record", "replay"]
 
 
 class CompletionLog(Protocol):
-    """Where completions are kept (the run's store); `put` has its answer once the completion is on disk."""
+    """The store of completions. `put` returns once the completion is on disk; of two under one key either may stay."""
 
-    def get(self, key: str) -> Soon[Completion | None]:
-        """The completion kept under `key`."""
-        ...
-
-    def put(self, key: str, request: Request, completion: Completion) -> Soon[None]:
-        """Keep a completion. Of two under one key either may stay: they answer the same request."""
-        ...
+    def get(self, key: str) -> Soon[Completion | None]: ...
+    def put(self, key: str, request: Request, completion: Completion) -> Soon[None]: ...
 
 
 class ReplayMiss(InfrastructureError):
@@ -46,8 +41,8 @@ class _Flight:
     waiting: int = 0
 
 
-class KeepingClient:
-    """Puts each completion of `inner` into a log before anybody else hears of it, then into the one that runs share.
+class KeepingClient(Wrapper):
+    """Saves each completion of `inner` in a log before it is used, then in the log that runs share.
 
     `scope` as for RecordingClient.
     """
@@ -59,27 +54,22 @@ class KeepingClient:
         scope: Callable[[], str] = lambda: "",
         shared: CompletionLog | None = None,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._logs = (log,) if shared is None else (log, shared)
         self._scope = scope
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient."""
-        key = key_of(request, self._scope())  # of the weights that are asked, not of those that are there afterwards
+        key = key_of(request, self._scope())  # before the call: afterwards the policy's weights may be others
         completion = await self._inner.complete(request)
         for log in self._logs:
             await soon(log.put(key, request, completion))
         return completion
 
-    async def aclose(self) -> None:
-        """As LLMClient."""
-        await self._inner.aclose()
-
 
 class RecordingClient:
-    """Looks into a log before it asks `inner` (None in replay), which keeps what it answers there (KeepingClient).
+    """Looks in a log before it asks `inner` (None in replay), which saves its answers there (KeepingClient).
 
-    `scope` says what decides a completion beside the request. In record mode `shared` is looked into after the log.
+    `scope` returns all that decides a completion beside the request. In record mode `shared` is asked after the log.
     """
 
     def __init__(
@@ -98,18 +88,21 @@ class RecordingClient:
         self._flights: dict[str, _Flight] = {}
 
     def key(self, request: Request) -> str:
-        """64 hex digits: the log's key of a request."""
+        """Return the log's key of a request."""
         return key_of(request, self._scope())
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient; raises ReplayMiss, naming the key, when a replayed run asks for what was not recorded."""
         key = self.key(request)
-        return await self._join(self._flights.get(key) or self._start(key, request))
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight(key, asyncio.create_task(self._find(key, request)))
+            flight.task.add_done_callback(lambda task: self._landed(flight, task))
+        return await self._join(flight)
 
     async def _find(self, key: str, request: Request) -> Completion:
         """Look in the log, then ask; both within the flight, or what one found missing another might pay again."""
-        kept = await self._kept(key, request)
-        if kept is not None:
+        if (kept := await self._kept(key, request)) is not None:
             return kept
         if self._mode == "replay" or self._inner is None:
             begin = request.messages[-1].content[:80]
@@ -131,32 +124,25 @@ class RecordingClient:
         return kept
 
     async def aclose(self) -> None:
-        """As LLMClient."""
         if self._inner is not None:
             await self._inner.aclose()
 
-    def _start(self, key: str, request: Request) -> _Flight:
-        flight = _Flight(key, asyncio.create_task(self._find(key, request)))
-        self._flights[key] = flight
-        flight.task.add_done_callback(lambda task: self._landed(flight, task))
-        return flight
-
     async def _join(self, flight: _Flight) -> Completion:
-        """Wait for a call that others may wait for too; the last one to give up cancels it, and sees it end."""
+        """Wait for a call that others may wait for too. The last one to give up cancels it, and waits for its end."""
         flight.waiting += 1
         try:
             return await asyncio.shield(flight.task)
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.task.done():
-                self._forget(flight)  # whoever asks now gets a call of its own
+                self._forget(flight)  # the next request gets a call of its own
                 flight.task.cancel()
                 await asyncio.wait([flight.task])
 
     def _landed(self, flight: _Flight, task: asyncio.Task[Completion]) -> None:
         self._forget(flight)
         if not task.cancelled():
-            task.exception()  # seen, also when everybody who waited has given up
+            task.exception()  # mark it as seen: all waiting requests may have given up
 
     def _forget(self, flight: _Flight) -> None:
         if self._flights.get(flight.key) is flight:

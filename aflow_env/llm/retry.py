@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bounded retries: exponential waits with full jitter, never shorter than the provider asks for.
 
-Sits outside the limits and the budget, so each attempt takes its own place in the queue and its own reservation, and a
-call that waits holds neither. A server that has never answered is asked again every `first` seconds, and not for long:
-it may just be starting, but waiting and doubling is for servers that were there before. What is not retryable (a
-refusal, a bad request, a wrong key) goes up at once.
+They sit outside the limits and the budget: each attempt takes its own place in the queue and its own reservation, and a
+call that waits holds neither. A server that has never answered may just be starting: it is asked again every `first`
+seconds, for `PATIENCE` seconds.
 """
 
 import asyncio
@@ -13,17 +12,17 @@ from collections.abc import Awaitable, Callable
 
 import tenacity
 
-from aflow_env.llm.breaker import PATIENCE
-from aflow_env.llm.client import Completion, LLMClient, LLMError, Request
+from aflow_env.llm.client import Completion, LLMClient, LLMError, Request, Wrapper
+from aflow_env.llm.provider_limits import PATIENCE
 
 log = logging.getLogger(__name__)
 
 
-class RetryingClient:
+class RetryingClient(Wrapper):
     """Sends a request up to `attempts` times while it fails for reasons that may pass.
 
     The n-th wait is drawn from [0, min(longest, first * 2^(n-1))] seconds, or is the provider's retry-after if that is
-    longer. A provider that asks for more than `longest` seconds is not asked again: the error goes up.
+    longer. A provider that asks for more than `longest` seconds is not asked again. The last error is raised.
     """
 
     def __init__(
@@ -34,47 +33,45 @@ class RetryingClient:
         longest: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._inner = inner
-        self._first, self._longest = first, longest
-        self._backoff = tenacity.wait_random_exponential(multiplier=first, max=longest)
-        self._attempts = attempts
-        self._sleep = sleep
+        super().__init__(inner)
+        backoff = tenacity.wait_random_exponential(multiplier=first, max=longest)
 
-    async def complete(self, request: Request) -> Completion:
-        """As LLMClient; the last error goes up when no attempt is left."""
-        retrying = tenacity.AsyncRetrying(
-            stop=self._enough,
-            wait=self._wait,
-            retry=tenacity.retry_if_exception(self._again),
-            before_sleep=self._tell,
-            sleep=self._sleep,
+        def again(error: BaseException) -> bool:
+            return isinstance(error, LLMError) and error.retryable and (error.retry_after or 0.0) <= longest
+
+        def enough(state: tenacity.RetryCallState) -> bool:
+            in_vain = _error(state).kind == "unreachable" and (state.seconds_since_start or 0.0) > PATIENCE
+            return in_vain or state.attempt_number >= attempts
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            if _error(state).kind == "unreachable":
+                return min(first, PATIENCE / 4)
+            return max(backoff(state), _error(state).retry_after or 0.0)
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            log.info(
+                "attempt %d of %d: %s, again in %.1f s",
+                state.attempt_number,
+                attempts,
+                _error(state),
+                state.upcoming_sleep,
+            )
+
+        self._retrying = tenacity.AsyncRetrying(
+            stop=enough,
+            wait=wait,
+            retry=tenacity.retry_if_exception(again),
+            before_sleep=tell,
+            sleep=sleep,
             reraise=True,
         )
-        return await retrying(self._inner.complete, request)
 
-    async def aclose(self) -> None:
-        """As LLMClient."""
-        await self._inner.aclose()
-
-    def _again(self, error: BaseException) -> bool:
-        return isinstance(error, LLMError) and error.retryable and (error.retry_after or 0.0) <= self._longest
-
-    def _enough(self, state: tenacity.RetryCallState) -> bool:
-        in_vain = _error(state).kind == "unreachable" and (state.seconds_since_start or 0.0) > PATIENCE
-        return in_vain or state.attempt_number >= self._attempts
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        if _error(state).kind == "unreachable":
-            return min(self._first, PATIENCE / 4)
-        return max(self._backoff(state), _error(state).retry_after or 0.0)
-
-    def _tell(self, state: tenacity.RetryCallState) -> None:
-        wait = state.next_action.sleep if state.next_action else 0.0
-        log.info("attempt %d of %d, again in %.1f s: %s", state.attempt_number, self._attempts, wait, _error(state))
+    async def complete(self, request: Request) -> Completion:
+        return await self._retrying.copy()(self._inner.complete, request)
 
 
 def _error(state: tenacity.RetryCallState) -> LLMError:
-    """The failure that tenacity is about to wait for; `_again` lets through nothing else."""
+    """The failure that tenacity is about to wait for; `again` lets through nothing else."""
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, LLMError)
     return error

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a run stands right now, by a few quick questions to its store; the search goes on undisturbed."""
+"""The state of a run right now, by a few quick questions to its store; the search goes on undisturbed."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aflow_env.store.findings import best_node, last_report, spent_usd, stopped
+from aflow_env.llm.ledger import Spend
+from aflow_env.store.findings import best_node, evaluated, last_report, spent, stopped
 from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import stored_config
 
@@ -16,7 +18,7 @@ LAST = 8
 
 @dataclass(frozen=True)
 class Last:
-    """A round that ended lately: its number, what came of it, the change, and Q of it where somebody predicted."""
+    """A round that ended lately: its number, its score, the change, and its predicted score."""
 
     session: str
     round: int
@@ -41,8 +43,9 @@ class Standing:
     evaluated: int
     rejected: int
     best: Mapping[str, Any] | None
-    cost_usd: float
+    spent: Spend
     outcomes: Mapping[str, int]
+    truncated: int
     last: tuple[Last, ...]
     ended: str
 
@@ -50,49 +53,42 @@ class Standing:
 def standing(store: Reads) -> Standing:
     """Ask the store."""
     config = stored_config(store)
-    counts = store.read("SELECT count(*), count(score), coalesce(max(round), 1) FROM nodes")[0]
-    total, evaluated, furthest = (int(str(each)) for each in counts)
-    recent = store.read(
+    ((total, furthest, truncated),) = store.read(
+        "SELECT count(*), coalesce(max(round), 1), coalesce(sum(truncated), 0) FROM nodes"
+    )
+    last = store.read(
         "SELECT session, round, parent, score, modification, json_extract(payload, '$.q') FROM nodes "
         f"ORDER BY rowid DESC LIMIT {LAST}"
     )
-    rows: list[Any] = list(recent)
+    outcomes = Counter[str]()
+    for text, times in store.read("SELECT outcomes, count(*) FROM nodes WHERE score IS NOT NULL GROUP BY outcomes"):
+        outcomes.update({name: count * times for name, count in json.loads(text).items()})
     return Standing(
         task=config.task.name if config else "",
         simulated=config is not None and config.executor.kind == "simulated",
-        sessions=int(str(store.read("SELECT count(*) FROM sessions")[0][0])),
+        sessions=store.read("SELECT count(*) FROM sessions")[0][0],
         played=furthest - 1,
         wanted=config.rounds if config else 0,
-        evaluated=evaluated,
-        rejected=total - evaluated,
+        evaluated=evaluated(store),
+        rejected=total - evaluated(store),
         best=best_node(store),
-        cost_usd=spent_usd(store),
-        outcomes=_outcomes(store),
-        last=tuple(Last(*row) for row in rows),
+        spent=spent(store),
+        outcomes=outcomes,
+        truncated=truncated,
+        last=tuple(Last(*row) for row in last),
         ended=_ended(store),
     )
 
 
-def _outcomes(store: Reads) -> dict[str, int]:
-    found: dict[str, int] = {}
-    sql = "SELECT outcomes, count(*) FROM nodes WHERE score IS NOT NULL GROUP BY outcomes"
-    for text, times in store.read(sql):
-        for name, count in json.loads(str(text)).items():
-            found[name] = found.get(name, 0) + count * int(str(times))
-    return found
-
-
-def _extended(store: Reads) -> bool:
-    """Whether the search was begun again with other limits since its last closing report."""
-    rows = store.read("SELECT kind FROM events WHERE kind IN ('config', 'report') ORDER BY id DESC LIMIT 1")
-    return bool(rows) and rows[0][0] == "config"
-
-
 def _ended(store: Reads) -> str:
-    """A closing report that speaks of all nodes ends a run; a training run's sessions end long before it does."""
+    """Say why a run ended, "" while it may go on.
+
+    A closing report that speaks of all nodes ends a run, unless the search was begun again with other limits since. A
+    training run's sessions end long before it does.
+    """
     report = last_report(store)
-    evaluated = int(str(store.read("SELECT count(*) FROM nodes WHERE score IS NOT NULL")[0][0]))
-    if not report or report["nodes"] != evaluated or _extended(store):
+    latest = store.read("SELECT kind FROM events WHERE kind IN ('config', 'report') ORDER BY id DESC LIMIT 1")
+    if not report or report["nodes"] != evaluated(store) or latest[0][0] == "config":
         return ""
     reasons = set(stopped(store).values())
     return reasons.pop() if len(reasons) == 1 else "all sessions have ended"

@@ -5,7 +5,9 @@ Means get Student's t interval; with one draw there is none, and none is invente
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev, stdev
 
@@ -15,7 +17,8 @@ from aflow_env.report.runs import RunRecord
 from aflow_env.report.tracking import predictions, predictions_by_session
 
 SCORES = (0.0, 1.0)
-"""Where scores lie."""
+"""The range of scores."""
+_CALL = re.compile(r"\boperator\.([A-Z]\w*)\(")
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,18 @@ class Bin:
     expansions: int
 
 
+@dataclass(frozen=True)
+class Usage:
+    """By operator: how many of the `n` distinct workflows call it, their share, and their mean score."""
+
+    n: int
+    count: Mapping[str, int]
+    share: Mapping[str, float]
+    score: Mapping[str, float]
+
+
 def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Mean:
-    """Mean and Student's 95 % interval, cut to where values can be at all. Raises ValueError without values."""
+    """Return the mean and Student's 95 % interval, cut to the range of values. Raises ValueError without values."""
     if not values:
         raise ValueError("a mean of no runs")
     centre, n = fmean(values), len(values)
@@ -49,7 +62,7 @@ def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math
 
 
 def best_so_far(run: RunRecord) -> list[float]:
-    """The best validate score after each expansion of a search; the first entry is the start workflow."""
+    """Return the best validate score after each expansion of a search; the first entry is the start workflow."""
     curve: list[float] = []
     for each in sorted((each for each in run.rounds if each.validated and each.step == 0), key=lambda each: each.round):
         before = curve[-1] if curve else 0.0
@@ -58,7 +71,7 @@ def best_so_far(run: RunRecord) -> list[float]:
 
 
 def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
-    """(step, mean over its sessions of the session's best score), for a training run.
+    """Return (step, mean over its sessions of the session's best score), for a training run.
 
     Validation sessions where several steps have some, else training sessions, whose problems change from step to step.
     """
@@ -77,14 +90,14 @@ def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
 
 
 def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
-    """Curves to means, as far as the longest goes: a search that ended earlier keeps its best."""
+    """Average curves as far as the longest goes: a search that ended earlier keeps its best."""
     length = max(map(len, curves), default=0)
     padded = [[*curve, *[curve[-1]] * (length - len(curve))] for curve in curves if curve]
     return [mean(values, SCORES) for values in zip(*padded, strict=True)]
 
 
 def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
-    """The predicted scores of edits, and the scores that came of them, in tenths of the prediction.
+    """Compare the predicted scores of edits with the realised ones, in tenths of the prediction.
 
     Expansions of one run are not independent draws, so intervals are over the runs' means.
     """
@@ -100,7 +113,7 @@ def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
 
 
 def prediction_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
-    """Standard deviations of the predictions, and of the scores, between the expansions of a session.
+    """Return the standard deviations of predicted and of realised scores between the expansions of a session.
 
     Means over the sessions that have two or more; None where there are none. Predictions without a spread cannot
     choose between edits.
@@ -112,12 +125,28 @@ def prediction_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
     return fmean(said for said, _ in spreads), fmean(came for _, came in spreads)
 
 
-def outcome_shares(runs: Sequence[RunRecord]) -> dict[str, float]:
-    """Share of each outcome among all problem runs, and their number as "n"."""
-    total: dict[str, int] = {}
+def outcome_counts(runs: Sequence[RunRecord]) -> dict[str, int]:
+    """Return how many runs on problems ended with each outcome."""
+    total = Counter[str]()
     for run in runs:
         for each in run.rounds:
-            for name, count in each.outcomes.items():
-                total[name] = total.get(name, 0) + count
-    n = sum(total.values())
-    return {name: count / n for name, count in sorted(total.items())} | {"n": float(n)} if n else {}
+            total.update(each.outcomes)
+    return dict(total)
+
+
+def operator_usage(runs: Sequence[RunRecord]) -> Usage:
+    """Read the operators off the distinct workflows of each run; one that was scored often counts with its mean."""
+    scores: dict[str, list[float]] = {}
+    workflows = 0
+    for run in runs:
+        of_run: dict[str, list[float]] = {}
+        for each in run.rounds:
+            if each.digest is not None and each.score is not None:
+                of_run.setdefault(each.digest, []).append(each.score)
+        workflows += len(of_run)
+        for digest, found in of_run.items():
+            for name in set(_CALL.findall(run.programs.get(digest, ""))):
+                scores.setdefault(name, []).append(fmean(found))
+    count = {name: len(found) for name, found in scores.items()}
+    share = {name: found / workflows for name, found in count.items()}
+    return Usage(workflows, count, share, {name: fmean(found) for name, found in scores.items()})

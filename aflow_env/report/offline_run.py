@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading back what a run told wandb offline: the metrics that were really logged, not those that should have been.
+"""Read the metrics that a run has logged to wandb offline.
 
 wandb 0.31 ships no Python reader for its `.wandb` files. They are a LevelDB log after a header of seven bytes: blocks
 of 32 KiB, records of (crc32, 16-bit length, type), types full, first, middle, last; each whole record is a protobuf
@@ -16,20 +16,6 @@ from typing import Any
 HEADER, BLOCK, RECORD_HEAD = 7, 32_768, 7
 FULL, FIRST, LAST = 1, 2, 4
 
-NAMED = (
-    *("aflow/q_error", "aflow/q_error_constant", "aflow/q_skill", "aflow/q_calibration_error", "aflow/q_corr"),
-    *("aflow/q_decision_share", "aflow/q_mean", "aflow/q_mass"),
-    *("aflow/anchor_group_size/mean", "aflow/anchor_group_size/max", "aflow/anchor_group_size/p50"),
-    *("aflow/anchor_group_size/rows_1_1", "aflow/anchor_group_size/rows_3_4"),
-    *("aflow/singleton_anchor_fraction", "aflow/singleton_row_fraction"),
-    *("aflow/episode_groups_without_signal", "aflow/anchor_groups_without_signal"),
-    *("aflow/advantage/mean", "aflow/advantage/abs_mean", "aflow/episode_return", "aflow/best_score", "aflow/gain"),
-    *("aflow/valid_rate", "aflow/duplicate_rate", "aflow/outcome/correct", "aflow/outcome/wrong"),
-    *("aflow/tokens", "aflow/cost_usd", "aflow/cache_hit_rate", "aflow/rl_weight", "aflow/ucb_mean"),
-    *("aflow/sessions", "aflow/failed_sessions"),
-)
-"""What a run with q.kind=policy must have logged in at least one step; docs/training.md says what each figure means."""
-
 
 @dataclass(frozen=True)
 class OfflineRun:
@@ -41,17 +27,12 @@ class OfflineRun:
     history: tuple[dict[str, Any], ...]
 
     def column(self, name: str) -> list[Any]:
-        """A metric's values in the order logged; steps without it are left out."""
+        """Return a metric's values in the order logged; steps without it are left out."""
         return [row[name] for row in self.history if name in row]
-
-    def without(self, names: tuple[str, ...] = NAMED) -> list[str]:
-        """Those of `names` that no step has logged."""
-        logged = {name for row in self.history for name in row}
-        return [name for name in names if name not in logged]
 
 
 def read_offline_run(path: Path) -> OfflineRun:
-    """The run in a `.wandb` file, or in a folder that holds one (the latest run where it holds several).
+    """Read the run of a `.wandb` file, or the latest one of a folder.
 
     Raises FileNotFoundError when there is none, ValueError for a file that is no wandb log.
     """
@@ -81,7 +62,7 @@ def _key(item: Any) -> str:
 
 
 def _payloads(data: bytes, file: Path) -> Iterator[bytes]:
-    """Each whole record of the log; a half-written one at the end is dropped."""
+    """Yield each whole record of the log; a half-written one at the end is dropped."""
     if data[:4] != b":W&B":
         raise ValueError(f"{file} is no wandb log")
     place, parts = HEADER, b""

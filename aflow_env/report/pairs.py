@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which runs are compared and how much they differ: groups, pairs across groups, effects over pairs. Pure.
+"""Groups of runs, pairs across groups, effects over pairs. Pure.
 
 A seed is one draw, however often it was run: its runs count once, with their mean. Two groups are compared where they
 share task, seed, executor and kind (search or training): a pair. An effect is the mean difference over pairs, with
@@ -23,9 +23,7 @@ _NO_CAUSE = (FREE_LEAVES - {"base_url"}) | {
     *("seed", "run_dir", "shared", "recording", "cache", "final_test"),
     *("default_local_dir", "experiment_name", "project_name", "logger"),
 }
-"""Last parts of keys that say how fast, where and under which name a run is made, and what is done after it.
-
-A server's address is a cause: which policy it serves, no other key says."""
+"""Last parts of keys that cannot cause a difference in scores. A server's address can: another policy may be there."""
 
 Groups = Mapping[str, Sequence[RunRecord]]
 Pair = tuple[str, str, str, str]
@@ -50,7 +48,7 @@ class Effect:
 
 
 def grouped(runs: Sequence[RunRecord], keys: Sequence[str]) -> dict[str, list[RunRecord]]:
-    """Label -> runs, in the order of the values (numbers as numbers). A key that a run lacks is "(unset)", the last."""
+    """Return label -> runs, in the order of the values (numbers as numbers), "(unset)" last."""
 
     def order(run: RunRecord) -> list[tuple[bool, bool, Any]]:
         return [(value == UNSET, isinstance(value, str), value) for value in (_value(run, key) for key in keys)]
@@ -63,7 +61,7 @@ def grouped(runs: Sequence[RunRecord], keys: Sequence[str]) -> dict[str, list[Ru
 
 
 def result(run: RunRecord, measure: str) -> float | None:
-    """`test` or `best` (on validate problems): the score of the run's best workflow; None where it was not scored.
+    """Return the `test` or `best` (validate) score of the run's best workflow; None where it was not scored.
 
     A run without a closing report has no test score; its best validate score is that of its best node.
     """
@@ -75,12 +73,12 @@ def result(run: RunRecord, measure: str) -> float | None:
 
 
 def measure_of(runs: Sequence[RunRecord]) -> str:
-    """By what the groups are compared: `test` as soon as one run has a test score, else `best`."""
+    """Return `test` as soon as one run has a test score, else `best`."""
     return "test" if any(result(run, "test") is not None for run in runs) else "best"
 
 
 def draws(runs: Sequence[RunRecord], measure: str) -> dict[Pair, float]:
-    """The result of each seed, of several runs the mean; runs without a result are left out."""
+    """Return the result of each seed, of several runs the mean; runs without a result are left out."""
     return {
         pair: fmean(score for run in found if (score := result(run, measure)) is not None)
         for pair, found in _by_pair(runs, measure).items()
@@ -88,7 +86,7 @@ def draws(runs: Sequence[RunRecord], measure: str) -> dict[Pair, float]:
 
 
 def effects(groups: Groups, baseline: str, measure: str) -> list[Effect]:
-    """Each other group against the baseline; groups that share no pair with it are left out."""
+    """Compare each other group with the baseline; groups that share no pair with it are left out."""
     base = draws(groups[baseline], measure)
     found = []
     for label, runs in groups.items():
@@ -99,7 +97,7 @@ def effects(groups: Groups, baseline: str, measure: str) -> list[Effect]:
 
 
 def also_differ(groups: Groups, baseline: str, measure: str, keys: Sequence[str]) -> dict[str, list[str]]:
-    """Key -> its values, as text, for keys that differ within pairs besides those that runs are grouped by.
+    """Return key -> its values, as text, for keys that differ within pairs beside `keys`.
 
     Such a key may be the cause of a difference. Other seeds, names and places are none.
     """
@@ -132,7 +130,7 @@ def _effect(label: str, base: Sequence[float], other: Sequence[float]) -> Effect
 
 
 def _value(run: RunRecord, key: str) -> Any:
-    """A value that can be sorted and hashed; text that spells a number is that number."""
+    """Return a value that can be sorted and hashed; text that spells a number is that number."""
     value = run.config.get(key, UNSET)
     if isinstance(value, bool):
         return str(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs as reports see them: what a store holds, as plain data, and which runs lie below a folder.
+"""Runs as plain data, read from their stores, and the runs below a folder.
 
 A run's config is that of its search (`rl_weight`, `selection.c_ucb`, ...), and for a job of a sweep also the overrides
 that made it (`algorithm.adv_estimator`, ...), so that reports group by any of them. Nothing is written.
@@ -58,7 +58,7 @@ class RoundRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run: `rounds` by step, session and round; `closing` what its closing report said of all of them, else None.
+    """One run: `rounds` by step, session and round; `closing` is its closing report on all of them, else None.
 
     `programs` holds the source of each workflow, `config` dotted keys. `cost_usd` is all that the run spent.
     """
@@ -75,7 +75,7 @@ class RunRecord:
 
     @property
     def simulated(self) -> bool:
-        """Whether no language model ran the workflows."""
+        """Whether the executor was simulated."""
         return self.config.get("executor.kind") == "simulated"
 
     @property
@@ -90,22 +90,19 @@ class RunRecord:
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
-    """Every run that the paths name or hold, each once, in order. Raises ConfigError for a path without a run."""
+    """Read every run that the paths name or hold, each once, in order. Raises ConfigError for a path without a run."""
     stores: dict[Path, None] = {}
     for path in paths:
         found = list(_stores(path))
         if not found:
-            raise ConfigError(
-                f"{path}: there is no run.sqlite in or below it; name run folders of searches or trainings"
-            )
+            raise ConfigError(f"{path}: there is no run.sqlite in or below it; name run folders")
         stores.update(dict.fromkeys(store.resolve() for store in found))
     return [read_run(store) for store in stores]
 
 
 def read_run(path: Path) -> RunRecord:
-    """The run of a store. Raises ConfigError for a file that is none."""
+    """Read the run of a store. Raises ConfigError for a file that is none."""
     with closing(ReadOnlyStore(path)) as store:
-        programs = store.read("SELECT digest, graph FROM programs")
         rounds, report = tuple(_rounds(store)), last_report(store)
         if report and report["nodes"] != sum(each.score is not None for each in rounds):
             report = None  # the search went on since
@@ -116,7 +113,7 @@ def read_run(path: Path) -> RunRecord:
             rounds=rounds,
             closing=report,
             cost_usd=spent_usd(store),
-            programs={str(digest): str(graph) for digest, graph in programs},
+            programs=dict(store.read("SELECT digest, graph FROM programs")),
         )
 
 
@@ -130,12 +127,12 @@ def _stores(path: Path) -> Iterator[Path]:
 
 
 def _name(folder: Path) -> str:
-    """A training run's store lies in `NAME/search`."""
+    """Return the name of a run; a training run's store lies in `NAME/search`."""
     return folder.parent.name if folder.name == "search" and folder.parent.name != "runs" else folder.name
 
 
 def _config(store: Reads) -> dict[str, JSON]:
-    """The search's config as dotted keys, and the overrides that a sweep made the job of."""
+    """Return the search's config as dotted keys, and the overrides of a sweep's job."""
     config = stored_config(store)
     found = flat(as_plain(config)) if config else {}
     for folder in (store.path.parent, store.path.parent.parent):

@@ -15,7 +15,11 @@ from aflow_env.report.runs import RunRecord
 from aflow_env.screen import one_line
 
 FORMULA = tuple("=+-@＝＋－＠")
-"""How a text begins that a spreadsheet evaluates; leading white space is cut before."""
+"""A spreadsheet evaluates a text that begins with one of these."""
+CSV_COLUMNS = (
+    *("group", "run", "simulated", "task", "seed", "rl_weight", "rounds", "best", "test", "test_low", "test_high"),
+    *("test_n", "cost_usd", "tokens"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Summary:
 
     @property
     def simulated(self) -> int:
-        """How many runs had a simulated executor."""
+        """The number of runs with a simulated executor."""
         return sum(run.simulated for run in self.runs)
 
     @property
@@ -89,7 +93,7 @@ def summarise(runs: Sequence[RunRecord], keys: Sequence[str], baseline: str | No
 
 
 def mean_text(found: Mean | None, digits: int = 3) -> str:
-    """A mean with its interval, "-" where there is none."""
+    """Return a mean with its interval as text, "-" for none."""
     if found is None:
         return "-"
     interval = "" if found.low is None else f" [{found.low:.{digits}f}, {found.high:.{digits}f}]"
@@ -100,20 +104,7 @@ def as_csv(summary: Summary) -> str:
     """Return one row a run: its group, its keys, its scores and its cost."""
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = (
-        "group",
-        "run",
-        "simulated",
-        "task",
-        "seed",
-        "rl_weight",
-        "rounds",
-        "best",
-        "test",
-        "test_low",
-        "test_high",
-    )
-    writer.writerow((*names, "test_n", "cost_usd", "tokens"))
+    writer.writerow(CSV_COLUMNS)
     for label, members in summary.members.items():
         for run in members:
             test = (run.closing or {}).get("test") or {}
@@ -126,7 +117,7 @@ def as_csv(summary: Summary) -> str:
 
 
 def as_object(summary: Summary, said: str) -> dict[str, Any]:
-    """What `--json` prints; `said` is the verdict."""
+    """Return the object of `--json`; `said` is the verdict."""
     return {
         "by": list(summary.keys),
         "measure": summary.measure,
@@ -134,33 +125,20 @@ def as_object(summary: Summary, said: str) -> dict[str, Any]:
         "simulated_runs": summary.simulated,
         "verdict": said,
         "groups": [
-            {
-                "group": each.label,
-                "runs": each.runs,
-                "best": _object(each.best),
-                "test": _object(each.test),
-                "cost_usd": _object(each.cost_usd),
-                "rounds": each.rounds.value,
-                "rejected": each.rejected,
-            }
+            {"group": each.label, "runs": each.runs, "rounds": each.rounds.value, "rejected": each.rejected}
+            | {name: _object(getattr(each, name)) for name in ("best", "test", "cost_usd")}
             for each in summary.groups
         ],
         "effects": [
-            {
-                "group": each.group,
-                "difference": each.difference,
-                "ci95": None if each.low is None else [each.low, each.high],
-                "n": each.n,
-                "clear": each.clear,
-                "relative": each.relative,
-            }
+            {name: getattr(each, name) for name in ("group", "difference", "n", "clear", "relative")}
+            | {"ci95": None if each.low is None else [each.low, each.high]}
             for each in summary.effects
         ],
     }
 
 
 def played(run: RunRecord) -> int:
-    """Rounds after the start workflows, rejected ones too."""
+    """Count the rounds after the start workflows, rejected ones too."""
     return sum(each.parent is not None for each in run.rounds)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A comparison in words: which group to use, how sure that is, and what the comparison rests on. Pure.
+"""A comparison in words: the group to use, the certainty and the basis. Pure.
 
-Groups are chosen by their effects alone, which are paired: the highest of unpaired means may be that of easier seeds.
+Groups are chosen by their paired effects alone: the highest of unpaired means may be that of easier seeds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,13 @@ from aflow_env.report.pairs import FEW_PAIRS, Effect, also_differ, result
 from aflow_env.report.summary import Summary, mean_text
 
 NAMED = 3
-"""So many names are given, the others counted."""
+"""Longer lists of names end in a count."""
 LONGEST = 40
-"""A value is cut to so many characters."""
+"""Characters of a value."""
 
 
 def verdict(summary: Summary) -> str:
-    """A few sentences that claim no more than the intervals do."""
+    """Write a few sentences that claim no more than the intervals do."""
     if not summary.scores:
         return "No run has a score yet."
     return " ".join([*_comparison(summary), *_left_out(summary), *_other_causes(summary)])

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training runs as wandb knows them, where their stores are elsewhere: offline folders, or a project with a key.
+"""Training runs from wandb, where their stores are elsewhere: offline folders, or a project with a key.
 
-Such a run has a config, a curve and closing figures, and no rounds: what needs workflows stays empty for it. Offline
-folders of one name, side by side, are parts of one run (it was resumed). Reading a project online was not tried: there
-was no key.
+Such a run has a config, a curve and closing figures, and no rounds. Offline folders of one name, side by side, are
+parts of one run that was resumed. No test reads a project online, for want of a key.
 """
 
 import os
@@ -20,7 +19,7 @@ SCORES = ("start", "best", "test")
 
 
 def offline_runs(paths: Sequence[Path]) -> list[RunRecord]:
-    """The runs of every `.wandb` file that the paths name or hold. Raises ConfigError for a file that is none."""
+    """Read the runs of every `.wandb` file that the paths name or hold. Raises ConfigError for a file that is none."""
     files = [[path] if path.is_file() else sorted(path.glob("**/*.wandb")) for path in paths]
     parts: dict[tuple[str, Path], list[OfflineRun]] = {}
     for file in dict.fromkeys(file.resolve() for found in files for file in found):
@@ -34,7 +33,7 @@ def offline_runs(paths: Sequence[Path]) -> list[RunRecord]:
 
 
 def online_runs(project: str) -> list[RunRecord]:
-    """The runs of `entity/project`. Raises ConfigError without a key."""
+    """Read the runs of `entity/project`. Raises ConfigError without a key."""
     if "WANDB_API_KEY" not in os.environ:
         raise ConfigError(f"{project}: there is no such folder; to read it as a wandb project set WANDB_API_KEY")
     import wandb

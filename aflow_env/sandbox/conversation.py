@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One child that runs problems of a workflow, as its parent sees it: answers, clocks, outcomes and blame.
+"""A workflow's problems over as many children as they take: one result a problem, and no request is paid twice.
 
-The child is not believed. Frames are checked for shape, size, order and number; whoever breaks the protocol is killed.
-A problem that stops, floods or kills its child ends with it; the problems that it took down with it go back to
-`waiting`, to start again in the next child.
+The parent does not believe a child. It checks the shape, size, order and number of the frames, and kills a child that
+breaks the protocol. A problem that stops, floods or kills its child ends with it. Its other problems start again in the
+next child, with the replies that they had: each problem saves its replies by operator and arguments.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ import json
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
-from aflow_env.sandbox.limits import Limits, Outcome, Run
-from aflow_env.sandbox.worker import Child, Ended
+from aflow_env.sandbox.jail_run import JailLimits, JailRun, Outcome
+from aflow_env.sandbox.worker import Child, ChildEnd
 
 Handler = Callable[[int, str, dict[str, JSON]], Awaitable[dict[str, JSON]]]
-"""(call index, operator, arguments) -> {"result": {...}, "cost_usd": float}."""
+"""(problem's index, operator, arguments) -> {"result": {...}, "cost_usd": float}."""
 
 Launch = Callable[[Callable[[bytes | None], None]], Awaitable[Child]]
 """Starts a child whose lines go to the given function."""
@@ -35,23 +35,23 @@ GRACE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Work:
-    """What all children of a batch share: how to start one, its first frame, who answers, and the ceilings."""
+    """The parts that all children of a batch share; `job` is a child's first frame."""
 
     launch: Launch
     job: dict[str, JSON]
     handle: Handler
-    limits: Limits
+    limits: JailLimits
     concurrency: int
 
 
 @dataclass(eq=False)
-class Problem:
-    """One call of the workflow: its clock, its replies so far, and in the end its result."""
+class ProblemCall:
+    """One call of the workflow with its clock, its replies so far, and in the end its result."""
 
     index: int
     arguments: dict[str, JSON]
     left: float
-    result: Run | BaseException | None = None
+    result: JailRun | BaseException | None = None
     began: float = 0.0
     alone: bool = False
     asked: int = 0
@@ -64,29 +64,29 @@ class Problem:
     since: float = 0.0
 
 
-class Session:
-    """One child's part of a batch: takes problems from `waiting`, puts back those that its child's end cuts short."""
+class ChildSession:
+    """One child's part of a batch: takes problems from `waiting`, and puts back the ones that its child cuts short."""
 
-    def __init__(self, work: Work, waiting: deque[Problem]) -> None:
+    def __init__(self, work: Work, waiting: deque[ProblemCall]) -> None:
         self._work = work
         self._waiting = waiting
-        self._running: dict[int, Problem] = {}
+        self._running: dict[int, ProblemCall] = {}
         self._loop = asyncio.get_running_loop()
         self._child: Child
         self._ready = False
         self._number = 0
         self._stray = 0
-        self._blame: tuple[Problem | None, Outcome, str] | None = None
+        self._blame: tuple[ProblemCall | None, Outcome, str] | None = None
         self._bug: BaseException | None = None
         self._over = False
         self._load_timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Until no problem waits, or the child has ended."""
+        """Serve the child until no problem waits, or the child has ended."""
         self._child = await self._work.launch(self._line)
         try:
             self._child.send(self._work.job)
-            self._load_timer = self._loop.call_later(self._work.limits.wall_seconds, self._load_expired)
+            self._load_timer = self._loop.call_later(self._work.limits.wall_seconds, self._abort_late)
             ended = await self._child.ended()
         except asyncio.CancelledError:
             self._child.kill()
@@ -113,7 +113,7 @@ class Session:
         except FrameError as error:
             self._abort(None, "violation", f"broker: {error}")
         except Exception as error:
-            self._give_in(error)
+            self._fail(error)
 
     def _frame(self, frame: dict[str, JSON], size: int) -> None:
         match frame:
@@ -133,7 +133,7 @@ class Session:
                 if problem is not None and not problem.expired and problem.result is None:
                     self._asked(problem, number, operator[:64], arguments, size)
                 else:
-                    self._stray += 1  # a task that outlived its problem may have one under way
+                    self._stray += 1  # a task may outlive its problem
                     if self._stray > self._work.limits.calls:
                         raise FrameError("calls for problems that are not running")
             case {"end": int(index), "outcome": str(outcome)}:
@@ -144,7 +144,7 @@ class Session:
             case _:
                 raise FrameError("a message of unknown form")
 
-    def _asked(self, problem: Problem, number: int, operator: str, arguments: dict[str, JSON], size: int) -> None:
+    def _asked(self, problem: ProblemCall, number: int, operator: str, arguments: dict[str, JSON], size: int) -> None:
         limits = self._work.limits
         problem.asked += 1
         problem.asked_bytes += size
@@ -162,7 +162,7 @@ class Session:
         self._stop_clock(problem)
         task.add_done_callback(lambda done: self._reply(problem, number, done))
 
-    def _reply(self, problem: Problem, number: int, task: "asyncio.Task[dict[str, JSON]]") -> None:
+    def _reply(self, problem: ProblemCall, number: int, task: "asyncio.Task[dict[str, JSON]]") -> None:
         if self._over or self._running.get(problem.index) is not problem or problem.result is not None:
             return
         problem.pending -= 1
@@ -175,12 +175,12 @@ class Session:
             self._give_up(problem)
             return
         except (Exception, asyncio.CancelledError) as error:
-            self._give_in(error)
+            self._fail(error)
             return
         if not problem.pending:
             self._start_clock(problem)
 
-    def _ended(self, problem: Problem, outcome: str, frame: dict[str, JSON]) -> None:
+    def _ended(self, problem: ProblemCall, outcome: str, frame: dict[str, JSON]) -> None:
         self._stop_clock(problem)
         if problem.result is None:
             value, error = frame.get("value"), frame.get("error", "")
@@ -196,7 +196,7 @@ class Session:
         self._fill()
 
     def _fail_all(self, frame: dict[str, JSON]) -> None:
-        """The workflow could not be loaded: nothing of it ever ran, and every problem ends with the same error."""
+        """End every problem with one error, as the workflow could not be loaded."""
         said = frame.get("outcome")
         outcome: Outcome = said if said in ("violation", "timeout") else "crash"
         for problem in (*self._running.values(), *self._waiting):
@@ -217,7 +217,7 @@ class Session:
         if not self._running and not self._waiting:
             self._child.kill()
 
-    def _start(self, problem: Problem) -> None:
+    def _start(self, problem: ProblemCall) -> None:
         problem.began = time.monotonic()
         problem.left = self._work.limits.wall_seconds
         problem.asked = problem.asked_bytes = problem.pending = 0
@@ -229,32 +229,28 @@ class Session:
 
     # clocks
 
-    def _start_clock(self, problem: Problem) -> None:
+    def _start_clock(self, problem: ProblemCall) -> None:
         problem.since = self._loop.time()
         problem.timer = self._loop.call_later(max(problem.left, 0.0), self._expired, problem)
 
-    def _stop_clock(self, problem: Problem) -> None:
+    def _stop_clock(self, problem: ProblemCall) -> None:
         if problem.timer is not None:
             problem.timer.cancel()
             problem.timer = None
             problem.left -= self._loop.time() - problem.since
 
-    def _expired(self, problem: Problem) -> None:
+    def _expired(self, problem: ProblemCall) -> None:
         problem.expired = True
         self._give_up(problem)
 
-    def _give_up(self, problem: Problem) -> None:
-        """Ask the child to drop a problem; it is killed when it does not answer."""
+    def _give_up(self, problem: ProblemCall) -> None:
+        """Ask the child to drop a problem, and kill it when it does not answer."""
         self._stop_clock(problem)
         self._child.send({"cancel": problem.index})
-        problem.timer = self._loop.call_later(GRACE_SECONDS, self._stuck, problem)
+        problem.timer = self._loop.call_later(GRACE_SECONDS, self._abort_late)
 
-    def _stuck(self, problem: Problem) -> None:
-        """The child's loop is held up: by whom, the board says, and `_after` judges."""
-        problem.timer = None
-        self._abort(None, "timeout", self._out_of_time())
-
-    def _load_expired(self) -> None:
+    def _abort_late(self) -> None:
+        """Kill a child whose loop is held up; `_after` finds the problem that did it."""
         self._abort(None, "timeout", self._out_of_time())
 
     def _out_of_time(self) -> str:
@@ -262,23 +258,23 @@ class Session:
 
     # the child's end
 
-    def _abort(self, problem: Problem | None, outcome: Outcome, error: str) -> None:
+    def _abort(self, problem: ProblemCall | None, outcome: Outcome, error: str) -> None:
         if not self._over:
             self._over = True
             self._blame = (problem, outcome, error)
             self._child.kill()
 
-    def _give_in(self, error: BaseException) -> None:
-        """A bug of ours, to be raised by `run`."""
+    def _fail(self, error: BaseException) -> None:
+        """End the child for a bug of ours, which `run` raises."""
         self._over = True
         self._bug = error
         self._child.kill()
 
-    def _after(self, ended: Ended) -> None:
-        """The child is gone: name the problem whose doing that was, and put the others back.
+    def _after(self, ended: ChildEnd) -> None:
+        """End the problem that caused the child's end, and put the others back.
 
-        Who had the processor when it died, the board says. Who broke the protocol, closed the pipe or held up the loop
-        it need not say: then the suspects run again, each alone, until one is found.
+        The board names the problem that had the processor at the end. It may be another one that broke the protocol,
+        closed the pipe or held up the loop. Then all suspects run again, each alone, until one ends its child.
         """
         if self._ready and not self._running:
             return
@@ -303,5 +299,29 @@ class Session:
                 problem.alone = outcome != "timeout" or problem.expired or problem is guilty
         self._waiting.extendleft(reversed([p for p in running if p.result is None]))
 
-    def _finish(self, problem: Problem, outcome: Outcome, error: str = "", value: JSON = None) -> None:
-        problem.result = Run(outcome, value, error, time.monotonic() - problem.began)
+    def _finish(self, problem: ProblemCall, outcome: Outcome, error: str = "", value: JSON = None) -> None:
+        problem.result = JailRun(outcome, value, error, time.monotonic() - problem.began)
+
+
+async def run_batch(work: Work, calls: Sequence[dict[str, JSON]]) -> list[JailRun | BaseException]:
+    """Return one result a call, in order: a JailRun, or the handler's InfrastructureError or BudgetExhausted.
+
+    Raises any other exception of the handler but WorkflowError, and InfrastructureError when no child starts. Waits for
+    requests that the handler has begun, unless it is cancelled.
+    """
+    problems = [ProblemCall(i, arguments, work.limits.wall_seconds) for i, arguments in enumerate(calls)]
+    waiting = deque(problems)
+    try:
+        while waiting:
+            await ChildSession(work, waiting).run()
+    except asyncio.CancelledError:
+        for task in _requests(problems):
+            task.cancel()
+        raise
+    finally:  # a request under way is paid for, and has to be recorded
+        await asyncio.gather(*_requests(problems), return_exceptions=True)
+    return [p.result for p in problems if p.result is not None]
+
+
+def _requests(problems: list[ProblemCall]) -> "list[asyncio.Task[dict[str, JSON]]]":
+    return [task for problem in problems for tasks in problem.replies.values() for task in tasks]

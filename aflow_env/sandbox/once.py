@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parent's side of runs without a broker: a function of some code, and a solution against tests."""
+"""The parent's side of runs without operator calls: a function of some code, and a solution against tests."""
 
 import asyncio
 import time
@@ -8,31 +8,36 @@ from typing import Any
 
 from aflow_env.errors import ConfigError
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
-from aflow_env.sandbox.limits import Outcome, Run
+from aflow_env.sandbox.jail_run import JailRun, Outcome
 from aflow_env.sandbox.worker import Child, Worker
 
-Settings = dict[str, Any]
-"""What a zygote is told of a job: its limits."""
+Part = tuple[Worker, dict[str, JSON] | None, Callable[[dict[str, JSON]], None]]
+"""A worker, the first frame for its child (None: it gets one later), and the function that takes the child's frames."""
 
 
 class Once:
-    """One run with one result: the first of an answer, a broken frame, the end of a child and the end of the time."""
+    """One run with one result: the first of an answer, a broken frame, the end of a child and the end of the time.
 
-    def __init__(self, settings: Settings, cap: int, seconds: float) -> None:
+    `settings` are the limits that a zygote gets with a job, `cap` is the bytes of the longest frame.
+    """
+
+    def __init__(self, settings: dict[str, Any], cap: int, seconds: float) -> None:
         self._settings = settings
         self._cap = cap
         self._seconds = seconds
         self._result: asyncio.Future[tuple[Outcome, JSON, str]] = asyncio.get_running_loop().create_future()
 
-    async def call(self, worker: Worker, code: str, function: str, arguments: list[JSON]) -> Run:
-        """`function(*arguments)` of `code`."""
+    async def call(self, worker: Worker, code: str, function: str, arguments: list[JSON]) -> JailRun:
+        """Run `function(*arguments)` of `code`."""
         job = {"kind": "code", "code": code, "function": function, "arguments": arguments}
-        return await self._run((worker, job, self._end))
+        return await self._run([(worker, job, self._end)], [])
 
-    async def test(self, for_solution: Worker, for_tests: Worker, solution: str, tests: str, entry_point: str) -> Run:
-        """`solution` against `tests`, each in a child of its own: the parent hands their frames over.
+    async def test(
+        self, for_solution: Worker, for_tests: Worker, solution: str, tests: str, entry_point: str
+    ) -> JailRun:
+        """Run `solution` against `tests`, each in a child of its own, and hand their frames over.
 
-        A child is heard only when it is its turn, which each frame passes to the other one.
+        A frame passes the turn to the other child. A frame out of turn is a violation.
         """
         turn = 0
         children: list[Child] = []
@@ -63,25 +68,18 @@ class Once:
                     self._end(frame)
 
         judge = {"kind": "judge", "cap": self._cap, "tests": tests, "entry_point": entry_point}
-        return await self._run(
-            (for_solution, {"kind": "solution", "code": solution, "entry_point": entry_point}, from_solution),
-            (for_tests, None, from_tests),
-            children=children,
-        )
+        job = {"kind": "solution", "code": solution, "entry_point": entry_point}
+        return await self._run([(for_solution, job, from_solution), (for_tests, None, from_tests)], children)
 
-    async def _run(
-        self,
-        *jobs: tuple[Worker, dict[str, JSON] | None, Callable[[dict[str, JSON]], None]],
-        children: list[Child] | None = None,
-    ) -> Run:
-        children = [] if children is None else children
+    async def _run(self, parts: list[Part], children: list[Child]) -> JailRun:
+        """Start a child of each part, in order, in `children`; send the first frames; wait for the result."""
         began = time.monotonic()
         ends: list[asyncio.Task[None]] = []
         try:
-            for worker, _, take in jobs:
+            for worker, _, take in parts:
                 children.append(await worker.launch(self._settings, self._line(take), self._cap))
             ends += [asyncio.create_task(self._ended(child)) for child in children]
-            for child, (_, job, _) in zip(children, jobs, strict=True):
+            for child, (_, job, _) in zip(children, parts, strict=True):
                 if job is not None:
                     child.send({**job, "cap": self._cap})
             async with asyncio.timeout(self._seconds):
@@ -92,7 +90,7 @@ class Once:
             for child in children:
                 child.kill()
             await asyncio.gather(*ends)
-        return Run(outcome, value, error, time.monotonic() - began)
+        return JailRun(outcome, value, error, time.monotonic() - began)
 
     def _line(self, take: Callable[[dict[str, JSON]], None]) -> Callable[[bytes | None], None]:
         def on_line(line: bytes | None) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox: runs workflows, Programmer's code and solutions against tests, each in a jailed child.
+"""The sandbox runs workflows, Programmer's code and solutions against tests, each in a jailed child.
 
 A child is forked from a warm zygote, confined, and used for one job. The parent never imports, executes or unpickles
 anything that came from a model.
@@ -13,45 +13,36 @@ import platform
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.sandbox.broker import run_batch
-from aflow_env.sandbox.conversation import Handler, Work
+from aflow_env.sandbox.conversation import Handler, Work, run_batch
 from aflow_env.sandbox.jail.wire import JSON
+from aflow_env.sandbox.jail_run import JailLimits, JailRun
 from aflow_env.sandbox.kernel import confine
-from aflow_env.sandbox.limits import Limits, Run
 from aflow_env.sandbox.once import Once
 from aflow_env.sandbox.worker import Child, Worker
 
+if TYPE_CHECKING:
+    from aflow_env.workflow.program import Workflow
 log = logging.getLogger(__name__)
 
 Mode = Literal["auto", "strict", "off"]
 
 
-class Program(Protocol):
-    """What the sandbox needs of a workflow: the texts of graph.py and prompt.py."""
-
-    @property
-    def graph(self) -> str: ...
-
-    @property
-    def prompts(self) -> str: ...
-
-
 class Sandbox:
-    """Jailed children for one event loop; use as an async context manager, which leaves no process and no file behind.
+    """Jailed children for one event loop. It is an async context manager that leaves no process and no file behind.
 
-    mode: "strict" raises ConfigError on entering when Landlock or seccomp is missing; "auto" does with what there is
-    (`layers` says what); "off" confines nothing but resources, and warns. workers: how many workflows, and besides
-    how many code or test runs, go on at a time. concurrency: problems of one workflow side by side.
+    mode: "strict" raises ConfigError without Landlock or seccomp; "auto" uses the layers of this machine; "off" limits
+    resources alone, and warns. workers: workflows at a time, and as many code or test runs. concurrency: problems of
+    one workflow side by side.
     """
 
     def __init__(
-        self, mode: Mode = "auto", limits: Limits | None = None, workers: int = 2, concurrency: int = 50
+        self, mode: Mode = "auto", limits: JailLimits | None = None, workers: int = 2, concurrency: int = 50
     ) -> None:
         self.mode = mode
-        self.limits = limits or Limits()
+        self.limits = limits or JailLimits()
         self.layers: tuple[str, ...] = ()
         self.wanted = confine.LAYERS if mode != "off" else ("limits",)
         self._concurrency = concurrency
@@ -67,10 +58,9 @@ class Sandbox:
         if self.mode == "strict" and missing:
             await self.__aexit__(None, None, None)
             raise ConfigError(
-                f"sandbox=strict, and this machine has no {' and no '.join(missing)} "
-                f"({platform.platform(terse=True)}). Run on Linux 5.13 or later, in a container whose seccomp profile "
-                "lets landlock_* and seccomp through, or set sandbox=auto to run with the layers that there are: "
-                f"{', '.join(self.layers)}."
+                f"sandbox=strict: no {' and no '.join(missing)} on this machine ({platform.platform(terse=True)}). Run "
+                "on Linux 5.13 or later, in a container whose seccomp profile allows landlock_* and seccomp, or set "
+                f"sandbox=auto to run with {', '.join(self.layers)}."
             )
         if self.mode == "off":
             log.warning("sandbox=off: generated code can read and send whatever this user can; layers: %s", self.layers)
@@ -86,16 +76,14 @@ class Sandbox:
         self._idle.clear()
 
     async def run_workflow(
-        self, workflow: Program, calls: Sequence[dict[str, JSON]], handle: Handler
-    ) -> list[Run | BaseException]:
+        self, workflow: "Workflow", calls: Sequence[dict[str, JSON]], handle: Handler
+    ) -> list[JailRun | BaseException]:
         """Call the workflow with each of the keyword arguments in `calls`; operator calls go to `handle`.
 
-        One result a call, in order: a Run (`value` is the answer as text), or the InfrastructureError or
+        Returns one result a call, in order: a JailRun (`value` is the answer as text), or the InfrastructureError or
         BudgetExhausted with which the handler ended that problem. A WorkflowError of the handler becomes an exception
-        of the operator call in the workflow; any other exception of the handler is raised here.
-
-        Equal calls, which are repeats of one problem, get a child each: a workflow cannot carry what it was told from
-        one repeat to the next.
+        of the operator call in the workflow; any other exception of the handler is raised here. Equal calls, which
+        repeat a problem, get a child each, so a workflow cannot carry a reply from one repeat to the next.
         """
         job: dict[str, JSON] = {
             "kind": "workflow",
@@ -104,7 +92,7 @@ class Sandbox:
             "cap": self.limits.output_bytes,
             "step_seconds": self.limits.cpu_seconds,
         }
-        results: list[Run | BaseException] = [InfrastructureError("it did not run")] * len(calls)
+        results: list[JailRun | BaseException] = [InfrastructureError("it did not run")] * len(calls)
 
         async def run_apart(places: list[int]) -> None:
             cpu = self.limits.cpu_seconds * (len(places) + 1)
@@ -129,18 +117,17 @@ class Sandbox:
             await asyncio.gather(*tasks, return_exceptions=True)
         return results
 
-    async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> Run:
-        """Execute `code` and call `function(*arguments)` in it within `seconds`; `value` is the result's text, cut."""
+    async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> JailRun:
+        """Execute `code` and call its `function(*arguments)` within `seconds`; `value` is the result's text, cut."""
         async with self._codes, self._worker() as worker:
             return await self._once(seconds).call(worker, code, function, arguments)
 
-    async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> Run:
+    async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> JailRun:
         """Execute `tests` on `entry_point` of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
 
-        A failed assertion is a `crash` with AssertionError, an error that begins with "Refused" names a value or an
-        operation that cannot cross. Solution and tests run in separate children: the entry point is all that the tests
-        see of the solution, values travel as plain data (plain.py), other objects as stand-ins (standin.py). Raises
-        ConfigError for tests that no solution could pass, or every one would.
+        A failed assertion is a `crash` with AssertionError. An error that begins with "Refused" names a value or an
+        operation that cannot cross: solution and tests run in separate children (exam.py). Raises ConfigError for tests
+        that no solution could pass, or every one would.
         """
         async with self._codes, self._worker() as one, self._worker() as other:
             return await self._once(seconds).test(one, other, solution, tests, entry_point)
@@ -165,7 +152,7 @@ class Sandbox:
 
     @contextlib.asynccontextmanager
     async def _worker(self) -> AsyncIterator[Worker]:
-        """An idle zygote, or a new one. One that was interrupted in its job, or died, is not used again."""
+        """Yield an idle zygote, or a new one. One that was interrupted in its job, or died, is not used again."""
         while self._idle and not self._idle[-1].alive:
             await self._discard(self._idle.pop())
         worker = self._idle.pop() if self._idle else await Worker.start(self.wanted)
@@ -183,7 +170,7 @@ class Sandbox:
 
 
 def _apart(calls: Sequence[dict[str, JSON]]) -> list[list[int]]:
-    """The places of the calls in groups, none of which holds two equal calls."""
+    """Return the places of the calls in groups, none of which holds two equal calls."""
     groups: list[list[int]] = []
     seen: Counter[str] = Counter()
     for place, call in enumerate(calls):

@@ -17,16 +17,16 @@ from typing import Any
 from aflow_env.errors import InfrastructureError
 from aflow_env.sandbox.jail import scratch
 from aflow_env.sandbox.jail.wire import JSON, pack
-from aflow_env.sandbox.limits import Outcome
+from aflow_env.sandbox.jail_run import Outcome
 
 START_SECONDS = 30.0
 LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Without which some interpreters cannot start; gone from the environment before any generated code runs."""
+"""Some interpreters need these to start. The zygote clears its environment before any generated code runs."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a child ended: exit code (negative: the signal), whose turn it was, why it was killed or never ran."""
+class ChildEnd:
+    """The end of a child: exit code (negative: the signal), the problem at work, why it was killed or never ran."""
 
     code: int
     problem: int
@@ -34,7 +34,7 @@ class Ended:
     refused: str
 
     def verdict(self, cpu_seconds: int) -> tuple[Outcome, str]:
-        """What its own end says of the code that ran in it; `cpu_seconds` was its limit."""
+        """Return the outcome and error of the code that ran in it; `cpu_seconds` was its limit."""
         if self.why:
             return "violation", self.why
         if -self.code in (signal.SIGPROF, signal.SIGXCPU):
@@ -47,7 +47,7 @@ class Ended:
 
 
 class Lines(asyncio.Protocol):
-    """Splits a stream into lines of at most `cap` bytes; a longer one is cut off and told as None, once."""
+    """Splits a stream into lines of at most `cap` bytes. A longer line is dropped and passed on as None."""
 
     def __init__(self, on_line: Callable[[bytes | None], None], cap: int) -> None:
         self.lost = asyncio.get_running_loop().create_future()
@@ -86,7 +86,7 @@ class Child:
         """End it now; does nothing when it has ended."""
         self._worker.tell({"kill": True})
 
-    async def ended(self) -> Ended:
+    async def ended(self) -> ChildEnd:
         """Wait for its end, the clearing of its directory and its last line."""
         try:
             ended = await asyncio.shield(self._worker.ended)
@@ -105,7 +105,7 @@ class Worker:
         self.home = Path()
         self.layers: tuple[str, ...] = ()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[ChildEnd] = asyncio.get_running_loop().create_future()
         self.process = process
         self._socket = control
         self._control: asyncio.Transport
@@ -120,8 +120,7 @@ class Worker:
         ours.setblocking(False)
         with theirs:
             script = str(Path(__file__).with_name("jail") / "zygote.py")
-            # As isolated as -I: no user site, no script directory, no environment but the fixed hash seed (which -I
-            # would refuse), so that a workflow that walks a set does the same thing each time.
+            # As isolated as -I, which would refuse the fixed hash seed that makes each walk over a set the same.
             process = subprocess.Popen(  # noqa: ASYNC220 -- a few ms
                 [interpreter(), "-s", "-S", "-P", "-B", script, str(theirs.fileno()), gettempdir(), ",".join(layers)],
                 env={"PYTHONHASHSEED": "0", **{name: os.environ[name] for name in LOADER if name in os.environ}},
@@ -156,7 +155,7 @@ class Worker:
                 transport.close()
                 raise InfrastructureError(f"the sandbox's helper process is gone: {error}") from error
         child = Child(transport, lines, self)
-        lines.lost.add_done_callback(lambda _: child.kill())  # whoever closes the pipe has nothing left to say
+        lines.lost.add_done_callback(lambda _: child.kill())  # a child that closed the pipe cannot answer
         return child
 
     @property
@@ -184,15 +183,15 @@ class Worker:
             self.home, self.layers = Path(message["home"]), tuple(message["layers"])
             self.ready.set_result(None)
         elif "ended" in message and not self.ended.done():
-            self.ended.set_result(Ended(message.pop("ended"), **message))
+            self.ended.set_result(ChildEnd(message.pop("ended"), **message))
 
     def _gone(self, _: object) -> None:
         for future in (self.ready, self.ended):
             if not future.done():
                 future.set_exception(InfrastructureError("the sandbox's helper process died"))
-                future.exception()  # somebody may not be waiting
+                future.exception()  # mark it as read: perhaps nothing awaits it
 
 
 def interpreter() -> str:
-    """The interpreter itself, not a virtual environment's link to it: the jail has the standard library alone."""
+    """Return the interpreter itself, not a virtual environment's link to it: the jail has no installed packages."""
     return os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)

@@ -18,24 +18,24 @@ from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient
-from aflow_env.llm.limits import Limits as ProviderLimits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
-from aflow_env.sandbox.limits import Limits
+from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.search.implementers import implement
 from aflow_env.search.kinds import PREDICTORS, PROPOSERS, Known
-from aflow_env.search.predict import QPredictor
-from aflow_env.search.proposal import Proposer
+from aflow_env.search.prediction.predict import QPredictor
+from aflow_env.search.prediction.served import ServedPolicy, serve_policy
+from aflow_env.search.proposals.implementers import implement
+from aflow_env.search.proposals.proposal import Proposer
 from aflow_env.search.rounds import Search
-from aflow_env.search.served import ServedPolicy, serve_policy
 from aflow_env.search.session import Listener, SearchProblem, SearchSession, session_seed
 from aflow_env.store.settings import lock
 from aflow_env.store.shared import Parts
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import load_task
-from aflow_env.tasks.base import Problem, Task, content_digest
 from aflow_env.tasks.benchmarks.arithmetic import read
 from aflow_env.tasks.own import own_digest
+from aflow_env.tasks.problem import Problem, Task, content_digest
 from aflow_env.tasks.start import start_workflow
 from aflow_env.workflow.program import Workflow
 
@@ -78,7 +78,7 @@ class Assembly:
         limits = config.sandbox
         sandbox = Sandbox(
             mode=limits.mode,
-            limits=Limits(
+            limits=JailLimits(
                 wall_seconds=limits.wall_seconds,
                 cpu_seconds=limits.cpu_seconds,
                 memory_mb=limits.memory_mb,

@@ -28,6 +28,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.files import storing, writing
@@ -36,7 +37,7 @@ BUSY_SECONDS = 60.0
 CHECKPOINT_PAGES = 8000
 """How far (32 MB) the journal grows before a write waits for it to be moved into the file and synchronised."""
 Value = str | int | float | bytes | None
-Row = tuple[Value, ...]
+Row = tuple[Any, ...]
 
 
 class Database:
@@ -56,40 +57,34 @@ class Database:
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
         except sqlite3.Error as error:
-            raise ConfigError(
-                f"run_dir={path.parent}: cannot open {path.name} there ({error}); name a folder that can be written"
-            ) from error
+            raise ConfigError(f"run_dir={path.parent}: cannot open {path.name} ({error}); name another") from error
         try:
             self._prepare(schema, version, application_id)
         except sqlite3.OperationalError as error:
             self._connection.close()
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise InfrastructureError(f"{path}: {error}; make room, or name another run_dir") from error
-            raise ConfigError(
-                f"{path} cannot be used ({error}): name a run_dir that can be written and that no stuck process holds"
-            ) from error
+            raise ConfigError(f"{path} cannot be used ({error}): name a run_dir that can be written") from error
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise ConfigError(
-                f"{path} is damaged or is not a SQLite file ({error}): restore a copy, or move it away to start afresh"
-            ) from error
+            raise ConfigError(f"{path} is damaged or is not a SQLite file ({error}): move it away") from error
         except BaseException:
             self._connection.close()
             raise
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """All rows of a query. Raises InfrastructureError when the file cannot be read."""
+        """Return all rows of a query. Raises InfrastructureError when the file cannot be read."""
         with self._lock, storing(self.path):
             return self._connection.execute(sql, arguments).fetchall()
 
     def stream(self, sql: str, arguments: Sequence[Value] = ()) -> Iterator[Row]:
-        """The rows of a query one by one, for results too large for memory."""
+        """Yield the rows of a query one by one, for results too large for memory."""
         with storing(self.path):
             yield from self._connection.execute(sql, arguments)
 
     @contextmanager
     def write(self) -> Iterator["Writer"]:
-        """A transaction: everything in it is on file when the block ends, or nothing is. Raises InfrastructureError."""
+        """Open a transaction, which is on file whole or not at all when the block ends. Raises InfrastructureError."""
         with self._lock, storing(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -134,7 +129,7 @@ class Database:
         self._connection.execute("COMMIT")
 
     def _to_wal(self) -> None:
-        """Switch to WAL; SQLite's busy timeout does not cover this, so two first openers have to take turns here."""
+        """Switch to WAL; SQLite's busy timeout does not cover this, so two first openers take turns here."""
         deadline = time.monotonic() + BUSY_SECONDS
         while self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             try:
@@ -149,13 +144,13 @@ class Database:
 
 
 class Writer:
-    """What may be done within a transaction."""
+    """The statements of a transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def run(self, sql: str, arguments: Sequence[Value] = ()) -> int:
-        """Execute one statement; how many rows it changed."""
+        """Execute one statement; return the number of rows that it changed."""
         return self._connection.execute(sql, arguments).rowcount
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
@@ -163,7 +158,7 @@ class Writer:
         self._connection.executemany(sql, rows)
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """All rows of a query, as of this transaction."""
+        """Return all rows of a query, as of this transaction."""
         return self._connection.execute(sql, arguments).fetchall()
 
 

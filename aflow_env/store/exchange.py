@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Between a run's store and AFlow's workspace.
 
-An imported round is a node with AFlow's own figures: its executor's scores, under the executor key "aflow", so that no
-result of ours is ever taken for one of AFlow's or the other way round. Where AFlow saved a score for each problem the
-interval comes from those; else `n` is 0 and the interval is [0, 1]: nobody knows. A search that goes on from there
-compares new scores with AFlow's, so use the same executor and problems; the closing report evaluates again.
+An imported round is a node with AFlow's own figures under the executor key "aflow", so that results of the two are
+never confused. Where AFlow saved no score for each problem, `n` is 0 and the interval is [0, 1]. A search that goes on
+from there compares new scores with AFlow's, so use the same executor and problems; the closing report evaluates again.
 """
 
 import math
@@ -14,7 +13,7 @@ from datetime import datetime
 from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult, interval95
 from aflow_env.store.node_rows import Node
 from aflow_env.store.store import SessionKey, Store
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.aflow.aflow_workspace import JSON, AflowRound, Workspace
 
 EXECUTOR_KEY = "aflow"
@@ -31,7 +30,7 @@ def import_workspace(store: Store, key: SessionKey, task: str, workspace: Worksp
 
 
 def evaluation_of(each: AflowRound) -> Evaluation:
-    """AFlow's figures of a round; it saves none by problem."""
+    """Return AFlow's figures of a round; it saves none by problem."""
     return Evaluation(
         digest=each.workflow.digest,
         executor_key=EXECUTOR_KEY,
@@ -50,47 +49,31 @@ def evaluation_of(each: AflowRound) -> Evaluation:
 
 
 def workspace_of(store: Store, key: SessionKey, dataset: str, problems: Mapping[str, Problem]) -> Workspace:
-    """A session as AFlow would have left it. `problems`, by digest, give the texts of failed cases."""
+    """Return a session as AFlow would have left it. `problems`, by digest, give the texts of failed cases."""
     session = store.session(key)
     nodes = {node.round: node for node in session.ended if isinstance(node, Node)}
     rounds = []
     for node in nodes.values():
         imported = (session.payloads.get(node.round) or {}).get("aflow")
         if imported:
-            rounds.append(
-                AflowRound(
-                    node.round,
-                    node.workflow,
-                    tuple(imported["results"]),
-                    imported["experience"],
-                    tuple(imported["log"]),
-                )
-            )
-            continue
-        rounds.append(
-            AflowRound(node.round, node.workflow, _results(node), _experience(node, nodes), tuple(_log(node, problems)))
-        )
+            saved = tuple(imported["results"]), imported["experience"], tuple(imported["log"])
+        else:
+            saved = _results(node), _experience(node, nodes), tuple(_log(node, problems))
+        rounds.append(AflowRound(node.round, node.workflow, *saved))
     return Workspace(dataset, tuple(rounds))
 
 
 def _results(node: Node) -> tuple[dict[str, JSON], ...]:
-    """An entry of results.json for each repeat."""
+    """Return an entry of results.json for each repeat."""
     runs: dict[int, list[ProblemResult]] = {}
     for result in node.evaluation.results:
         if result.outcome in COUNTED:
             runs.setdefault(result.repeat, []).append(result)
     entries = []
     for results in runs.values():
-        cost = math.fsum(result.cost_usd for result in results)
-        entries.append(
-            {
-                "round": node.round,
-                "score": math.fsum(result.score for result in results) / len(results),
-                "avg_cost": cost / len(results),
-                "total_cost": cost,
-                "time": str(datetime.now()),
-            }
-        )
+        cost, score = (math.fsum(getattr(result, name) for result in results) for name in ("cost_usd", "score"))
+        means = {"score": score / len(results), "avg_cost": cost / len(results), "total_cost": cost}
+        entries.append({"round": node.round, **means, "time": str(datetime.now())})
     return tuple(entries)
 
 
@@ -108,7 +91,7 @@ def _experience(node: Node, nodes: Mapping[int, Node]) -> dict[str, JSON] | None
 
 
 def _log(node: Node, problems: Mapping[str, Problem]) -> list[JSON]:
-    """The wrong answers, as AFlow logs them; those whose problem is at hand."""
+    """Return the wrong answers, as AFlow logs them, where their problem is at hand."""
     return [
         {
             "question": problems[result.problem_digest].prompt,

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The edits that were tried on a workflow before, and their results.
 
-Entries belong to a (task, digest of the expanded workflow), so that any session that meets the same program again
-learns from all earlier ones; the store keeps them (`Store.experience`). AFlow tells its optimiser that successes are
-"absolutely prohibited" like failures; here a success reads as a success.
+Entries belong to a (task, digest of the expanded workflow), so a session learns from all earlier ones that met the same
+program (`Store.experience`). AFlow calls successes "absolutely prohibited" like failures; here they read as successes.
 """
 
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ class Entry:
 
 
 def choose(entries: Sequence[Entry], limit: int) -> list[Entry]:
-    """At most `limit` entries: the largest gains first, then the latest others; both kinds when both are there.
+    """Choose at most `limit` entries: the largest gains first, then the latest others; both kinds when both are there.
 
     `entries` are in the order tried. Of entries that say the same only the latest stays.
     """
@@ -53,7 +52,7 @@ def choose(entries: Sequence[Entry], limit: int) -> list[Entry]:
 
 
 def render(entries: Sequence[Entry], limit: int | None = None) -> str:
-    """One line an entry, "" for none. Scores have two digits, so the text is stable and short."""
+    """Write one line an entry, "" for none. Scores have two digits, so the text is stable and short."""
     chosen = list(entries) if limit is None else choose(entries, limit)
     return "\n".join(map(_line, chosen))
 

@@ -54,25 +54,15 @@ RESULT_COLUMNS = (
     *("calls", "error", "problem_digest", "truncated", "unpriced"),
 )
 FIGURES = (
-    "digest",
-    "executor_key",
-    "score",
-    "n",
-    "cost_usd",
-    "input_tokens",
-    "output_tokens",
-    "calls",
-    "truncated",
-    "unpriced",
-    "cache_hits",
-    "spent_usd",
+    *("digest", "executor_key", "score", "n", "cost_usd", "input_tokens", "output_tokens", "calls", "truncated"),
+    *("unpriced", "cache_hits", "spent_usd"),
 )
 ROUND_COLUMNS = ("round", "parent", "modification", "edit", "reason")
 EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_set", "uncounted")
 
 
 def round_columns(ended: RoundEnd) -> dict[str, Value]:
-    """The columns that nodes and rejections share. Lone surrogates, which no database keeps, become `?`."""
+    """Return the columns that nodes and rejections share. Lone surrogates, which no database keeps, become `?`."""
     return {
         "round": ended.round,
         "parent": ended.parent,
@@ -83,19 +73,19 @@ def round_columns(ended: RoundEnd) -> dict[str, Value]:
 
 
 def program_row(workflow: Workflow, digest: str) -> tuple[str, str, str, str]:
-    """(id, digest, graph, prompts) of a workflow's text; the id is a hash of both files."""
+    """Return (id, digest, graph, prompts) of a workflow's text; the id is a hash of both files."""
     graph, prompts = storable(workflow.graph), storable(workflow.prompts)
     return content_id(f"{graph}\0{prompts}"), digest, graph, prompts
 
 
 def problem_set_row(results: Sequence[ProblemResult]) -> tuple[str, str]:
-    """(id, JSON) of which results an evaluation was made of, in order."""
+    """Return (id, JSON) of the results of an evaluation, in order."""
     text = json.dumps([[result.problem_digest, result.repeat, result.problem_id] for result in results])
     return content_id(text), text
 
 
 def evaluation_columns(evaluation: Evaluation) -> dict[str, Value]:
-    """An evaluation's figures, and in full the results that no table of evaluations holds."""
+    """Return an evaluation's figures, and in full the results that no table of evaluations holds."""
     uncounted = [
         [place, *result[:-1]] for place, result in enumerate(evaluation.results) if result.outcome not in COUNTED
     ]
@@ -108,7 +98,7 @@ def evaluation_columns(evaluation: Evaluation) -> dict[str, Value]:
 
 
 def round_end(record: Mapping[str, JSON], results: Sequence[ProblemResult]) -> RoundEnd:
-    """The node or rejection of a row of `nodes` joined with `programs`; `results` are those of its evaluation."""
+    """Return the node or rejection of a row of `nodes` joined with `programs`, with the evaluation's results."""
     shared = {name: record[name] for name in ROUND_COLUMNS}
     if record["score"] is None:
         return Rejection(**shared)
@@ -123,21 +113,20 @@ def round_end(record: Mapping[str, JSON], results: Sequence[ProblemResult]) -> R
 
 
 def result_of(row: Sequence[JSON]) -> ProblemResult:
-    """A stored result, from values in the order of RESULT_COLUMNS."""
+    """Return a stored result from values in the order of RESULT_COLUMNS."""
     return ProblemResult._make((*row[:2], Outcome(row[2]), *row[3:], True))
 
 
 def result_row(result: ProblemResult) -> Row:
-    """The values of a result in the order of RESULT_COLUMNS."""
-    plain: tuple[Value, ...] = tuple(result[:-1])
-    return tuple(storable(value) if isinstance(value, str) else value for value in plain)
+    """Return the values of a result in the order of RESULT_COLUMNS."""
+    return tuple(storable(value) if isinstance(value, str) else value for value in result[:-1])
 
 
 def storable(text: str) -> str:
-    """The text without lone surrogates; an `Outcome` becomes a plain string."""
+    """Return the text without lone surrogates; an `Outcome` becomes a plain string."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def content_id(text: str) -> str:
-    """32 hexadecimal digits of the text's SHA-256."""
+    """Return 32 hexadecimal digits of the text's SHA-256."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]

@@ -12,24 +12,22 @@ from aflow_env.store.database import APPLICATION_ID, BUSY_SECONDS, VERSION, Row,
 
 
 class Reads(Protocol):
-    """What a question about a run needs of its store."""
+    """A store that answers questions about a run; `path` is its SQLite file."""
 
-    @property
-    def path(self) -> Path:
-        """The SQLite file."""
-        ...
+    path: Path
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """All rows of a query."""
+        """Return all rows of a query; database.py describes the tables."""
         ...
 
     def meta(self, name: str) -> str | None:
-        """A property of the run, or None."""
-        ...
+        """Return a property of the run, or None."""
+        rows = self.read("SELECT value FROM meta WHERE key = ?", (name,))
+        return rows[0][0] if rows else None
 
 
 def store_file(key: str, run: str, which: str) -> Path:
-    """The store of the run that a config key names, by folder or file. Raises ConfigError where there is none."""
+    """Return the store of the run that a key names, by folder or file. Raises ConfigError where there is none."""
     path = Path(run)
     file = path if path.is_file() else path / "run.sqlite"
     if not file.is_file():
@@ -37,35 +35,25 @@ def store_file(key: str, run: str, which: str) -> Path:
     return file
 
 
-class ReadOnlyStore:
-    """Implements `Reads` over a file that exists. Raises ConfigError for one that is not a run's store."""
+class ReadOnlyStore(Reads):
+    """A file that exists. Raises ConfigError for one that is not a run's store."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         try:
             self._connection = _connect(path)
-            found = self._connection.execute("PRAGMA application_id").fetchone()[0]
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            names = ("application_id", "user_version")
+            marks = [self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
         except sqlite3.Error as error:
             raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
-        if found != APPLICATION_ID or version != VERSION:
+        if marks != [APPLICATION_ID, VERSION]:
             self._connection.close()
             raise ConfigError(f"{path} is not a run's store, or one of another aflow_env: name the run_dir of a search")
 
-    @property
-    def path(self) -> Path:
-        """The SQLite file."""
-        return self._path
-
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """All rows of a query. Raises InfrastructureError when the file cannot be read."""
-        with storing(self._path):
+        """Return all rows of a query. Raises InfrastructureError when the file cannot be read."""
+        with storing(self.path):
             return self._connection.execute(sql, arguments).fetchall()
-
-    def meta(self, name: str) -> str | None:
-        """A property of the run, or None."""
-        rows = self.read("SELECT value FROM meta WHERE key = ?", (name,))
-        return str(rows[0][0]) if rows else None
 
     def close(self) -> None:
         """Close the connection."""
@@ -73,7 +61,7 @@ class ReadOnlyStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Read-only; a finished run in a folder that cannot be written has no shared memory to map, and needs none."""
+    """Connect read-only; a finished run in a folder that cannot be written has no shared memory, and needs none."""
     address = path.resolve().as_uri()
     connection = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS)
     try:

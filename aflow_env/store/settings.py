@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run's config, saved in its store: `resume` reads it, and most of it may not change on the way.
 
-The first config stays in `meta`; later ones are events. A run whose results come from two configs would be neither, so
-a change is an error, but for keys that only say how far to go, how fast, where the servers are and what to show.
+The first config stays in `meta`; later ones are events. Results of two configs must not mix, so a change is an error,
+but for the extent, the speed, the addresses of servers and the display.
 """
 
 import json
@@ -30,7 +30,7 @@ FREE_LEAVES = frozenset(
 
 
 def as_plain(config: AflowConfig) -> dict[str, JSON]:
-    """The config as JSON, in the user's own spelling of the keys."""
+    """Return the config as JSON, in the user's own spelling of the keys."""
     plain: dict[str, JSON] = config.model_dump(mode="json", by_alias=True)
     return plain
 
@@ -38,20 +38,19 @@ def as_plain(config: AflowConfig) -> dict[str, JSON]:
 def stored_config(store: Reads) -> AflowConfig | None:
     """Return the config that the run follows; None where none is saved. Raises ConfigError."""
     rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
-    text = str(rows[0][0]) if rows else store.meta("config")
+    text = rows[0][0] if rows else store.meta("config")
     try:
         return parse(json.loads(text), "") if text else None
     except ValueError as error:
         raise ConfigError(
-            f"{store.path}: the config that this run keeps is not one of this version of aflow_env ({error}); read the "
-            "run with the version that made it, or name another run_dir"
+            f"{store.path}: another version of aflow_env made this run ({error}); read it with that version, or name "
+            "another run_dir"
         ) from error
 
 
 def lock(store: Store, config: AflowConfig) -> None:
     """Save the config of a run, or check it against the saved one; a run without results takes any.
 
-    (A first try that failed, for want of a key or of data, must not stand in the way of the second.)
     Raises ConfigError that names each key that differs and may not, or when an own task scores otherwise than before.
     """
     plain = as_plain(config)
@@ -73,10 +72,10 @@ def lock(store: Store, config: AflowConfig) -> None:
 
 
 def _lock_own_task(store: Store, config: AflowConfig) -> None:
-    """The same for what a config only names: the YAML, class and scorer of an own task."""
+    """Save or check the files of an own task: its YAML, class and scorer."""
     own = own_digest(config.task)
     rows = store.read("SELECT data FROM events WHERE kind = 'own_task' ORDER BY id DESC LIMIT 1")
-    saved = str(json.loads(str(rows[0][0]))) if rows else ""
+    saved = json.loads(rows[0][0]) if rows else ""
     if own == saved:
         return
     if saved and _begun(store):
@@ -88,7 +87,7 @@ def _lock_own_task(store: Store, config: AflowConfig) -> None:
 
 
 def _begun(store: Store) -> bool:
-    """Whether the run has come to anything that its config decided."""
+    """Whether the run has results of its config."""
     tables = ("sessions", "evaluations", "completions")
     return any(store.read(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
 
@@ -100,7 +99,7 @@ def may_change(key: str) -> bool:
 
 
 def flat(node: Mapping[str, JSON], prefix: str = "") -> dict[str, JSON]:
-    """Dotted keys -> values; a list is one value, and so is an empty node."""
+    """Return dotted keys -> values; a list is one value, and so is an empty node."""
     return dict(_leaves(node, prefix))
 
 

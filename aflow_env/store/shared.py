@@ -16,7 +16,7 @@ from aflow_env.evaluation.evaluator import EvaluationCache, Turn
 from aflow_env.files import writing
 from aflow_env.llm.budget import Account
 from aflow_env.llm.ledger import Ledger
-from aflow_env.llm.limits import Limits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.record import CompletionLog
 from aflow_env.soon import Soon
 from aflow_env.store.experience import Entry
@@ -54,13 +54,13 @@ class Parts:
     ledger: Account
     recording: CompletionLog | None
     cache: CompletionLog | None
-    limits: Callable[[LLMConfig, str], Limits]
+    limits: Callable[[LLMConfig, str], ProviderLimits]
     turn: Callable[[str], Turn]
     close: Callable[[], None]
 
     @classmethod
     def local(cls, config: AflowConfig) -> "Parts":
-        """The run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
+        """Open the run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
         recording, cache = open_recording(config), open_cache(config)
         folder = Path(config.run_dir)
         with writing(folder, "run_dir"):
@@ -71,18 +71,16 @@ class Parts:
             for each in filter(None, (store, recording, cache)):
                 each.close()
 
-        return cls(store, ledger, recording, cache, Limits.of, lambda _: asyncio.Lock(), close)
+        return cls(store, ledger, recording, cache, ProviderLimits.of, lambda _: asyncio.Lock(), close)
 
 
 def open_recording(config: AflowConfig) -> Store | None:
-    """The store of the run that a replay answers from; None: the run's own. Raises ConfigError where there is none."""
-    if config.recording is None:
-        return None
-    return Store(store_file("recording", config.recording, "a recorded"))
+    """Open the store of a replay's recording; None: the run's own. Raises ConfigError where there is none."""
+    return Store(store_file("recording", config.recording, "a recorded")) if config.recording else None
 
 
 def open_cache(config: AflowConfig) -> Store | None:
-    """The completions that runs share, made where they are missing. Raises ConfigError for a folder that cannot be."""
+    """Open the completions that runs share, made where they are missing. Raises ConfigError."""
     if config.cache is None:
         return None
     folder = Path(config.cache)

@@ -23,6 +23,7 @@ from aflow_env.store.database import APPLICATION_ID, NOT_VALIDATION, SCHEMA, VER
 from aflow_env.store.experience import Entry, choose
 from aflow_env.store.node_rows import JSON, Node, RoundEnd
 from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
+from aflow_env.store.read_only import Reads
 
 _NODES = ", ".join((*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS))
 _NEVER = 2**62  # a round that no session comes to
@@ -48,8 +49,8 @@ class SessionKey:
 class StoredSession:
     """A session as far as it was recorded, by ascending round.
 
-    `payloads` are what `record` was given beside a round, `state` what `set_state` was given last, None before.
-    `proposals` are those that were drawn to choose from, by node and ordinal.
+    `payloads` came with `record`; `state` is that of the last `set_state`, None before.
+    `proposals` were drawn to choose from, by node and ordinal.
     """
 
     key: SessionKey
@@ -63,20 +64,26 @@ _RESULT = ", ".join(node_rows.RESULT_COLUMNS)
 _MARKS = ", ".join("?" * (2 + len(node_rows.RESULT_COLUMNS)))
 
 
-class Paid:
-    """The paid parts: EvaluationCache (`get_many`, `put_many`) and CompletionLog (`get`, `put`)."""
+class Store(Reads):
+    """One run's file; also the evaluator's EvaluationCache and the LLM room's CompletionLog."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, path: Path) -> None:
+        """Open or make the file. Raises ConfigError for one of a newer schema, of another program, or not SQLite."""
+        self.path = path
+        self._database = Database(path, SCHEMA, VERSION, APPLICATION_ID)
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """All rows of a query, for reports; database.py describes the tables."""
+        """Return all rows of a query; database.py describes the tables."""
         return self._database.read(sql, arguments)
+
+    def close(self) -> None:
+        """Close the connection; nothing is pending."""
+        self._database.close()
 
     def get_many(
         self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]
     ) -> dict[tuple[str, int], ProblemResult]:
-        """The stored results among (problem digest, repeat) keys, marked as cached. One query."""
+        """Return the stored results among (problem digest, repeat) keys, marked as cached. One query."""
         wanted = set(keys)
         sql = f"SELECT {_RESULT} FROM evaluations WHERE digest = ? AND executor_key = ?"
         found = map(node_rows.result_of, self._database.read(sql, (digest, executor_key)))
@@ -95,9 +102,9 @@ class Paid:
                     note(writer, str(result.outcome), data)
 
     def get(self, key: str) -> Completion | None:
-        """The completion of a request's key, or None."""
+        """Return the completion of a request's key, or None."""
         rows = self._database.read("SELECT response FROM completions WHERE key = ?", (key,))
-        return Completion.model_validate_json(str(rows[0][0])) if rows else None
+        return Completion.model_validate_json(rows[0][0]) if rows else None
 
     def put(self, key: str, request: Request, completion: Completion) -> None:
         """Save the answer to a request."""
@@ -107,23 +114,10 @@ class Paid:
         with self._database.write() as writer:
             writer.run("INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
-
-class Store(Paid):
-    """One run's file; also the evaluator's EvaluationCache and the LLM room's CompletionLog."""
-
-    def __init__(self, path: Path) -> None:
-        """Open or make the file. Raises ConfigError for one of a newer schema, of another program, or not SQLite."""
-        self.path = path
-        super().__init__(Database(path, SCHEMA, VERSION, APPLICATION_ID))
-
-    def close(self) -> None:
-        """Close the connection; nothing is pending."""
-        self._database.close()
-
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def open_session(self, key: SessionKey, task: str) -> StoredSession:
-        """Register the session if it is new, and return what is recorded of it."""
+        """Register the session if it is new, and return its recorded rounds."""
         with self._database.write() as writer:
             writer.run(
                 "INSERT OR IGNORE INTO sessions (id, problem, seed, step, session, task) VALUES (?, ?, ?, ?, ?, ?)",
@@ -132,14 +126,13 @@ class Store(Paid):
         return self.session(key)
 
     def sessions(self) -> dict[SessionKey, str]:
-        """All sessions, with their tasks, by step and name."""
+        """Return all sessions, with their tasks, by step and name."""
         rows = self._database.read("SELECT problem, seed, session, step, task FROM sessions ORDER BY step, id")
-        plain: list[JSON] = list(rows)
-        return {SessionKey(*row[:4]): row[4] for row in plain}
+        return {SessionKey(*row[:4]): row[4] for row in rows}
 
     def session(self, key: SessionKey) -> StoredSession:
-        """Return what is recorded of an open session. Raises ValueError for one that was never opened."""
-        state = str(_one(self._database, "SELECT state FROM sessions WHERE id = ?", key.id)[0])
+        """Return an open session's recorded rounds. Raises ValueError for one that was never opened."""
+        (state,) = _one(self._database, "SELECT state FROM sessions WHERE id = ?", key.id)
         names = (*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS, "payload", "graph", "prompts", "problems")
         sql = (
             f"SELECT {', '.join('nodes.digest' if name == 'digest' else name for name in names)} FROM nodes "
@@ -198,12 +191,11 @@ class Store(Paid):
             writer.run("UPDATE sessions SET state = ? WHERE id = ?", (json.dumps(state), key.id))
 
     def experience(self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None) -> list[Entry]:
-        """What was tried on this workflow before: at most `limit` entries, chosen as `experience.choose` says.
+        """Return earlier changes of this workflow: at most `limit` entries, chosen as `experience.choose` says.
 
-        A session sees its own rounds (those below `unseen`) and those of earlier steps, whatever the session or search
-        problem; never those of sessions that run beside it, whose order of arrival is chance, nor those of a training
-        run's validation, which would teach what it is to measure. Only the largest gains and the latest rounds are
-        looked at.
+        A session sees its own rounds below `unseen` and the rounds of earlier steps, of any session and search problem.
+        It sees no round of a session that runs beside it, because their order of arrival is chance, and none of a
+        training run's validation. The query reads the largest gains and the latest rounds alone.
         """
         end = _NEVER if unseen is None else unseen
         rows: set[Row] = set()
@@ -217,14 +209,12 @@ class Store(Paid):
                 f"AND (step < ? AND {NOT_VALIDATION} OR session = ? AND round < ?) ORDER BY {order} LIMIT {_SCAN}"
             )
             rows.update(self._database.read(sql, (task, digest, key.step, key.id, end)))
-        tried: list[JSON] = sorted(rows, key=lambda row: row[:3])
-        return choose([Entry(*row[3:]) for row in tried], limit)
+        return choose([Entry(*row[3:]) for row in sorted(rows, key=lambda row: row[:3])], limit)
 
     def take_back(self, step: int) -> None:
-        """The run goes on from its checkpoint of this training step: what later steps tried was tried by weights that
-        are gone, so it is no experience of those that are trained instead, and their events are out of date.
+        """Go on from the checkpoint of this training step: rounds of later steps are no experience any more.
 
-        The rounds themselves stay: they were evaluated, and the best of them is still the best.
+        Lost weights proposed them. Their events are marked as forgotten. The rounds stay, as evaluated workflows.
         """
         with self._database.write() as writer:
             forgotten = writer.run(
@@ -243,25 +233,20 @@ class Store(Paid):
     # -- events, meta, the whole ---------------------------------------------------------------------------------------
 
     def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> None:
-        """Note something that happened, with the time of day."""
+        """Record an event with the time of day."""
         with self._database.write() as writer:
             note(writer, kind, data, key.id if key else None)
 
-    def meta(self, name: str) -> str | None:
-        """A property of the run, or None."""
-        rows = self._database.read("SELECT value FROM meta WHERE key = ?", (name,))
-        return str(rows[0][0]) if rows else None
-
     def set_meta(self, name: str, value: str) -> str:
-        """Set a property of the run unless it is set; returns the value that holds (the first writer's)."""
+        """Set a property of the run unless it is set; return the first writer's value."""
         with self._database.write() as writer:
             writer.run("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
             return str(_one(writer, "SELECT value FROM meta WHERE key = ?", name)[0])
 
     def digest(self) -> str:
-        """64 hex digits of what seed and config must reproduce: nodes, evaluations (without seconds), proposals.
+        """Return 64 hex digits of nodes, evaluations and proposals, which the same seed and config must reproduce.
 
-        What depends on who came first (cache hits, money spent), on the world's failures, and payloads are left out.
+        Seconds, cache hits, money spent, failures of the world and payloads are left out.
         """
         chance = ("seconds", "cache_hits", "spent_usd", "uncounted")
         nodes = ", ".join(name for name in _NODES.split(", ") if name not in chance)
@@ -300,6 +285,6 @@ def _one(source: Writer | Database, sql: str, *arguments: Value) -> Row:
 
 
 def note(writer: Writer, kind: str, data: JSON, session: str | None = None) -> None:
-    """An event, with the time of day, within a transaction."""
+    """Record an event with the time of day, within a transaction."""
     sql = "INSERT INTO events (time, session, kind, data) VALUES (?, ?, ?, ?)"
     writer.run(sql, (time.time(), session, kind, json.dumps(data)))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs of a sweep: each a process of its own, some at a time; a failure stops no other, what is done is skipped.
+"""Jobs of a sweep: each a process of its own, some at a time; a failure stops no other, a job that is done is skipped.
 
-A job's folder keeps `job.json` (what makes it this job, and how it ended), `job.log` (all that it printed) and a lock,
-so that two sweeps never run one job at once. "Done" is written after the process ended with status 0: a sweep that is
-killed at any instant, and given again, runs only what is missing. A job that was cut off starts again in its folder and
-resumes there as its own program does. The jobs of a sweep that is killed are told to end (SIGTERM).
+A job's folder has `job.json` (its identity, and how it ended), `job.log` (all its output) and a lock, so that two
+sweeps never run one job at once. "Done" is written after the process ended with status 0. A sweep that was killed at
+any instant runs only the missing jobs when it is given again; a job that was cut off resumes in its folder. The kernel
+sends SIGTERM to the jobs of a sweep that is killed.
 """
 
 import ctypes
@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from aflow_env.files import write_text
+
 Status = Literal["done", "skipped", "failed"]
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0
@@ -32,9 +34,9 @@ _LIBC = ctypes.CDLL(None)
 
 @dataclass(frozen=True)
 class Job:
-    """`identity` says what makes it this job (its overrides); `run_dir` is where its search keeps its store.
+    """`identity` is the job's overrides; `run_dir` is the folder of its search's store.
 
-    A key of `identity` that is in `free` may differ from what the folder holds: the job is then not done yet.
+    A key of `identity` that is `free` may differ from the folder's record: the job is then not done yet.
     """
 
     name: str
@@ -47,7 +49,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedJob:
     """How a job ended: `reason` says why it failed, "" otherwise."""
 
     job: Job
@@ -64,19 +66,19 @@ class _Running:
     began: float
 
 
-def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[Ended]:
-    """Run what is missing, at most `at_once` at a time, and tell of each start and end; results in the jobs' order.
+def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[EndedJob]:
+    """Run the missing jobs, at most `at_once` at a time, and tell of each start and end; results in the jobs' order.
 
     On Ctrl-C, or any other exception, the running jobs are told to end and are waited for.
     """
-    ended: dict[str, Ended] = {}
+    ended: dict[str, EndedJob] = {}
     running: list[_Running] = []
     waiting = list(jobs)
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
                 begun = _begin(waiting.pop(0))
-                if isinstance(begun, Ended):
+                if isinstance(begun, EndedJob):
                     ended[begun.job.name] = begun
                     say(_line(begun, len(ended), len(jobs)))
                 else:
@@ -92,7 +94,7 @@ def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[E
     return [ended[job.name] for job in jobs]
 
 
-def _begin(job: Job) -> _Running | Ended:
+def _begin(job: Job) -> _Running | EndedJob:
     """Start a job, or say why there is nothing to start."""
     job.folder.mkdir(parents=True, exist_ok=True)
     lock = (job.folder / "job.lock").open("a")
@@ -100,16 +102,11 @@ def _begin(job: Job) -> _Running | Ended:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        return Ended(job, "failed", reason="another sweep is running this job now")
-    kept = _kept(job.folder)
-    if differing := _differing(job, kept.get("identity", {})):
+        return EndedJob(job, "failed", reason="another sweep is running this job now")
+    if ended := _ended_before(job):
         lock.close()
-        said = f"{job.folder} holds another job ({differing}): move it away, or name another folder"
-        return Ended(job, "failed", reason=said)
-    if kept.get("status") == "done" and kept.get("identity") == dict(job.identity):
-        lock.close()
-        return Ended(job, "skipped", float(kept.get("seconds", 0.0)))
-    _keep(job, "running", 0.0)
+        return ended
+    _save(job, "running", 0.0)
     with (job.folder / "job.log").open("ab") as log:
         process = subprocess.Popen(
             job.command,
@@ -122,21 +119,40 @@ def _begin(job: Job) -> _Running | Ended:
     return _Running(job, process, lock, time.monotonic())
 
 
-def _end(running: _Running) -> Ended:
+def _ended_before(job: Job) -> EndedJob | None:
+    """Return how the job ended where its folder holds it as done, or holds another job."""
+    path = job.folder / "job.json"
+    saved: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    before, wanted = saved.get("identity", {}), dict(job.identity)
+    keys = sorted(key for key in before.keys() | wanted.keys() if before.get(key) != wanted.get(key)) if before else []
+    differing = [
+        f"{key}={before.get(key, '(unset)')} there, {wanted.get(key, '(unset)')} here"
+        for key in keys
+        if not job.free(key)
+    ]
+    if differing:
+        said = f"{job.folder} holds another job ({', '.join(differing)}): move it away, or name another folder"
+        return EndedJob(job, "failed", reason=said)
+    if saved.get("status") == "done" and before == wanted:
+        return EndedJob(job, "skipped", float(saved.get("seconds", 0.0)))
+    return None
+
+
+def _end(running: _Running) -> EndedJob:
     seconds, status = time.monotonic() - running.began, running.process.returncode
     try:
         if status == 0:
-            _keep(running.job, "done", seconds)
-            return Ended(running.job, "done", seconds)
+            _save(running.job, "done", seconds)
+            return EndedJob(running.job, "done", seconds)
         how = f"exit status {status}" if status > 0 else f"killed by {signal.Signals(-status).name}"
-        _keep(running.job, "failed", seconds)
-        return Ended(running.job, "failed", seconds, f"{how}; its log ends:\n{tail(running.job.folder / 'job.log')}")
+        _save(running.job, "failed", seconds)
+        return EndedJob(running.job, "failed", seconds, f"{how}; its log ends:\n{tail(running.job.folder / 'job.log')}")
     finally:
         running.lock.close()
 
 
 def _stop(running: Sequence[_Running]) -> None:
-    """End what still runs: it gets time, because a search puts its last round on disk and training ends its servers."""
+    """End the running jobs; a search needs time to save its last round, a training to end its servers."""
     for each in running:
         with suppress(ProcessLookupError):
             each.process.terminate()
@@ -151,43 +167,19 @@ def _stop(running: Sequence[_Running]) -> None:
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines of a log, indented."""
+    """Return the last lines of a log, indented."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 20_000))
         text = file.read().decode(errors="replace").rstrip()
     return "\n".join(f"    {line[:300]}" for line in text.splitlines()[-lines:])
 
 
-def _kept(folder: Path) -> dict[str, Any]:
-    path = folder / "job.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return found
+def _save(job: Job, status: str, seconds: float) -> None:
+    record = {"name": job.name, "status": status, "seconds": seconds, "identity": dict(job.identity)}
+    write_text(job.folder / "job.json", f"{json.dumps(record, indent=1)}\n")
 
 
-def _keep(job: Job, status: str, seconds: float) -> None:
-    """Replace job.json in one step: a reader sees the old or the new one, whole."""
-    text = json.dumps(
-        {"name": job.name, "status": status, "seconds": seconds, "identity": dict(job.identity)}, indent=1
-    )
-    draft = job.folder / "job.json.new"
-    draft.write_text(f"{text}\n")
-    draft.replace(job.folder / "job.json")
-
-
-def _differing(job: Job, kept: object) -> str:
-    """Keys in which the folder's job differs and may not, with both values."""
-    before = dict(kept) if isinstance(kept, dict) else {}
-    if not before:
-        return ""
-    keys = sorted(key for key in before.keys() | job.identity.keys() if before.get(key) != job.identity.get(key))
-    return ", ".join(
-        f"{key}={before.get(key, '(unset)')} there, {job.identity.get(key, '(unset)')} here"
-        for key in keys
-        if not job.free(key)
-    )
-
-
-def _line(ended: Ended, place: int, total: int) -> str:
+def _line(ended: EndedJob, place: int, total: int) -> str:
     took = f" in {ended.seconds:.0f} s" if ended.status == "done" else ""
     why = f": {ended.reason}" if ended.reason else ""
     return f"[{place}/{total}] {ended.job.name}: {ended.status}{took}{why}"

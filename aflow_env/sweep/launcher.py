@@ -2,12 +2,12 @@
 """`--multirun` over verl's entry point: Hydra's side of a sweep, each job a fresh `python -m verl.trainer.main_ppo`.
 
 Stock verl fails at the second job, because Ray stays up in the driver with the first job's placement groups. A process
-a job ends that, and memory, environment variables and a crash of one job do not reach the next. Jobs run one after the
-other by default: a training job wants the whole machine.
+for each job also keeps memory, environment variables and crashes apart. Jobs run one after the other by default: a
+training job needs the whole machine.
 
-A job's experiment name is the config's own, with `-key=value` for every swept key that is not part of it; run folder,
-checkpoints and outputs follow from the name, as does the job's `job.json` (jobs.py). Its runs carry the sweep as wandb
-group. What a job returns to the sweeper (Optuna's objective) is the validate score of the best workflow it found.
+A job's experiment name is the config's own, with `-key=value` for every swept key that is not part of it. Run folder,
+checkpoints, outputs and `job.json` (jobs.py) follow from the name. wandb shows the sweep as one group. A job returns
+the validate score of its best workflow to the sweeper (Optuna's objective).
 """
 
 import argparse
@@ -25,36 +25,33 @@ from aflow_env.screen import say
 from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
 from aflow_env.sweep.closing import closing_table, found
-from aflow_env.sweep.jobs import Ended, Job, run
+from aflow_env.sweep.jobs import EndedJob, Job, run
 
 PARENTS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode")
 """Overrides of Hydra that are the sweep's own; the others go on to the jobs."""
 
 
 class SweepError(CompactHydraException):
-    """A sweep that cannot be, or what a sweeper gets instead of the value of a job that failed.
-
-    Hydra prints it without a traceback, and ends with status 1.
-    """
+    """A sweep that cannot be, or the value of a job that failed; Hydra prints it without a traceback (status 1)."""
 
 
 class ProcessLauncher:
     """The launcher `aflow_process`; `hydra_plugins.aflow_process_launcher` makes it a plugin of Hydra's."""
 
+    config: DictConfig
+    context: HydraContext
+
     def __init__(self, jobs: int = 1, group: str | None = None) -> None:
         self.at_once = jobs
         self.group = group
-        self.config: DictConfig | None = None
-        self.context: HydraContext | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra before `launch`."""
+        """Take Hydra's context before `launch`."""
         self.config, self.context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch of jobs, print how each ended, and return one JobReturn a job."""
         setup_globals()
-        assert self.config is not None
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # Optuna's sweeper writes its result there
         jobs = [self.job(list(overrides)) for overrides in job_overrides]
@@ -65,8 +62,7 @@ class ProcessLauncher:
         return [_returned(each, list(overrides)) for each, overrides in zip(ended, job_overrides, strict=True)]
 
     def job(self, overrides: list[str]) -> Job:
-        """The process, folder and name of one job."""
-        assert self.config is not None
+        """Return the process, folder and name of one job."""
         what = names.identity(overrides)
         if "aflow.run_dir" in what:
             raise SweepError("aflow.run_dir: jobs must not share one; leave it out, it follows the job's name")
@@ -90,7 +86,6 @@ class ProcessLauncher:
         )
 
     def _name(self, overrides: list[str], what: Mapping[str, str]) -> str:
-        assert self.config is not None
         trainer = self._composed(overrides).trainer
         raw: Any = OmegaConf.to_container(trainer, resolve=False)
         chosen = names.swept(what, list(self.config.hydra.overrides.task))
@@ -98,18 +93,16 @@ class ProcessLauncher:
         return names.shorten(f"{trainer.experiment_name}{names.suffix(missing)}")
 
     def _composed(self, overrides: list[str]) -> DictConfig:
-        assert self.config is not None
-        assert self.context is not None
         return self.context.config_loader.load_sweep_config(self.config, overrides)
 
 
 def group(given: Sequence[str]) -> str:
-    """The name under which wandb shows the runs of a sweep together: what is swept, the same when it is repeated."""
+    """Return the sweep's wandb group, the same when the sweep is repeated."""
     return names.shorten(" ".join(each.removeprefix("aflow.") for each in names.sweeps(given)) or "sweep")
 
 
 def _free(key: str) -> bool:
-    """Keys that a job may change on the way: how long, how often, how much; and the search's own such keys."""
+    """Whether a job may change the key on the way: how long, how often, how much."""
     if key.startswith("aflow."):
         return may_change(key.removeprefix("aflow."))
     return key.startswith(("trainer.", "ray_kwargs.", "transfer_queue.", "hydra."))
@@ -122,7 +115,7 @@ def _in(raw_name: str, key: str) -> bool:
 
 
 def _program() -> list[str]:
-    """This very command without its overrides: the interpreter, the program, where its configs are."""
+    """Return this very command without its overrides: interpreter, program, folder of configs."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     program = ["-m", spec.name] if spec is not None else [sys.argv[0]]
@@ -135,11 +128,11 @@ def _program() -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """A value for Hydra's grammar, where `=` and spaces mean something."""
+    """Quote a value for Hydra's grammar."""
     return "'" + text.replace("'", "\\'") + "'"
 
 
-def _returned(ended: Ended, overrides: list[str]) -> JobReturn:
+def _returned(ended: EndedJob, overrides: list[str]) -> JobReturn:
     if ended.status == "failed":
         again = f"job {ended.job.name} failed, see {ended.job.folder / 'job.log'}"
         return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=SweepError(again))

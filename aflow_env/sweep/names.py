@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of a sweep's jobs: what differs between them is in the name, always spelled the same. Pure."""
+"""Names of a sweep's jobs: each holds the values that differ, always spelled the same. Pure."""
 
 import hashlib
 import re
@@ -11,36 +11,26 @@ NAME_CHARACTERS = 120
 """A longer name is cut and ends in a hash of the whole, so that it fits a file system."""
 
 
-def split(override: str) -> tuple[str, str]:
-    """(key, value) of a plain override; `~key` and `+key=value` keep their marks in the key."""
-    key, _, value = override.partition("=")
-    return key, value
-
-
 def identity(overrides: Iterable[str]) -> dict[str, str]:
-    """What makes a job this job: its overrides, the last of each key."""
-    return dict(map(split, overrides))
+    """Return key -> value of a job's overrides; `~key` and `+key=value` keep their marks in the key."""
+    return {key: value for key, _, value in (override.partition("=") for override in overrides)}
 
 
 def swept(job: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:
-    """The job's values that the command did not fix: those that a sweeper chose."""
-    parsed = OverridesParser.create().parse_overrides(list(given))
-    fixed = {
-        override.get_key_element(): override.get_value_element_as_str()
-        for override in parsed
-        if not override.is_sweep_override()
-    }
+    """Return the job's values that a sweeper chose: the command did not fix them."""
+    parsed = [each for each in OverridesParser.create().parse_overrides(list(given)) if not each.is_sweep_override()]
+    fixed = {each.get_key_element(): each.get_value_element_as_str() for each in parsed}
     return {key: value for key, value in job.items() if fixed.get(key) != value}
 
 
 def sweeps(given: Sequence[str]) -> list[str]:
-    """Those of a command's overrides that name several values, as they were typed."""
+    """Return the overrides with several values, unparsed."""
     parsed = OverridesParser.create().parse_overrides(list(given))
     return [str(override.input_line) for override in parsed if override.is_sweep_override()]
 
 
 def suffix(chosen: Mapping[str, str]) -> str:
-    """`-key=value` for each, by the last part of the key where that is clear, safe for a folder's name."""
+    """Return `-key=value` for each, by the last part of the key where that is clear, safe for a folder's name."""
     leaves = [_leaf(key) for key in chosen]
     named = {
         key: _leaf(key) if leaves.count(_leaf(key)) == 1 else key.lstrip("+").replace("/", ".")
@@ -50,7 +40,7 @@ def suffix(chosen: Mapping[str, str]) -> str:
 
 
 def shorten(name: str) -> str:
-    """The name itself, or its beginning and a hash."""
+    """Return the name, or its beginning and a hash."""
     if len(name) <= NAME_CHARACTERS:
         return name
     return f"{name[: NAME_CHARACTERS - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.base import CodeRun, Problem, RunTests, Score, Split, Task
 from aflow_env.tasks.benchmarks import aime, drop, gsm8k, hotpotqa, humaneval, livecodebench, math, mbpp
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.tasks.own import is_own, own_task
+from aflow_env.tasks.problem import CodeRun, Problem, RunTests, Score, Split, Task
 
 __all__ = ["TASKS", "CodeRun", "Problem", "RunTests", "Score", "Split", "Task", "load_task"]
 

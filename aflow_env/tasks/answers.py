@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one answer of a text: its last `\\boxed{}`, its last number, its whole number. Standard library alone.
 
-Every function reads any text in time linear in its length and never raises.
+Every function reads any text in linear time and never raises.
 """
 
 import re
 from decimal import Decimal
 
 LONGEST = 20_000
-"""Characters of an output that are read: the last ones. A text scorer gives 0 to a longer output."""
+"""The last characters of an output that are read. A text scorer gives 0 to a longer output."""
 LONGEST_NUMBER = 1_000
 """Characters of a number; a longer one is no answer."""
 
@@ -20,7 +20,7 @@ _UNBRACED = re.compile(r"\\(?:boxed|fbox)\s+(-?[\w./]+)")
 
 
 def last_decimal(text: str) -> Decimal | None:
-    """The last number of the last LONGEST characters, or None.
+    """Return the last number of the last LONGEST characters, or None.
 
     A sign belongs to the digits that it touches ("10-5" ends in -5), as in AFlow. Commas, `{,}` and `\\,` before three
     digits are thousands separators. U+2212 is a minus sign. Digits of every script count. `.5` is 0.5, and `1e3` is
@@ -31,14 +31,14 @@ def last_decimal(text: str) -> Decimal | None:
 
 
 def whole_number(text: str) -> int | None:
-    """The last number of the last `\\boxed{}`, or of the whole text without a box, if it is whole ("12.0" is)."""
+    """Return the last number of the last `\\boxed{}`, or of a text without a box, if it is whole ("12.0" is)."""
     box = last_boxed(text[-LONGEST:])
     number = last_decimal(text if box is None else box)
     return int(number) if number is not None and number == number.to_integral_value() else None
 
 
 def last_boxed(text: str) -> str | None:
-    """The content of the last `\\boxed{}` or `\\fbox{}` that closes, any depth of braces; None without one.
+    """Return the content of the last `\\boxed{}` or `\\fbox{}` that closes, any depth of braces; None without one.
 
     A box inside a box is part of the outer one, which is read without the inner `\\boxed`. `\\boxed 5` counts when no
     box with braces closes.

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manual workflows that a search has to beat, in our own format and so evaluated like any other.
+"""The manual workflows that a search has to beat, written and evaluated like any other workflow.
 
-IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES of those and takes the answer that most
-agree on (Wang et al. 2022). Program has a program written and run, and answers its output, where a task is
-mathematics (PoT, Chen et al. 2022; a task of code is one already). Self-refine reviews and rewrites its answer up to
-REFINEMENTS times (Madaan et al. 2023). MultiPersona lets PERSONAS answer, read each other, answer again, and has a
-judge conclude (after Wang et al. 2024 and Liang et al. 2023). They follow these papers' ideas, not their prompts: each
-is worded once for three kinds of task, mathematics, short answers and code.
+IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES such answers and takes the most frequent
+one (Wang et al. 2022). Program answers the output of a program, for mathematics (PoT, Chen et al. 2022). Self-refine
+reviews and rewrites its answer up to REFINEMENTS times (Madaan et al. 2023). MultiPersona lets PERSONAS answer, read
+each other and answer again, and a judge concludes (after Wang et al. 2024 and Liang et al. 2023). They follow these
+papers' ideas, not their prompts.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ PERSONAS = {
 
 @dataclass(frozen=True)
 class _Kind:
-    """How one kind of task is asked: `call` is an operator call with {text} and {prompt}, `last` ends the program."""
+    """Prompts of one kind of task; `call` is an operator call with {text} and {prompt}, `last` ends the program."""
 
     direct: str
     reason: str
@@ -55,7 +54,7 @@ _PROGRAM = _Kind(
 
 
 def baselines(task: TaskSpec) -> dict[str, Workflow]:
-    """Name -> workflow, from the plainest on. They may use operators that the task does not offer to a search."""
+    """Return name -> workflow, the plainest first. They may use operators that the task does not offer to a search."""
     kind = _PROGRAM if task.entry_point else _MATHEMATICS if "Programmer" in task.operators else _SHORT
     anything = replace(task, operators=tuple(SIGNATURES))
     ask = kind.operators[0]
@@ -72,13 +71,14 @@ def baselines(task: TaskSpec) -> dict[str, Workflow]:
 
 
 def _self_refine(task: TaskSpec, kind: _Kind) -> Workflow:
+    operators, prompts = (*kind.operators, "Review"), {"REASON": kind.reason}
     if kind is _PROGRAM:
         text = 'problem + "\\n\\nEarlier solution:\\n" + answer + "\\n\\nReview:\\n" + review["feedback"]'
         rewrite = kind.call.format(text=text, prompt="prompt_custom.REWRITE")
-        operators: tuple[str, ...] = (*kind.operators, "Review")
+        prompts["REWRITE"] = "Rewrite the earlier solution according to the review."
     else:
         rewrite = '(await self.revise(problem=problem, solution=answer, feedback=review["feedback"]))["solution"]'
-        operators = (*kind.operators, "Review", "Revise")
+        operators = (*operators, "Revise")
     body = f"""\
 answer = {kind.call.format(text="problem", prompt="prompt_custom.REASON")}
 for _ in range({REFINEMENTS}):
@@ -87,8 +87,7 @@ for _ in range({REFINEMENTS}):
         break
     answer = {rewrite}
 {kind.last}"""
-    rules = {"REWRITE": "Rewrite the earlier solution according to the review."} if kind is _PROGRAM else {}
-    return _program(task, operators, body, {"REASON": kind.reason, **rules})
+    return _program(task, operators, body, prompts)
 
 
 def _multi_persona(task: TaskSpec, kind: _Kind) -> Workflow:
@@ -108,7 +107,7 @@ answer = {kind.call.format(text="board", prompt="prompt_custom.JUDGE")}
 
 
 def _program(task: TaskSpec, operators: tuple[str, ...], body: str, prompts: dict[str, str]) -> Workflow:
-    """AFlow's source around the statements of `__call__`."""
+    """Write AFlow's source around the statements of `__call__`."""
     created = [f"self.{SIGNATURES[name].attribute()} = operator.{name}(self.llm)" for name in operators]
     signature = "problem: str, entry_point: str" if task.entry_point else "problem: str"
     indent = "\n        "

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A benchmark whose problems are records of files: where they come from, and how they are split.
+"""A benchmark whose problems are records of files: their source, their splits and `task.options`.
 
 - `task.path` is a folder: its files `SPLIT.jsonl` (or `NAME_SPLIT.jsonl`, AFlow's names, or `.json`) are the splits.
-- `task.path` is one file: it is shuffled with seed 42 (`task.options.split_seed`) and the first fifth, rounded up, is
-  validate, the rest test, which gives AFlow's sizes (264/1055 of GSM8K's 1,319; 33/131 of HumanEval's 164). AFlow
-  publishes the sizes and the seed, but no code that makes the split, so its very partition cannot be promised.
-- `task.path` is null: the Hugging Face data set; a benchmark that publishes only a test split is split as one file is.
+- `task.path` is one file: it is shuffled with seed 42 (`task.options.split_seed`). The first fifth, rounded up, is
+  validate and the rest test, which gives AFlow's sizes (264/1055 of GSM8K's 1,319; 33/131 of HumanEval's 164). AFlow
+  publishes sizes and seed, but no code that makes the split, so the partition may differ from AFlow's.
+- `task.path` is null: the Hugging Face data set. One that has only a test split is split as one file is.
 
-A split is in file order and cut to its configured size; 0 means none. The seed of `load` plays no part: which problems
-a benchmark consists of must not depend on the seed of a search.
+A split is in file order and cut to its configured size; 0 means none. It does not depend on the seed of a search.
 """
 
 import math
@@ -21,37 +20,36 @@ from typing import Any
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.base import Problem, RunTests, Score, Split
-from aflow_env.tasks.options import check_options, spec_with_operators
+from aflow_env.tasks.problem import Problem, RunTests, Score, Split
 from aflow_env.tasks.records import Record, read_records
 from aflow_env.workflow.program import TaskSpec
+from aflow_env.workflow.signatures import SIGNATURES
+from aflow_env.workflow.steps import usable_operators
 
 SPLIT_SEED = 42
 ENDINGS = (".jsonl", ".json")
+COMMON = ("operators", "split_seed")
+"""The keys of `task.options` that every benchmark has."""
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A Hugging Face data set: `splits` maps ours to theirs; `whole` is the one to cut 1:4 into validate and test."""
+    """A Hugging Face data set; its split `whole` is cut 1:4 into validate and test."""
 
     name: str
     configs: tuple[str | None, ...] = (None,)
     train: str | None = None
-    validate: str | None = None
-    test: str | None = None
-    whole: str | None = None
+    whole: str = "test"
 
 
 Convert = Callable[[Record], Problem | None]
-"""Turns a record into a problem (its id may be empty: one is made up), or into None to leave it out; ConfigError."""
-
-
+"""Turns a record into a problem (an empty id is filled in), or into None to leave it out; raises ConfigError."""
 Judge = Callable[[Problem, str, RunTests], Awaitable[Score]]
 """Scores an output against its problem."""
 
 
 def by_text(score: Callable[[str, str], Score]) -> Judge:
-    """A Judge that looks at the gold answer and the output alone."""
+    """Return a Judge that looks at the gold answer and the output alone."""
 
     async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
         return score(problem.answer, output)
@@ -60,10 +58,10 @@ def by_text(score: Callable[[str, str], Score]) -> Judge:
 
 
 class FileTask:
-    """A Task made of four parts: words (`spec`), a reader of records, a scorer, and perhaps a data set to fetch.
+    """A Task made of words (`spec`), a reader of records, a scorer, and perhaps a data set to fetch.
 
-    `share` is validate's part of what is not split yet; `options` are the keys of `task.options` beyond the common
-    ones. Raises ConfigError for options that are wrong; files are read when problems are asked for.
+    `share` is validate's part of unsplit records; `options` are the keys of `task.options` beside COMMON. Raises
+    ConfigError for wrong options; `load` reads the files.
     """
 
     def __init__(
@@ -81,24 +79,18 @@ class FileTask:
         self.config, self.convert, self.judge, self.hub, self.share = config, convert, judge, hub, share
 
     async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
-        """As the benchmark scores."""
+        """Score as the benchmark does."""
         return await self.judge(problem, output, run_code)
 
     def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """The split's problems, at most its configured size and at most `limit`. Raises ConfigError."""
-        size = {
-            "train": self.config.train_size,
-            "validate": self.config.validate_size,
-            "test": self.config.test_size,
-        }[split]
+        """Return the split's problems, at most its configured size and at most `limit`. Raises ConfigError."""
+        size = split_sizes(self.config)[split]
         size = size if limit is None else min(size, limit)
         if size == 0:
             return []
         problems = self._convert(self._records(split), split)
         if not problems and split != "train":
-            raise ConfigError(
-                f"task.path={self.config.path!r}: there is no {split} problem in it for {self.spec.name}."
-            )
+            raise ConfigError(f"task.path={self.config.path!r}: it has no {split} problem for {self.spec.name}.")
         return problems[:size]
 
     def _convert(self, records: Sequence[Record], split: Split) -> list[Problem]:
@@ -133,44 +125,80 @@ class FileTask:
         return found
 
     def _cut(self, records: list[Record], split: Split) -> Sequence[Record]:
+        if split == "train":
+            return []
         usable = [record for record in records if self.convert(record) is not None]
         order = list(range(len(usable)))
         random.Random(self.config.options.get("split_seed", SPLIT_SEED)).shuffle(order)
         border = math.ceil(len(order) * self.share)
-        chosen = {"train": order[:0], "validate": order[:border], "test": order[border:]}[split]
-        return [usable[index] for index in sorted(chosen)]
+        return [usable[index] for index in sorted(order[:border] if split == "validate" else order[border:])]
 
     def _from_hub(self, split: Split) -> Sequence[Record]:
-        hub = self.hub
-        if hub is None:
+        if self.hub is None:
             raise ConfigError(f"task.path is null, but {self.spec.name} has no data set to fetch: set task.path.")
-        theirs = {"train": hub.train, "validate": hub.validate, "test": hub.test}[split]
-        if theirs is not None:
-            return list(fetch(hub, theirs))
-        if split == "train" or hub.whole is None:
-            return []
-        return self._cut(list(fetch(hub, hub.whole)), split)
+        if split == "train":
+            return list(fetch(self.hub, self.hub.train)) if self.hub.train else []
+        return self._cut(list(fetch(self.hub, self.hub.whole)), split)
 
 
 def fetch(hub: Hub, split: str) -> Iterator[Record]:
-    """The rows of a Hugging Face data set (from its cache if it is there). Raises ConfigError when it cannot be had."""
+    """Yield the rows of a Hugging Face data set, from its cache if they are there. Raises ConfigError."""
+    wanted = f"task.path is null, so the data set {hub.name} ({split}) is wanted, but"
     try:
         from datasets import load_dataset
     except ImportError:
         raise ConfigError(
-            f"task.path is null, so the data set {hub.name} is wanted, but the package `datasets` is not installed: "
-            "pip install 'aflow-env[data]', or set task.path to a local copy"
+            f"{wanted} the package `datasets` is not installed: pip install 'aflow-env[data]', or set task.path."
         ) from None
     line = 0
     for config in hub.configs:
         try:
             rows: Any = load_dataset(hub.name, config, split=split)
         except (OSError, ValueError, RuntimeError) as error:
+            why = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}"
             raise ConfigError(
-                f"task.path is null, so the data set {hub.name} ({split}) is wanted, but it cannot be loaded: "
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}. "
-                "Set task.path to a folder with train/validate/test.jsonl or to one .jsonl file, or go online."
+                f"{wanted} it cannot be loaded: {why}. Set task.path to a folder with train/validate/test.jsonl or to "
+                "one .jsonl file, or go online."
             ) from None
         for row in rows:
             line += 1
             yield Record(hub.name, line, dict(row))
+
+
+def split_sizes(config: TaskConfig) -> dict[Split, int]:
+    """Return the configured size of each split."""
+    return {"train": config.train_size, "validate": config.validate_size, "test": config.test_size}
+
+
+def check_options(config: TaskConfig, *own: str) -> None:
+    """Raise ConfigError for a key of `task.options` that is neither in COMMON nor in `own`."""
+    for key in config.options:
+        if key not in (*COMMON, *own):
+            hint = " A task of your own also needs task=own." if config.name.endswith((".yaml", ".yml")) else ""
+            raise ConfigError(
+                f"task.options.{key}={config.options[key]!r}: {config.name} has no such option; "
+                f"it has {', '.join((*own, *COMMON))}.{hint}"
+            )
+    seed = config.options.get("split_seed", 0)
+    if not isinstance(seed, int):
+        raise ConfigError(f"task.options.split_seed={seed!r}: give a whole number (AFlow's is 42).")
+
+
+def spec_with_operators(spec: TaskSpec, config: TaskConfig) -> TaskSpec:
+    """Return `spec` with the allowed operators of `task.options.operators`, if given. Raises ConfigError."""
+    names = config.options.get("operators")
+    if names is None:
+        return spec
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"task.options.operators={names!r}: give a list of operator names, e.g. [Custom,ScEnsemble].")
+    chosen = replace(spec, operators=tuple(names))
+    check_operators(chosen, "task.options.operators")
+    return chosen
+
+
+def check_operators(spec: TaskSpec, where: str) -> None:
+    """Raise ConfigError for an unknown operator, or one that needs an entry point where the task gives none."""
+    usable = usable_operators(replace(spec, operators=tuple(SIGNATURES)))
+    for name in spec.operators:
+        if name not in usable:
+            raise ConfigError(f"{where}: there is no {name!r} for {spec.name}; there are {', '.join(usable)}.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one formula that a text gives as its answer, in a plain form: value, unit, left side. Standard library alone.
+"""The one formula that is a text's answer, in a plain form: value, unit, left side. Standard library alone.
 
 `read` takes the last `\\boxed{}` that closes. Without a box it takes the formula after the last "answer is", "answer:"
 or "####", else the last formula between dollars, else the last line, or the last number of a line of prose.
@@ -108,31 +108,25 @@ class Formula:
 
     @property
     def is_words(self) -> bool:
-        """Whether the value is a text, which no parser of formulas may take for a product of letters."""
-        return (
-            "\\text" in self.value
-            or (self.value.isalpha() and len(self.value) > 2)
-            or _LONG_WORD.search(_COMMAND.sub(" ", self.value)) is not None
-        )
+        """Whether the value is a text, which a parser of formulas would take for a product of letters."""
+        is_word = self.value.isalpha() and len(self.value) > 2
+        return is_word or "\\text" in self.value or _LONG_WORD.search(_COMMAND.sub(" ", self.value)) is not None
 
     @property
     def is_too_large(self) -> bool:
         """Whether the value may be too large to work out: long, or with large exponents or factorials."""
         text = re.sub(r"[\s{(]", "", self.value)
-        return (
-            len(self.value) > LONGEST_FORMULA
-            or _HUGE.search(text) is not None
-            or any(int(high) * log10(max(int(low), 1)) > 4 for low, high in _TOWER.findall(text))
-        )
+        towers = (int(high) * log10(max(int(low), 1)) for low, high in _TOWER.findall(text))
+        return len(self.value) > LONGEST_FORMULA or _HUGE.search(text) is not None or any(size > 4 for size in towers)
 
 
 def read(text: str) -> Formula:
-    """The answer of an output; an empty value when there is none."""
+    """Return the answer of an output; its value is empty when there is none."""
     return plain_form(_answer(text))
 
 
 def read_gold(gold: str) -> Formula:
-    """The answer of a gold: as in an output if it holds a box, dollars in a sentence or ####, else all of it."""
+    """Return the answer of a gold: read as an output if it has a box, dollars in a sentence or ####, else all of it."""
     whole = _DELIMITED.fullmatch(gold.strip())
     marked = last_boxed(gold) is not None or "####" in gold or _MATH.search(gold)
     return read(gold) if marked and not whole else plain_form(gold)
@@ -155,7 +149,7 @@ def _last_math(text: str) -> str:
 
 
 def _outside_prose(text: str, which: int) -> str:
-    """The text if it is a formula, a few words, or a number with its unit; else the number at this place in it."""
+    """Return the text if it is a formula, a few words, or a number with its unit; else its number at index `which`."""
     words = _WORD.findall(_COMMAND.sub(" ", text))
     if not words or (len(words) <= 2 and (plain_form(text).unit or not re.search(r"\d", text))):
         return text
@@ -164,7 +158,7 @@ def _outside_prose(text: str, which: int) -> str:
 
 
 def plain_form(answer: str) -> Formula:
-    """The parts of an answer, in one spelling; what is right of the last `=` when a name or numbers are left of it."""
+    """Return the parts of an answer in one spelling; its value is right of the last `=` after a name or numbers."""
     text = answer.strip()
     if len(text) > LONGEST_FORMULA:
         return Formula(text)
@@ -204,7 +198,7 @@ def _with_unit(text: str) -> Formula:
 
 
 def _number(text: str) -> str:
-    """Thousands without separators, mixed fractions and repeating decimals as LaTeX; anything else as it is."""
+    """Drop separators of thousands; write mixed fractions and repeating decimals as LaTeX."""
     text = text.strip()
     if repeating := _REPEATING.fullmatch(text):
         sign, whole, once, again = repeating.groups()
@@ -214,14 +208,12 @@ def _number(text: str) -> str:
 
 
 def same_unit(one: str, other: str) -> bool:
-    """Whether two units agree: one may be missing, or short for the other ("cm" for "centimeters")."""
+    """Return whether two units agree: one may be missing, or short for the other ("cm" for "centimeters")."""
     short, long = sorted(map(_singular, (one, other)), key=len)
+    if not short or short == long:
+        return True
     letters = iter(long)
-    return (
-        not short
-        or short == long
-        or (len(long) > 3 and long.isalpha() and short[0] == long[0] and all(letter in letters for letter in short))
-    )
+    return len(long) > 3 and long.isalpha() and short[0] == long[0] and all(letter in letters for letter in short)
 
 
 def _singular(unit: str) -> str:
@@ -229,5 +221,5 @@ def _singular(unit: str) -> str:
 
 
 def _squeeze(text: str) -> str:
-    """Without white space, but between digits."""
+    """Drop white space that is not between digits."""
     return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)

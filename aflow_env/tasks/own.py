@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Your own task: `task.name` is a YAML file, or `module:Class` for what a YAML cannot say (docs/tasks.md shows both).
+"""Your own task: `task.name` is a YAML file or `module:Class` (docs/tasks.md shows both).
 
 The YAML names fields of your records in braces, e.g. `prompt: "Translate {English text} into French."`; `{{` and `}}`
-are plain braces, and so is `{}`. Its scorer is one of `SCORERS`, or a function of yours, `module:function`, that is
-called with the gold answer and the output and returns a share in [0, 1]; what it prints goes to standard error. A class
-is called with the TaskConfig and must be a Task (aflow_env/tasks/base.py). Your modules are looked for on PYTHONPATH,
-and then beside the YAML, or for a class in the current folder. They run in this process: they are yours, and no model
-wrote them.
+are plain braces, and so is `{}`. Its scorer is one of `SCORERS`, or a function of yours, `module:function`, that gets
+the gold answer and the output and returns a share in [0, 1]; its prints go to standard error. A class gets the
+TaskConfig and must be a Task (tasks/problem.py). Your modules are looked for on PYTHONPATH, and then beside the YAML,
+or for a class in the current folder. They run in this process, as no model wrote them.
 """
 
 import importlib
@@ -24,13 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aflow_env.config import TaskConfig, explain
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.tasks.base import Problem, RunTests, Score, Task, content_digest
 from aflow_env.tasks.benchmarks.math_judge import MathJudge, refuses_gold
-from aflow_env.tasks.dataset import FileTask, Judge, by_text
-from aflow_env.tasks.options import check_operators
+from aflow_env.tasks.dataset import FileTask, Judge, by_text, check_operators
+from aflow_env.tasks.problem import Problem, RunTests, Score, Task, content_digest
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import SHORT, score_by_tests, undefined
-from aflow_env.workflow.parsing import extract_code
+from aflow_env.tasks.scorers import SHORT, score_code, undefined
 from aflow_env.workflow.program import TaskSpec
 
 SCORERS = (*SHORT, "math", "tests")
@@ -39,7 +36,7 @@ _FIELD = re.compile(r"\{\{|\}\}|\{\}|\{([^{}]+)\}")
 
 
 class TaskFile(BaseModel):
-    """The keys of a task's YAML; all templates but `public_tests`, which names a field that holds a list of asserts."""
+    """The keys of a task's YAML. `public_tests` names a field with a list of asserts; the other texts are templates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(pattern=r"^\w+$")]
@@ -56,15 +53,14 @@ class TaskFile(BaseModel):
 
 
 def own_task(config: TaskConfig) -> Task:
-    """The task of `config.name`. Raises ConfigError."""
+    """Return the task of `config.name`. Raises ConfigError."""
     return _from_yaml(config) if config.name.endswith((".yaml", ".yml")) else _from_class(config)
 
 
 def own_digest(config: TaskConfig) -> str:
-    """16 hex digits over what decides an own task's scores beside its problems; "" for a benchmark.
+    """Return 16 hex digits over an own task's YAML and the module of its scorer or class; "" for a benchmark.
 
-    That is what its YAML says and the source of the module that its scorer or class is in, not of what that imports.
-    Raises ConfigError as `own_task` does.
+    The digest leaves out the modules that this module imports. Raises ConfigError as `own_task` does.
     """
     if not is_own(config.name):
         return ""
@@ -77,30 +73,28 @@ def own_digest(config: TaskConfig) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Whether `task.name` names a YAML or a class rather than a benchmark."""
+    """Return whether `task.name` names a YAML or a class rather than a benchmark."""
     return name.endswith((".yaml", ".yml")) or ":" in name
 
 
 def fill(template: str, record: Record) -> str:
-    """The template with the record's fields in it. Raises ConfigError, naming line and field, for a missing one."""
+    """Fill a template with the record's fields, by names with or without outer spaces. Raises ConfigError."""
     plain = {"{{": "{", "}}": "}", "{}": "{}"}
-    return _FIELD.sub(lambda found: plain.get(found[0]) or record.text(_name(found[1], record)), template)
 
+    def text(found: re.Match[str]) -> str:
+        if found[0] in plain:
+            return plain[found[0]]
+        return record.text(found[1] if found[1] in record.fields else found[1].strip())
 
-def _name(field: str, record: Record) -> str:
-    """The field as it stands in the braces, or without the spaces around it."""
-    return field if field in record.fields else field.strip()
+    return _FIELD.sub(text, template)
 
 
 def _check_braces(task: TaskFile, file: Path) -> None:
-    """Raises ConfigError for a brace that has no partner."""
+    """Raise ConfigError for a brace that has no partner."""
     for key, template in task.model_dump(include={"id", "prompt", "answer", "entry_point", "tests"}).items():
-        rest = _FIELD.sub("", template or "")
-        if "{" in rest or "}" in rest:
-            near = rest[max(rest.find("{"), rest.find("}"), 0) :][:30]
+        if brace := re.search(r"[{}].{0,29}", _FIELD.sub("", template or ""), re.DOTALL):
             raise ConfigError(
-                f"{file}: {key}: a brace has no partner at {near!r}: a field stands in {{ }}; write {{{{ or }}}} for a "
-                "plain brace."
+                f"{file}: {key}: a brace has no partner at {brace[0]!r}; write {{{{ or }}}} for a plain one."
             )
 
 
@@ -125,7 +119,8 @@ def _from_yaml(config: TaskConfig) -> FileTask:
     spec = TaskSpec(task.name, task.dataset or task.name.upper(), task.operators, task.entry_point is not None)
     check_operators(spec, f"{file}: operators")
     _check_braces(task, file)
-    refuses = SHORT[task.scorer].refuses if task.scorer in SHORT else refuses_gold if task.scorer == "math" else _takes
+    refusals = {"math": refuses_gold} | {name: scorer.refuses for name, scorer in SHORT.items()}
+    refuses = refusals.get(task.scorer, lambda gold: "")  # a function of the user takes any gold
     named = next((found[1] for found in _FIELD.finditer(task.answer) if found[1]), "answer").strip()
 
     def convert(record: Record) -> Problem:
@@ -154,31 +149,21 @@ def _read(file: Path) -> TaskFile:
 
 def _judge(scorer: str, file: Path) -> Judge:
     if scorer == "tests":
-        return _by_tests
+        return score_code
     if scorer == "math":
-        judge = MathJudge()
-
-        async def by_formula(problem: Problem, output: str, run_code: RunTests) -> Score:
-            return await judge.score(problem.answer, output)
-
-        return by_formula
+        return MathJudge().score
     if scorer in SHORT:
         return by_text(SHORT[scorer].score)
     if ":" not in scorer:
+        known = ", ".join(SCORERS)
         raise ConfigError(
-            f"{file}: scorer={scorer!r}: there is no such scorer; there are {', '.join(SCORERS)}, "
-            "and module:function for one of your own."
+            f"{file}: scorer={scorer!r}: there is no such scorer; there are {known}, and module:function."
         )
     return _by_function(_imported(scorer, f"{file}: scorer", file.parent), f"{file}: scorer={scorer!r}")
 
 
-def _takes(gold: str) -> str:
-    """No complaint: what a gold must be is the function's own affair."""
-    return ""
-
-
 def _by_function(function: Callable[[str, str], object], where: str) -> Judge:
-    """A Judge that asks the user's function. Raises ConfigError unless it returns a share in [0, 1]."""
+    """Return a Judge that asks the user's function. It raises ConfigError unless that returns a share in [0, 1]."""
 
     async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
         about = f"for {problem.id}, where the reply begins {output[:REPLY_SHOWN]!r}"
@@ -208,11 +193,6 @@ def _check_tests(record: Record, entry_point: str, tests: str) -> None:
         raise ConfigError(f"{record.place}: the code of `tests` cannot judge a solution: it {complaint}.")
 
 
-async def _by_tests(problem: Problem, output: str, run_code: RunTests) -> Score:
-    entry_point = str(problem.entry_point)
-    return await score_by_tests(problem, extract_code(output, entry_point), entry_point, run_code)
-
-
 def _from_class(config: TaskConfig) -> Task:
     found = _imported(config.name, "task.name", Path.cwd())
     with redirect_stdout(sys.stderr):
@@ -220,19 +200,19 @@ def _from_class(config: TaskConfig) -> Task:
     missing = [name for name in ("spec", "load", "score") if not hasattr(task, name)]
     if missing:
         class_name = config.name.partition(":")[2]
-        raise ConfigError(f"task.name={config.name!r}: {class_name} has no {', '.join(missing)}; see tasks/base.py.")
+        raise ConfigError(f"task.name={config.name!r}: {class_name} has no {', '.join(missing)}; see docs/tasks.md.")
     return task
 
 
 def _source(name: str, key: str, folder: Path) -> str:
-    """The text of the module that `module:attribute` is in; "" for one that is not Python source."""
+    """Return the text of the module of `module:attribute`; "" for one that is not Python source."""
     _imported(name, key, folder)
     file = getattr(sys.modules[name.partition(":")[0]], "__file__", None) or ""
     return Path(file).read_text(encoding="utf-8") if file.endswith(".py") else ""
 
 
 def _imported(name: str, key: str, folder: Path) -> Any:
-    """What `module:attribute` names; `folder` is searched last, so no module there hides another. ConfigError."""
+    """Return the object of `module:attribute`; `folder` is searched last. Raises ConfigError."""
     module_name, _, attribute = name.partition(":")
     if (place := str(folder.resolve())) not in sys.path:
         sys.path.append(place)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading benchmark files: every complaint names the file, the line and the field.
+"""Reads benchmark files; every error names the file, the line and the field.
 
 `.jsonl` holds one object a line; `.json` holds one object or a list of them, and then "line" is the number of the item.
-Byte order marks are passed over; text that is not UTF-8 is an error.
+Byte order marks are skipped; text that is not UTF-8 is an error.
 """
 
 import codecs
@@ -19,7 +19,7 @@ _BLANK = " \t\r\n\ufeff"
 
 @dataclass(frozen=True)
 class Record:
-    """One object of a data file, and where it stands."""
+    """One object of a data file, and its place there."""
 
     source: str
     line: int
@@ -31,7 +31,7 @@ class Record:
         return f"{self.source} line {self.line}"
 
     def text(self, *names: str) -> str:
-        """The first of `names` that is there, as text (numbers are written out). Raises ConfigError when none is."""
+        """Return the first field of `names` that is there, as text (also a number's). Raises ConfigError."""
         value = self.value(*names)
         if isinstance(value, str):
             if not value.isascii() and value != value.encode("utf-8", "ignore").decode("utf-8"):
@@ -42,14 +42,14 @@ class Record:
         raise self.error(names[0], f"should be text, not {type(value).__name__} ({_cut(value)})")
 
     def texts(self, *names: str) -> tuple[str, ...]:
-        """The first of `names` that is there, as a list of texts. Raises ConfigError."""
+        """Return the first field of `names` that is there, as a list of texts. Raises ConfigError."""
         value = self.value(*names)
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise self.error(names[0], f"should be a list of texts, not {_cut(value)}")
 
     def value(self, *names: str) -> Any:
-        """The first of `names` that is there. Raises ConfigError when none is."""
+        """Return the first field of `names` that is there. Raises ConfigError when none is."""
         for name in names:
             if name in self.fields:
                 return self.fields[name]
@@ -57,18 +57,18 @@ class Record:
         raise self.error(" / ".join(names), f"is missing; the fields there are: {have}")
 
     def checked(self, field: str, text: str, refuses: Callable[[str], str]) -> str:
-        """`text` itself. Raises ConfigError about `field` when `refuses` has a complaint about it."""
+        """Return `text`. Raises ConfigError about `field` when `refuses` has a complaint about it."""
         if complaint := refuses(text):
             raise self.error(field, complaint)
         return text
 
     def error(self, field: str, complaint: str) -> ConfigError:
-        """A ConfigError about one field of this record."""
+        """Return a ConfigError about one field of this record."""
         return ConfigError(f"{self.place}, field `{field}` {complaint}.")
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The objects of a .jsonl or .json file, in order; blank lines are passed over. Raises ConfigError."""
+    """Yield the objects of a .jsonl or .json file, in order; blank lines are skipped. Raises ConfigError."""
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-8").replace("\r\n", "\n")
@@ -95,14 +95,12 @@ def read_records(path: Path) -> Iterator[Record]:
 def _parse(text: str, source: str, line: int) -> Any:
     try:
         return json.loads(text.lstrip("\ufeff"))
+    except json.JSONDecodeError as error:
+        place = f"{source} line {line + error.lineno - 1} column {error.colno}"
+        raise ConfigError(f"{place}: is not JSON ({error.msg}).") from None
     except (ValueError, RecursionError) as error:
-        place = error if isinstance(error, json.JSONDecodeError) else None
-        message = (
-            place.msg if place else "a number is too long" if isinstance(error, ValueError) else "nested too deeply"
-        )
-        where = line + place.lineno - 1 if place else line
-        column = f" column {place.colno}" if place else ""
-        raise ConfigError(f"{source} line {where}{column}: is not JSON ({message}).") from None
+        message = "a number is too long" if isinstance(error, ValueError) else "nested too deeply"
+        raise ConfigError(f"{source} line {line}: is not JSON ({message}).") from None
 
 
 def _cut(value: object) -> str:

@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scorers of short answers: text, token F1 (HotpotQA), F1 over accepted answers (DROP), the last number (GSM8K).
 
-A scorer reads one answer from an output, however many the output holds; only a gold may hold alternatives. It takes any
-text, in time linear in its length. docs/tasks.md has the table of all scorers. `SHORT` pairs each with a check that
-says why it cannot use a gold.
-
-What code tasks share: a score from hidden tests that run in the scoring child.
+A scorer reads one answer from an output; only a gold may hold alternatives. It reads any text in linear time. `SHORT`
+pairs each scorer with a check of its golds. docs/tasks.md has the table of all scorers. `score_code` runs hidden tests.
 """
 
 import ast
@@ -20,10 +17,11 @@ from math import isfinite
 
 from aflow_env.errors import ConfigError
 from aflow_env.tasks.answers import LONGEST, last_decimal, whole_number
-from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.tasks.problem import Problem, RunTests, Score
+from aflow_env.workflow.parsing import extract_code
 
 FAILURE_LINE = 0.3
-"""AFlow's own line: an answer whose F1 is below it is logged as a failed case."""
+"""AFlow logs an answer whose F1 is below this line as a failed case."""
 TOLERANCE = 1e-6
 PARTS = 200
 """Parts of an output that AFlow's rule for DROP compares."""
@@ -39,12 +37,9 @@ _VERDICTS = {"yes", "no", "noanswer"}
 
 
 def normalise(text: str) -> str:
-    """Lower case, no ASCII punctuation but in numbers, no articles, single spaces."""
-    return " ".join(_without_articles(_PUNCTUATION.sub("", text.lower().replace("−", "-"))).split())
-
-
-def _without_articles(text: str) -> str:
-    return re.sub(r"\b(a|an|the)\b", " ", text)
+    """Make lower case with single spaces, no ASCII punctuation but in numbers, and no articles."""
+    plain = _PUNCTUATION.sub("", text.lower().replace("−", "-"))
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
 
 READINGS: tuple[Callable[[str], list[str]], ...] = (
@@ -56,7 +51,7 @@ READINGS: tuple[Callable[[str], list[str]], ...] = (
 
 
 class Words:
-    """A given text, read as each gold asks for: by the first of READINGS that leaves something of the gold.
+    """A text whose words are read by the first of READINGS that leaves some words of the gold.
 
     A text of more than LONGEST characters has no words.
     """
@@ -65,17 +60,17 @@ class Words:
         self._read = cache(lambda reading: READINGS[reading](text) if len(text) <= LONGEST else [])
 
     def beside(self, gold: str) -> tuple[list[str], list[str]]:
-        """The words of the gold and of this text; no words at all for an empty gold."""
+        """Return the words of the gold and of this text; the gold's are none for an empty gold."""
         readings = ((number, read(gold)) for number, read in enumerate(READINGS))
         number, wanted = next(((number, words) for number, words in readings if words), (0, []))
         return wanted, self._read(number)
 
 
 def f1(gold: str, given: str | Words) -> float:
-    """Harmonic mean of token precision and recall, in [0, 1]; 0 when no token is shared.
+    """Return the harmonic mean of token precision and recall, in [0, 1]; 0 when no token is shared.
 
     As in HotpotQA's own metric yes and no count as the whole answer alone. Where the gold is one number, an output with
-    several numbers has none: a list of guesses must not pay.
+    several numbers gets 0, so that a list of guesses does not pay.
     """
     wanted, found = (Words(given) if isinstance(given, str) else given).beside(gold)
     shared = sum((Counter(wanted) & Counter(found)).values())
@@ -90,60 +85,54 @@ def _is_verdict(words: list[str]) -> bool:
 
 
 def _guesses(wanted: list[str], found: list[str]) -> bool:
-    one_number = len(wanted) == 1 and _SINGLE_NUMBER.fullmatch(wanted[0]) is not None
-    return one_number and sum(_SINGLE_NUMBER.fullmatch(word) is not None for word in found) > 1
+    numbers = [word for word in found if _SINGLE_NUMBER.fullmatch(word)]
+    return len(wanted) == 1 and _SINGLE_NUMBER.fullmatch(wanted[0]) is not None and len(numbers) > 1
 
 
 def score_same_text(gold: str, output: str) -> Score:
-    """The whole output is the answer: 1 when it and the gold are the same words, else 0."""
+    """Score the whole output as the answer: 1 when it and the gold are the same words, else 0."""
     wanted, found = Words(output).beside(gold)
     correct = wanted == found != []
     return Score(float(correct), output.strip(), correct)
 
 
 def score_f1(gold: str, output: str) -> Score:
-    """HotpotQA: the whole output is the answer: its F1 with the gold."""
+    """Score the whole output as the answer by its F1 with the gold (HotpotQA)."""
     value = f1(gold, output)
     return Score(value, output.strip(), value >= FAILURE_LINE)
 
 
 def score_alternatives(gold: str, output: str) -> Score:
-    """DROP: the whole output is one answer: its best F1 with any `|`-separated gold; empty golds are skipped."""
+    """Score the whole output as one answer by its best F1 with a `|`-separated gold that is not empty (DROP)."""
     words = Words(output)
-    value = max((f1(alternative, words) for alternative in alternatives(gold)), default=0.0)
+    value = max((f1(accepted, words) for accepted in gold.split("|") if accepted.strip()), default=0.0)
     return Score(value, output.strip(), value >= FAILURE_LINE)
 
 
 def score_alternatives_of_both(gold: str, output: str) -> Score:
-    """AFlow's rule for DROP: the best F1 of any gold with any `|`-separated part of the output.
+    """Score by AFlow's rule for DROP: the best F1 of any gold with any `|`-separated part of the output.
 
     An output that lists every phrase of the passage scores near 1, so train on no score of this rule.
     """
-    return max(
-        (score_alternatives(gold, part) for part in output[:LONGEST].split("|")[:PARTS]), key=lambda score: score.value
-    )
-
-
-def alternatives(gold: str) -> list[str]:
-    """The accepted answers of a gold."""
-    return [alternative for alternative in gold.split("|") if alternative.strip()]
+    parts = output[:LONGEST].split("|")[:PARTS]
+    return max((score_alternatives(gold, part) for part in parts), key=lambda score: score.value)
 
 
 def last_number(text: str) -> float | None:
-    """`last_decimal` as a float; None for a number beyond a float's range, too."""
+    """Return `last_decimal` as a float; None for a number beyond a float's range, too."""
     number = last_decimal(text)
     return None if number is None or not isfinite(float(number)) else float(number)
 
 
 def score_number(gold: str, output: str) -> Score:
-    """The last number of the output is the answer: 1 when it is within 1e-6 of the gold's last number, else 0."""
+    """Score the last number of the output: 1 when it is within 1e-6 of the gold's last number, else 0."""
     wanted, given = last_decimal(gold), last_decimal(output)
     correct = wanted is not None and given is not None and abs(wanted - given) <= TOLERANCE
     return Score(float(correct), "" if given is None else f"{given:.15g}", correct)
 
 
 def score_whole_number(gold: str, output: str) -> Score:
-    """AIME: the last number of the last `\\boxed{}`, or of an output without one, is the answer: 1 when it is the gold.
+    """Score the last number of the last `\\boxed{}`, or of an output without one: 1 when it is the gold (AIME).
 
     Leading zeros do not matter (AIME writes 073); a number with a fraction is no answer.
     """
@@ -161,7 +150,7 @@ class ShortScorer:
     wanted: str
 
     def refuses(self, gold: str) -> str:
-        """For `Record.error`."""
+        """Return, for `Record.checked`, the complaint about a gold, or ""."""
         return "" if self.usable(gold) else f"{self.wanted} ({gold[:40]!r})"
 
 
@@ -185,15 +174,15 @@ SECONDS = 15.0
 
 
 def defines(code: str, name: str) -> bool:
-    """Whether `code` defines a top-level function or class `name`, or assigns it."""
+    """Return whether `code` defines a top-level function or class `name`, or assigns it."""
     definition = rf"^(?:(?:async\s+)?def|class)\s+{re.escape(name)}\b|^{re.escape(name)}\s*="
     return re.search(definition, code, re.MULTILINE) is not None
 
 
 def undefined(tests: str, entry_point: str) -> str:
-    """Why `tests` cannot judge a solution: they are not Python, or use a name that nobody defines; "" when they can.
+    """Return why `tests` cannot judge a solution (no Python, or an undefined name), or "" when they can.
 
-    Of the solution's names they see the entry point alone.
+    They see no name of the solution but the entry point.
     """
     try:
         tree = ast.parse(tests)
@@ -208,7 +197,7 @@ def undefined(tests: str, entry_point: str) -> str:
 
 
 def _bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Every name that some node binds, in whatever scope."""
+    """Yield every name that a node binds in any scope."""
     for node in nodes:
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.MatchAs(name=str(name)):
@@ -222,7 +211,7 @@ def _bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def hoist_future(before: str, code: str) -> str:
-    """`before` and `code` as one module: the `from __future__` imports of `code` stand first."""
+    """Join `before` and `code` to one module, with the `from __future__` imports of `code` first."""
     try:
         body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -236,10 +225,15 @@ def hoist_future(before: str, code: str) -> str:
     return "\n".join((*map(ast.unparse, future), before, *lines))
 
 
-async def score_by_tests(problem: Problem, solution: str, entry_point: str, run_code: RunTests) -> Score:
-    """1 when the hidden tests pass in time, else 0. Raises InfrastructureError and ConfigError from `run_code`."""
+async def score_code(problem: Problem, output: str, run_code: RunTests) -> Score:
+    """Score the code of a reply by the hidden tests."""
+    return await score_by_tests(problem, extract_code(output, str(problem.entry_point)), run_code)
+
+
+async def score_by_tests(problem: Problem, solution: str, run_code: RunTests) -> Score:
+    """Score 1 when the hidden tests pass in time, else 0. Raises InfrastructureError and ConfigError."""
     try:
-        run = await run_code(solution, problem.hidden_tests, entry_point, SECONDS)
+        run = await run_code(solution, problem.hidden_tests, str(problem.entry_point), SECONDS)
     except ConfigError as error:
         raise ConfigError(f"problem {problem.id}: {error}.") from None
     passed = run.outcome == "ok"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a search starts: a folder's workflow, or by default one poor step that asks for the bare answer."""
+"""The workflow that a search starts from: a folder's, or by default one poor step that asks for the bare answer."""
 
 from pathlib import Path
 
@@ -9,24 +9,17 @@ from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import Step, StepError, to_workflow
 
-BARE_NUMBER = "Answer with the number only."
-BARE_ANSWER = "Answer with the answer only."
-BARE_CODE = "Write the function, without explanation."
-
 
 def start_steps(spec: TaskSpec) -> tuple[Step, ...]:
-    """A Custom step (CustomCodeGenerate for code tasks) that leaves everything to be found."""
+    """Return one Custom step (CustomCodeGenerate for code tasks)."""
     if spec.entry_point and "CustomCodeGenerate" in spec.operators:
-        return (Step("CustomCodeGenerate", BARE_CODE),)
-    numeric = "Programmer" in spec.operators
-    return (Step("Custom", BARE_NUMBER if numeric else BARE_ANSWER),)
+        return (Step("CustomCodeGenerate", "Write the function, without explanation."),)
+    answer = "number" if "Programmer" in spec.operators else "answer"
+    return (Step("Custom", f"Answer with the {answer} only."),)
 
 
 def start_workflow(where: str, spec: TaskSpec) -> Workflow:
-    """`default` is the task's own start workflow, anything else is a folder.
-
-    Raises ConfigError, WorkflowError's text in it.
-    """
+    """Return the task's own start workflow for `default`, else that of the folder `where`. Raises ConfigError."""
     if where == "default":
         try:
             return to_workflow(start_steps(spec), spec)
@@ -37,9 +30,7 @@ def start_workflow(where: str, spec: TaskSpec) -> Workflow:
             ) from error
     folder = Path(where)
     if not (folder / "graph.py").is_file():
-        raise ConfigError(
-            f"problems.start={where}: there is no graph.py in that folder; name a workflow folder or `default`"
-        )
+        raise ConfigError(f"problems.start={where}: that folder has no graph.py; name a workflow folder or `default`")
     workflow = read_workflow(folder)
     try:
         check(workflow, spec)

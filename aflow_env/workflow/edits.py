@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy's action: one edit of a list of steps, its JSON form in and out, and what it does.
+"""The policy's action: one edit of a list of steps, its JSON form and its effect.
 
-Reading is defensive: whatever text a policy writes, `parse_edit` returns an Edit or raises InvalidEdit with one short
-sentence that becomes experience, in time linear in the text. Positions count from 1, as in STEP_1_PROMPT.
+`parse_edit` reads any text in linear time. It returns an Edit or raises InvalidEdit with one short sentence, which
+becomes experience. Positions count from 1, as in STEP_1_PROMPT.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow.parsing import json_objects, strip_thinking
 from aflow_env.workflow.program import TaskSpec
-from aflow_env.workflow.signatures import SIGNATURES
+from aflow_env.workflow.signatures import SIGNATURES, complaint
 from aflow_env.workflow.steps import (
     GENERATING,
     MAX_STEPS,
@@ -35,7 +35,7 @@ MAX_REASON = 300
 DEFAULT_SAMPLES = 3
 Operation = Literal["add", "remove", "replace", "reorder", "set_prompt"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
-# What each operation does, and the parameters that it reads: the one definition behind checks, grammar and drawing.
+# The effect of each operation, and the parameters that it reads.
 MEANING: dict[Operation, str] = {
     "add": "puts a new step of the operator at the position; one past the end appends",
     "remove": "deletes the step",
@@ -55,27 +55,23 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class InvalidEdit(WorkflowError):
-    """The text is no edit, or the edit does not fit the workflow; the text says why in one sentence."""
+    """The text is no edit, or the edit does not fit the workflow."""
 
 
 class NoChange(InvalidEdit):
-    """The edit is well-formed and fits, and leaves the workflow as it is."""
+    """The edit fits and leaves the workflow as it is."""
 
 
-def _encodable(text: str) -> str:
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("half a surrogate pair is not text")
-    return text
-
-
-Text = Annotated[StrictStr, AfterValidator(_encodable)]
+# With a length, pydantic also refuses half a surrogate pair, which cannot be encoded.
+Text = Annotated[StrictStr, Field(max_length=MAX_INSTRUCTION)]
+Reason = Annotated[StrictStr, Field(max_length=MAX_REASON)]
 
 
 class EditParameters(BaseModel):
-    """What some operations need: the step's prompt, an ensemble's size, the place to move to."""
+    """The parameters of some operations: the step's prompt, an ensemble's size, the place to move to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    instruction: Annotated[Text, Field(max_length=MAX_INSTRUCTION)] | None = None
+    instruction: Text | None = None
     samples: Annotated[StrictInt, Field(ge=SAMPLES[0], le=SAMPLES[-1])] | None = None
     to: StrictInt | None = None
 
@@ -88,19 +84,16 @@ class Edit(BaseModel):
     operator: Text | None = None
     position: StrictInt
     parameters: EditParameters = EditParameters()
-    reason: Annotated[Text, Field(max_length=MAX_REASON)] = ""
+    reason: Reason = ""
 
 
 def parse_edit(text: str) -> Edit:
-    """The first JSON object with an "operation" in free or fenced text; raises InvalidEdit, and nothing else."""
+    """Return the first JSON object with an "operation" in free or fenced text. Raises InvalidEdit alone."""
     return parse_action(text, Edit)
 
 
 def parse_action(text: str, model: type[_Model]) -> _Model:
-    """The first JSON object with an "operation" as this model; raises InvalidEdit, and nothing else.
-
-    Thinking is cut first.
-    """
+    """Return the first JSON object with an "operation", after the thinking, as this model. Raises InvalidEdit alone."""
     text = strip_thinking(text)
     if len(text) > MAX_TEXT:
         raise InvalidEdit(f"the reply is longer than {MAX_TEXT} characters")
@@ -108,40 +101,39 @@ def parse_action(text: str, model: type[_Model]) -> _Model:
     if found is None:
         raise InvalidEdit('no JSON object with an "operation" in the reply')
     try:
-        return model.model_validate(_without_nulls(found))
+        return model.model_validate({key: value for key, value in found.items() if value is not None})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidEdit(f"{place[:60]!a}: {first['msg']}") from None
+        raise InvalidEdit(": ".join(complaint(error))) from None
 
 
 def format_edit(edit: Edit) -> str:
-    """The canonical one-line JSON: fixed key order, nothing that is absent or empty; `parse_edit` reads it back."""
+    """Return the canonical one-line JSON, in fixed key order without absent or empty keys."""
     fields = edit.model_dump(exclude_none=True)
     return json.dumps({key: value for key, value in fields.items() if value not in ({}, "")}, ensure_ascii=False)
 
 
 def describe(edit: Edit) -> str:
-    """The edit as AFlow's `modification` sentence; says nothing of parameters that are not read."""
+    """Return the edit as AFlow's `modification` sentence, without parameters that are not read."""
     given = _read_parameters(edit)
-    what = {
+    sentence = {
         "add": f"Add {edit.operator} as step {edit.position}",
         "remove": f"Remove step {edit.position}",
         "replace": f"Replace step {edit.position} by {edit.operator}",
         "reorder": f"Move step {edit.position} to position {given.to}",
         "set_prompt": f"Set the prompt of step {edit.position}",
     }[edit.operation]
-    samples = "" if given.samples is None else f" with {given.samples} samples"
-    instruction = (
-        "" if given.instruction is None else f", instruction {json.dumps(given.instruction, ensure_ascii=False)}"
-    )
-    return f"{what}{samples}{instruction}.{' ' if edit.reason else ''}{edit.reason}"
+    if given.samples is not None:
+        sentence += f" with {given.samples} samples"
+    if given.instruction is not None:
+        sentence += f", instruction {json.dumps(given.instruction, ensure_ascii=False)}"
+    return f"{sentence}. {edit.reason}" if edit.reason else f"{sentence}."
 
 
 def apply_edit(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> tuple[Step, ...]:
-    """The steps after the edit; raises InvalidEdit when it does not fit, changes nothing, or breaks the workflow.
+    """Return the steps after the edit. Raises InvalidEdit when it does not fit, or breaks the workflow.
 
-    A parameter that the operation or the operator does not read is ignored: the edit has still said what it wants.
+    An edit that changes nothing raises NoChange. A parameter that the operation or the operator does not read is
+    ignored.
     """
     given = _read_parameters(edit)
     changed = list(steps)
@@ -169,67 +161,59 @@ def apply_edit(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> tuple[Step,
 
 
 def uniform_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[str], rng: Random) -> Edit:
-    """A valid edit: its operation uniform among those possible here, then operator, position and parameters likewise.
+    """Draw a valid edit: its operation uniform among those possible here, then operator, position and parameters.
 
     Instructions come from the given phrases. Raises ValueError in the (tiny) spaces where no edit is possible.
     """
-    for edit in _shuffled_edits(len(steps), usable_operators(task), instructions, rng):
-        try:
-            apply_edit(steps, edit, task)
-        except InvalidEdit:
-            continue
-        return edit
-    raise ValueError(f"no edit of {len(steps)} steps is possible with operators {task.operators}")
+    edits = _shuffled_edits(len(steps), usable_operators(task), instructions, rng)
+    drawn = next((edit for edit in edits if _fits(steps, edit, task)), None)
+    if drawn is None:
+        raise ValueError(f"no edit of {len(steps)} steps is possible with operators {task.operators}")
+    return drawn
 
 
 def every_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[str]) -> Iterator[Edit]:
-    """Each edit that `uniform_edit` may draw, once, in a fixed order."""
+    """Yield each edit that `uniform_edit` may draw, once, in a fixed order."""
     for drawn in _shuffled_edits(len(steps), usable_operators(task), instructions, Random(0)):
         for samples in [None] if drawn.parameters.samples is None else SAMPLES:
             edit = drawn.model_copy(update={"parameters": drawn.parameters.model_copy(update={"samples": samples})})
-            try:
-                apply_edit(steps, edit, task)
-            except InvalidEdit:
-                continue
-            yield edit
+            if _fits(steps, edit, task):
+                yield edit
+
+
+def _fits(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> bool:
+    try:
+        apply_edit(steps, edit, task)
+    except InvalidEdit:
+        return False
+    return True
 
 
 def edit_grammar(task: TaskSpec) -> str:
-    """How to write an Edit, for a language model: made from the definitions above."""
+    """Tell a language model how to write an Edit."""
     allowed = usable_operators(task)
-    operations = "\n".join(f"- {name}: {MEANING[name]}{_reads(READS[name])}" for name in OPERATIONS)
-    prompted = ", ".join(filter(takes_instruction, allowed)) or "none"
-    sampled = [name for name in allowed if takes_samples(name)]
-    firsts = ", ".join(filter(starts, allowed))
+    later = [name for name in allowed if not starts(name) and not takes_samples(name)]
+    # The example fits most workflows and helps few: it shows the form, and is no hint.
+    example = Edit(operation="add", operator=[*later, *allowed][0], position=2, reason="why it should help")
+    sampled = ", ".join(filter(takes_samples, allowed))
+    sources = ", ".join(name for name in GENERATING if name in allowed)
+    samples = f"samples ({SAMPLES[0]} to {SAMPLES[-1]}): only for {sampled}, which must follow {sources}."
     lines = [
         "An edit is one JSON object:",
         '{"operation": ..., "operator": ..., "position": N, "parameters": {...}, "reason": ...}',
-        f"For example: {format_edit(_example(allowed))}",
-        operations,
-        f"Operators: {', '.join(allowed)}. Steps count from 1; a workflow has 1 to {MAX_STEPS}; the first is {firsts}.",
-        f"instruction (at most {MAX_INSTRUCTION} characters): only for {prompted}.",
+        f"For example: {format_edit(example)}",
+        *(
+            f"- {name}: {MEANING[name]}" + (f" (parameters: {', '.join(READS[name])})" if READS[name] else "")
+            for name in OPERATIONS
+        ),
+        f"Operators: {', '.join(allowed)}. Steps count from 1; a workflow has 1 to {MAX_STEPS}; the first is "
+        f"{', '.join(filter(starts, allowed))}.",
+        f"instruction (at most {MAX_INSTRUCTION} characters): only for "
+        f"{', '.join(filter(takes_instruction, allowed)) or 'none'}.",
+        *([samples] if sampled else []),
         f"reason: at most {MAX_REASON} characters. Leave out what is not needed.",
     ]
-    if sampled:
-        sources = ", ".join(name for name in GENERATING if name in allowed)
-        rule = f"samples ({SAMPLES[0]} to {SAMPLES[-1]}): only for {', '.join(sampled)}, which must follow {sources}."
-        lines.insert(-1, rule)
     return "\n".join(lines)
-
-
-def _example(allowed: Sequence[str]) -> Edit:
-    """An edit that fits most workflows and helps few: it shows the form, and is no hint."""
-    later = (name for name in allowed if not starts(name) and not takes_samples(name))
-    return Edit(operation="add", operator=next(later, allowed[0]), position=2, reason="why it should help")
-
-
-def _reads(parameters: tuple[str, ...]) -> str:
-    return f" (parameters: {', '.join(parameters)})" if parameters else ""
-
-
-def _without_nulls(found: Mapping[str, object]) -> dict[str, object]:
-    """Models write null for what is absent."""
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _index(name: str, position: int | None, last: int) -> int:
@@ -239,7 +223,7 @@ def _index(name: str, position: int | None, last: int) -> int:
 
 
 def _read_parameters(edit: Edit) -> EditParameters:
-    """The parameters that the operation reads and, where it makes a step, that its operator takes."""
+    """Return the parameters that the operation reads and, where it makes a step, that its operator takes."""
     read = set(READS[edit.operation])
     if edit.operation in ("add", "replace") and edit.operator in SIGNATURES:
         if not takes_instruction(edit.operator):
@@ -258,7 +242,7 @@ def _new_step(edit: Edit, given: EditParameters, task: TaskSpec) -> Step:
 
 
 def _shuffled_edits(count: int, operators: Sequence[str], instructions: Sequence[str], rng: Random) -> Iterator[Edit]:
-    """All edits in an order such that the first valid one is uniform at every level of choice."""
+    """Yield all edits in an order such that the first valid one is uniform at every level of choice."""
 
     def shuffled(items: Sequence[_Item]) -> list[_Item]:
         return rng.sample(items, len(items))

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: what a program must look like before it may run, and the sentence that says why it may not.
+"""The gate: check a program before it may run, and tell the policy in one sentence why it may not.
 
-Allow-lists throughout: of syntax, of modules and their names, of built-ins, of the task's operators. It tells the
-policy early what is wrong (a prompt that does not exist, a call that cannot fit) and stops the well-known ways out of
-Python. It is the first layer, not the wall: strings put together at run time can still reach attributes by
-`str.format`, and only the sandbox bounds time, memory and files.
+Allow-lists name syntax, modules and their names, built-ins and the task's operators. They stop the well-known ways out
+of Python. The sandbox is the wall: strings put together at run time can still reach attributes by `str.format`, and
+only the sandbox bounds time, memory and files.
 """
 
 import ast
@@ -74,11 +73,11 @@ _DUNDER = re.compile(r"__\w+__")
 
 
 class Violation(WorkflowError):
-    """The program may not run; the text is one sentence for the policy."""
+    """The program may not run. The text is one sentence for the policy."""
 
 
 def check(workflow: Workflow, task: TaskSpec) -> None:
-    """Raises Violation, and nothing else, unless the program may run for this task."""
+    """Raise Violation, and nothing else, unless the program may run for this task."""
     for name, text, limit in (("graph.py", workflow.graph, MAX_GRAPH), ("prompt.py", workflow.prompts, MAX_PROMPTS)):
         if len(text) > limit:
             raise Violation(f"{name} is longer than {limit} characters")
@@ -105,38 +104,32 @@ def check(workflow: Workflow, task: TaskSpec) -> None:
 
 
 def _prompt_names(text: str) -> frozenset[str]:
-    """The prompts that prompt.py defines; nothing but string constants may stand in it."""
+    """Return the prompts that prompt.py defines. Nothing but string constants may stand in it."""
     try:
         statements = parse_source(text).body
     except SourceError as error:
         raise Violation(f"prompt.py does not parse: {error}") from error
     for statement in statements:
-        bare_string = isinstance(statement, ast.Expr) and string_value(statement.value) is not None
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        constant = isinstance(statement, ast.Assign) and string_value(statement.value) is not None
-        if not bare_string and not (constant and all(isinstance(target, ast.Name) for target in targets)):
+        named = [*statement.targets] if isinstance(statement, ast.Assign) else []
+        is_text = isinstance(statement, ast.Expr | ast.Assign) and string_value(statement.value) is not None
+        if not is_text or not all(isinstance(target, ast.Name) for target in named):
             raise Violation(f'prompt.py line {statement.lineno}: only NAME = """text""" may stand there')
     return frozenset(prompt_constants(text))
 
 
 def _check_statements(tree: ast.Module) -> None:
-    """What runs on import: only imports, definitions, assignments and bare strings."""
-    allowed = (
-        ast.Import,
-        ast.ImportFrom,
-        ast.FunctionDef,
-        ast.AsyncFunctionDef,
-        ast.ClassDef,
-        ast.Assign,
-        ast.AnnAssign,
-    )
+    """Check that only imports, definitions, assignments and bare strings run on import."""
+    allowed = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     for statement in tree.body:
-        if not isinstance(statement, allowed) and string_value(getattr(statement, "value", None)) is None:
+        if (
+            not isinstance(statement, allowed | ast.Assign | ast.AnnAssign)
+            and string_value(getattr(statement, "value", None)) is None
+        ):
             raise Violation(f"line {statement.lineno}: outside class Workflow only imports and definitions may stand")
 
 
 def _check_node(node: ast.AST) -> None:
-    """Syntax, built-ins, underscores: what can be judged by one node alone."""
+    """Check the syntax, built-ins and underscores of one node."""
     operators = (ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context)
     line = getattr(node, "lineno", 0)
     if type(node).__name__ not in SYNTAX and not isinstance(node, operators):
@@ -173,7 +166,7 @@ def _check_identifier(name: str, line: int, bound: bool = True) -> None:
 
 
 def _check_imports(tree: ast.Module, prompts: frozenset[str], task: TaskSpec) -> dict[str, str]:
-    """Only AFlow's modules and a short list of pure ones, and of these only listed names. Returns `imported_names`."""
+    """Allow AFlow's modules and a few pure ones, and of these only listed names. Returns `imported_names`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -194,7 +187,7 @@ def _check_imports(tree: ast.Module, prompts: frozenset[str], task: TaskSpec) ->
 
 
 def _check_member(module: str, name: str, line: int, prompts: frozenset[str], task: TaskSpec) -> None:
-    """Whether a module's member may be used: an operator of the task, a prompt that exists, a listed name."""
+    """Check that a module's member is an operator of the task, a prompt that exists, or a listed name."""
     if module == OPERATOR_MODULE:
         allowed = usable_operators(task)
         if name not in allowed:
@@ -207,10 +200,9 @@ def _check_member(module: str, name: str, line: int, prompts: frozenset[str], ta
 
 
 def _check_names(tree: ast.Module, imported: dict[str, str], prompts: frozenset[str], task: TaskSpec) -> None:
-    """Every name is bound somewhere in the file or a safe built-in; a module only ever appears before a dot."""
-    modules = {
-        name: meaning for name, meaning in imported.items() if meaning in {*MODULES, OPERATOR_MODULE, PROMPT_MODULE}
-    }
+    """Check that every name is bound in the file or a safe built-in, and that a module stands before a dot."""
+    known = {*MODULES, OPERATOR_MODULE, PROMPT_MODULE}
+    modules = {name: meaning for name, meaning in imported.items() if meaning in known}
     bound = set(imported)
     owned: set[ast.AST] = set()
     for node in ast.walk(tree):
@@ -220,8 +212,8 @@ def _check_names(tree: ast.Module, imported: dict[str, str], prompts: frozenset[
                 owned.add(owner)
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
                 bound.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                bound.add(name)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                bound.add(node.name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node not in owned:
             if node.id in modules:
@@ -231,7 +223,7 @@ def _check_names(tree: ast.Module, imported: dict[str, str], prompts: frozenset[
 
 
 def _check_class(tree: ast.Module, task: TaskSpec) -> None:
-    """One class Workflow whose constructor and async __call__ fit the way that they are called."""
+    """Check the one class Workflow, its constructor and its async __call__."""
     found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Workflow"]
     if len(found) != 1:
         raise Violation(f"graph.py needs one class Workflow, not {len(found)}")
@@ -249,15 +241,15 @@ def _check_class(tree: ast.Module, task: TaskSpec) -> None:
 
 
 def _check_signature(method: ast.FunctionDef | ast.AsyncFunctionDef, given: tuple[str, ...]) -> None:
-    """Whether method(self, **given) can be called."""
+    """Check that method(self, **given) can be called."""
     arguments = method.args
     positional = [argument.arg for argument in arguments.args[1:]]
-    required = positional[: len(positional) - len(arguments.defaults)]
-    required += [
-        a.arg for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None
-    ]
-    accepted = {*positional, *(argument.arg for argument in arguments.kwonlyargs)}
-    fits = set(required) <= set(given) and (arguments.kwarg is not None or set(given) <= accepted)
+    keywords = dict(zip((argument.arg for argument in arguments.kwonlyargs), arguments.kw_defaults, strict=True))
+    required = {
+        *positional[: len(positional) - len(arguments.defaults)],
+        *(k for k, v in keywords.items() if v is None),
+    }
+    fits = required <= set(given) and (arguments.kwarg is not None or set(given) <= {*positional, *keywords})
     if arguments.posonlyargs or not arguments.args or not fits:
         raise Violation(f"line {method.lineno}: {method.name} must accept exactly ({', '.join(('self', *given))})")
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a suggestion to a program: the rule (deterministic, normal form only) and the exchange with an LLM implementer.
+"""From an edit to a program, by the rule (deterministic, normal form only) or by an LLM implementer.
 
-The LLM is asked for AFlow's three fields, <modification>, <graph> and <prompt>; its reply is read tolerantly and is
-still unchecked: the gate decides whether the program may run.
+The LLM is asked for AFlow's three fields, <modification>, <graph> and <prompt>. The gate checks the program later.
 """
 
 import re
@@ -46,7 +45,7 @@ Reply with the whole new files and nothing else:
 
 @dataclass(frozen=True)
 class Modification:
-    """What an LLM answered: the sentence that describes the change, and the text of the two files."""
+    """An LLM's answer: the sentence that describes the change, and the text of the two files."""
 
     modification: str
     graph: str
@@ -54,12 +53,12 @@ class Modification:
 
 
 def implement_rule(workflow: Workflow, edit: Edit, task: TaskSpec) -> Workflow:
-    """The program after the edit; raises NotNormalForm when the program is no list of steps, else InvalidEdit."""
+    """Return the program after the edit. Raises NotNormalForm when it is no list of steps, else InvalidEdit."""
     return to_workflow(apply_edit(to_steps(workflow), edit, task), task)
 
 
 def implementer_prompt(workflow: Workflow, suggestion: str, task: TaskSpec) -> str:
-    """Asks a language model to carry out the suggestion and to reply with both files."""
+    """Return the prompt for a language model that carries out the suggestion and replies with both files."""
     return _PROMPT.format(
         dataset=task.dataset,
         graph=workflow.graph.strip(),
@@ -71,9 +70,9 @@ def implementer_prompt(workflow: Workflow, suggestion: str, task: TaskSpec) -> s
 
 
 def parse_modification(text: str) -> Modification:
-    """Reads the three fields, fenced or not, closed or not; raises InvalidEdit, and nothing else.
+    """Read the three fields, fenced or not, closed or not. Raises InvalidEdit alone.
 
-    A missing <prompt> means no prompts; a missing <modification> is an empty sentence; a missing <graph> is an error.
+    A missing <prompt> means no prompts, a missing <modification> an empty sentence. A missing <graph> is an error.
     """
     text = strip_thinking(text)
     if len(text) > MAX_REPLY:
@@ -87,10 +86,10 @@ def parse_modification(text: str) -> Modification:
 
 
 def to_program(modification: Modification, task: TaskSpec) -> Workflow:
-    """The program of a modification: AFlow's import lines are put before the graph where the model left them out."""
+    """Return the program of a modification, with AFlow's import lines where the model left them out."""
     missing = [line for line in header(task).splitlines() if not _imports(modification.graph, line.split()[-1])]
-    lines = [*missing, "", modification.graph.strip(), ""] if missing else [modification.graph.strip(), ""]
-    return Workflow("\n".join(lines), modification.prompts.strip() + "\n")
+    head = "".join(f"{line}\n" for line in [*missing, ""]) if missing else ""
+    return Workflow(f"{head}{modification.graph.strip()}\n", f"{modification.prompts.strip()}\n")
 
 
 def _imports(graph: str, name: str) -> bool:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the ten operators do. They run in the parent; the workflow in the sandbox holds stubs that call `call_operator`.
+"""The behaviour of the ten operators. It runs in the parent; the workflow in the sandbox calls `call_operator`.
 
 Each operator turns its typed arguments into a few completions (`ask`) and code runs (`run_code`) and returns AFlow's
-keys. A reply that does not hold what was asked for has a defined result, stated at the operator; only the arguments
-can be wrong (OperatorArgumentError). Errors of `ask` and `run_code` themselves pass through. Thinking is cut from
-every reply.
+keys. Its docstring defines the result of a reply without the parts that were asked for, so only arguments can be wrong
+(OperatorArgumentError). Errors of `ask` and `run_code` pass through. Thinking is cut from every reply.
 """
 
 import json
@@ -12,13 +11,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import JsonValue, ValidationError
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow import signatures as s
-from aflow_env.workflow.parsing import extract_code, fields, letter_index, strip_thinking
+from aflow_env.workflow.parsing import as_text, extract_code, fields, letter_index, strip_thinking
 
 PROGRAM_TRIES = 3
 PROGRAM_SECONDS = 10.0
@@ -32,34 +31,22 @@ class OperatorArgumentError(WorkflowError):
 
 
 @dataclass(frozen=True)
-class AskOptions:
-    """What a call may set for itself; None leaves the executor's setting.
-
-    `fields` names the parts of the reply that are wanted, for a model that can be held to a JSON object of them.
-    """
-
-    temperature: float | None = None
-    max_tokens: int | None = None
-    system: str | None = None
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class CodeResult:
-    """What became of a code run: `value` when the outcome is "ok", else `error`."""
+    """The end of a code run. It has a `value` when the outcome is "ok", else an `error`."""
 
     outcome: Literal["ok", "timeout", "crash", "violation"]
     value: JsonValue = None
     error: str = ""
 
 
-Ask = Callable[[str, AskOptions], Awaitable[str]]
+# Gets a prompt and the fields that the reply shall have, for a model that can be held to a JSON object of them.
+Ask = Callable[[str, tuple[str, ...]], Awaitable[str]]
 RunCode = Callable[[str, str, list[JsonValue], float], Awaitable[CodeResult]]  # code, function, arguments, seconds
 
 
 @dataclass(frozen=True)
 class OperatorContext:
-    """What an operator may reach: completions, confined code runs, the problem's public tests (never hidden ones)."""
+    """All that an operator may use: completions, confined code runs, the problem's public tests."""
 
     ask: Ask
     run_code: RunCode
@@ -67,46 +54,18 @@ class OperatorContext:
     entry_point: str | None = None
 
 
-Call = TypeVar("Call", bound=s.Signature)
-
-
-@dataclass(frozen=True)
-class OperatorSpec(Generic[Call]):
-    """An operator: its typed interface and its behaviour."""
-
-    signature: type[Call]
-    behaviour: Callable[[Call, OperatorContext], Awaitable[s.Reply]]
-
-    @property
-    def name(self) -> str:
-        return self.signature.__name__
-
-    @property
-    def attribute(self) -> str:
-        return self.signature.attribute()
-
-    @property
-    def description(self) -> str:
-        return f"{self.signature.description()} {self.signature.interface()}"
-
-    async def run(self, context: OperatorContext, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """The reply under AFlow's keys; raises OperatorArgumentError for arguments that do not fit the signature."""
-        try:
-            call = self.signature.model_validate(arguments)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise OperatorArgumentError(f"{self.name}({place[:60]!a}): {first['msg']}") from None
-        return (await self.behaviour(call, context)).model_dump()
-
-
 async def call_operator(
     name: str, arguments: Mapping[str, JsonValue], context: OperatorContext
 ) -> dict[str, JsonValue]:
-    """Runs one operator; raises OperatorArgumentError for an unknown name or wrong arguments."""
+    """Run an operator and return its reply. Raises OperatorArgumentError for an unknown name or wrong arguments."""
     if name not in OPERATORS:
         raise OperatorArgumentError(f"there is no operator {name[:40]!a}: use one of {', '.join(OPERATORS)}")
-    return await OPERATORS[name].run(context, arguments)
+    try:
+        call = s.SIGNATURES[name].model_validate(arguments)
+    except ValidationError as error:
+        place, text = s.complaint(error)
+        raise OperatorArgumentError(f"{name}({place}): {text}") from None
+    return (await OPERATORS[name](call, context)).model_dump()
 
 
 async def _custom(call: s.Custom, context: OperatorContext) -> s.Response:
@@ -136,13 +95,8 @@ async def _sc_ensemble(call: s.ScEnsemble, context: OperatorContext) -> s.Respon
     """No call when the solutions agree; without one readable letter the most frequent solution (first on ties)."""
     if len(set(map(_plain, call.solutions))) == 1:
         return s.Response(response=call.solutions[0])
-    task = (
-        "Several solutions are given. Find the answer that most of them agree on and choose a solution that states it. "
-        "Reply with its letter alone in <solution_letter>...</solution_letter>."
-    )
-    prompt = _prompt(task, problem=call.problem, solutions=_lettered(call.solutions))
-    reply = await _ask(context, prompt, "solution_letter")
-    chosen = letter_index(reply, len(call.solutions))
+    task = "Find the answer that most of them agree on and choose a solution that states it."
+    chosen = await _chosen(context, task, call.problem, call.solutions)
     return s.Response(response=_most_frequent(call.solutions) if chosen is None else call.solutions[chosen])
 
 
@@ -150,24 +104,19 @@ async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Soluti
     """Unreadable votes do not count; without any, the most frequent solution. The arguments determine the shuffles."""
     if len(set(map(_plain, call.solutions))) == 1:
         return s.Solution(solution=call.solutions[0])
-    task = (
-        "Several solutions are given. Judge each for correctness and completeness and choose the best. "
-        "Reply with its letter alone in <solution_letter>...</solution_letter>."
-    )
+    task = "Judge each for correctness and completeness and choose the best."
     votes: Counter[int] = Counter()
     for vote in range(VOTES):
         order = list(range(len(call.solutions)))
         Random(f"{vote} {call.solutions}").shuffle(order)
-        shuffled = _lettered([call.solutions[index] for index in order])
-        reply = await _ask(context, _prompt(task, problem=call.problem, solutions=shuffled), "solution_letter")
-        chosen = letter_index(reply, len(order))
+        chosen = await _chosen(context, task, call.problem, [call.solutions[index] for index in order])
         if chosen is not None:
             votes[order[chosen]] += 1
     best = min(votes, key=lambda index: (-votes[index], index), default=None)
     return s.Solution(solution=_most_frequent(call.solutions) if best is None else call.solutions[best])
 
 
-async def _programmer(call: s.Programmer, context: OperatorContext) -> s.Program:
+async def _programmer(call: s.Programmer, context: OperatorContext) -> s.ProgramReply:
     """After PROGRAM_TRIES failures the last code, and an output that begins with "Error:"."""
     task = (
         "Write a Python function solve() without arguments that computes the answer and returns it. "
@@ -180,13 +129,13 @@ async def _programmer(call: s.Programmer, context: OperatorContext) -> s.Program
         if code:
             result = await context.run_code(code, "solve", [], PROGRAM_SECONDS)
             if result.outcome == "ok" and result.value not in (None, "None"):
-                return s.Program(code=code, output=s.as_text(result.value))
+                return s.ProgramReply(code=code, output=as_text(result.value))
             why = "solve() returned None" if result.outcome == "ok" else f"{result.outcome}: {result.error}"
         else:
             why = "there was no code in the reply"
         output = f"Error: {why}"[:MAX_REPORT]
         given |= {"failed_code": code, "error": output}
-    return s.Program(code=code, output=output)
+    return s.ProgramReply(code=code, output=output)
 
 
 async def _test(call: s.Test, context: OperatorContext) -> s.TestReply:
@@ -209,8 +158,8 @@ async def _test(call: s.Test, context: OperatorContext) -> s.TestReply:
 async def _format(call: s.Format, context: OperatorContext) -> s.Solution:
     """Without <answer> the whole reply; an empty one leaves the solution as it was."""
     task = "Give only the final answer of the solution, in the form that the problem asks for, in <answer>...</answer>."
-    reply = await _ask(context, _prompt(task, problem=call.problem, solution=call.solution), "answer")
-    return s.Solution(solution=fields(reply, "answer").get("answer", reply) or call.solution)
+    found = await _field(context, "answer", task, problem=call.problem, solution=call.solution)
+    return s.Solution(solution=found or call.solution)
 
 
 async def _review(call: s.Review, context: OperatorContext) -> s.Verdict:
@@ -230,25 +179,24 @@ async def _revise(call: s.Revise, context: OperatorContext) -> s.Solution:
     """Without <solution> the whole reply; an empty one leaves the solution as it was."""
     task = "Rewrite the solution according to the feedback. Put the whole new solution in <solution>...</solution>."
     given = {"problem": call.problem, "solution": call.solution, "feedback": call.feedback}
-    reply = await _ask(context, _prompt(task, **given), "solution")
-    return s.Solution(solution=fields(reply, "solution").get("solution", reply) or call.solution)
+    return s.Solution(solution=await _field(context, "solution", task, **given) or call.solution)
 
 
-OPERATORS: dict[str, OperatorSpec[Any]] = {
-    "Custom": OperatorSpec(s.Custom, _custom),
-    "AnswerGenerate": OperatorSpec(s.AnswerGenerate, _answer_generate),
-    "CustomCodeGenerate": OperatorSpec(s.CustomCodeGenerate, _custom_code_generate),
-    "ScEnsemble": OperatorSpec(s.ScEnsemble, _sc_ensemble),
-    "MdEnsemble": OperatorSpec(s.MdEnsemble, _md_ensemble),
-    "Programmer": OperatorSpec(s.Programmer, _programmer),
-    "Test": OperatorSpec(s.Test, _test),
-    "Format": OperatorSpec(s.Format, _format),
-    "Review": OperatorSpec(s.Review, _review),
-    "Revise": OperatorSpec(s.Revise, _revise),
+OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[s.OperatorReply]]] = {
+    "Custom": _custom,
+    "AnswerGenerate": _answer_generate,
+    "CustomCodeGenerate": _custom_code_generate,
+    "ScEnsemble": _sc_ensemble,
+    "MdEnsemble": _md_ensemble,
+    "Programmer": _programmer,
+    "Test": _test,
+    "Format": _format,
+    "Review": _review,
+    "Revise": _revise,
 }
 
-# Runs beside the solution: each public test in its own copy of the solution's names; a check that it defines is called.
-# Three failures are enough to learn from.
+# Runs beside the solution. Each public test has its own copy of the solution's names, and its `check` is called if it
+# defines one. The report ends after three failures.
 _HARNESS = """
 
 def run_public_tests(tests, entry_point):
@@ -272,7 +220,7 @@ def run_public_tests(tests, entry_point):
 
 
 async def _failure(solution: str, entry_point: str, context: OperatorContext) -> str:
-    """What fails of the public tests, cut to MAX_REPORT; empty when nothing does."""
+    """Return the failures of the public tests, cut to MAX_REPORT characters; empty when all pass."""
     arguments: list[JsonValue] = [list(context.public_tests), entry_point]
     result = await context.run_code(solution + _HARNESS, "run_public_tests", arguments, TEST_SECONDS)
     if result.outcome != "ok":
@@ -287,17 +235,26 @@ async def _failure(solution: str, entry_point: str, context: OperatorContext) ->
 
 
 async def _ask(context: OperatorContext, prompt: str, *wanted: str) -> str:
-    reply = await context.ask(prompt, AskOptions(fields=wanted))
-    return strip_thinking(reply)
+    return strip_thinking(await context.ask(prompt, wanted))
+
+
+async def _field(context: OperatorContext, name: str, task: str, **given: str) -> str:
+    """Ask for one field. Without it, the whole reply."""
+    reply = await _ask(context, _prompt(task, **given), name)
+    return fields(reply, name).get(name, reply)
 
 
 def _prompt(task: str, **given: str) -> str:
-    """What is given, each in its own tag, then the task."""
+    """Return the given texts, each in its own tag, then the task."""
     return "\n".join([*(f"<{name}>\n{text}\n</{name}>" for name, text in given.items()), task])
 
 
-def _lettered(solutions: list[str]) -> str:
-    return "\n\n".join(f"{chr(ord('A') + index)}:\n{solution}" for index, solution in enumerate(solutions))
+async def _chosen(context: OperatorContext, task: str, problem: str, solutions: list[str]) -> int | None:
+    """Ask for one of the solutions. None without one readable letter."""
+    lettered = "\n\n".join(f"{chr(ord('A') + index)}:\n{solution}" for index, solution in enumerate(solutions))
+    task = f"Several solutions are given. {task} Reply with its letter alone in <solution_letter>...</solution_letter>."
+    reply = await _ask(context, _prompt(task, problem=problem, solutions=lettered), "solution_letter")
+    return letter_index(reply, len(solutions))
 
 
 def _plain(solution: str) -> str:

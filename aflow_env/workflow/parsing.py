@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading what a language model wrote: thinking, XML-like or JSON fields, fenced code; tolerant of common slips.
+"""Read a language model's reply: thinking, XML-like or JSON fields, fenced code, with tolerance for common slips.
 
-Every function is total (any text has a defined result, never an exception) and linear in the text.
+Every function has a result for any text and raises nothing. It takes time linear in the text.
 """
 
 import json
@@ -29,10 +29,9 @@ _STATEMENT = re.compile(  # at the start of a line that is no prose
 
 
 def strip_thinking(text: str) -> str:
-    """The text without its thinking.
+    """Cut each `<think>...</think>`, all before a lone `</think>` and all after a lone `<think>`.
 
-    That is each `<think>...</think>`, all before a lone `</think>` and all after a lone `<think>`; `<thinking>` is read
-    likewise, in any case.
+    `<thinking>` is read likewise, in any case.
     """
     kept: list[str] = []
     position, thinking = 0, False
@@ -47,19 +46,22 @@ def strip_thinking(text: str) -> str:
 
 
 def fields(text: str, *names: str) -> dict[str, str]:
-    """The stripped content of each named field that is present, e.g. fields(reply, "thought", "answer").
+    """Return the stripped content of each named field that is present, e.g. fields(reply, "thought", "answer").
 
-    A reply that is one JSON object with such fields, fenced or not, is read as that (structured outputs); else its
-    tags count; else the last JSON object in it that has such fields.
+    A reply that is one JSON object with such fields, fenced or not, counts first (structured outputs), then tags, then
+    the last JSON object with such fields.
     """
-    return json_fields(strip_fence(text), names) or tags(text, *names) or _last_json_fields(text, names)
+    if found := _json_fields(strip_fence(text), names) or _tags(text, *names):
+        return found
+    objects = [_texts(item, names) for item in json_objects(text)]
+    return next(filter(None, reversed(objects)), {})
 
 
-def tags(text: str, *names: str) -> dict[str, str]:
-    """The stripped content of each named tag that is present.
+def _tags(text: str, *names: str) -> dict[str, str]:
+    """Return the stripped content of each named tag that is present, in any case.
 
-    Of several pairs of one name the last innermost counts (models talk about a tag before they use it). A tag that is
-    never closed reaches to the next of the named tags or to the end. Tag names are matched without regard to case.
+    The last innermost pair of a name counts: models talk about a tag before they use it. A tag that is never closed
+    reaches to the next of the named tags or to the end.
     """
     found = list(re.finditer(rf"<(/?)({'|'.join(map(re.escape, names))})\s*>", text, re.IGNORECASE))
     closed: dict[str, str] = {}
@@ -76,8 +78,8 @@ def tags(text: str, *names: str) -> dict[str, str]:
     return unclosed | closed
 
 
-def json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
-    """The fields of a reply that is one JSON object, as texts; empty for any other reply. Other keys are ignored."""
+def _json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
+    """Return the named fields of a reply that is one JSON object, as texts; empty for any other reply."""
     text = _escaped(text.strip())
     if not (text.startswith("{") and text.endswith("}")):
         return {}
@@ -88,15 +90,10 @@ def json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
     return _texts(found, names) if end == len(text) else {}
 
 
-def _last_json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
-    found = (_texts(item, names) for item in json_objects(text))
-    return next(filter(None, reversed(list(found))), {})
-
-
 def json_objects(text: str) -> Iterator[Mapping[str, object]]:
-    """The JSON objects in the text, in order, until JSON_FAILURES braces that begin none have been tried.
+    """Yield the JSON objects in the text, in order, until JSON_FAILURES braces that begin none have been tried.
 
-    Each failed read moves past what it has seen, and its error counts the lines before it: hence the limit.
+    The error of each failed read counts the lines before it, which takes linear time.
     """
     text, position, failures = _escaped(text), 0, 0
     while failures < JSON_FAILURES and (start := _OBJECT.search(text, position)):
@@ -110,17 +107,17 @@ def json_objects(text: str) -> Iterator[Mapping[str, object]]:
 
 
 def _escaped(text: str) -> str:
-    """With each backslash doubled that begins no escape of JSON (`\\sqrt`)."""
+    """Double each backslash that begins no escape of JSON (`\\sqrt`)."""
     return _ESCAPE.sub(lambda found: found[0] if found[1] else "\\\\", text)
 
 
 def _texts(found: object, names: Sequence[str]) -> dict[str, str]:
-    """The named values of an object, or of the first object inside it that has one; no value is null."""
+    """Return the named values of an object, or of the first object inside it that has one. Leaves out null."""
     queue = [found]
     for item in queue:
         if isinstance(item, Mapping):
             low = {str(key).lower(): value for key, value in item.items() if value is not None}
-            if texts := {name: _as_text(low[name]) for name in names if name in low}:
+            if texts := {name: _with_latex(low[name]) for name in names if name in low}:
                 return texts
             queue += item.values()
         elif isinstance(item, list):
@@ -128,24 +125,27 @@ def _texts(found: object, names: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-def _as_text(value: object) -> str:
-    """A value as the model meant it: a form feed before "rac" was written `\\frac`."""
-    if isinstance(value, str):
-        return _LATEX.sub(lambda found: repr(found[0])[1:-1].replace("x08", "b").replace("x0c", "f"), value).strip()
+def _with_latex(value: object) -> str:
+    """Return a value as text, with LaTeX restored: a form feed before "rac" was written `\\frac`."""
+    if not isinstance(value, str):
+        return _dumped(value)
+    return _LATEX.sub(lambda found: repr(found[0])[1:-1].replace("x08", "b").replace("x0c", "f"), value).strip()
+
+
+def as_text(value: object) -> str:
+    """Return a JSON value as text that can be sent. Half a surrogate pair becomes a question mark."""
+    return (value if isinstance(value, str) else _dumped(value)).encode("utf-8", "replace").decode("utf-8")
+
+
+def _dumped(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 
-def fenced_blocks(text: str) -> list[str]:
-    """The contents of the fenced code blocks, in order; a block ends at a bare fence like its own, or at the end.
-
-    A block below an indented fence loses that indentation where all of its lines have it. A line that ends in the fence
-    ends the block.
-    """
-    return [block for block, _ in _blocks(text)]
-
-
 def _blocks(text: str) -> list[tuple[str, bool]]:
-    """Each fenced block, and whether it is closed."""
+    """Return each fenced block, and whether it is closed by a bare fence like its own or a line that ends in one.
+
+    A block below an indented fence loses that indentation where all of its lines have it.
+    """
     blocks: list[tuple[str, bool]] = []
     fence, indent, lines = "", 0, [""]
     for line in text.split("\n"):
@@ -165,13 +165,13 @@ def _blocks(text: str) -> list[tuple[str, bool]]:
 
 
 def _without_indent(lines: Sequence[str], most: int) -> str:
-    """The lines without the indentation that all of them share, at most `most` characters of it."""
+    """Cut the indentation that all lines share, at most `most` characters of it."""
     shared = min((len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()), default=0)
     return "\n".join(line[min(shared, most) :] if line.strip() else line.strip(" \t") for line in lines)
 
 
 def strip_fence(text: str) -> str:
-    """The text without the code fence around it, if it begins with one; a fence inside (in a string, say) stays."""
+    """Cut the code fence around a text that begins with one. A fence inside (in a string, say) stays."""
     text = text.strip()
     lines = text.split("\n")
     opening = _FENCE.match(lines[0])
@@ -182,20 +182,20 @@ def strip_fence(text: str) -> str:
 
 
 def extract_code(text: str, function: str = "") -> str:
-    """The Python code in a reply; an empty reply is the empty string.
+    """Return the Python code in a reply; "" for an empty reply.
 
-    Of the content of <code> and the whole reply the first counts that defines the function, else <code>. In it, it is
-    the last closed fenced block that defines the function, else the last such block, else the code that stands in the
-    text without a fence, else the longest block, else all of it. Byte order marks and carriage returns are dropped.
+    The content of <code> counts before the whole reply; the first that defines the function is taken, else <code>. In
+    it, the last closed fenced block that defines the function counts, else the last such block, else the code outside
+    of fences, else the longest block, else all of it. Byte order marks and carriage returns are dropped.
     """
     text = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
-    tagged = (json_fields(strip_fence(text), ("code",)) or tags(text, "code")).get("code")
+    tagged = (_json_fields(strip_fence(text), ("code",)) or _tags(text, "code")).get("code")
     found = [_code_of(source, function) for source in (tagged, text) if source is not None]
     return next((code for code in found if defines(code, function)), found[0])
 
 
 def defines(code: str, function: str) -> bool:
-    """Whether a line of `code` defines the function or class, or assigns it; False without a name."""
+    """Return whether a line of `code` defines the function or class, or assigns it; False without a name."""
     name = re.escape(function)
     definition = rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*(?::[^=\n]*)?=(?!=)"
     return bool(function) and re.search(definition, code, re.MULTILINE) is not None
@@ -215,15 +215,15 @@ def _code_of(text: str, function: str) -> str:
 
 
 def _outdented(block: str, function: str) -> str:
-    """A block that is indented as a whole, its first definition too, without that indentation."""
+    """Cut the indentation of a block that is indented as a whole, its first definition too."""
     is_module = defines(block, function) and _DEFINITION.match(block.lstrip())
     return _without_indent(block.split("\n"), len(block)) if is_module else block
 
 
 def _bare_code(text: str, function: str) -> str:
-    """The code outside of fences, up to the last run of lines that defines the function; empty when none does.
+    """Return the code outside of fences, up to the last run of lines that defines the function; empty without one.
 
-    A run begins with a definition or statement; lines that are blank, indented or in a long string continue it.
+    A run begins with a definition or statement. Lines that are blank, indented or in a long string continue it.
     """
     runs: list[list[str]] = []
     inside, quoted = False, False
@@ -244,7 +244,7 @@ def _bare_code(text: str, function: str) -> str:
 
 
 def letter_index(text: str, count: int) -> int | None:
-    """The index (A = 0) of the solution that a reply chose, or None unless it names exactly one of the `count` letters.
+    """Return the index (A = 0) of the chosen solution, or None unless exactly one of the `count` letters is named.
 
     Letters stand alone: in <solution_letter> in either case, elsewhere as capitals only.
     """

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A workflow as a program: AFlow's graph.py and prompt.py, immutable, with a digest that names what the program does.
 
-The digest is a hash of the normalised syntax tree of class Workflow and of the module's helpers that it reaches: no
-comments, docstrings, annotations or import lines, with imported names replaced by what they stand for (so the data
-set and the round in AFlow's import paths do not matter) and every `prompt_custom.X` replaced by its text (so unused
-prompts and the names of the used ones do not matter). Outer white space and trailing blanks of a prompt are not part
-of it. Equal digests mean the same program; different digests may still compute the same thing.
+The digest is a hash of the normalised syntax tree of class Workflow and of the module's helpers that it reaches. The
+tree has no comments, docstrings, annotations or import lines. An imported name is replaced by its meaning, without the
+data set and the round of AFlow's import paths, and every `prompt_custom.X` by its text, without outer white space and
+trailing blanks. Equal digests mean the same program; different digests may still compute the same thing.
 """
 
 import ast
-import difflib
 import hashlib
 import re
 import warnings
@@ -18,9 +16,7 @@ from functools import cached_property
 
 from aflow_env.errors import WorkflowError
 
-MAX_DEPTH = (
-    100  # of the syntax tree: people's code stays under 40, and every recursive walk stays far from the stack's end
-)
+MAX_DEPTH = 100  # of the syntax tree; people's code stays under 40, and recursion far from the stack's end
 # What AFlow's two own modules are called once their data set and round are gone; no import can write these.
 OPERATOR_MODULE = "<operator>"
 PROMPT_MODULE = "<prompt>"
@@ -31,7 +27,7 @@ _CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
 """A comment that names the file's encoding, in its first or second line (PEP 263)."""
 _HEADER = """\
 import workspace.{dataset}.workflows.template.operator as operator
-import workspace.{dataset}.workflows.round_{round}.prompt as prompt_custom
+import workspace.{dataset}.workflows.round_1.prompt as prompt_custom
 from scripts.async_llm import create_llm_instance
 from scripts.evaluator import DatasetType
 """
@@ -43,9 +39,9 @@ class SourceError(WorkflowError):
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What a workflow must fit: the operators it may use, and whether it is called with an entry point (code tasks).
+    """The frame of a task's workflows: their operators, and whether they get an entry point (code tasks).
 
-    `dataset` is AFlow's folder name, e.g. "GSM8K"; it stands in import paths, so it must be an identifier.
+    `dataset` is AFlow's folder name, e.g. "GSM8K". It stands in import paths, so it must be an identifier.
     """
 
     name: str
@@ -74,24 +70,10 @@ class Workflow:
             program = f"unreadable:{self.graph}\0{self.prompts}"
         return hashlib.sha256(program.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    @property
-    def text(self) -> str:
-        """Both files as they stand, one after the other."""
-        return f"{self.graph}\n{self.prompts}"
 
-    def diff(self, other: "Workflow") -> str:
-        """A unified diff of both files, from this workflow to the other; empty when the texts are equal."""
-        pairs = (("graph.py", self.graph, other.graph), ("prompt.py", self.prompts, other.prompts))
-        return "\n".join(
-            line
-            for name, old, new in pairs
-            for line in difflib.unified_diff(old.splitlines(), new.splitlines(), name, name, lineterm="")
-        )
-
-
-def header(task: TaskSpec, round_number: int = 1) -> str:
-    """AFlow's import lines for a workflow of this task."""
-    return _HEADER.format(dataset=task.dataset, round=round_number)
+def header(task: TaskSpec) -> str:
+    """Return AFlow's import lines for a workflow of this task."""
+    return _HEADER.format(dataset=task.dataset)
 
 
 def parse_source(text: str) -> ast.Module:
@@ -120,7 +102,7 @@ def parse_source(text: str) -> ast.Module:
 
 
 def string_value(node: ast.AST | None) -> str | None:
-    """The text of a string constant, or of constants joined by `+`; None for anything else."""
+    """Return the text of a string constant, or of constants joined by `+`; None for anything else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -130,7 +112,7 @@ def string_value(node: ast.AST | None) -> str | None:
 
 
 def prompt_constants(prompts: str) -> dict[str, str]:
-    """The string constants that prompt.py assigns, the last assignment of a name winning; raises SourceError."""
+    """Return the string constants that prompt.py assigns; a name's last assignment wins. Raises SourceError."""
     constants = {}
     for statement in parse_source(prompts).body:
         if isinstance(statement, ast.Assign) and (text := string_value(statement.value)) is not None:
@@ -139,9 +121,9 @@ def prompt_constants(prompts: str) -> dict[str, str]:
 
 
 def imported_names(tree: ast.AST) -> dict[str, str]:
-    """Each name that an import binds -> what it stands for: "<operator>", "<prompt>", "collections.Counter"...
+    """Return each name that an import binds -> its meaning: "<operator>", "<prompt>", "collections.Counter"...
 
-    A name that is imported as several things (in several functions, say) stands for all of them, joined by "|".
+    Several meanings of a name (in several functions, say) are joined by "|".
     """
     names: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -159,7 +141,7 @@ def imported_names(tree: ast.AST) -> dict[str, str]:
 
 
 def canonical_module(path: str) -> str:
-    """The module's path; OPERATOR_MODULE and PROMPT_MODULE for AFlow's two own, whatever their data set and round."""
+    """Return the module's path, or OPERATOR_MODULE or PROMPT_MODULE for AFlow's own of any data set and round."""
     if _OPERATOR_PATH.fullmatch(path):
         return OPERATOR_MODULE
     return PROMPT_MODULE if _PROMPT_PATH.fullmatch(path) else path
@@ -189,17 +171,16 @@ def _bound_names(statement: ast.stmt) -> set[str]:
 
 
 class _Normaliser(ast.NodeTransformer):
-    """Drops what does not act (imports, bare strings, annotations) and resolves imported names and prompts."""
+    """Drop imports, bare strings and annotations, and resolve imported names and prompts."""
 
     def __init__(self, imported: dict[str, str], prompts: dict[str, str]) -> None:
         self.imported = imported
         self.prompts = {f"{PROMPT_MODULE}.{name}": _clean(text) for name, text in prompts.items()}
 
-    def visit_Import(self, node: ast.Import) -> None:
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
         return None
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        return None
+    visit_ImportFrom = visit_Import
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
@@ -212,13 +193,11 @@ class _Normaliser(ast.NodeTransformer):
     def visit_arg(self, node: ast.arg) -> ast.AST:
         return ast.arg(arg=node.arg)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         node.returns = None
         return self.generic_visit(node)
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         meaning = self.imported.get(node.id, node.id)
@@ -235,7 +214,7 @@ def _clean(prompt: str) -> str:
 
 
 def _dump(value: object) -> str:
-    """A tree as text, the same on every Python version: empty fields, contexts and positions are left out."""
+    """Return a tree as text, the same on every Python version: without empty fields, contexts and positions."""
     if isinstance(value, ast.Constant):
         return ascii(value.value)
     if isinstance(value, ast.AST):

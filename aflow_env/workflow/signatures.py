@@ -1,73 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ten operators' typed interfaces: one class an operator, from which everything that names it is derived.
+"""The ten operators' typed interfaces, one subclass of `Signature` an operator.
 
-The fields are the arguments (AFlow's names and order), the docstring is the description that the proposer reads,
-`returns` is the model of the reply and `answer` the key in it that later steps read. Text arguments take any JSON
-value, as AFlow's prompt formatting does: numbers, booleans and null by `str`, lists and objects as JSON. Unknown and
-missing arguments are errors.
+The fields are the arguments (AFlow's names and order). The proposer reads the docstring. `returns` is the model of the
+reply, and `answer` the key in it that later steps read. Text arguments take any JSON value, as AFlow's prompts do:
+numbers, booleans and null by `str`, lists and objects as JSON. Unknown and missing arguments are errors.
 """
 
 import inspect
-import json
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from aflow_env.workflow.parsing import as_text
 
 MAX_CHARS = 200_000  # of one argument: far beyond any prompt, far below trouble
-
-
-def as_text(value: object) -> str:
-    """A JSON value as text that can be sent: half surrogate pairs become question marks."""
-    if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
-    return value.encode("utf-8", "replace").decode("utf-8")
-
 
 Text = Annotated[str, BeforeValidator(as_text), Field(max_length=MAX_CHARS)]
 Solutions = Annotated[list[Text], Field(min_length=1, max_length=26)]  # a letter each
 
 
-class Reply(BaseModel):
-    """What an operator returns to the workflow, as a dict with these keys."""
+class OperatorReply(BaseModel):
+    """The reply of an operator to the workflow, which gets it as a dict."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Response(Reply):
+class Response(OperatorReply):
     """The model's text."""
 
     response: str
 
 
-class Solution(Reply):
+class Solution(OperatorReply):
     """A solution, whole."""
 
     solution: str
 
 
-class ThoughtAnswer(Reply):
+class ThoughtAnswer(OperatorReply):
     """The reasoning and the answer apart."""
 
     thought: str
     answer: str
 
 
-class Program(Reply):
+class ProgramReply(OperatorReply):
     """The code of `solve()` and what it returned, as text."""
 
     code: str
     output: str
 
 
-class TestReply(Reply):
+class TestReply(OperatorReply):
     """Whether every public test passed, and the solution after repairs."""
 
     result: bool
     solution: str
 
 
-class Verdict(Reply):
+class Verdict(OperatorReply):
     """Whether the reviewer accepts the solution, and why not."""
 
     review_result: bool
@@ -78,22 +71,22 @@ class Signature(BaseModel):
     """The arguments of one operator call; a subclass is an operator."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    returns: ClassVar[type[Reply]]
+    returns: ClassVar[type[OperatorReply]]
     answer: ClassVar[str | None]
 
     @classmethod
     def attribute(cls) -> str:
-        """AFlow's attribute name in class Workflow, e.g. "sc_ensemble"."""
+        """Return AFlow's attribute name in class Workflow, e.g. "sc_ensemble"."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     @classmethod
     def description(cls) -> str:
-        """What it does, in one line."""
+        """Return the docstring as one line."""
         return " ".join(inspect.cleandoc(cls.__doc__ or "").split())
 
     @classmethod
     def interface(cls) -> str:
-        """AFlow's interface line: the call with its types, and the keys of the reply."""
+        """Return AFlow's interface line: the call with its types, and the keys of the reply."""
         arguments = ", ".join(_argument(name, field) for name, field in cls.model_fields.items())
         keys = ", ".join(f"'{name}': {_type_name(field)}" for name, field in cls.returns.model_fields.items())
         return f"{cls.attribute()}({arguments}) -> dict {{{keys}}}"
@@ -147,7 +140,7 @@ class MdEnsemble(Signature):
 class Programmer(Signature):
     """Writes and runs a Python program that computes the answer, mending it when it fails."""
 
-    returns = Program
+    returns = ProgramReply
     answer = "output"
     problem: Text
     analysis: Text = "None"
@@ -192,38 +185,26 @@ class Revise(Signature):
     feedback: Text
 
 
-SIGNATURES: dict[str, type[Signature]] = {
-    signature.__name__: signature
-    for signature in (
-        Custom,
-        AnswerGenerate,
-        CustomCodeGenerate,
-        ScEnsemble,
-        MdEnsemble,
-        Programmer,
-        Test,
-        Format,
-        Review,
-        Revise,
-    )
-}
+SIGNATURES: dict[str, type[Signature]] = {signature.__name__: signature for signature in Signature.__subclasses__()}
 
 
 def describe_operators(names: tuple[str, ...]) -> str:
-    """The numbered list that a proposer reads: name, what it does, how it is called."""
+    """Return the numbered list that a proposer reads: name, description and call of each operator."""
     lines = (f"{i}. {n}: {SIGNATURES[n].description()} {SIGNATURES[n].interface()}" for i, n in enumerate(names, 1))
     return "\n".join(lines)
 
 
-def stub_parameters() -> dict[str, list[str]]:
-    """Operator -> its argument names in call order: all that a stub needs to accept positional arguments."""
-    return {name: list(signature.model_fields) for name, signature in SIGNATURES.items()}
+def complaint(error: ValidationError) -> tuple[str, str]:
+    """Return the place (quoted, in ASCII, at most 60 characters) and the text of the first thing that is wrong."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return ascii(place[:60]), first["msg"]
 
 
-def _argument(name: str, field: Any) -> str:
+def _argument(name: str, field: FieldInfo) -> str:
     default = "" if field.is_required() else f" = {field.default!r}"
     return f"{name}: {_type_name(field)}{default}"
 
 
-def _type_name(field: Any) -> str:
-    return "list[str]" if field.annotation not in (str, int, bool) else str(field.annotation.__name__)
+def _type_name(field: FieldInfo) -> str:
+    return field.annotation.__name__ if field.annotation in (str, int, bool) else "list[str]"

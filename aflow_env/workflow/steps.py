@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The normal form: a workflow as a list of 1 to 8 steps, and its exact round trip to AFlow's source.
 
-Step k assigns `answer_k` and reads the latest earlier answer. The source is a pure function of the list, so reading
-it back needs no grammar of its own: read the operator calls loosely, write the list again, and compare digests. Any
-other program, however right, is not in normal form.
+Step k assigns `answer_k` and reads the latest earlier answer. The source is a pure function of the list, so `to_steps`
+reads the operator calls loosely, writes the list again, and compares digests. Any other program is not in normal form.
 
-What a step reads: Custom and AnswerGenerate get the problem and the earlier answer below it, CustomCodeGenerate
-likewise; Programmer the earlier answer as its analysis; an ensemble repeats the call before it until it has `samples`
-solutions, then votes; Review sets `feedback` and leaves the answer; Revise reads both; Format and Test rewrite the
-answer.
+Custom, AnswerGenerate and CustomCodeGenerate read the problem with the earlier answer below it. Programmer reads the
+earlier answer as its analysis. An ensemble repeats the call before it until it has `samples` solutions, then votes.
+Review sets `feedback` and leaves the answer, Revise reads both, Format and Test rewrite the answer.
 """
 
 import ast
@@ -34,11 +32,11 @@ _COST = 'self.llm.get_usage_summary()["total_cost"]'
 
 
 class StepError(WorkflowError):
-    """A list of steps that makes no workflow; the text says which step and why."""
+    """A list of steps that makes no workflow; the text names the step and the reason."""
 
 
 class NotNormalForm(WorkflowError):
-    """The program is not what `to_workflow` writes for any list of steps."""
+    """`to_workflow` writes this program for no list of steps."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +49,22 @@ class Step:
 
 
 def takes_instruction(operator: str) -> bool:
-    """Whether a step of this operator has a prompt of its own."""
+    """Return whether a step of this operator has a prompt of its own."""
     return "instruction" in SIGNATURES[operator].model_fields
 
 
 def takes_samples(operator: str) -> bool:
-    """Whether a step of this operator is an ensemble."""
+    """Return whether a step of this operator is an ensemble."""
     return "solutions" in SIGNATURES[operator].model_fields
 
 
 def starts(operator: str) -> bool:
-    """Whether the operator can be the first step: it needs no earlier answer."""
+    """Return whether the operator can be the first step: it needs no earlier answer."""
     return not {"solution", "solutions"} & set(SIGNATURES[operator].model_fields)
 
 
 def usable_operators(task: TaskSpec) -> tuple[str, ...]:
-    """The task's operators that can be called: those that want an entry point need a task that gives one."""
+    """Return the task's operators; operators with an entry point need a task that gives one."""
     return tuple(
         name
         for name in task.operators
@@ -75,7 +73,7 @@ def usable_operators(task: TaskSpec) -> tuple[str, ...]:
 
 
 def check_steps(steps: Sequence[Step], task: TaskSpec) -> None:
-    """Raises StepError unless the list is a workflow of this task."""
+    """Raise StepError unless the list is a workflow of this task."""
     if not 1 <= len(steps) <= MAX_STEPS:
         raise StepError(f"a workflow has 1 to {MAX_STEPS} steps, not {len(steps)}")
     allowed = usable_operators(task)
@@ -100,12 +98,11 @@ def check_steps(steps: Sequence[Step], task: TaskSpec) -> None:
 
 
 def to_workflow(steps: Sequence[Step], task: TaskSpec) -> Workflow:
-    """The program of a list of steps; raises StepError when the list is not a workflow of this task."""
+    """Return the program of a list of steps. Raises StepError when the list is not a workflow of this task."""
     check_steps(steps, task)
     attributes = dict.fromkeys(step.operator for step in steps)
     created = [f"self.{SIGNATURES[name].attribute()} = operator.{name}(self.llm)" for name in attributes]
     signature = "problem: str, entry_point: str" if task.entry_point else "problem: str"
-    body = [line for lines in _statements(steps) for line in lines]
     graph = f"""{header(task)}
 
 class Workflow:
@@ -116,10 +113,10 @@ class Workflow:
         {_INDENT.join(created)}
 
     async def __call__(self, {signature}):
-        {_INDENT.join(body)}
+        {_INDENT.join(_statements(steps))}
 """
     prompts = "".join(
-        f"{_prompt_name(number)} = {triple_quoted(step.instruction)}\n"
+        f"STEP_{number}_PROMPT = {triple_quoted(step.instruction)}\n"
         for number, step in enumerate(steps, start=1)
         if takes_instruction(step.operator)
     )
@@ -127,9 +124,12 @@ class Workflow:
 
 
 def to_steps(workflow: Workflow) -> tuple[Step, ...]:
-    """The steps of a program in normal form, whatever its comments and layout; raises NotNormalForm."""
+    """Return the steps of a program in normal form, with any comments and layout. Raises NotNormalForm."""
     try:
-        call = _call_method(workflow)
+        methods = (node for node in ast.walk(parse_source(workflow.graph)) if isinstance(node, ast.AsyncFunctionDef))
+        call = next((method for method in methods if method.name == "__call__"), None)
+        if call is None:
+            raise StepError("no async __call__ method")
         steps = tuple(_read_steps(call, prompt_constants(workflow.prompts)))
         entry_point = any(argument.arg == "entry_point" for argument in call.args.args)
         task = TaskSpec("", "DATASET", tuple(dict.fromkeys(step.operator for step in steps)), entry_point)
@@ -144,26 +144,23 @@ def to_steps(workflow: Workflow) -> tuple[Step, ...]:
 _INDENT = "\n        "
 
 
-def _prompt_name(number: int) -> str:
-    return f"STEP_{number}_PROMPT"
-
-
-def _statements(steps: Sequence[Step]) -> Iterator[list[str]]:
-    """The statements of `__call__`, a list for each step, then the return."""
+def _statements(steps: Sequence[Step]) -> Iterator[str]:
+    """Yield the statements of `__call__`."""
     answer = feedback = generated = ""
     for number, step in enumerate(steps, start=1):
         if takes_samples(step.operator):
             solutions = f"solutions_{number}"
-            yield [f"{solutions} = [{answer}]"]
-            yield [f"for _ in range({step.samples - 1}):", f"    {solutions}.append({generated})"]
+            yield f"{solutions} = [{answer}]"
+            yield f"for _ in range({step.samples - 1}):"
+            yield f"    {solutions}.append({generated})"
         call = _call(number, step, answer, feedback)
         if SIGNATURES[step.operator].answer:
             answer, generated = f"answer_{number}", call
-            yield [f"{answer} = {call}"]
+            yield f"{answer} = {call}"
         else:
             feedback = "feedback"
-            yield [f"{feedback} = {call}"]
-    yield [f"return {answer}, {_COST}"]
+            yield f"{feedback} = {call}"
+    yield f"return {answer}, {_COST}"
 
 
 def _call(number: int, step: Step, answer: str, feedback: str) -> str:
@@ -172,7 +169,7 @@ def _call(number: int, step: Step, answer: str, feedback: str) -> str:
     values = {
         "input": context,
         "problem": context if takes_instruction(step.operator) else "problem",
-        "instruction": f"prompt_custom.{_prompt_name(number)}",
+        "instruction": f"prompt_custom.STEP_{number}_PROMPT",
         "entry_point": "entry_point",
         "analysis": answer or '"None"',
         "solution": answer,
@@ -184,19 +181,12 @@ def _call(number: int, step: Step, answer: str, feedback: str) -> str:
 
 
 def triple_quoted(text: str) -> str:
-    """The text as a triple-quoted literal that Python reads back exactly: layout kept, the unprintable escaped."""
+    """Return a triple-quoted literal that Python reads back exactly, with the layout, and the unprintable escaped."""
     text = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     if text.endswith('"'):
         text = text[:-1] + '\\"'
     text = "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return f'"""{text}"""'
-
-
-def _call_method(workflow: Workflow) -> ast.AsyncFunctionDef:
-    for node in ast.walk(parse_source(workflow.graph)):
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == "__call__":
-            return node
-    raise StepError("no async __call__ method")
 
 
 def _read_steps(call: ast.AsyncFunctionDef, prompts: dict[str, str]) -> Iterator[Step]:
@@ -216,8 +206,5 @@ def _read_steps(call: ast.AsyncFunctionDef, prompts: dict[str, str]) -> Iterator
 
 
 def _instruction(call: ast.Call, prompts: dict[str, str]) -> str:
-    for keyword in call.keywords:
-        if keyword.arg == "instruction":
-            value = keyword.value
-            return prompts.get(value.attr, "") if isinstance(value, ast.Attribute) else string_value(value) or ""
-    return ""
+    value = next((keyword.value for keyword in call.keywords if keyword.arg == "instruction"), None)
+    return prompts.get(value.attr, "") if isinstance(value, ast.Attribute) else string_value(value) or ""

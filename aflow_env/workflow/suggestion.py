@@ -1,16 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy's action where somebody else writes the code: what to change and why, not where and how.
+"""The policy's action where an implementer LLM writes the program: operation, operator and reason of an edit."""
 
-A suggestion is the part of an edit that asks for judgement: the operation, the operator, the reason. An implementer LLM
-reads it as a sentence and writes the program. Reading is defensive, as for edits: any text gives a Suggestion or raises
-InvalidEdit with one short sentence.
-"""
+from pydantic import BaseModel, ConfigDict
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
-
-from aflow_env.workflow.edits import MAX_REASON, MEANING, InvalidEdit, Operation, Text, parse_action
+from aflow_env.workflow.edits import MAX_REASON, MEANING, InvalidEdit, Operation, Reason, Text, parse_action
 from aflow_env.workflow.program import TaskSpec
 from aflow_env.workflow.steps import usable_operators
 
@@ -24,23 +17,23 @@ _SENTENCES: dict[Operation, str] = {
 
 
 class Suggestion(BaseModel):
-    """What to change: an operation, the operator that it is about, and the reason, which says the rest."""
+    """An operation, the operator that it is about, and the reason, which says the rest."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     operation: Operation
     operator: Text | None = None
-    reason: Annotated[Text, Field(max_length=MAX_REASON)] = ""
+    reason: Reason = ""
 
     def sentence(self) -> str:
-        """As an implementer reads it, and as AFlow's `modification`."""
+        """Return the sentence for the implementer, which is also AFlow's `modification`."""
         operator = f" ({self.operator})" if self.operator else ""
         return f"{_SENTENCES[self.operation]}{operator}.{' ' if self.reason else ''}{self.reason}"
 
 
 def parse_suggestion(text: str, task: TaskSpec) -> Suggestion:
-    """The suggestion in free or fenced text; raises InvalidEdit, and nothing else.
+    """Return the suggestion in free or fenced text. Raises InvalidEdit alone.
 
-    Adding and replacing need an operator; any operator that is named must be one that the task has.
+    Adding and replacing need an operator. A named operator must be one of the task's.
     """
     said = parse_action(text, Suggestion)
     allowed = usable_operators(task)
@@ -52,7 +45,7 @@ def parse_suggestion(text: str, task: TaskSpec) -> Suggestion:
 
 
 def suggestion_grammar(task: TaskSpec) -> str:
-    """How to write a suggestion, for a language model: made from the definitions above."""
+    """Tell a language model how to write a suggestion."""
     operations = "\n".join(f"- {name}: {meaning}" for name, meaning in MEANING.items())
     return (
         "A suggestion is one JSON object; another model will write the code:\n"

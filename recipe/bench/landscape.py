@@ -21,7 +21,7 @@ from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.tasks import Problem, load_task
 from aflow_env.tasks.start import start_steps
-from aflow_env.workflow.operators import AskOptions, CodeResult, OperatorContext, call_operator
+from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import Step, takes_instruction, takes_samples
 
@@ -41,7 +41,7 @@ class Meter:
         self.tokens, self.cost = 0, 0.0
         self.seen: Counter[str] = Counter()
 
-    async def ask(self, prompt: str, options: AskOptions) -> str:
+    async def ask(self, prompt: str, fields: tuple[str, ...]) -> str:
         request = Request(
             messages=(Message(role="user", content=prompt),), temperature=self.temperature, sample=self.seen[prompt]
         )

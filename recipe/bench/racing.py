@@ -23,11 +23,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from aflow_env.cli.options import ONE_BY_ONE
 from rich.console import Console
 from rich.table import Table
 
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.config import AflowConfig
 from aflow_env.config.search import RacingConfig
 from aflow_env.evaluation.racing import race

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aflow_env.sandbox.jail.virtual import Modules
-from aflow_env.sandbox.limits import Limits, Run
+from aflow_env.sandbox.jail_run import JailLimits, JailRun
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.sandbox.worker import interpreter
 
@@ -75,7 +75,7 @@ async def in_process(workflow: Program, problems: int) -> None:
 
 async def jailed(sandbox: Sandbox, workflow: Program, problems: int) -> None:
     runs = await sandbox.run_workflow(workflow, [{"problem": f"{i}. {PROBLEM}"} for i in range(problems)], handle)
-    failed = [run for run in runs if not isinstance(run, Run) or run.outcome != "ok"]
+    failed = [run for run in runs if not isinstance(run, JailRun) or run.outcome != "ok"]
     assert not failed, failed[0]
 
 
@@ -99,7 +99,7 @@ async def medians(rounds: int, *works: Callable[[], Awaitable[object]]) -> list[
 
 async def main(rounds: int) -> int:
     began = time.perf_counter()
-    async with Sandbox(limits=Limits(calls=CALLS)) as sandbox:
+    async with Sandbox(limits=JailLimits(calls=CALLS)) as sandbox:
         cold = time.perf_counter() - began
         print("layers:", ", ".join(sandbox.layers))
         start, python = await medians(

@@ -29,18 +29,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import aiohttp
+from aflow_env.cli.options import ONE_BY_ONE
 from rich.console import Console
 from rich.table import Table
 
 from aflow_env.cli.compose import load
-from aflow_env.cli.options import ONE_BY_ONE
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.llm.client import Message, Request
 from aflow_env.llm.keys import NO_KEY
 from aflow_env.llm.prices import FREE
 from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.proposal import Proposal, State
+from aflow_env.search.proposals.proposal import Proposal, State
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.edits import Edit, EditParameters, format_edit

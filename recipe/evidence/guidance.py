@@ -29,8 +29,8 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-
 from aflow_env.cli.options import ONE_BY_ONE
+
 from aflow_env.store.findings import last_report, overview, rejections
 from aflow_env.store.read_only import ReadOnlyStore
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
 from aflow_env.cli.options import ONE_BY_ONE
+
 from aflow_env.store.findings import overview
 from aflow_env.store.read_only import ReadOnlyStore
 from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, run_sweep, served

@@ -28,6 +28,7 @@ from aflow_env.cli.progress import SearchProgress
 from aflow_env.cli.verbs.watch import view
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
+from aflow_env.llm.ledger import Spend
 from aflow_env.report.live import standing
 from aflow_env.screen import Screen
 from aflow_env.store.node_rows import Node, Rejection, storable
@@ -179,7 +180,7 @@ def test_errors_progress_and_the_live_view_are_text(
     """Promise: a server's error, a line of progress and the view of `watch` hold no code of the text."""
     _say(ConfigError(text), 2)
     out = io.StringIO()
-    with SearchProgress(1, lambda: 0.0, Screen(file=out)) as progress:
+    with SearchProgress(1, Spend, Screen(file=out)) as progress:
         progress.note(text)
     store = Store(stored_run(tmp_path_factory.mktemp("live"), text, "x") / "run.sqlite")
     Screen(file=out).print(view(standing(store)))

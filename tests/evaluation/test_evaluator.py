@@ -13,11 +13,12 @@ import pytest
 from aflow_env.config import LLMConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError
 from aflow_env.evaluation.attempt import DRAWS
-from aflow_env.evaluation.evaluator import EvaluationCache, Evaluator, Outcome
+from aflow_env.evaluation.evaluator import EvaluationCache, Evaluator
+from aflow_env.evaluation.results import Outcome
 from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
 from aflow_env.sandbox.pool import Limits, Sandbox
 from aflow_env.store.store import Store
-from aflow_env.tasks.base import Problem, RunTests, Score
+from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.scorers import score_by_tests
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import Step, to_workflow
@@ -170,7 +171,7 @@ async def test_failures_of_the_world_are_excluded_and_asked_again_next_time(stor
         flaky = ScriptedClient(lambda request: broken if number(request) == 0 else right_below(3)(request))
         first = await make(flaky).evaluate(ASK, PROBLEMS)
         assert outcomes(first.results) == ["llm_error", "correct", "correct", "wrong", "wrong", "wrong"]
-        assert (first.n, first.score, first.complete) == (5, 0.4, False)
+        assert (first.n, first.score, sum(first.outcomes.values())) == (5, 0.4, 6)
         client = ScriptedClient(right_below(6))
         second = await make(client).evaluate(ASK, PROBLEMS)
         assert list(map(number, client.requests)) == [0]
@@ -204,10 +205,8 @@ async def test_an_exhausted_budget_is_no_score_and_what_ran_before_it_is_kept(st
     async with evaluators(store) as make:
         with pytest.raises(BudgetExhausted, match=r"2 of 6 .*budget.usd is reached"):
             await make(ScriptedClient(answer)).evaluate(ASK, PROBLEMS)
-        cut = await make(ScriptedClient(answer)).evaluate(ASK, PROBLEMS, partial=True)
-        assert (cut.n, cut.score, cut.outcomes["budget"], cut.cache_hits) == (4, 1.0, 2, 4)
-        with pytest.raises(BudgetExhausted):
-            await make(ScriptedClient(answer)).evaluate(ASK, PROBLEMS[4:], partial=True)
+        done = await make(ScriptedClient(answer)).evaluate(ASK, PROBLEMS[:4])
+        assert (done.n, done.score, done.cache_hits) == (4, 1.0, 4)
 
 
 async def test_the_workflows_own_failures_count_as_zero() -> None:
@@ -310,7 +309,7 @@ async def test_cut_replies_and_unknown_prices_are_counted_stored_and_warned_of(
         first = await make(Cut(right_below(4))).evaluate(ASK, PROBLEMS)
         again = await make(Cut(right_below(4))).evaluate(ASK, PROBLEMS)
     for evaluation in (first, again):
-        assert (evaluation.truncated, evaluation.unpriced, evaluation.cost_known) == (1, 1, False)
+        assert (evaluation.truncated, evaluation.unpriced) == (1, 1)
     assert again.cache_hits == 6
     assert "1 of 6 replies were cut at max_tokens=64" in caplog.text
     assert "raise executor.max_tokens" in caplog.text

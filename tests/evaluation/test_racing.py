@@ -16,8 +16,8 @@ from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import Race, race
 from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult
 from aflow_env.store.store import Store
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import Step, to_workflow
 from tests.search.quick import Quick
@@ -72,7 +72,7 @@ def test_what_is_at_least_as_good_is_given_up_with_probability_delta_at_most(
     for order in permutations(better):
         test, looked = Race([theirs for _, theirs in order], delta), False
         for place, (ours, _) in enumerate(order):
-            test.tell(ours)
+            test.record(ours)
             looked |= test.hopeless
             capital[place] += np.mean(test._capital)
         given_up += looked
@@ -95,7 +95,7 @@ def test_a_candidate_that_is_just_as_good_is_hardly_ever_given_up(
         order = rng.permutation(n)
         test = Race(theirs[order].tolist(), delta)
         for score in ours[order]:
-            test.tell(score)
+            test.record(score)
             if test.hopeless:
                 given_up += 1
                 break

@@ -35,7 +35,6 @@ def test_the_score_is_the_mean_of_what_counts_and_nothing_else(results: list[Pro
     assert evaluation.score == pytest.approx(sum(counted) / len(counted))
     assert evaluation.n == len(counted)
     assert sum(evaluation.outcomes.values()) == len(results)
-    assert evaluation.complete == (len(counted) == len(results))
     low, high = evaluation.ci95
     assert 0 <= low <= evaluation.score + 1e-12
     assert evaluation.score - 1e-12 <= high <= 1

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aflow_env.llm.breaker import Breaker
 from aflow_env.llm.client import Completion, LLMError, Request
-from aflow_env.llm.limits import LimitedClient, Limits, TokenBucket, estimated_tokens
+from aflow_env.llm.provider_limits import Breaker, LimitedClient, ProviderLimits, TokenBucket, estimated_tokens
 from aflow_env.llm.providers.faults import retry_after, status_error
 from aflow_env.llm.retry import RetryingClient
 from tests.llm.helpers import ask
@@ -116,14 +115,14 @@ def test_a_context_that_max_tokens_alone_fills_is_the_configs_fault_not_the_work
 
 async def test_no_more_calls_at_a_time_than_allowed():
     inner = Script(seconds=0.01)
-    client = LimitedClient(inner, Limits(**LIMITS))
+    client = LimitedClient(inner, ProviderLimits(**LIMITS))
     await asyncio.gather(*(client.complete(ask(f"{k}")) for k in range(20)))
     assert (inner.calls, inner.most) == (20, 4)
 
 
 async def test_two_clients_of_one_provider_share_its_limits():
     one, two = Script(seconds=0.02), Script(seconds=0.02)
-    limits = Limits(**{**LIMITS, "concurrency": 1})
+    limits = ProviderLimits(**{**LIMITS, "concurrency": 1})
     clients = [LimitedClient(inner, limits) for inner in (one, two)]
     started = time.monotonic()
     await asyncio.gather(*(client.complete(ask("x")) for client in clients for _ in range(3)))
@@ -151,7 +150,7 @@ async def test_a_call_larger_than_a_minutes_tokens_passes_once_the_bucket_is_ful
 
 
 async def test_used_and_unused_tokens_are_corrected_after_the_call():
-    limits = Limits(**{**LIMITS, "tokens_per_minute": 10**6})
+    limits = ProviderLimits(**{**LIMITS, "tokens_per_minute": 10**6})
     client = LimitedClient(Script(None, down()), limits)
     request = ask("x" * 400, max_tokens=1000)
     await client.complete(request)
@@ -165,7 +164,7 @@ async def test_used_and_unused_tokens_are_corrected_after_the_call():
 async def test_the_breaker_pauses_everybody_with_one_line_then_one_call_tries(caplog):
     caplog.set_level(logging.WARNING)
     inner = Script(*[down() for _ in range(4)])
-    limits = Limits(**{**LIMITS, "concurrency": 50, "failures": 3, "pause": 0.1})
+    limits = ProviderLimits(**{**LIMITS, "concurrency": 50, "failures": 3, "pause": 0.1})
     client = LimitedClient(inner, limits)
     for _ in range(3):
         with pytest.raises(LLMError):
@@ -219,7 +218,7 @@ async def test_a_server_that_never_answered_is_not_waited_for():
 
     now = [0.0]
     breaker = Breaker("test", failures=3, pause=60, clock=lambda: now[0])
-    limits = Limits(**LIMITS)
+    limits = ProviderLimits(**LIMITS)
     limits.breaker = breaker
     inner = Script(*[refused() for _ in range(99)])
     client = RetryingClient(LimitedClient(inner, limits), 6, 1.0, 60.0, sleep)
@@ -235,7 +234,7 @@ async def test_a_server_that_never_answered_is_not_waited_for():
 
 async def test_a_server_that_has_answered_is_waited_for():
     """The same failure, of a server that was there before, is a pause and no end."""
-    limits = Limits(**{**LIMITS, "failures": 3, "pause": 0.01})
+    limits = ProviderLimits(**{**LIMITS, "failures": 3, "pause": 0.01})
     client = RetryingClient(LimitedClient(Script(None, *[refused() for _ in range(4)]), limits), 6, 0.001, 0.001)
     assert await client.complete(ask("x")) == DONE
     assert await client.complete(ask("x")) == DONE

@@ -87,6 +87,7 @@ def large_store(folder: Path, nodes: int) -> Path:
             row |= {"program": f"g{number}", "digest": f"d{number}", "executor_key": "e", "score": score, "n": 8}
             row |= {"low": score - 0.1, "high": score + 0.1, "outcomes": '{"correct": 5, "wrong": 3}', "cost_usd": 0.01}
             row |= {"input_tokens": 100, "output_tokens": 20, "calls": 8, "problem_set": "p"}
+            row |= {"truncated": 3, "unpriced": 8}
             database.execute(
                 "INSERT INTO evaluations VALUES (?, 'e', 'pd', 0, 'p-1', 'wrong', 0, '41', 0.1, 0, 1, 1, 1, '', 0, 0)",
                 (f"d{number}",),

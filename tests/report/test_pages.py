@@ -118,10 +118,19 @@ def test_a_click_on_a_node_shows_what_it_is(quiet: Page, tree: Path, tmp_path: P
     assert "+ # version 60\n" in marks
 
 
+def test_the_tree_opens_with_the_best_node_chosen(quiet: Page, tree: Path) -> None:
+    """The page shows the best workflow before any click, its cost as unknown where no call has a price."""
+    quiet.open(tree)
+    quiet.wait("document.querySelector('#panel h2')")
+    assert quiet.run("chosen === D.best")
+    text = quiet.run("$('panel').innerText")
+    assert "USD unknown, 8 calls" in text
+    assert "truncated replies 3" in text
+
+
 def test_the_tree_is_walked_by_keyboard(quiet: Page, tree: Path) -> None:
     quiet.open(tree)
     quiet.run("canvas.focus()")
-    quiet.press("ArrowRight")
     quiet.wait("chosen === D.best")
     best_parent = quiet.run("D.parent[D.best]")
     quiet.press("ArrowLeft")

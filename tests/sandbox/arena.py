@@ -23,13 +23,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.kernel import confine
-from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
 from tests.sandbox.attacks import ATTACKS, ESCAPED, Attack
 
-JAILED = Limits(memory_mb=128, disk_mb=8, threads=32)
-OPEN = Limits(memory_mb=128, disk_mb=1000, threads=1000)
+JAILED = JailLimits(memory_mb=128, disk_mb=8, threads=32)
+OPEN = JailLimits(memory_mb=128, disk_mb=1000, threads=1000)
 
 PROGRAM = """
 import ctypes, os

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from aflow_env.sandbox.limits import Limits, Run
+from aflow_env.sandbox.jail_run import JailLimits, JailRun
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.workflow.operators import AskOptions, CodeResult, OperatorContext, call_operator
+from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from tests.sandbox.test_workflow import Program, echo, outcomes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,7 +47,7 @@ class Workflow:
         await asyncio.sleep(20)
         return "survived", 0
 """
-LIMITS = Limits(wall_seconds=5, output_bytes=100_000, calls=50)
+LIMITS = JailLimits(wall_seconds=5, output_bytes=100_000, calls=50)
 
 ATTACKS = {
     "bad-json": "raw('{]\\n')",
@@ -84,12 +84,12 @@ async def shared_jail() -> AsyncIterator[Sandbox]:
         yield sandbox
 
 
-async def fight(sandbox: Sandbox, body: str, handle: Any = echo) -> list[Run]:
+async def fight(sandbox: Sandbox, body: str, handle: Any = echo) -> list[JailRun]:
     problems: list[dict[str, Any]] = [{"problem": name} for name in ("good", "bad", "better")]
     runs = await sandbox.run_workflow(program(body), problems, handle)
     again = await sandbox.run_workflow(program(body), [{"problem": "next"}], handle)
     assert outcomes([runs[0], runs[2], *again]) == ["ok"] * 3
-    return [run for run in runs if isinstance(run, Run)]
+    return [run for run in runs if isinstance(run, JailRun)]
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -112,7 +112,7 @@ async def test_ten_thousand_calls_are_cut_off_at_the_limit(shared_jail: Sandbox)
     assert (bad.outcome, len(asked)) == ("violation", LIMITS.calls)
     at_once = "await asyncio.gather(*(self.custom('x', 'flood') for _ in range(10_000)))"
     assert (await fight(shared_jail, at_once))[1].outcome == "violation"
-    async with Sandbox(limits=Limits(calls=200)) as generous:
+    async with Sandbox(limits=JailLimits(calls=200)) as generous:
         assert (await fight(generous, flood.replace("N", "200"), handle))[1].value == "through"
 
 
@@ -124,7 +124,7 @@ async def test_what_is_huge_gets_through_where_the_limit_is_higher(name: str) ->
         heard.append(len(arguments["input"]))
         return {"result": {"response": ""}, "cost_usd": 0}
 
-    async with Sandbox(limits=Limits(output_bytes=1_000_000)) as generous:
+    async with Sandbox(limits=JailLimits(output_bytes=1_000_000)) as generous:
         bad = (await fight(generous, ATTACKS[name] + "\nreturn 'survived', 0", handle))[1]
     assert bad.outcome == "ok"
     assert max([*heard, len(bad.value)]) == 500_000
@@ -141,7 +141,7 @@ async def test_what_is_huge_gets_through_where_the_limit_is_higher(name: str) ->
     ids=["timer-disarmed", "deaf-to-cancellation", "stopped", "busy-thread"],
 )
 async def test_who_evades_one_clock_meets_the_other(body: str) -> None:
-    async with Sandbox(limits=Limits(wall_seconds=1.5, cpu_seconds=2)) as sandbox:
+    async with Sandbox(limits=JailLimits(wall_seconds=1.5, cpu_seconds=2)) as sandbox:
         assert (await fight(sandbox, body))[1].outcome == "timeout"
 
 
@@ -163,7 +163,7 @@ async def test_a_call_names_nothing_but_what_an_operator_takes(shared_jail: Sand
     """The real operators decide; the same request without the extra argument is answered."""
     asked: list[str] = []
 
-    async def ask(prompt: str, options: AskOptions) -> str:
+    async def ask(prompt: str, fields: tuple[str, ...]) -> str:
         asked.append(prompt)
         return "reply"
 

@@ -15,7 +15,7 @@ import pytest
 
 from aflow_env.errors import InfrastructureError
 from aflow_env.sandbox.jail import scratch
-from aflow_env.sandbox.limits import Limits
+from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -183,7 +183,7 @@ def solve():
     open("deep", "w").write("x")
     return "done"
 """
-    async with Sandbox(limits=Limits(disk_mb=1000)) as sandbox:
+    async with Sandbox(limits=JailLimits(disk_mb=1000)) as sandbox:
         run = await sandbox.run_code(code, "solve", [], 60)
         assert run.outcome in ("ok", "violation")  # it is killed when a glance falls on it in time
         [worker] = sandbox._all

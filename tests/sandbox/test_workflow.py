@@ -9,9 +9,9 @@ import pytest
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.sandbox.jail import virtual
-from aflow_env.sandbox.limits import Limits, Run
+from aflow_env.sandbox.jail_run import JailLimits, JailRun
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.workflow.signatures import stub_parameters
+from aflow_env.workflow.signatures import SIGNATURES
 
 GRAPH = '''
 from typing import Literal
@@ -56,8 +56,8 @@ async def echo(index: int, operator: str, arguments: dict[str, Any]) -> dict[str
     return {"result": {"response": f"{operator}{sorted(arguments.items())}"}, "cost_usd": 0.25}
 
 
-def outcomes(runs: list[Run | BaseException]) -> list[str]:
-    return [run.outcome if isinstance(run, Run) else type(run).__name__ for run in runs]
+def outcomes(runs: list[JailRun | BaseException]) -> list[str]:
+    return [run.outcome if isinstance(run, JailRun) else type(run).__name__ for run in runs]
 
 
 async def test_an_aflow_workflow_runs_unmodified() -> None:
@@ -70,7 +70,7 @@ async def test_an_aflow_workflow_runs_unmodified() -> None:
     )
     async with Sandbox() as sandbox:
         [run] = await sandbox.run_workflow(program(body), [{"problem": "2+2"}], echo)
-    assert isinstance(run, Run)
+    assert isinstance(run, JailRun)
     assert run.outcome == "ok"
     assert "ScEnsemble" in run.value
     assert "LLM" in run.value
@@ -91,28 +91,29 @@ async def test_an_aflow_workflow_runs_unmodified() -> None:
 )
 async def test_a_bad_problem_ends_alone(line: str, outcome: str, error: str) -> None:
     """The other problems of the batch are answered, whatever one of them does to the process that they share."""
-    limits = Limits(wall_seconds=1, cpu_seconds=1)
+    limits = JailLimits(wall_seconds=1, cpu_seconds=1)
     async with Sandbox(limits=limits) as sandbox:
         body = f"if problem == 'bad':\n    {line}\nreturn (await self.custom(problem, ''))['response'], 0"
         calls = [{"problem": name} for name in ("a", "bad", "c", "d")]
         runs = await sandbox.run_workflow(program(body), calls, echo)
     assert outcomes(runs) == ["ok", outcome, "ok", "ok"]
-    assert isinstance(runs[1], Run)
+    assert isinstance(runs[1], JailRun)
     assert error in runs[1].error
 
 
 async def test_a_step_that_never_yields_is_ended_by_its_processor_time() -> None:
     body = "if problem == 'bad':\n    while True: pass\nreturn problem, 0"
-    async with Sandbox(limits=Limits(wall_seconds=30, cpu_seconds=1)) as sandbox:
+    async with Sandbox(limits=JailLimits(wall_seconds=30, cpu_seconds=1)) as sandbox:
         runs = await sandbox.run_workflow(program(body), [{"problem": "a"}, {"problem": "bad"}, {"problem": "c"}], echo)
     assert outcomes(runs) == ["ok", "timeout", "ok"]
-    assert isinstance(runs[1], Run)
+    assert isinstance(runs[1], JailRun)
     assert "processor time" in runs[1].error
 
 
 async def test_the_stubs_take_what_the_operators_take() -> None:
     """The child cannot import the operators' signatures; its copy of the names and their order is the same."""
-    assert {name: list(parameters) for name, parameters in virtual.SIGNATURES.items()} == stub_parameters()
+    stubs = {name: list(parameters) for name, parameters in virtual.SIGNATURES.items()}
+    assert stubs == {name: list(signature.model_fields) for name, signature in SIGNATURES.items()}
 
 
 async def test_a_restart_asks_nothing_twice() -> None:
@@ -153,7 +154,7 @@ async def test_repeats_of_a_problem_share_no_child() -> None:
     async with Sandbox() as sandbox:
         calls = [{"problem": name} for name in ("a", "b", "a", "a", "b")]
         runs = await sandbox.run_workflow(graph, calls, handle)
-    assert [run.value for run in runs if isinstance(run, Run)] == [f"['draw {i}']" for i in range(5)]
+    assert [run.value for run in runs if isinstance(run, JailRun)] == [f"['draw {i}']" for i in range(5)]
     assert sorted(places) == list(range(5))
 
 
@@ -171,7 +172,7 @@ async def test_errors_of_the_handler_go_where_they_belong() -> None:
         calls = [{"problem": name} for name in ("fine", "net", "poor", "wrong")]
         runs = await sandbox.run_workflow(program(body), calls, handle)
     assert outcomes(runs) == ["ok", "InfrastructureError", "BudgetExhausted", "crash"]
-    assert isinstance(runs[3], Run)
+    assert isinstance(runs[3], JailRun)
     assert "no such" in runs[3].error
 
 
@@ -191,7 +192,7 @@ async def test_the_clock_stands_still_while_the_parent_works() -> None:
         return await echo(index, operator, arguments)
 
     body = "return (await self.custom(problem, ''))['response'], 0"
-    async with Sandbox(limits=Limits(wall_seconds=0.5)) as sandbox:
+    async with Sandbox(limits=JailLimits(wall_seconds=0.5)) as sandbox:
         runs = await sandbox.run_workflow(program(body), [{"problem": "a"}], slow)
     assert outcomes(runs) == ["ok"]
 

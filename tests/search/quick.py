@@ -17,12 +17,12 @@ from aflow_env.config import AflowConfig, TaskConfig
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import Outcome, ProblemResult
-from aflow_env.search.predict import LearningPredictor, QPredictor
-from aflow_env.search.proposal import Proposer, RandomProposer
+from aflow_env.search.prediction.predict import LearningPredictor, QPredictor
+from aflow_env.search.proposals.proposal import Proposer, RandomProposer
 from aflow_env.search.rounds import Search, SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey, Store
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.implement import Modification, implement_rule
 from aflow_env.workflow.program import TaskSpec, Workflow
@@ -66,7 +66,7 @@ class Quick(Evaluator):
 
     def keep_in(self, store: Store) -> None:
         """What is run is stored there, and what is stored there is not run."""
-        self._cache = store
+        self.cache = store
 
     def executor_key(self, version: str = "") -> str:
         return "quick"

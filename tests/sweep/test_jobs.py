@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aflow_env.sweep.jobs import Ended, Job, run
+from aflow_env.sweep.jobs import EndedJob, Job, run
 
 SCRIPT = """
 import os, sys, time
@@ -99,7 +99,7 @@ def test_a_killed_sweep_ends_its_jobs_and_repeated_runs_only_what_is_missing(tmp
     while _alive(running) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(running), "the running job was told to end"
-    ended: list[Ended] = run(jobs, 1, lambda _: None)
+    ended: list[EndedJob] = run(jobs, 1, lambda _: None)
     assert [each.status for each in ended] == ["skipped", "done", "done"]
     assert [times(each) for each in jobs] == [1, 2, 1]
 

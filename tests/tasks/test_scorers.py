@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aflow_env.tasks.base import Score
 from aflow_env.tasks.formulas import read, read_gold
+from aflow_env.tasks.problem import Score
 from aflow_env.tasks.scorers import SHORT, score_alternatives_of_both
 
 SECONDS = 0.05

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from aflow_env.cli.arguments import AsJson, Overrides, best_of, open_run, search_config
-from aflow_env.cli.output import print_json
+from aflow_env.cli.output import evaluation_object, print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Evaluation, problem_interval95
@@ -31,9 +31,14 @@ def baselines(
 ) -> None:
     """Score IO, CoT, CoT-SC, program, self-refine and MultiPersona debate, with intervals of problems at large."""
     config = search_config(overrides or ())
-    found = asyncio.run(_scored(config, split, _named(only), _best(run) if run else {}))
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    found = asyncio.run(_scored(config, split, names, _best(run) if run else {}))
     if as_json:
-        print_json({"task": config.task.name, "split": split, "baselines": [_row(*item) for item in found.items()]})
+        rows = [
+            {"name": name, "digest": each.digest, **evaluation_object(each), "calls": each.calls}
+            for name, each in found.items()
+        ]
+        print_json({"task": config.task.name, "split": split, "baselines": rows})
         return
     simulated = ", SIMULATED executor" if config.executor.kind == "simulated" else ""
     title = f"{config.task.name}, {split} problems, {config.repeats} repeat{'s' * (config.repeats > 1)}{simulated}"
@@ -41,16 +46,14 @@ def baselines(
     table.add_column("workflow", no_wrap=True)
     for name in ("score", "95% interval", "n", "calls", "USD per problem"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name, evaluation in found.items():
-        low, high = evaluation.ci95
-        runs = len(evaluation.results)
-        figures = (f"{evaluation.score:.3f}", f"[{low:.3f}, {high:.3f}]", str(evaluation.n))
-        table.add_row(name, *figures, f"{evaluation.calls / runs:.1f}", f"{evaluation.cost_usd / runs:.6f}")
+    for name, each in found.items():
+        low, high = each.ci95
+        runs = len(each.results)
+        usd = f"{each.cost_usd / runs:.6f}" if not each.unpriced else "unknown"
+        table.add_row(
+            name, f"{each.score:.3f}", f"[{low:.3f}, {high:.3f}]", str(each.n), f"{each.calls / runs:.1f}", usd
+        )
     Screen().print(table)
-
-
-def _named(only: str) -> set[str]:
-    return {name.strip() for name in only.split(",") if name.strip()}
 
 
 async def _scored(
@@ -77,17 +80,3 @@ async def _scored(
 def _best(run: Path) -> dict[str, Workflow]:
     with open_run(run) as store:
         return {f"best of {run.name}": best_of(store, run)[1]}
-
-
-def _row(name: str, evaluation: Evaluation) -> dict[str, object]:
-    return {
-        "name": name,
-        "digest": evaluation.digest,
-        "score": evaluation.score,
-        "ci95": list(evaluation.ci95),
-        "n": evaluation.n,
-        "outcomes": evaluation.outcomes,
-        "calls": evaluation.calls,
-        "cost_usd": evaluation.cost_usd,
-        "tokens": {"input": evaluation.input_tokens, "output": evaluation.output_tokens},
-    }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env data`: the search problems of a config as parquet files, for those who want files."""
+"""`aflow-env data`: the search problems of a config as parquet files."""
 
 from pathlib import Path
 from typing import Annotated

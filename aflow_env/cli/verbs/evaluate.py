@@ -7,7 +7,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,10 @@ from aflow_env.search.assemble import Assembly, Split
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from aflow_env.workflow.program import Workflow
 
+REPEATS = 3  # AFlow's test mean of three
+SHOWN = 200
+"""Characters of an answer."""
+
 
 def evaluate(
     directory: Annotated[Path, typer.Argument(help="Folder with graph.py and prompt.py.")],
@@ -33,13 +37,13 @@ def evaluate(
     config = search_config(overrides or ())
     evaluation, layers = asyncio.run(scored(config, workflow, "validate"))
     if as_json:
-        print_json(evaluation_object(evaluation, layers))
+        print_json(_object(evaluation, layers))
     else:
         say(evaluation_text(evaluation, config.executor.kind == "simulated"))
 
 
 async def scored(config: AflowConfig, workflow: Workflow, split: Split) -> tuple[Evaluation, tuple[str, ...]]:
-    """A workflow's evaluation on a split, and the sandbox layers that it ran in. Results are kept in `run_dir`."""
+    """Return a workflow's evaluation on a split, and the sandbox layers that it ran in. `run_dir` keeps the results."""
     assembly = await Assembly.open(config)
     try:
         problems = assembly.problems(split)
@@ -47,9 +51,6 @@ async def scored(config: AflowConfig, workflow: Workflow, split: Split) -> tuple
         return evaluation, assembly.sandbox.layers
     finally:
         await assembly.aclose()
-
-
-REPEATS = 3  # AFlow's test mean of three
 
 
 def held_out(
@@ -70,17 +71,25 @@ def held_out(
     evaluation, layers = asyncio.run(scored(config, workflow, "test"))
     evaluation = replace(evaluation, ci95=problem_interval95(evaluation.results))
     if as_json:
-        print_json({**evaluation_object(evaluation, layers), "digest": workflow.digest, "repeats": config.repeats})
+        print_json({**_object(evaluation, layers), "digest": workflow.digest, "repeats": config.repeats})
         return
     say(f"{config.task.name}, test problems, {config.repeats} repeats, workflow {workflow.digest}")
     say(evaluation_text(evaluation, config.executor.kind == "simulated"))
 
 
 def named(target: Path, overrides: list[str]) -> tuple[AflowConfig, Workflow]:
-    """The config and the workflow that a run, or a folder beside overrides, stands for."""
+    """Return the config and the workflow of a run, or of a folder with overrides."""
     if not is_run(target):
         if not (target / "graph.py").is_file():
             raise ConfigError(f"{target} is neither a run (no run.sqlite) nor a workflow folder (no graph.py)")
         return search_config(overrides), read_workflow(target)
     with open_run(target) as store:
         return run_config(target, overrides), best_of(store, target)[1]
+
+
+def _object(evaluation: Evaluation, layers: tuple[str, ...]) -> dict[str, Any]:
+    problems = [
+        {"id": each.problem_id, "outcome": each.outcome, "answer": each.answer[:SHOWN], "seconds": each.seconds}
+        for each in evaluation.results
+    ]
+    return evaluation_object(evaluation) | {"sandbox": list(layers), "problems": problems}

@@ -23,7 +23,7 @@ from aflow_env.store.findings import overview
 from aflow_env.store.settings import lock, stored_config
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import TASKS, load_task
-from aflow_env.tasks.base import Problem
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.aflow.aflow_workspace import read_workspace, write_workspace
 from aflow_env.workflow.aflow.standalone import standalone_module
 from aflow_env.workflow.gate import Violation, check
@@ -91,7 +91,7 @@ def import_workspace(
 
 
 def _problems(config: AflowConfig | None) -> dict[str, Problem]:
-    """The validate problems by digest, for the logs of failed cases; without the data there are no logs."""
+    """Return the validate problems by digest, for the logs of failed cases; without the data there are no logs."""
     if config is None:
         return {}
     try:
@@ -111,7 +111,7 @@ def _refused(workflow: Workflow, spec: TaskSpec) -> str:
 
 
 def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, bool]:
-    """The config of the run, and whether it is one to keep: who imports to look names no executor.
+    """Return the config of the run, and whether to keep it: an import to look at names no executor.
 
     Raises ConfigError for a key that would then be ignored.
     """
@@ -119,8 +119,8 @@ def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, 
     kept = any(key.partition(".")[0] == "executor" for key in named)
     if not kept and (ignored := sorted(named.keys() - {"task", "task.name", "seed"})):
         raise ConfigError(
-            f"{ignored[0]}={named[ignored[0]]}: without an executor no config is kept, and this key would be ignored; "
-            f"name the executor too (executor=...), or leave {ignored[0]} out and say it to `aflow-env resume`"
+            f"{ignored[0]}={named[ignored[0]]}: without an executor no config is kept; name the executor too "
+            f"(executor=...), or give {ignored[0]} to `aflow-env resume`"
         )
     task = [] if "task" in named else [f"task={_task(dataset)}"]
     any_task = [] if kept else ["executor=policy"]  # the default, a simulation, knows arithmetic alone
@@ -129,8 +129,5 @@ def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, 
 
 def _task(dataset: str) -> str:
     if dataset.lower() not in TASKS:
-        raise ConfigError(
-            f"the data set {dataset} is none of {', '.join(TASKS)}: say by task=NAME what its problems are "
-            "(docs/tasks.md)"
-        )
+        raise ConfigError(f"the data set {dataset} is none of {', '.join(TASKS)}: name its task by task=NAME")
     return dataset.lower()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env init FOLDER`: a task of your own, small and whole, to change into yours; conf/init is what it copies."""
+"""`aflow-env init FOLDER`: copy conf/init, a small and whole task, to change into your own."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,8 @@ import typer
 
 from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError
+from aflow_env.files import write_text
+from aflow_env.screen import say
 
 
 def init(folder: Annotated[Path, typer.Argument(help="Folder to make; its name is the task's.")]) -> None:
@@ -18,13 +20,9 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make; its name i
         raise ConfigError(f"{name}: a task's name has letters, digits and _ alone, and begins with no digit")
     if folder.exists():
         raise ConfigError(f"{folder} is there already, and nothing is overwritten: name another folder")
-    try:
-        for source in sorted(path for path in template.rglob("*") if path.is_file() and path.suffix != ".pyc"):
-            path = folder / str(source.relative_to(template)).replace("NAME", name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(source.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
-            print(path)
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
-    print("Search it, with the SIMULATED executor:")
-    print(f"  aflow-env search task=own task.name={folder / name}.yaml run_dir={folder / 'runs/first'} rounds=8")
+    for source in sorted(path for path in template.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+        path = folder / str(source.relative_to(template)).replace("NAME", name)
+        write_text(path, source.read_text(encoding="utf-8").replace("NAME", name))
+        say(str(path))
+    say("Search it, with the SIMULATED executor:")
+    say(f"  aflow-env search task=own task.name={folder / name}.yaml run_dir={folder / 'runs/first'} rounds=8")

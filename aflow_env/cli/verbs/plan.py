@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env plan`: what a training run will need, before it is started."""
+"""`aflow-env plan`: the needs of a training run, before it is started."""
 
 import re
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from rich.table import Table
+from rich.table import Column, Table
 
 from aflow_env.cli.arguments import AsJson
 from aflow_env.cli.compose import composing
@@ -73,7 +73,7 @@ def named(config: str, given: list[str]) -> tuple[str, list[str]]:
 
 
 def composed(name: str, overrides: list[str], hydra_node: bool = False) -> DictConfig:
-    """The training config as verl's main_ppo would get it. Raises ConfigError."""
+    """Return the training config as verl's main_ppo would get it. Raises ConfigError."""
     import verl
 
     path = f"hydra.searchpath=[file://{Path(verl.__file__).parent}/trainer/config]"
@@ -82,16 +82,14 @@ def composed(name: str, overrides: list[str], hydra_node: bool = False) -> DictC
 
 
 def card(name: str, overrides: list[str]) -> float:
-    """GiB of the card in the name of the chosen hardware group; 80 where none is chosen."""
+    """Return the GiB of the card in the name of the chosen hardware group; 80 where none is chosen."""
     choices = composed(name, overrides, hydra_node=True).hydra.runtime.choices
     named = re.search(r"(\d+)gb", str(choices.get("hardware")))
     return float(named[1]) if named else 80.0
 
 
 def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
-    grid = Table(box=None, show_header=False, pad_edge=False)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    grid = Table(Column(no_wrap=True), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
 
     def size(amount: int) -> str:
         return f"{amount / rl.GIB:7.1f} GiB"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from aflow_env.cli.arguments import AsJson, RunFolder, needs, open_reading
 from aflow_env.cli.output import print_json
@@ -18,22 +18,18 @@ from aflow_env.report.runs import RunRecord, read_runs
 from aflow_env.report.wandb_runs import offline_runs, online_runs
 from aflow_env.screen import WIDTH, Screen, say
 
-Runs = Annotated[
-    list[Path], typer.Argument(help="Run folders, folders of runs, wandb folders, or a wandb ENTITY/PROJECT.")
-]
+Runs = Annotated[list[Path], typer.Argument(help="Run folders, their parents, wandb folders, wandb's ENTITY/PROJECT.")]
 
 
 def report(
     runs: Runs,
     by: Annotated[list[str] | None, typer.Option(help="Config key to group by, dotted; may be repeated.")] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="The group that the others are compared with, as KEY=VALUE.")
-    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="The group to compare the others with, as KEY=VALUE.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page there.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row a run there.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs: mean, interval, n and cost of each group, and what the comparison shows."""
+    """Compare runs: mean, interval, n and cost of each group, and a verdict."""
     needs("report", "matplotlib", "jinja2")
     from aflow_env.report.html.page import page
     from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise
@@ -49,19 +45,16 @@ def report(
     screen = Screen(width=WIDTH)
     if summary.simulated:
         screen.print(f"SIMULATED executor in {summary.simulated} of {len(summary.runs)} runs")
-    grid = Table(box=None, pad_edge=False)
-    grid.add_column("group", overflow="fold")
-    for name in ("runs", "test", "best, validate", "USD"):
-        grid.add_column(name, no_wrap=True)
+    columns = [Column(name, no_wrap=True) for name in ("runs", "test", "best, validate", "USD")]
+    grid = Table(Column("group", overflow="fold"), *columns, box=None, pad_edge=False)
     for each in summary.groups:
         scores = (mean_text(each.test, 2), mean_text(each.best, 2))
         grid.add_row(each.label, str(each.runs), *scores, f"{each.cost_usd.value:.4f}")
     screen.print(grid)
     for effect in summary.effects:
         interval = "" if effect.low is None else f" [{effect.low:+.3f}, {effect.high:+.3f}]"
-        screen.print(
-            f"{effect.group} against {summary.baseline}: {effect.difference:+.3f}{interval}, n={effect.n} pairs"
-        )
+        difference = f"{effect.difference:+.3f}{interval}, n={effect.n} pairs"
+        screen.print(f"{effect.group} against {summary.baseline}: {difference}")
     screen.print(verdict(summary))
     for path in (html, csv):
         if path is not None:
@@ -69,9 +62,9 @@ def report(
 
 
 def _read(paths: list[Path]) -> list[RunRecord]:
-    """Stores where a path has some; else what wandb kept offline there; else a project of that name online.
+    """Read the stores of each path, else its offline wandb folders, else a project of that name online.
 
-    A run that several paths hold counts once, and by its store where wandb tells of it too.
+    A run counts once, by its store where wandb has it too.
     """
     projects = dict.fromkeys(path for path in paths if not path.exists() and len(path.parts) == 2)
     logs = [path for path in paths if _is_log(path)]

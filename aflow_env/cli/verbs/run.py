@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.console import Console
@@ -24,19 +24,20 @@ from rich.progress import Progress
 from aflow_env.cli.answering import Answering, answering, usd
 from aflow_env.cli.arguments import Overrides
 from aflow_env.cli.compose import values
-from aflow_env.cli.interrupt import finishing
+from aflow_env.cli.progress import finishing
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
+from aflow_env.files import writing
 from aflow_env.llm.client import LLMError
 from aflow_env.store.settings import lock
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.own import unanswered
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record, read_records
 from aflow_env.workflow.program import Workflow
 
 LOST_IN_A_ROW = 20
-"""After so many problems that were lost to the world, one after the other, the rest would be lost too."""
+"""After so many problems lost to the world, one after the other, the run ends."""
 LINE_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
 NOTE = "Ctrl-C: finishing the problems under way; Ctrl-C again ends at once"
@@ -44,7 +45,7 @@ NOTE = "Ctrl-C: finishing the problems under way; Ctrl-C again ends at once"
 
 @dataclass
 class Tally:
-    """How far the run of a file is. `row` counts problems lost since the last answer; `error` is why it ended early."""
+    """How far the run of a file is. `row` counts problems lost since the last answer; `error` ended the run early."""
 
     total: int
     skipped: int
@@ -70,23 +71,24 @@ def run(
     concurrency: Annotated[int, typer.Option(min=1, help="Problems at a time.")] = 8,
 ) -> None:
     """Answer each problem of a file. Status 3 where some were lost to the world: the same command asks them again."""
-    config, workflow = named(target, list(overrides or ()))
-    folder = config.run_dir if "run_dir" in values(overrides or ()) else f"{output}.run"
-    sandbox = config.sandbox.model_copy(update={"workers": concurrency})
-    config = config.model_copy(update={"sandbox": sandbox, "run_dir": folder})
+    given = [*(overrides or ()), f"sandbox.workers={concurrency}"]
+    config, workflow = named(target, given)
+    if "run_dir" not in values(given):
+        config = config.model_copy(update={"run_dir": f"{output}.run"})
     problems = dict(_problems(source, config))
     with _appending(output) as file:
         done = dict(_done(output, workflow))
-        if changed := [key for key in done.keys() & problems.keys() if done[key] != problems[key].digest]:
-            raise ConfigError(
-                f"--output={output} answers another problem of {changed[0]}: the input has changed since; give each "
-                "problem an `id` of its own, or name another --output"
-            )
+        for key in done.keys() & problems.keys():
+            if done[key] != problems[key].digest:
+                raise ConfigError(
+                    f"--output={output} answers another problem of {key}: the input has changed since; give each "
+                    "problem an `id` of its own, or name another --output"
+                )
         todo = {key: problem for key, problem in problems.items() if key not in done}
         tally = Tally(len(problems), len(problems) - len(todo))
         try:
             if todo:
-                asyncio.run(_run(config, workflow, todo, file, tally, concurrency))
+                asyncio.run(_run(config, workflow, todo, file, tally))
         except (KeyboardInterrupt, asyncio.CancelledError):
             tally.interrupted = True
     print(f"{output}: {tally}{' (SIMULATED)' if config.executor.kind == 'simulated' else ''}")
@@ -97,13 +99,13 @@ def run(
 
 
 def _key(record: Record) -> str:
-    """The JSON that names a problem in the input and begins its answer in the output: its id, or else its line."""
+    """Return the JSON that names a problem in the input and begins its answer in the output: its id, else its line."""
     named_by = "id" if "id" in record.fields else "line"
     return json.dumps({named_by: record.fields.get(named_by, record.line)})
 
 
 def _problems(source: Path, config: AflowConfig) -> Iterator[tuple[str, Problem]]:
-    """The problems of the input. Raises ConfigError for an id that is there twice."""
+    """Yield the problems of the input. Raises ConfigError for an id that is there twice."""
     seen = set()
     for record in read_records(source):
         if (key := _key(record)) in seen:
@@ -113,7 +115,7 @@ def _problems(source: Path, config: AflowConfig) -> Iterator[tuple[str, Problem]
 
 
 def _done(output: Path, workflow: Workflow) -> Iterator[tuple[str, str]]:
-    """Key and problem digest of each answer in the output. Raises ConfigError for one of another workflow."""
+    """Yield key and problem digest of each answer in the output. Raises ConfigError for one of another workflow."""
     for record in read_records(output):
         if record.fields.get("workflow") != workflow.digest:
             raise ConfigError(f"{record.place}: this is no answer of workflow {workflow.digest}; name another --output")
@@ -122,12 +124,10 @@ def _done(output: Path, workflow: Workflow) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _appending(output: Path) -> Iterator[BinaryIO]:
-    """The output, for this process alone, without the piece of a line that a kill may have left at its end."""
-    try:
+    """Open the output for this process alone, without the piece of a line that a kill may have left at its end."""
+    with writing(output, "--output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         file = output.open("ab", buffering=0)
-    except OSError as error:
-        raise ConfigError(f"--output={output} cannot be written ({error.strerror}); name another file") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,36 +137,36 @@ def _appending(output: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-async def _run(
-    config: AflowConfig, workflow: Workflow, todo: dict[str, Problem], file: BinaryIO, tally: Tally, places: int
-) -> None:
-    """Answer the problems, some side by side, and say how far it is: a bar on a terminal, a line now and then else."""
+async def _run(config: AflowConfig, workflow: Workflow, todo: dict[str, Problem], file: BinaryIO, tally: Tally) -> None:
+    """Answer the problems, some side by side. Shows a bar on a terminal, else a line now and then."""
     console, queue, said = Console(stderr=True), iter(todo.items()), time.monotonic()
+
+    async def work() -> None:
+        nonlocal said
+        for key, problem in queue:
+            await _one(answer, key, problem, file, tally)
+            bar.update(task, completed=tally.skipped + tally.outcomes.total())
+            if not console.is_terminal and time.monotonic() - said >= LINE_SECONDS:
+                said = time.monotonic()
+                typer.echo(tally, err=True)
+            if tally.error or interrupt.is_set():
+                break
+
     async with answering(config, workflow) as answer:
         lock(answer.assembly.store, config)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        with (
+            Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+            finishing(lambda _: typer.echo(NOTE, err=True)) as interrupt,
+        ):
             task = bar.add_task("", total=tally.total)
-
-            async def work() -> None:
-                nonlocal said
-                for key, problem in queue:
-                    await _one(answer, key, problem, file, tally)
-                    bar.update(task, completed=tally.skipped + tally.outcomes.total())
-                    if not console.is_terminal and time.monotonic() - said >= LINE_SECONDS:
-                        said = time.monotonic()
-                        typer.echo(tally, err=True)
-                    if tally.error or interrupt.is_set():
-                        break
-
-            with finishing(lambda _: typer.echo(NOTE, err=True)) as interrupt:
-                await asyncio.gather(*(work() for _ in range(min(places, len(todo)))))
-                tally.interrupted = interrupt.is_set()
+            await asyncio.gather(*(work() for _ in range(min(config.sandbox.workers, len(todo)))))
+            tally.interrupted = interrupt.is_set()
     if tally.lost and not tally.error:
         tally.error = InfrastructureError(f"{tally.lost} problems were lost to failures of the world")
 
 
 async def _one(answer: Answering, key: str, problem: Problem, file: BinaryIO, tally: Tally) -> None:
-    """Answer one problem and write its line; or count it as lost, which the next run asks again."""
+    """Answer one problem and write its line. A problem lost to the world is counted, and the next run asks it again."""
     try:
         found = await answer(problem)
     except BudgetExhausted as limit:
@@ -178,9 +178,9 @@ async def _one(answer: Answering, key: str, problem: Problem, file: BinaryIO, ta
             tally.error = error
         return
     tally.row = 0
-    tally.cost_usd = None if found.cost_usd is None else (tally.cost_usd or 0.0) + found.cost_usd
+    tally.cost_usd = None if tally.cost_usd is None or found.cost_usd is None else tally.cost_usd + found.cost_usd
     tally.outcomes[found.outcome] += 1
-    line: dict[str, Any] = {
+    line = {
         **json.loads(key),
         "outcome": found.outcome,
         "answer": found.text if found.outcome == "ok" else None,

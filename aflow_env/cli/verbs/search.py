@@ -10,9 +10,8 @@ from typing import Any
 import typer
 
 from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, run_config, search_config
-from aflow_env.cli.interrupt import finishing
 from aflow_env.cli.output import print_json, score_text
-from aflow_env.cli.progress import SearchProgress
+from aflow_env.cli.progress import SearchProgress, finishing
 from aflow_env.config import AflowConfig
 from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
@@ -61,7 +60,7 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
     assembly = await Assembly.open(config)
     try:
         with (
-            SearchProgress(config.rounds, lambda: assembly.budget.totals.spent.usd) as progress,
+            SearchProgress(config.rounds, lambda: assembly.budget.totals.spent) as progress,
             finishing(progress.note) as interrupt,
         ):
             if config.lookahead.chooses and config.proposer != "random":

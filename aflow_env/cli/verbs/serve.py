@@ -6,15 +6,14 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aflow_env.cli.answering import answering, apart
+from aflow_env.cli.answering import answering
 from aflow_env.cli.arguments import Overrides, needs
 from aflow_env.cli.compose import values
 from aflow_env.cli.verbs.evaluate import named
@@ -48,12 +47,11 @@ def serve(
         raise ConfigError(f"--api-key-variable={api_key_variable}: it is not set; put the clients' key there")
     if key is None and host not in HERE:
         raise ConfigError(
-            f"--host={host}: whoever reaches this address could spend your money; set --api-key-variable=NAME too, "
-            "with the key in that variable"
+            f"--host={host} is open to others: set --api-key-variable=NAME, with the clients' key in NAME"
         )
     ceiling = BudgetConfig(usd=request_usd, tokens=request_tokens, calls=request_calls)
-    config, workflow = named(target, list(overrides or ()))
-    config = config.model_copy(update={"sandbox": config.sandbox.model_copy(update={"workers": concurrency})})
+    given = [*(overrides or ()), f"sandbox.workers={concurrency}"]
+    config, workflow = named(target, given)
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -63,20 +61,17 @@ def serve(
         from aflow_env.cli.serving import Endpoint
 
         say = partial(typer.echo, err=True)
-        async with answering(config, workflow) as answer:
+        async with answering(config, workflow, temporary="run_dir" not in values(given)) as answer:
             answer.price(needed=request_usd is not None)
             model = name or f"{answer.assembly.task.spec.name}-{workflow.digest[:8]}"
             bounded = None if ceiling == BudgetConfig() else ceiling
-            hosts = HERE if host in HERE else ()
             place = f"{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             simulated = ", SIMULATED executor," if config.executor.kind == "simulated" else ""
             say(f"serving {model}{simulated} at http://{place}/v1 (Ctrl-C ends)")
+            hosts = HERE if host in HERE else ()
             await _until_asked(Endpoint(answer, model, key, concurrency, bounded, hosts, say).app(), listener)
 
-    with ExitStack() as stack:
-        stack.enter_context(listener)
-        if "run_dir" not in values(overrides or ()):
-            config = apart(config, stack.enter_context(TemporaryDirectory(prefix="aflow-env-")))
+    with listener:
         asyncio.run(answer_all())
 
 
@@ -91,6 +86,7 @@ async def _until_asked(app: "Starlette", listener: socket.socket) -> None:
                 asyncio.get_running_loop().add_signal_handler(number, self.handle_exit, number, None)
             yield
 
-    grace = GRACE_SECONDS
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=grace)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
+    )
     await Server(config).serve(sockets=[listener])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env show RUN`: a run explained from its store. `aflow-env best RUN`: its best workflow, printed or copied."""
+"""`aflow-env show RUN`: a run explained. `aflow-env best RUN`: its best workflow, printed or copied."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,10 +8,10 @@ import typer
 from rich.table import Table
 
 from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
-from aflow_env.cli.output import print_json, score_text
+from aflow_env.cli.output import cost_text, outcomes_text, print_json, score_text
 from aflow_env.screen import Screen, one_line, say
-from aflow_env.search.worth import worth_of_q
-from aflow_env.store.findings import last_report, overview, rejections, stopped
+from aflow_env.search.prediction.worth import worth_of_q
+from aflow_env.store.findings import last_report, overview, rejections, spent, stopped
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
@@ -30,7 +30,7 @@ def show(
             return
         screen = Screen()
         for line in _facts(store, found):
-            screen.print(line)
+            screen.print(one_line(line))
         screen.print(_table(sorted(found["nodes"], key=lambda node: -node["score"])[:top]))
 
 
@@ -56,7 +56,7 @@ def best(
 
 def _facts(store: Store, found: dict[str, Any]) -> list[str]:
     """Return the lines above the table."""
-    config, ends, said = stored_config(store), stopped(store), last_report(store)
+    config, best, said = stored_config(store), found["best"], last_report(store) or {}
     lines = []
     if config:
         guide = f", policy {config.policy.model}" if config.policy.base_url else ""
@@ -65,16 +65,17 @@ def _facts(store: Store, found: dict[str, Any]) -> list[str]:
     sessions = len(store.sessions())
     lines.append(
         f"{len(found['nodes'])} nodes and {rejections(store)} rejected proposals in {sessions} "
-        f"session{'' if sessions == 1 else 's'}, {found['cost_usd']:.4f} USD"
+        f"session{'' if sessions == 1 else 's'}, {cost_text(spent(store))}"
     )
-    lines.extend(f"{session} stopped by: {why}" for session, why in list(ends.items())[:3])
-    if best := found["best"]:
+    lines.extend(f"{session} stopped by: {why}" for session, why in list(stopped(store).items())[:3])
+    if best:
         lines.append(f"best: round {best['round']}, {score_text(best['score'], best['ci95'])}, {best['digest']}")
-    if said and said["test"]:
-        lines.append(f"test: {score_text(said['test']['score'], said['test']['ci95'])}, n={said['test']['n']}")
+        lines.append(f"its outcomes: {outcomes_text(best['outcomes'], best['truncated'])}")
+    if test := said.get("test"):
+        lines.append(f"test: {score_text(test['score'], test['ci95'])}, n={test['n']}")
     if config and (q := worth_of_q(store, config)):
         lines.append(f"Q(s, a): {q}")
-    return [one_line(line) for line in lines]
+    return lines
 
 
 def _table(nodes: list[dict[str, Any]]) -> Table:

@@ -18,7 +18,7 @@ from aflow_env.search.kinds import check_predictor
 from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
 from aflow_env.sweep.closing import closing_table, found
-from aflow_env.sweep.jobs import Ended, Job, run
+from aflow_env.sweep.jobs import EndedJob, Job, run
 
 Grid = Annotated[
     list[str], typer.Argument(help="key=value of the aflow: node; key=a,b,c sweeps, as does key=range(1,4)")
@@ -32,7 +32,7 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Where the run folders go.")] = Path("runs/sweep"),
     as_json: AsJson = False,
 ) -> None:
-    """Search once for every combination of values; run the same command again to go on with what is missing."""
+    """Search once for every combination of values; run the same command again to go on with the missing ones."""
     planned = [_job(combination, overrides, out) for combination in grid(overrides)]
     try:
         ended = run(planned, jobs, lambda text: say(text, error=True))
@@ -49,13 +49,13 @@ def sweep(
 
 
 def grid(overrides: list[str]) -> list[list[str]]:
-    """Return every combination, in Hydra's own order. Raises ConfigError for what is no override."""
+    """Return every combination, in Hydra's own order. Raises ConfigError for a wrong override."""
     batches: list[list[list[str]]] = BasicSweeper.split_arguments(parsed(overrides), None)
     return [combination for batch in batches for combination in batch]
 
 
 def _job(overrides: list[str], given: list[str], out: Path) -> Job:
-    """The search of one combination of those `given`, named by what is swept, if anything is.
+    """Return the search of one combination of the `given` values, named by the swept ones.
 
     Raises ConfigError before anything has started.
     """
@@ -71,7 +71,7 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
     return Job(name, folder, folder, command, what, may_change)
 
 
-def _object(ended: Ended) -> dict[str, object]:
+def _object(ended: EndedJob) -> dict[str, object]:
     said = found(ended.job.run_dir) or {}
     figures = {name: said.get(name) for name in ("start", "best", "test")}
     facts = {"name": ended.job.name, "status": ended.status, "run_dir": str(ended.job.run_dir), "reason": ended.reason}

@@ -2,7 +2,7 @@
 """`aflow-env watch RUN`: a running search, live on a terminal, plain lines anywhere else."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -14,16 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from aflow_env.cli.arguments import RunFolder, is_run, store_of
-from aflow_env.cli.output import score_text
+from aflow_env.cli.output import cost_text, score_text
 from aflow_env.errors import ConfigError
 from aflow_env.report.live import Last, Standing, standing
 from aflow_env.screen import Screen, fit, one_line
 from aflow_env.store.read_only import ReadOnlyStore
 
 WAIT_SECONDS = 20.0
-"""How long a folder that exists may take to get its store, before `watch` says that there is none."""
+"""A folder that exists may take so long to get its store."""
 BEGINNING_SECONDS = 2.0
-"""How long a store may take to get its tables."""
+"""A store may take so long to get its tables."""
 
 
 def watch(
@@ -36,16 +36,16 @@ def watch(
         with closing(_opened(run, every)) as store:
             if screen.is_terminal:
                 with Live(console=screen, auto_refresh=False) as live:
-                    for found in _looks(lambda: standing(store), every):
+                    for found in _looks(store, every):
                         live.update(view(found), refresh=True)
             else:
-                _lines(screen, _looks(lambda: standing(store), every))
+                _lines(screen, _looks(store, every))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
 def view(found: Standing) -> Group:
-    """What the terminal shows."""
+    """Return the view of the terminal."""
     table = Table(box=None, pad_edge=False)
     asked = any(each.q is not None for each in found.last)
     for name in ("round", "from", "score") + ("predicted",) * asked:
@@ -59,39 +59,33 @@ def view(found: Standing) -> Group:
 
 
 def facts(found: Standing) -> list[str]:
-    """The figures, a line each."""
-    who = f"{found.task or 'a run'}{', SIMULATED executor' if found.simulated else ''}"
-    far = f"round {found.played} of {found.wanted}" if found.wanted else f"round {found.played}"
+    """Return the figures, a line each."""
+    task = f"{found.task or 'a run'}{', SIMULATED executor' if found.simulated else ''}"
+    far = f"round {found.played}{f' of {found.wanted}' if found.wanted else ''}"
     sessions = f", {found.sessions} sessions" if found.sessions > 1 else ""
     total = sum(found.outcomes.values())
-    shares = (
-        ", ".join(f"{name} {count / total:.0%}" for name, count in sorted(found.outcomes.items())) if total else "-"
-    )
-    best = "none yet"
-    if found.best:
-        best = (
-            f"{score_text(found.best['score'], found.best['ci95'])}, n={found.best['n']}, round {found.best['round']}"
-        )
+    shares = [f"{name} {count / total:.0%}" for name, count in sorted(found.outcomes.items())] or ["-"]
+    cut = f", {found.truncated} replies truncated" if found.truncated else ""
+    best = found.best
+    score = f"{score_text(best['score'], best['ci95'])}, n={best['n']}, round {best['round']}" if best else "none yet"
     return [
-        f"{who}: {far}{sessions}",
-        f"best      {best}",
-        f"evaluated {found.evaluated}, rejected {found.rejected}, {found.cost_usd:.4f} USD",
-        f"outcomes  {shares or '-'} (n={total})",
+        f"{task}: {far}{sessions}",
+        f"best      {score}",
+        f"evaluated {found.evaluated}, rejected {found.rejected}, {cost_text(found.spent)}",
+        f"outcomes  {', '.join(shares)} (n={total}){cut}",
         *([f"ended     {found.ended}"] if found.ended else []),
     ]
 
 
-def _looks(look: Callable[[], Standing], every: float) -> Iterator[Standing]:
-    while True:
-        found = look()
-        yield found
-        if found.ended:
-            return
+def _looks(store: ReadOnlyStore, every: float) -> Iterator[Standing]:
+    yield (found := standing(store))
+    while not found.ended:
         time.sleep(every)
+        yield (found := standing(store))
 
 
 def _lines(screen: Screen, looks: Iterator[Standing]) -> None:
-    """A line for each round that is new (the latest `LAST` of a look), the figures at the first and at the end."""
+    """Print a line for each new round (the latest `LAST` of a look), the figures at the first and at the end."""
     seen: set[tuple[str, int]] = set()
     found = None
     for found in looks:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The edge to a server: read its answer up to a limit, and clean every text of it before anything else sees it.
+"""The edge to a server: read its answer up to a limit, and clean every text of it before any other use.
 
-Clean means: without the API key in any of its spellings, and without lone surrogates. Texts that people are shown
-(headers, errors) have no control characters either. All of the room works on `Answer`, so nothing goes around this.
+A clean text has no API key in any spelling, and no lone surrogates. Displayed texts (headers, errors) have no control
+characters either. The whole room works on `Answer`, so nothing goes around this.
 """
 
 import json
@@ -18,7 +18,7 @@ JSON = Any
 LARGEST = 8 * 2**20
 """Bytes of an answer, decompressed: far above any chat completion, and little enough to hold for each call."""
 SHOWN, READ = 300, 3000
-"""Characters of a server's words that are shown, and that are read for what they mean."""
+"""Characters of a server's words that are shown, and that are read for their meaning."""
 COMPRESSED = ("gzip", "x-gzip", "deflate")
 ACCEPTED = "gzip, deflate"
 
@@ -29,8 +29,7 @@ class UnreadableAnswer(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A server's whole answer, cleaned. `plain` is its body as parsed JSON, None where it is none, `begin` its
-    beginning on one line."""
+    """A server's whole answer, clean. `plain` is its body as JSON, or None; `begin` its beginning in one line."""
 
     status: int
     headers: Mapping[str, str]
@@ -44,7 +43,7 @@ def request_id(headers: Mapping[str, str]) -> str:
 
 
 def clean_answer(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -> Answer:
-    """Clean what a server sent."""
+    """Clean a server's answer."""
     text = body.decode("utf-8", "replace").lstrip("\ufeff")
     try:
         plain = _scrubbed(json.loads(text), key)
@@ -55,7 +54,7 @@ def clean_answer(status: int, headers: Mapping[str, str], body: bytes, key: ApiK
 
 
 def one_line(text: str, size: int = SHOWN) -> str:
-    """The text as one line of at most `size` characters; what is not printable becomes a space."""
+    """The text as one line of at most `size` characters; unprintable characters become spaces."""
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(text.split())[:size]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claude (or any server with /v1/messages) through the official async SDK, version 2 and later.
 
-The SDK speaks API version 2026-10-21, which has no temperature: it is sent only with `send_temperature=true`, together
-with version 2023-06-01, for older models and other servers. System prompts and earlier turns are marked for the prompt
-cache; what is read from and written to it is priced apart. The SDK's own retries are off: retry.py decides.
+The SDK speaks API version 2026-10-21, which has no temperature. `send_temperature=true` sends it with version
+2023-06-01, for older models and other servers. System prompts and earlier turns are marked for the prompt cache. The
+SDK's own retries are off: retry.py decides.
 """
 
 from collections.abc import Awaitable
@@ -28,7 +28,7 @@ from aflow_env.llm.providers.provider import Lenient, Provider, Reply, stop_of
 
 VERSION_WITH_TEMPERATURE = "2023-06-01"
 NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
-"""What the SDK's transport raises when not even a connection was made."""
+"""The errors of the SDK's transport where not even a connection was made."""
 
 
 class _Block(Lenient):
@@ -36,18 +36,18 @@ class _Block(Lenient):
     text: str | None = None
 
 
-class _Usage(Lenient):
+class _ClaudeUsage(Lenient):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
 
 
-class _Body(Lenient):
+class _ClaudeBody(Lenient):
     content: list[_Block]
     model: str | None = None
     stop_reason: Any = None
-    usage: _Usage | None = None
+    usage: _ClaudeUsage | None = None
 
 
 class AnthropicClient(Provider):
@@ -89,38 +89,35 @@ class AnthropicClient(Provider):
         )
 
     async def aclose(self) -> None:
-        """As LLMClient."""
         await self._client.close()
 
     async def _send(self, request: Request) -> Answer | LLMError:
-        response = await self._response(self._create(request))
-        return response if isinstance(response, LLMError) else self._cleaned(response)
+        return await self._exchange(self._client.messages.with_raw_response.create(**self._parameters(request)))
 
-    async def _create(self, request: Request) -> Any:
-        return (await self._client.messages.with_raw_response.create(**self._parameters(request))).http_response
+    async def _exchange(self, sending: Awaitable[Any], lines: bool = False) -> Answer | LLMError:
+        """Return the clean answer to a raw call of the SDK, whatever its status, or the LLMError of an exception.
 
-    def _cleaned(self, response: Any) -> Answer:
-        return clean_answer(response.status_code, response.headers, response.content, self._key)
-
-    async def _response(self, sending: Awaitable[Any]) -> Any:
-        """The HTTP response to what the SDK sends, whatever its status, or the LLMError that an exception means."""
+        `lines`: read the body's lines as a list.
+        """
         sdk = self._sdk
         try:
-            return await sending
+            response = (await sending).http_response
+            body = response.content
+            if lines:
+                body = b"[%s]" % b",".join(filter(None, body.splitlines()))
         except sdk.APIStatusError as error:
-            return error.response
-        except sdk.APITimeoutError as error:
-            if type(error.__cause__).__name__ in NEVER_SENT:
-                return connection_error(f"no connection within {CONNECT_SECONDS:g} s", never_sent=True)
-            return LLMError("timeout", f"no whole reply within {self._config.timeout_seconds:g} s", bill="unknown")
+            response, body = error.response, error.response.content
         except sdk.APIConnectionError as error:
-            cause = type(error.__cause__).__name__
-            if isinstance(error.__cause__, UnreadableAnswer):
-                return LLMError("malformed", str(error.__cause__), bill="unknown")
-            text = one_line(self._key.scrub(f"{error} {cause} {error.__cause__}"))
-            return connection_error(text, never_sent=cause in NEVER_SENT)
+            cause, kind = error.__cause__, type(error.__cause__).__name__
+            if isinstance(cause, UnreadableAnswer):
+                return LLMError("malformed", str(cause), bill="unknown")
+            if isinstance(error, sdk.APITimeoutError) and kind not in NEVER_SENT:
+                return LLMError("timeout", f"no whole reply within {self._config.timeout_seconds:g} s", bill="unknown")
+            text = one_line(self._key.scrub(f"{error} {kind} {cause}"))
+            return connection_error(text, never_sent=kind in NEVER_SENT)
         except sdk.APIError as error:
             return LLMError("malformed", one_line(self._key.scrub(str(error))), bill="unknown")
+        return clean_answer(response.status_code, response.headers, body, self._key)
 
     def _parameters(self, request: Request) -> dict[str, Any]:
         config = self._config
@@ -130,7 +127,7 @@ class AnthropicClient(Provider):
             "model": request.model or config.model,
             "max_tokens": request.max_tokens,
             "messages": [
-                # the last turn is new each time; what comes before it may be asked again
+                # the last turn is new each time; the turns before it may be asked again
                 {"role": turn.role, "content": [self._block(turn.content, last_of_prefix=k == len(turns) - 2)]}
                 for k, turn in enumerate(turns)
             ],
@@ -148,9 +145,7 @@ class AnthropicClient(Provider):
         if config.send_temperature:
             extra["temperature"] = min(request.temperature, 1.0)
             parameters["extra_headers"] = {"anthropic-version": VERSION_WITH_TEMPERATURE}
-        if extra:
-            parameters["extra_body"] = extra
-        return parameters
+        return {**parameters, "extra_body": extra} if extra else parameters
 
     def _block(self, text: str, last_of_prefix: bool) -> dict[str, Any]:
         block: dict[str, Any] = {"type": "text", "text": text}
@@ -159,8 +154,8 @@ class AnthropicClient(Provider):
         return block
 
     def _read(self, plain: JSON) -> Reply:
-        parsed = _Body.model_validate(plain)
-        usage = parsed.usage or _Usage()
+        parsed = _ClaudeBody.model_validate(plain)
+        usage = parsed.usage or _ClaudeUsage()
         text = "".join(block.text or "" for block in parsed.content if block.type == "text")
         return Reply(
             text=text,

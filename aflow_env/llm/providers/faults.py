@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server's failure means: from status, code and text to one `LLMError` kind, with the likely bill.
+"""Read a server's failure: from status, code and text to one `LLMError` kind, with the likely bill.
 
 All wire formats use the same statuses, so one table serves them. A failure may also come in the body of a success:
 gateways answer 200 and put the status of the provider behind them into `error.code`.
@@ -18,24 +18,13 @@ from aflow_env.llm.providers.answer import READ, SHOWN, Answer, one_line, reques
 CONNECT_SECONDS = 5.0
 """How long a connection may take."""
 LONG_PROMPT = 32_768
-"""Bytes from which a prompt may be too large for a server that answers 413; of a shorter one the limit is to blame."""
+"""Bytes from which a prompt may be too large for a server that answers 413; below, the server's limit is to blame."""
 KINDS: dict[int, ErrorKind] = {
-    301: "not_found",
-    302: "not_found",
-    303: "not_found",
-    307: "not_found",
-    308: "not_found",
-    400: "bad_request",
-    401: "authentication",
-    402: "quota",
-    403: "authentication",
-    404: "not_found",
-    408: "timeout",
-    409: "overloaded",
-    429: "rate_limited",
-    503: "overloaded",
-    504: "timeout",
-    529: "overloaded",
+    **dict.fromkeys((301, 302, 303, 307, 308, 404), "not_found"),
+    **dict.fromkeys((401, 403), "authentication"),
+    **dict.fromkeys((408, 504), "timeout"),
+    **dict.fromkeys((409, 503, 529), "overloaded"),
+    **{400: "bad_request", 402: "quota", 429: "rate_limited"},
 }
 STATUS = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
@@ -44,7 +33,7 @@ STATUS = {
 }  # fmt: skip
 """Statuses by the names that providers have for them, for failures that come without one."""
 HINTS = {"not_found": ", no such address or model: check base_url (it often ends in /v1) and model"}
-"""What to check where a server says nothing itself."""
+"""The advice where a server says nothing itself."""
 TOO_LONG = re.compile(
     "context_length_exceeded|maximum context length|prompt is too long|longer than the maximum model|"
     "exceed context limit"
@@ -60,9 +49,8 @@ def failure(answer: Answer, request: Request) -> LLMError | PromptTooLong | None
     if not (codes or text):
         return None
     if told is None:
-        return LLMError(
-            "malformed", f"the server says {text[:SHOWN]}", request_id=request_id(answer.headers), bill="unknown"
-        )
+        name = request_id(answer.headers)
+        return LLMError("malformed", f"the server says {text[:SHOWN]}", request_id=name, bill="unknown")
     error = status_error(told, codes, text, answer.headers, request)
     if isinstance(error, LLMError) and error.kind != "rate_limited":
         error.bill = "unknown"  # the gateway took the call, and may have been billed before it failed
@@ -112,10 +100,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _problem(answer: Answer) -> tuple[str, str, int | None]:
-    """The server's own names for what is wrong, its words, and the status that it tells in the body.
+    """Return the server's own names for the failure, its words, and the status that it tells in the body.
 
-    Read are {"error": {"message", "code", "type"}}, {"error": text}, the same without the outer object (`object` is
-    "error" then), and an error within a choice. Of an answer that is an error by its status, else the whole body.
+    Understood are {"error": {"message", "code", "type"}}, {"error": text}, the same without the outer object (`object`
+    is "error" then), and an error within a choice. An error status with any other body shows the body's beginning.
     """
     if 300 <= answer.status < 400 and (place := answer.headers.get("location")):
         return "", f"the server has moved to {place}: set base_url to its new address", None

@@ -2,13 +2,13 @@
 """Any server that speaks OpenAI's chat completions: vLLM, llama.cpp, TGI, Ollama, Mistral, OpenRouter, Azure, ...
 
 One POST a call, and the few fields of the answer that we use; `base_url` ends where the server's API root does, usually
-in /v1. The wire format is spoken here, on aiohttp (transport.py): the official SDK takes several times the processor
-time (docs/benchmarks.md).
+in /v1. It speaks the wire format on aiohttp (transport.py): the official SDK takes several times the processor time
+(docs/benchmarks.md).
 """
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AliasPath, Field
 from pydantic_core import to_json
 
 from aflow_env.config import LLMConfig
@@ -21,7 +21,7 @@ from aflow_env.llm.providers.transport import Transport
 
 
 class _Part(Lenient):
-    """A part of a content that is a list (Mistral): a text, or thinking, which is no part of the answer."""
+    """A part of a content that is a list (Mistral): a text, or thinking, which is not in the answer."""
 
     type: str | None = None
     text: str | None = None
@@ -32,40 +32,27 @@ class _Message(Lenient):
     refusal: str | None = None
 
 
-class _Choice(Lenient):
-    message: _Message
-    finish_reason: Any = None
-
-
-class _Details(Lenient):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Lenient):
+class _ChatUsage(Lenient):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-
-    @property
-    def cached(self) -> int:
-        """Prompt tokens that came from the provider's cache."""
-        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
+    cached: Annotated[int | None, Field(validation_alias=AliasPath("prompt_tokens_details", "cached_tokens"))] = None
+    thought: Annotated[
+        int | None, Field(validation_alias=AliasPath("completion_tokens_details", "reasoning_tokens"))
+    ] = None
 
     @property
     def output(self) -> int | None:
         """Reply tokens, with thinking where a server counts it in the total alone (xAI)."""
-        told = self.completion_tokens
-        thought = (self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0
+        told, thought = self.completion_tokens, self.thought or 0
         apart = told is not None and self.total_tokens == (self.prompt_tokens or 0) + told + thought
         return (told or 0) + thought if apart else told
 
 
-class _Body(Lenient):
-    choices: Annotated[list[_Choice], Field(min_length=1)]
-    usage: _Usage | None = None
+class _ChatBody(Lenient):
+    message: Annotated[_Message, Field(validation_alias=AliasPath("choices", 0, "message"))]
+    finish_reason: Annotated[Any, Field(validation_alias=AliasPath("choices", 0, "finish_reason"))] = None
+    usage: _ChatUsage | None = None
     model: str | None = None
 
 
@@ -84,7 +71,6 @@ class OpenAIClient(Provider):
         )
 
     async def aclose(self) -> None:
-        """As LLMClient."""
         await self._transport.aclose()
 
     async def _send(self, request: Request) -> Answer | LLMError:
@@ -113,16 +99,15 @@ class OpenAIClient(Provider):
         return {**config.extra_body, **parameters}
 
     def _read(self, plain: JSON) -> Reply:
-        parsed = _Body.model_validate(plain)
-        choice, usage = parsed.choices[0], parsed.usage or _Usage()
-        text = _text(choice.message.content)
+        parsed = _ChatBody.model_validate(plain)
+        message, usage, text = parsed.message, parsed.usage or _ChatUsage(), _text(parsed.message.content)
         return Reply(
             text=text,
             size=len(text.encode()),
             model=one_line(parsed.model or ""),
-            stop="refused" if choice.message.refusal else stop_of(choice.finish_reason),
-            fresh=None if usage.prompt_tokens is None else usage.prompt_tokens - usage.cached,
-            read=usage.cached,
+            stop="refused" if message.refusal else stop_of(parsed.finish_reason),
+            fresh=None if usage.prompt_tokens is None else usage.prompt_tokens - (usage.cached or 0),
+            read=usage.cached or 0,
             output=usage.output,
         )
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The very model that is trained, as an LLMClient: wraps a callable that training/rollout/ connects to verl's server.
+"""The policy under training as an LLMClient: wraps a callable that training/rollout/ connects to verl's server.
 
-The server is ours: it costs no money, an empty answer is an answer, and an exception of it other than a time-out goes
-up as it is, because a dead rollout server must end the run.
+The server is ours: it costs no money, and an empty answer is an answer. Its exceptions, time-outs aside, are raised
+unchanged, because a dead rollout server must end the run.
 """
 
 import asyncio
@@ -13,13 +13,11 @@ from aflow_env.llm.client import Completion, LLMError, Request, derive_seed
 
 
 class Generate(Protocol):
-    """Asks the policy: chat messages ({"role", "content"}) in, text and token counts (prompt, reply) out."""
+    """Draws from the policy: chat messages ({"role", "content"}) in, text and token counts (prompt, reply) out."""
 
     async def __call__(
         self, messages: list[dict[str, str]], temperature: float, max_tokens: int, seed: int
-    ) -> tuple[str, int, int]:
-        """One draw from the policy as it is now."""
-        ...
+    ) -> tuple[str, int, int]: ...
 
 
 class PolicyClient:
@@ -32,7 +30,7 @@ class PolicyClient:
         self._seconds = seconds
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises LLMError(timeout). Stop sequences cut the text afterwards; what they cut is counted."""
+        """As LLMClient; raises LLMError(timeout). Stop sequences cut the text, not the tokens counted."""
         started = time.monotonic()
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both HTTP providers share: the time-out, the errors, reading of a reply, and a check of its usage.
+"""The path of a request over HTTP: the time-out, the errors, the reading of a reply, and a check of its usage.
 
-Servers reply in many dialects, so a reply is read for the few fields we use, and the rest is ignored. What is missing
-among those, an empty text, or a count that cannot be, is an LLMError: a failure never becomes a text. Where a price is
-set, a bill that the server does not tell is an error too; where none is, its tokens are estimated.
+Servers reply in many dialects, so a reply is read for the few fields we use, and the rest is ignored. A missing field,
+an empty text or an impossible count is an LLMError: a failure never becomes a text. Where a price is set, a reply
+without usage is an error too. Where none is, its tokens are estimated.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMError, PromptTooLong, Request
+from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, ErrorKind, LLMError, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import PICO, Price
 from aflow_env.llm.providers.answer import JSON, Answer, request_id
@@ -44,7 +44,7 @@ class Lenient(BaseModel):
 
 @dataclass(frozen=True)
 class Reply:
-    """What a reply says, in our words. `size` is the bytes that the model wrote.
+    """A reply in our words. `size` is the bytes that the model wrote.
 
     `fresh`, `read`, `written`: prompt tokens not cached, from and to the cache. `fresh` and `output` are None where the
     server told no usage.
@@ -58,6 +58,17 @@ class Reply:
     output: int | None
     read: int = 0
     written: int = 0
+
+    @property
+    def prompt(self) -> int:
+        """All prompt tokens that the server told."""
+        return (self.fresh or 0) + self.read + self.written
+
+    @property
+    def counted(self) -> bool:
+        """Whether the server told the usage. A prompt, or a text, of no tokens comes from one that does not count."""
+        told = self.fresh is not None and self.output is not None
+        return told and self.prompt > 0 and bool(self.output or not self.text)
 
 
 class Provider:
@@ -83,11 +94,10 @@ class Provider:
             outcome = LLMError("timeout", f"no whole reply within {seconds:g} s", bill="unknown")
         if isinstance(outcome, Answer):
             return self._completion(request, outcome, time.monotonic() - started)
-        # raised outside any handler: a library's exception in __context__ would carry the request and its key along
+        # raised outside any handler: a library's exception in __context__ would carry the request and its key
         raise outcome
 
     async def aclose(self) -> None:
-        """As LLMClient."""
         raise NotImplementedError
 
     async def _held_to_fields(self, request: Request) -> Answer | LLMError | PromptTooLong:
@@ -121,35 +131,32 @@ class Provider:
         name = request_id(answer.headers)
         try:
             reply = self._read(answer.plain)
-            problem = impossible(reply, request) or self._unbilled(reply)
+            problem = impossible(reply, request)
+            if not (problem or reply.counted or self._price is None or self._price.is_free):
+                problem = (
+                    f"the server tells no usage, so the cost of the call by the price of {self._config.model} is not "
+                    "known: have the server send usage, or set prices=free if it costs nothing"
+                )
         except (ValidationError, ValueError) as error:
             problem = _explain(error)
         if problem:
             text = f"{problem}; the reply begins {answer.begin[:120]!r}"
             raise LLMError("malformed", text, request_id=name, bill="unknown")
         completion = self._counted(reply, request, name, seconds)
-        if reply.stop == "refused":
-            raise LLMError("refused", "the model declined", request_id=name, bill="told", billed=completion)
-        if reply.text or self._config.accept_empty:
-            return completion
-        if completion.stop_reason == "length":
-            text = f"the reply was cut at max_tokens={request.max_tokens} before any text (thinking counts): raise it"
-            raise LLMError("no_text", text, request_id=name, bill="told", billed=completion)
+        kind: ErrorKind = "malformed"
         text = "the reply has no text (accept_empty=true takes it as an answer)"
-        raise LLMError("malformed", text, request_id=name, bill="told", billed=completion)
-
-    def _unbilled(self, reply: Reply) -> str:
-        """Why a reply without usage cannot be taken, or the empty string."""
-        if counted(reply) or self._price is None or self._price.is_free:
-            return ""
-        return (
-            f"the server tells no usage, so what the call cost by the price of {self._config.model} is not known: have "
-            "the server send usage, or set prices=free if it costs nothing"
-        )
+        if reply.stop == "refused":
+            kind, text = "refused", "the model declined"
+        elif reply.text or self._config.accept_empty:
+            return completion
+        elif completion.stop_reason == "length":
+            kind = "no_text"
+            text = f"the reply was cut at max_tokens={request.max_tokens} before any text (thinking counts): raise it"
+        raise LLMError(kind, text, request_id=name, bill="told", billed=completion)
 
     def _counted(self, reply: Reply, request: Request, name: str, seconds: float) -> Completion:
         """The completion; tokens that the server does not tell are estimated."""
-        told = counted(reply)
+        told = reply.counted
         fresh = (reply.fresh or 0) if told else math.ceil(request.prompt_bytes / BYTES_PER_TOKEN)
         output = (reply.output or 0) if told else math.ceil(reply.size / BYTES_PER_TOKEN)
         picos = self._price.cost(fresh, output, reply.read, reply.written) if self._price else 0
@@ -173,30 +180,24 @@ class Provider:
 
 
 def stop_of(reason: object) -> Stop:
-    """What a server's finish_reason or stop_reason means. Raises ValueError where the reply was broken off."""
+    """Read a server's finish_reason or stop_reason. Raises ValueError where the reply was broken off."""
     name = reason.lower() if isinstance(reason, str) else ""
     if name in BROKEN:
         raise ValueError(f"the server broke the reply off: {name}")
     return STOPS.get(name, "unknown")
 
 
-def counted(reply: Reply) -> bool:
-    """Whether the server told the usage: a prompt of no tokens, or a text of none, is a server that does not count."""
-    prompt = (reply.fresh or 0) + reply.read + reply.written
-    return reply.fresh is not None and reply.output is not None and prompt > 0 and bool(reply.output or not reply.text)
-
-
 def impossible(reply: Reply, request: Request) -> str:
     """Why text and usage of a reply cannot be true, or the empty string."""
-    fresh, output = reply.fresh or 0, reply.output or 0
-    prompt = fresh + reply.read + reply.written
-    if min(fresh, reply.read, reply.written, output) < 0:
+    output = reply.output or 0
+    if min(reply.fresh or 0, reply.read, reply.written, output) < 0:
         return "the usage has a negative count"
-    if prompt > request.input_bound + ADDED_PROMPT:
-        return f"the usage counts {prompt} prompt tokens, which cannot be (the prompt has {request.prompt_bytes} bytes)"
+    if reply.prompt > request.input_bound + ADDED_PROMPT:
+        size = f"the prompt has {request.prompt_bytes} bytes"
+        return f"the usage counts {reply.prompt} prompt tokens, which cannot be ({size})"
     if output > request.output_bound:
         return f"the usage counts {output} reply tokens, which cannot be (max_tokens={request.max_tokens})"
-    tokens = output + 1 if counted(reply) else request.output_bound
+    tokens = output + 1 if reply.counted else request.output_bound
     if reply.size > LONGEST_TOKEN * tokens:
         return f"the reply has {reply.size} bytes, which cannot be in {tokens} tokens"
     return ""

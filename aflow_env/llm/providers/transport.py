@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One HTTP exchange by aiohttp: post a JSON body with a key, read the answer, or say by an LLMError why not.
+"""One HTTP exchange by aiohttp: post a JSON body with a key, and return the answer or an LLMError.
 
 No streams, no retries, no cookies; as many connections as there are calls in flight. Proxies are taken from the
-environment. A redirect is an answer like any other: nothing is sent, and no key shown, where the config does not point.
-What cannot have reached the provider is billed by nobody; when a connection breaks later, nobody knows the bill.
+environment. A redirect is an answer like any other, so the key goes to the configured address only. A call that cannot
+have reached the provider costs nothing. When a connection breaks later, the bill is unknown.
 """
 
 from collections.abc import Mapping
@@ -33,9 +33,9 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes) -> Answer | LLMError:
-        """Send JSON, and return what came or what went wrong.
+        """Send JSON, and return the answer or the error.
 
-        An error is returned, not raised: raised in a handler, it would carry aiohttp's, and so the key, as its context.
+        An error raised in a handler would have aiohttp's error, and so the key, as its context.
         """
         session = self._session = self._session or self._connected()
         try:
@@ -54,7 +54,6 @@ class Transport:
             return connection_error(one_line(self._key.scrub(text)), never_sent=isinstance(error, NEVER_SENT))
 
     async def aclose(self) -> None:
-        """Close all connections."""
         if self._session is not None:
             await self._session.close()
 

@@ -1,27 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the simulated executor, typed; conf/aflow/landscape.yaml holds and explains the values."""
+"""The parameters of the simulated executor, typed. conf/aflow/landscape.yaml holds and explains the values.
+
+Effects are in logits.
+"""
 
 from pathlib import Path
-from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from aflow_env.config import config_directory, explain
+from aflow_env.config.section import NonNegative, Section, Share
 from aflow_env.errors import ConfigError
 
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Price = Annotated[float, Field(ge=0.0)]
 
-
-class Part(BaseModel):
-    """A node of the landscape: frozen, and strict about unknown keys. Effects are in logits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Ability(Part):
-    """Logit at one operation, and what each further one costs."""
+class Ability(Section):
+    """Logit at one operation, and the loss for each further one."""
 
     skill: float
     slope: float
@@ -30,7 +24,7 @@ class Ability(Part):
 class CodeAbility(Ability):
     """As Ability; `crash` is the probability of code that raises."""
 
-    crash: Probability
+    crash: Share
 
 
 class PlanAbility(Ability):
@@ -40,15 +34,15 @@ class PlanAbility(Ability):
     checked: float
 
 
-class Cue(Part):
-    """Something an instruction may ask for. Each of `words` is a set of word beginnings that one sentence must hold."""
+class Cue(Section):
+    """A request of an instruction. Each of `words` is a set of word beginnings that one sentence must hold."""
 
     effect: float
     words: tuple[str, ...]
 
 
-class TextEffects(Part):
-    """What an earlier text does to the next reply, by what stands in it."""
+class TextEffects(Section):
+    """The effects of an earlier text on the next reply."""
 
     plan_right: float
     plan_wrong: float
@@ -59,23 +53,23 @@ class TextEffects(Part):
 
 
 class EarlierEffects(TextEffects):
-    """As TextEffects, and what the cue `check` adds when the steps are shown."""
+    """As TextEffects, and the effect of the cue `check` when the steps are shown."""
 
     checked_right: float
     checked_wrong: float
 
 
-class ReviewOdds(Part):
+class ReviewOdds(Section):
     """Probabilities that a review rejects a solution."""
 
-    catch_with_work: Probability
-    catch_bare: Probability
-    alarm_with_work: Probability
-    alarm_bare: Probability
+    catch_with_work: Share
+    catch_bare: Share
+    alarm_with_work: Share
+    alarm_bare: Share
 
 
-class ReviseEffects(Part):
-    """What the review before a revision does to it."""
+class ReviseEffects(Section):
+    """The effects of a review on the revision after it."""
 
     caught_with_work: float
     caught_bare: float
@@ -83,44 +77,38 @@ class ReviseEffects(Part):
     unreviewed: float
 
 
-class Vote(Part):
-    """How well an ensemble counts."""
+class Vote(Section):
+    """The probability that an ensemble counts right."""
 
-    reliability: Probability
+    reliability: Share
 
 
-class Landscape(Part):
-    """All of it."""
+class Landscape(Section):
+    """All parameters."""
 
     text: Ability
     code: CodeAbility
     plan: PlanAbility
     cues: dict[str, Cue]
-    cue_ceiling: Annotated[float, Field(ge=0.0)]
+    cue_ceiling: NonNegative
     earlier: EarlierEffects
     analysis: TextEffects
     retry: float
     review: ReviewOdds
     revise: ReviseEffects
     vote: Vote
-    common_slip: Probability
-    shared_noise: Probability
+    common_slip: Share
+    shared_noise: Share
     greedy_repeats: bool
-    usd_per_million_input: Price
-    usd_per_million_output: Price
-
-
-def landscape_file(path: str | None = None) -> Path:
-    """Where the landscape of `executor.landscape` is; None: the one that ships with the package."""
-    return config_directory() / "aflow" / "landscape.yaml" if path is None else Path(path).expanduser()
+    usd_per_million_input: NonNegative
+    usd_per_million_output: NonNegative
 
 
 def load_landscape(path: str | None = None) -> Landscape:
-    """The landscape of a YAML file; None: the one that ships with the package. Raises ConfigError."""
-    file = landscape_file(path)
+    """Return the landscape of a YAML file; None: of the one that ships with the package. Raises ConfigError."""
+    file = config_directory() / "aflow" / "landscape.yaml" if path is None else Path(path).expanduser()
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return Landscape.model_validate(values)
+        return Landscape.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise ConfigError(f"{file}: {explain(error, '')}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words and the code that the simulated executor writes about a story, rightly or with a slip.
+"""Write the simulated executor's words and code about a story, rightly or with a slip.
 
-A wrong reply is wrong in one operation and consistent after it, as people's mistakes are: its steps lead to its result,
-and its code computes it.
+A wrong reply is wrong in one operation and consistent after it: its steps lead to its result, and its code computes it.
 """
 
 from collections.abc import Collection

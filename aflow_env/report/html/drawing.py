@@ -6,7 +6,8 @@ Drawings use stand-in colours, which become `var(--...)` in the SVG. The same da
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import matplotlib as mpl
@@ -38,13 +39,39 @@ _STYLE = {
 }
 
 
+@dataclass(frozen=True)
+class Figure:
+    """`svg` is an element of the page; `rows` are the plotted numbers under `columns`, as text."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 def series(place: int) -> str:
-    """The stand-in colour of a series."""
+    """Return the stand-in colour of a series."""
     return f"#0101{place % SERIES:02x}"
 
 
-def svg(name: str, label: str, draw: Callable[[Axes], None], height: float = 3.2) -> str:
-    """One plot as an `<svg>` element with an accessible name, to put into a page as it is."""
+def figure(
+    name: str,
+    title: str,
+    caption: str,
+    draw: Callable[[Axes], None],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    lanes: float = 4.5,
+) -> Figure:
+    """Draw a figure that is high enough for so many rows of marks."""
+    label = f"{title}; the table below holds the numbers"
+    return Figure(name, title, caption, _svg(name, label, draw, min(9.0, 1.3 + 0.42 * lanes)), columns, rows)
+
+
+def _svg(name: str, label: str, draw: Callable[[Axes], None], height: float) -> str:
+    """Return a plot as an `<svg>` element with an accessible name, to put into a page as it is."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
         canvas = Canvas(figsize=(5.2, height), layout="constrained")
         axes = canvas.subplots()
@@ -53,22 +80,13 @@ def svg(name: str, label: str, draw: Callable[[Axes], None], height: float = 3.2
         out = io.StringIO()
         canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
-    text = re.sub(r'(<svg [^>]*?)width="[^"]*"', r"\1", text, count=1, flags=re.DOTALL)
-    text = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", text, count=1, flags=re.DOTALL)
-    text = re.sub(r'font: [^;"]*?px[^;"]*', lambda found: _page_font(found[0]), text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], count=1, flags=re.DOTALL)
+    for size in ("width", "height"):
+        text = re.sub(rf'(<svg [^>]*?){size}="[^"]*"', r"\1", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'font: [^;"]*?([\d.]+px)[^;"]*', r"font: \1 system-ui, sans-serif", text)
     text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(label, quote=True)}" ', 1)
-    text = re.sub(
-        r'id="((?:axes|figure|patch|line2d|matplotlib|xtick|ytick|text|legend|Poly|Fill|Line)[^"]*)"',
-        f'id="{name}-\\1"',
-        text,
-    )
+    parts = "axes|figure|patch|line2d|matplotlib|xtick|ytick|text|legend|Poly|Fill|Line"
+    text = re.sub(rf'id="((?:{parts})[^"]*)"', rf'id="{name}-\1"', text)
     for stand_in, variable in _VARIABLES.items():
         text = text.replace(stand_in, variable)
     return text.strip()
-
-
-def _page_font(found: str) -> str:
-    size = re.search(r"[\d.]+px", found)
-    return f"font: {size[0] if size else '11px'} system-ui, sans-serif"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What figures are made of: lines with bands, bars, intervals, legends, and numbers as text."""
+"""Parts of figures: lines with bands, bars, intervals, legends, and numbers as text."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aflow_env.report.html.drawing import series
 from aflow_env.report.numbers import Mean
+from aflow_env.report.pairs import Groups
 from aflow_env.screen import fit
 
 MARKERS = "osD^vP"
@@ -18,7 +19,7 @@ Places = Mapping[str, int]
 
 
 def lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str, places: Places) -> Callable[[Axes], None]:
-    """Curves with their bands; a group's line differs from the others in dash and marker too, not in colour alone."""
+    """Draw curves with bands. A group's line differs from the others in colour, dash and marker."""
 
     def draw(axes: Axes) -> None:
         for label, found in points.items():
@@ -38,14 +39,15 @@ def lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str, places: 
     return draw
 
 
-def bars(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> Callable[[Axes], None]:
-    """A row of bars a name, one for each group."""
+def bars(shares: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> Callable[[Axes], None]:
+    """Draw a row of bars for each name, one bar for each group."""
 
     def draw(axes: Axes) -> None:
-        width = 0.8 / max(1, len(values))
-        for place, (label, shares) in enumerate(values.items()):
+        width = 0.8 / len(shares)
+        for place, (label, found) in enumerate(shares.items()):
             at = [row - 0.4 + width * (place + 0.5) for row in range(len(names))]
-            axes.barh(at, shares, height=width, color=series(place), label=short(label))
+            values = [found.get(name, 0.0) for name in names]
+            axes.barh(at, values, height=width, color=series(place), label=short(label))
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
@@ -56,14 +58,14 @@ def bars(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> Callabl
 
 
 def legend(axes: Axes) -> None:
-    """Above the plot, where it hides nothing."""
+    """Put the legend above the plot, where it hides nothing."""
     figure = axes.get_figure()
     assert figure is not None
     figure.legend(loc="outside upper left", ncols=2)
 
 
 def interval(axes: Axes, centre: Mean, row: int, place: int) -> None:
-    """A mean and its interval in a row."""
+    """Draw a mean and its interval in a row."""
     colour = series(place)
     if centre.low is not None and centre.high is not None:
         axes.plot([centre.low, centre.high], [row, row], color=colour, linewidth=2)
@@ -71,26 +73,31 @@ def interval(axes: Axes, centre: Mean, row: int, place: int) -> None:
 
 
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
-    """Labels of rows, from the top down."""
+    """Name the rows from the top down."""
     axes.set_yticks(range(len(labels)), list(map(short, labels)))
     axes.set_ylim(len(labels) - 0.5, -0.5)
 
 
 def short(label: str) -> str:
-    """A label that leaves room for the plot; the table below a figure holds the whole."""
+    """Cut a label so that it leaves room for the plot; the table below the figure holds it whole."""
     return fit(label, LABEL)
 
 
-def height_of(rows: float) -> float:
-    """Inches that this many rows need."""
-    return min(9.0, 1.3 + 0.42 * rows)
+def places_of(groups: Groups) -> Places:
+    """Return each group's place."""
+    return {label: place for place, label in enumerate(groups)}
 
 
-def number_text(value: float) -> str:
-    """A score."""
-    return f"{value:.3f}"
+def sums(of: Mapping[str, int]) -> str:
+    """Return each group's n as text."""
+    return ", ".join(f"{label}: n={count}" for label, count in of.items())
+
+
+def cells(found: Mean, digits: int = 3) -> tuple[str, str, str]:
+    """Return three cells of a table: the mean, its interval and n."""
+    return f"{found.value:.{digits}f}", range_text(found.low, found.high, digits), str(found.n)
 
 
 def range_text(low: float | None, high: float | None, digits: int = 3) -> str:
-    """An interval, "-" where there is none."""
+    """Return an interval as text, "-" for none."""
     return "-" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The templates of this room's pages."""
+"""Fill the templates of this folder: every value is escaped visible text unless it is marked as markup."""
+
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -7,17 +9,17 @@ from markupsafe import Markup
 from aflow_env.screen import visible
 
 
-def environment() -> Environment:
-    """Return the environment of the pages: every value is escaped visible text unless it is marked as markup."""
-    loader = PackageLoader("aflow_env.report.html", "templates")
-    return Environment(
-        loader=loader,
+def render(template: str, **values: Any) -> str:
+    """Return the page of a template."""
+    environment = Environment(
+        loader=PackageLoader("aflow_env.report.html", "templates"),
         autoescape=True,
         finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(template).render(**values)
 
 
 def _shown(value: object) -> object:

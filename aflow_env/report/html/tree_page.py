@@ -8,10 +8,9 @@ failed cases are compressed and opened at the first click. Text of a model reach
 import base64
 import gzip
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from aflow_env.report.html.templating import environment
+from aflow_env.report.html.templating import render
 from aflow_env.screen import one_line, visible
 from aflow_env.store.findings import best_node
 from aflow_env.store.read_only import Reads
@@ -26,79 +25,64 @@ LINE_CHARACTERS = 160
 
 _NODES = (
     *("session", "round", "parent", "program", "digest", "score", "low", "high", "n", "cost_usd", "calls", "outcomes"),
-    *("modification", "reason", "edit", "payload", "executor_key"),
+    *("modification", "reason", "edit", "payload", "truncated", "unpriced"),
 )
 
 
 def tree_page(store: Reads, name: str) -> str:
-    """The page of a run. Raises ValueError for a run without a node."""
+    """Return the page of a run. Raises ValueError for a run without a node."""
     config = stored_config(store)
     data = tree_data(store)
-    details = {"programs": _programs(store), "edits": data.pop("edits"), "failed": _failed_cases(store)}
+    texts = store.read("SELECT graph, prompts FROM programs ORDER BY rowid")
+    programs = [[visible(graph), visible(prompts)] for graph, prompts in texts]
+    details = {"programs": programs, "edits": data.pop("edits"), "failed": _failed_cases(store)}
     packed = gzip.compress(json.dumps(details).encode(), 6, mtime=0)
-    return (
-        environment()
-        .get_template("tree.html.j2")
-        .render(
-            name=name,
-            task=config.task.name if config else "",
-            simulated=config is not None and config.executor.kind == "simulated",
-            nodes=_script_safe(data),
-            details=base64.b64encode(packed).decode(),
-        )
+    return render(
+        "tree.html.j2",
+        name=name,
+        task=config.task.name if config else "",
+        simulated=config is not None and config.executor.kind == "simulated",
+        nodes=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no string may end the <script>
+        details=base64.b64encode(packed).decode(),
     )
 
 
 def tree_data(store: Reads) -> dict[str, JSON]:
-    """Columns over all rounds, by session and round; `parent` and `best` are places in the columns, -1 for none."""
-    rows = [dict(zip(_NODES, row, strict=True)) for row in store.read(_select())]
+    """Return columns over all rounds; `parent` and `best` are places in the columns, -1 for none."""
+    sql = f"SELECT {', '.join(_NODES)} FROM nodes ORDER BY step, session, round"
+    rows: list[dict[str, JSON]] = [dict(zip(_NODES, row, strict=True)) for row in store.read(sql)]
     if not rows:
         raise ValueError("the run holds no round yet")
     place = {(row["session"], row["round"]): at for at, row in enumerate(rows)}
-    sessions = list(dict.fromkeys(str(row["session"]) for row in rows))
-    index = {session: at for at, session in enumerate(sessions)}
-    programs = {key: at for at, key in enumerate(_program_ids(store))}
+    sessions = {session: at for at, session in enumerate(dict.fromkeys(row["session"] for row in rows))}
+    programs = {row[0]: at for at, row in enumerate(store.read("SELECT id FROM programs ORDER BY rowid"))}
     best = best_node(store)
     return {
         "sessions": [one_line(session) for session in sessions],
-        "session": [index[str(row["session"])] for row in rows],
+        "session": [sessions[row["session"]] for row in rows],
         "round": [row["round"] for row in rows],
         "parent": [-1 if row["parent"] is None else place[row["session"], row["parent"]] for row in rows],
-        "program": [programs.get(str(row["program"]), -1) for row in rows],
+        "program": [programs.get(row["program"], -1) for row in rows],
         "digest": [row["digest"] for row in rows],
         "score": [_short(row["score"]) for row in rows],
         "low": [_short(row["low"]) for row in rows],
         "high": [_short(row["high"]) for row in rows],
         "n": [row["n"] or 0 for row in rows],
         "cost": [_short(row["cost_usd"]) for row in rows],
+        "unpriced": [row["unpriced"] or 0 for row in rows],
+        "truncated": [row["truncated"] or 0 for row in rows],
         "calls": [row["calls"] or 0 for row in rows],
-        "q": [_short(_payload(row["payload"]).get("q")) for row in rows],
-        "outcomes": [json.loads(str(row["outcomes"] or "{}")) for row in rows],
-        "text": [_line(str(row["modification"])) for row in rows],
-        "reason": [_line(str(row["reason"] or "")) for row in rows],
-        "edits": [visible(str(row["edit"])) for row in rows],
+        "q": [_short((json.loads(row["payload"] or "null") or {}).get("q")) for row in rows],
+        "outcomes": [json.loads(row["outcomes"] or "{}") for row in rows],
+        "text": [_line(row["modification"]) for row in rows],
+        "reason": [_line(row["reason"] or "") for row in rows],
+        "edits": [visible(row["edit"]) for row in rows],
         "best": place[best["session"], best["round"]] if best else -1,
     }
 
 
-def _select() -> str:
-    return f"SELECT {', '.join(_NODES)} FROM nodes ORDER BY step, session, round"
-
-
-def _program_ids(store: Reads) -> list[str]:
-    return [str(row[0]) for row in store.read("SELECT id FROM programs ORDER BY rowid")]
-
-
-def _programs(store: Reads) -> list[list[str]]:
-    """[graph, prompts] of each program, in the order of `_program_ids`."""
-    return [
-        [visible(str(graph)), visible(str(prompts))]
-        for graph, prompts in store.read("SELECT graph, prompts FROM programs ORDER BY rowid")
-    ]
-
-
 def _failed_cases(store: Reads) -> dict[str, list[list[str]]]:
-    """Digest -> [problem, outcome, answer or error] of its first failures."""
+    """Return digest -> [problem, outcome, answer or error] of a workflow's first failures."""
     said = "CASE WHEN error = '' THEN answer ELSE error END"
     nth = "row_number() OVER (PARTITION BY digest ORDER BY problem_id, repeat)"
     failures = (
@@ -107,25 +91,14 @@ def _failed_cases(store: Reads) -> dict[str, list[list[str]]]:
     sql = f"SELECT digest, problem_id, outcome, said FROM ({failures}) WHERE nth <= ? ORDER BY digest, nth"
     found: dict[str, list[list[str]]] = {}
     for digest, problem, outcome, text in store.read(sql, (FAILED_CASES,)):
-        case = (problem, outcome, str(text)[:ANSWER_CHARACTERS])
-        found.setdefault(str(digest), []).append([visible(str(each)) for each in case])
+        found.setdefault(digest, []).append([visible(problem), outcome, visible(text[:ANSWER_CHARACTERS])])
     return found
 
 
-def _payload(text: object) -> Mapping[str, JSON]:
-    found = json.loads(str(text)) if text else None
-    return found if isinstance(found, dict) else {}
-
-
-def _short(value: object) -> float | None:
-    return round(float(str(value)), 5) if value is not None else None
+def _short(value: float | None) -> float | None:
+    return round(value, 5) if value is not None else None
 
 
 def _line(text: str) -> str:
     text = one_line(text)
     return text if len(text) <= LINE_CHARACTERS else f"{text[: LINE_CHARACTERS - 1]}…"
-
-
-def _script_safe(data: JSON) -> str:
-    """JSON that can stand in a `<script>` element whatever its strings hold."""
-    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

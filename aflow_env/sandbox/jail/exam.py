@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests and the solution they judge, inside two jails: the solution never shares a process with the tests.
+"""Tests and the solution that they judge, in two jails: the solution never shares a process with the tests.
 
 The solution's child executes the solution and answers requests about its objects. The judge's child executes the tests.
-One name in there comes from the solution: the entry point, a stand-in that sends its arguments over and returns the
-plain data that comes back. A solution cannot read the expected values, decide what another name of the tests means,
+One name of the tests comes from the solution: the entry point, a stand-in that sends its arguments over and returns the
+plain data that comes back. So a solution cannot read the expected values, decide what another name of the tests means,
 answer for the tests, leave early with success or return an object that equals everything. Standard library only.
 """
 
@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from aflow_env.sandbox.jail.line import Side, Solution, public_name
 from aflow_env.sandbox.jail.link import Link, failure, load, run
 from aflow_env.sandbox.jail.plain import Refused
+from aflow_env.sandbox.jail.sides import Side, SolutionSide, public_name
 from aflow_env.sandbox.jail.standin import BINARY, UNARY, StandIn
 from aflow_env.sandbox.jail.wire import JSON
 
@@ -31,7 +31,7 @@ def serve_solution(link: Link, code: str, entry_point: str) -> None:
         names = load(code, "solution")
         if entry_point not in names:
             raise NameError(f"the solution does not define {entry_point}")
-        side = Solution(link)
+        side = SolutionSide(link)
         entry = names[entry_point]
         link.send({"ready": True, "entry": type(entry).__name__})
     except BaseException as error:
@@ -41,16 +41,16 @@ def serve_solution(link: Link, code: str, entry_point: str) -> None:
 
 
 def judge(link: Link, tests: str, entry: str, entry_point: str) -> dict[str, JSON]:
-    """Execute `tests`, then `check(candidate)` or `check()` if they define it: the frame that ends the exam.
+    """Execute `tests`, then `check(candidate)` or `check()` if they define it, and return the frame that ends the exam.
 
-    Its outcome is `unfit` when no solution could pass, or every one would: tests that fail before they call the
-    solution, that never call it, or that give it what cannot cross to it.
+    Its outcome is `unfit` for tests that fail before they call the solution, that never call it, or that give it an
+    object that cannot cross to it.
     """
     side = Judge(link, tests)
     namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
     error: BaseException | None = None
     try:
-        # It has every operator, so that no error before the first request can be the solution's doing.
+        # It has every operator, so that the solution cannot cause an error before the first request.
         candidate = side.find("o", [0, 0, entry, ENTRY])
         takes_it = re.search(r"^(?:async\s+)?def\s+check\s*\(\s*\w", tests, re.MULTILINE)
         if not (takes_it and hasattr(builtins, entry_point)):
@@ -65,7 +65,7 @@ def judge(link: Link, tests: str, entry: str, entry_point: str) -> dict[str, JSO
 
 
 class Judge(Side):
-    """The tests' end. It believes nothing: a frame that is none of the expected ends the tests as a violation."""
+    """The tests' end. It believes nothing: an unexpected frame ends the tests as a violation."""
 
     def __init__(self, link: Link, tests: str) -> None:
         super().__init__(link)
@@ -73,7 +73,7 @@ class Judge(Side):
         self._ended: dict[str, JSON] | None = None
 
     def verdict(self, error: BaseException | None) -> dict[str, JSON]:
-        """The frame that ends the exam. What ended it early counts, whatever the tests made of it."""
+        """Return the frame that ends the exam. An early end counts, even if the tests caught its exception."""
         if self._ended:
             return self._ended
         if not self.asked:
@@ -84,7 +84,7 @@ class Judge(Side):
         if not isinstance(error, AssertionError):
             return failure(0, error)
         unseen = " (a call with a result changed an argument: tests see only the changes by calls without a result)"
-        # The tests' own words may give their answers away.
+        # The text of the error stays out: it may give the tests' answers away.
         return {"end": 0, "outcome": "crash", "error": "AssertionError" + unseen * self.unseen_changes}
 
     def refuse(self, why: str) -> Refused:
@@ -115,14 +115,16 @@ class Judge(Side):
         return super().name(value) or public_name(value)
 
     def check(self, value: Any) -> None:
-        """Functions, iterators, and what the tests define may be shown; anything else ends the exam."""
-        if not (_of_tests(value) or callable(value) or _is_walked(value)):
-            what = f"a {type(value).__module__}.{type(value).__name__}, which cannot cross to the solution"
-            raise self._end("crash" if self.depth else "unfit", f"they pass {what}")
+        """Let functions, iterators and the tests' own classes and objects cross; anything else ends the exam."""
+        kind = type(value)
+        is_walked = isinstance(value, Iterator) and kind.__module__ in ("builtins", "itertools")
+        if not (_of_tests(value) or callable(value) or is_walked):
+            why = f"they pass a {kind.__module__}.{kind.__name__}, which cannot cross to the solution"
+            raise self._end("crash" if self.depth else "unfit", why)
 
     def permit(self, operation: str, target: Any, *args: Any) -> None:
-        """Functions are called, iterators walked; public names are read of, and written to, what the tests define."""
-        if not self.is_mine(target):
+        """Let functions be called and iterators walked, and public names of the tests' own objects read and written."""
+        if id(target) not in self._numbers:
             raise TypeError("an operation on no object of the tests")
         name = str(args[0]) if operation in ("__getattr__", "__setattr__", "__delattr__") else ""
         if operation == "__call__" and callable(target):
@@ -142,9 +144,5 @@ class Judge(Side):
 
 
 def _of_tests(value: Any) -> bool:
-    """Whether the tests define the class, or the class of the object."""
+    """Return whether the tests define the class, or the class of the object."""
     return (value if isinstance(value, type) else type(value)).__module__ == "tests"
-
-
-def _is_walked(value: Any) -> bool:
-    return isinstance(value, Iterator) and type(value).__module__ in ("builtins", "itertools")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The child's end of the pipe, and how generated code is loaded and its failures are told. Standard library only."""
+"""The child's end of the pipe; loading and calling generated code; the frame of a failure. Standard library only."""
 
 import asyncio
 import inspect
@@ -11,7 +11,7 @@ from aflow_env.sandbox.jail.wire import JSON, FrameError, pack, short, unpack
 
 
 class Link:
-    """The child's end of the pipe: whole frames in, whole frames out, none larger than `cap` bytes out."""
+    """The child's end of the pipe: whole frames in and out, of at most `cap` bytes out."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -27,13 +27,13 @@ class Link:
             data = data[os.write(self.fd, data) :]
 
     def receive(self) -> dict[str, JSON]:
-        """The next frame, waiting for it; raises EOFError when the parent has closed."""
+        """Wait for the next frame; raises EOFError when the parent has closed."""
         while not self._frames:
             self._fill()
         return self._frames.popleft()
 
     def receive_all(self) -> list[dict[str, JSON]]:
-        """The frames that are complete after reading once; raises EOFError when the parent has closed."""
+        """Read once and return the complete frames; raises EOFError when the parent has closed."""
         self._fill()
         frames = list(self._frames)
         self._frames.clear()
@@ -50,7 +50,7 @@ class Link:
 
 
 def failure(index: int, error: BaseException) -> dict[str, JSON]:
-    """The frame that ends problem `index` with `error`: a violation where a wall was touched, else a crash."""
+    """Return the frame that ends problem `index` with `error`: a violation for a refused operation, else a crash."""
     seen: set[int] = set()
     cause: BaseException | None = error
     blocked = False
@@ -58,14 +58,13 @@ def failure(index: int, error: BaseException) -> dict[str, JSON]:
         seen.add(id(cause))
         blocked = blocked or isinstance(cause, PermissionError | FrameError)
         cause = cause.__cause__ or cause.__context__
-    text = short(error)
-    name = type(error).__name__
+    text, name = short(error), type(error).__name__
     outcome = "violation" if blocked else "crash"
     return {"end": index, "outcome": outcome, "error": f"{name}: {text}" if text else name}
 
 
 def load(code: str, name: str) -> dict[str, Any]:
-    """The global names of `code` after it ran. It is no `__main__`: a script's own test block stays quiet."""
+    """Run `code` and return its global names. It is no `__main__`, so a script's own test block does not run."""
     namespace: dict[str, Any] = {"__name__": name}
     exec(compile(code, f"{name}.py", "exec"), namespace)
     return namespace

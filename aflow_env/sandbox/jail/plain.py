@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values that travel between tests and a solution, as JSON and back. Standard library only.
 
-Plain data is rebuilt on the other side from types of that side: a subclass becomes its plain base, so an object whose
-`==` always agrees arrives as the number or text that it holds. Everything else travels as the number of an object
-(objects.py). Lists, dicts and sets keep their identity within one exchange: both sides count them in the order in which
-they meet them, and `{"a": n}` is the n-th of them.
+The other side rebuilds plain data from its own types. A subclass becomes its plain base, so an object whose `==` always
+agrees arrives as the number or text that it holds. Any other object travels as its number (sides.py). Lists, dicts and
+sets keep their identity within one exchange: both sides count them in order, and `{"a": n}` is the n-th of them.
 """
 
 import builtins
@@ -34,18 +33,13 @@ class Refused(BaseException):
 
 
 class Objects(Protocol):
-    """The side's own objects, and its stand-ins for those of the other side."""
+    """References to objects (sides.py); `finite` refuses nan and inf of the other side."""
 
     finite: bool
-    """Whether nan and inf of the other side are refused."""
 
-    def number(self, value: Any) -> JSON:
-        """The reference to an object, `{"o": ...}` or `{"y": ...}` or `{"p": ...}`. Raises Refused."""
-        ...
+    def number(self, value: Any) -> JSON: ...
 
-    def find(self, tag: str, body: JSON) -> Any:
-        """The object of a reference."""
-        ...
+    def find(self, tag: str, body: JSON) -> Any: ...
 
 
 def _zone(value: datetime | time) -> timezone | None:
@@ -94,7 +88,7 @@ TYPES = {kind.__name__: kind for kind in (*_SIMPLE, *_PARTS, *_DICTS.values(), o
 
 @cache
 def plain_type(kind: Any) -> type | None:
-    """The plain type as which instances of `kind` travel; None for types that add names of their own to it."""
+    """Return the plain type as which instances of `kind` travel; None for types that add names of their own."""
     base = next((parent for parent in kind.__mro__ if parent in PLAIN), None)
     if base is None or issubclass(kind, Enum):
         return base
@@ -103,7 +97,7 @@ def plain_type(kind: Any) -> type | None:
 
 
 def fields_of(kind: type) -> tuple[str, ...]:
-    """The fields of a named tuple's type."""
+    """Return the fields of a named tuple's type."""
     return tuple(getattr(kind, "_fields", ())) if issubclass(kind, tuple) else ()
 
 
@@ -113,12 +107,12 @@ def _named_tuple(name: str, fields: tuple[str, ...]) -> Callable[..., Any]:
 
 
 def state(container: Any) -> tuple[Any, ...]:
-    """What a container holds, to be compared by identity."""
+    """Return the items of a container (of a dict: keys and values), to be compared by identity."""
     return tuple(item for pair in container.items() for item in pair) if isinstance(container, dict) else (*container,)
 
 
 def refill(container: Any, items: list[Any]) -> Any:
-    """Make `items` (of a dict: its pairs) all that a container holds."""
+    """Replace the contents of a container by `items` (of a dict: its pairs)."""
     container.clear()
     if isinstance(container, dict):
         for key, value in items:
@@ -129,7 +123,7 @@ def refill(container: Any, items: list[Any]) -> Any:
 
 
 class Values:
-    """The coder of one exchange; `shared` are the containers in it, in the order in which they were met."""
+    """The coder of one exchange; `shared` are its containers in order."""
 
     def __init__(self, objects: Objects) -> None:
         self.shared: list[Any] = []
@@ -141,7 +135,7 @@ class Values:
         self._met.clear()
 
     def encode(self, value: Any, left: int = LEVELS) -> JSON:
-        """A value as JSON. Raises Refused, naming what cannot cross."""
+        """Return a value as JSON. Raises Refused, naming the object that cannot cross."""
         if left <= 0:
             raise Refused(f"a value that is nested more than {LEVELS} levels deep")
         if id(value) in self._met:
@@ -179,13 +173,13 @@ class Values:
         return items if kind is list else {tags[kind]: items}  # type: ignore[index]
 
     def contents(self, container: Any, left: int = LEVELS) -> list[JSON]:
-        """The items of a container (of a dict: its pairs) as JSON."""
+        """Return the items of a container (of a dict: its pairs) as JSON."""
         if isinstance(container, dict):
             return [[self.encode(key, left - 2), self.encode(value, left - 2)] for key, value in container.items()]
         return [self.encode(item, left - 1) for item in container]
 
     def decode(self, data: JSON) -> Any:
-        """The value of some JSON. Raises Refused for a number that is not taken, any Exception for what is no value."""
+        """Return the value of some JSON. Raises Refused for a refused number, any Exception for JSON of no value."""
         if isinstance(data, list):
             return self._fill([], data)
         if not isinstance(data, dict):
@@ -225,13 +219,13 @@ class Values:
         return self._objects.find(tag, body)
 
     def refill(self, index: int, items: list[JSON]) -> None:
-        """Do to a shared container what the other side did to its copy."""
+        """Give a shared container the contents of the other side's copy."""
         container = self.shared[_index(index)]
         pairs = isinstance(container, dict)
         refill(container, [(*map(self.decode, item),) if pairs else self.decode(item) for item in items])
 
     def exception(self, error: BaseException) -> JSON:
-        """An exception as its nearest built-in type, with its arguments where they are plain."""
+        """Return an exception as its nearest built-in type, with its arguments where they are plain."""
         kinds = (parent for parent in type(error).__mro__ if EXCEPTIONS.get(parent.__name__) is parent)
         kind = next(kinds, RuntimeError)
         try:

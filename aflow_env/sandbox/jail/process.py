@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes of a zygote: made alone and confined, ended with all that they started. Standard library only."""
+"""Processes of a zygote: forked alone and confined, ended with all that they started. Standard library only."""
 
 import contextlib
 import os
@@ -15,11 +15,11 @@ _CONFINED = b"."
 
 
 def fork(put_on: Callable[[], None], keep: tuple[int, ...], home: Path) -> tuple[int, str]:
-    """Fork a child that is alone: own session, own directory, no environment, no descriptor but `keep`, confined.
+    """Fork a child with its own session and directory, no environment and no descriptor but `keep`, and confine it.
 
-    Returns (0, "") in the child and (pid, reason) in the zygote; the reason says why confinement failed, "" when it
-    did not. It comes over a pipe that the child closes once it is confined, so generated code cannot forge it, and a
-    child that says nothing is not confined.
+    Returns (0, "") in the child and (pid, reason) in the zygote: the reason why confinement failed, or "". The child
+    writes it to a pipe that it closes once it is confined, so generated code cannot forge it. A silent child counts as
+    not confined.
     """
     zygote = os.getpid()
     receive, send = os.pipe()
@@ -53,7 +53,7 @@ def fork(put_on: Callable[[], None], keep: tuple[int, ...], home: Path) -> tuple
 
 
 def end_descendants(session: int) -> None:
-    """Kill and reap until this process has no child: where fork is not forbidden, a job may leave others behind."""
+    """Kill and reap until this process has no child: without seccomp a job may start processes."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(session, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):

@@ -2,8 +2,8 @@
 """The event loop of a workflow inside the jail: problems side by side, operator calls out, replies in.
 
 One problem is one asyncio task and the tasks that it starts. Each step of such a task first writes its problem's number
-to the board, memory that the zygote shares, and winds up a processor timer: a step that never yields is ended by the
-kernel (SIGPROF), even inside C code, and the board says whose it was. Standard library only.
+to the board (memory that the zygote shares) and starts a processor timer. The kernel ends a step that never yields
+(SIGPROF), even inside C code, and the board names its problem. Standard library only.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class OperatorError(Exception):
     """The parent refused or could not answer an operator call; the text says why."""
 
 
-class Step(Coroutine[Any, Any, Any]):
+class AnnouncedCoroutine(Coroutine[Any, Any, Any]):
     """A coroutine that announces its problem each time it gets the processor."""
 
     def __init__(self, inner: Coroutine[Any, Any, Any], enter: Callable[[int], None]) -> None:
@@ -49,7 +49,7 @@ class Step(Coroutine[Any, Any, Any]):
 
 
 class Session:
-    """All problems of one child. `load` and the answers go out as frames; problems and replies come in."""
+    """All problems of one child: answers and operator calls go out as frames, problems and replies come in."""
 
     def __init__(self, link: Link, step_seconds: float, board: Callable[[int], None]) -> None:
         self.loop = asyncio.new_event_loop()
@@ -64,19 +64,20 @@ class Session:
         self.loop.set_task_factory(self._task)
 
     def load(self, graph: str, prompts: str) -> None:
-        """Run the workflow's module; tell the parent that problems can come, or why not."""
+        """Run the workflow's module; tell the parent that problems can come, or why they cannot."""
         self._enter(-1)
         try:
             Modules(prompts, self.ask).install()
             self._workflow = load(graph, "graph")["Workflow"]
-            self._dataset = _dataset(graph)
+            named = re.search(r"workspace\.(\w+)\.", graph)  # AFlow passes the data set to the constructor
+            self._dataset = named[1] if named else ""
         except BaseException as error:
             self._link.send({**failure(-1, error), "ready": False})
         else:
             self._link.send({"ready": True})
 
     def serve(self) -> None:
-        """Until the parent closes the pipe. A SystemExit of generated code stops the loop, so it is started again."""
+        """Run the loop until the parent closes the pipe. A SystemExit of generated code stops it: start it again."""
         self.loop.add_reader(self._link.fd, self._read)
         while True:
             with contextlib.suppress(SystemExit, KeyboardInterrupt):
@@ -122,8 +123,9 @@ class Session:
     async def _solve(self, index: int, arguments: dict[str, JSON]) -> None:
         try:
             answer, _cost = await self._workflow("Workflow", {}, self._dataset)(**arguments)
-            answer = answer if isinstance(answer, str) else str(answer)
-            self._link.send({"end": index, "outcome": "ok", "value": answer})
+            self._link.send(
+                {"end": index, "outcome": "ok", "value": answer if isinstance(answer, str) else str(answer)}
+            )
         except BaseException as error:
             self._link.send(failure(index, error))
         own = asyncio.current_task()
@@ -132,7 +134,8 @@ class Session:
                 task.cancel()
 
     def _task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
-        task = asyncio.Task(Step(work, self._enter) if asyncio.iscoroutine(work) else work, loop=loop, **options)
+        work = AnnouncedCoroutine(work, self._enter) if asyncio.iscoroutine(work) else work
+        task = asyncio.Task(work, loop=loop, **options)
         self._tasks.setdefault(PROBLEM.get(), []).append(task)
         return task
 
@@ -142,13 +145,7 @@ class Session:
 
 
 def serve(link: Link, job: dict[str, JSON], board: Callable[[int], None]) -> None:
-    """The job "workflow": load it once, then solve problems until the pipe closes."""
+    """Do the job "workflow": load it once, then solve problems until the pipe closes."""
     session = Session(link, job["step_seconds"], board)
     session.load(job["graph"], job["prompts"])
     session.serve()
-
-
-def _dataset(graph: str) -> str:
-    """The dataset that a workflow's imports name, which AFlow passes to the constructor."""
-    match = re.search(r"workspace\.(\w+)\.", graph)
-    return match[1] if match else ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directories that hostile code may fill: made private, measured while in use, removed whatever was done to them.
+"""The directories that hostile code may fill: made private, measured while in use, removed in any state.
 
-Each zygote has one, locked for as long as it lives, so that what a killed zygote leaves behind can be told from what is
-in use, and is removed by the next one to start. Standard library only.
+Each zygote locks its directory while it lives. The next zygote to start removes directories that nobody has locked.
+Standard library only.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ MAX_ENTRIES = 10_000
 
 
 def make(parent: str) -> tuple[Path, int]:
-    """A fresh directory under `parent`, and the descriptor that keeps it locked while it is open."""
+    """Make a directory under `parent`; also returns the descriptor that locks it while it is open."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        with contextlib.suppress(OSError):  # a sweep came between: the directory is gone or going
+        with contextlib.suppress(OSError):  # another zygote has just removed the directory
             lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             with contextlib.suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,7 +30,7 @@ def make(parent: str) -> tuple[Path, int]:
 
 
 def sweep(parent: str) -> None:
-    """Remove this user's directories under `parent` that nobody holds locked."""
+    """Remove this user's directories under `parent` that nobody has locked."""
     for path in Path(parent).glob(PREFIX + "*"):
         with contextlib.suppress(OSError):
             lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -43,7 +43,7 @@ def sweep(parent: str) -> None:
 
 
 def usage(root: Path) -> int | None:
-    """Bytes on disk beneath `root`; None when there is too much of it, or too deep, to measure at every glance."""
+    """Return the bytes on disk beneath `root`; None for more than MAX_ENTRIES files, or paths that are too long."""
     total, entries, open_directories = 0, 0, [str(root)]
     while open_directories:
         try:
@@ -63,9 +63,9 @@ def usage(root: Path) -> int | None:
 
 
 def empty(root: Path) -> None:
-    """Remove everything in `root`: of any depth and any mode, links unfollowed. Nobody else may be writing there.
+    """Remove everything in `root`, of any depth and any mode, without following links. No process may write there.
 
-    A directory's subdirectories are first moved up into `root`, so that no path ever gets longer than three names.
+    It first moves a directory's subdirectories up into `root`, so that no path gets longer than three names.
     """
     os.chmod(root, 0o700)
     while entries := list(os.scandir(root)):
@@ -84,7 +84,7 @@ def empty(root: Path) -> None:
 
 
 def remove(root: Path) -> None:
-    """`empty`, and the directory itself; does nothing when it is gone."""
+    """Remove `root` and everything in it; does nothing when it is gone."""
     with contextlib.suppress(FileNotFoundError):
         empty(root)
         root.rmdir()

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-ins: objects of the other side, which are called, read and passed back, and decide nothing.
+"""Stand-ins for objects of the other side: the tests call, read and return them, and they decide nothing.
 
-A stand-in has the operators that the type of its object has. Each is a request to the side where the object lives, but
-for three rules, without which an object could answer for the tests. A comparison or an operation with plain data is
-refused by name: only objects of one side are compared and combined with each other. `in` walks over the items. Objects
-that have both a length and items must have as many. Standard library only.
+A stand-in has the operators of its object's type. Each is a request to the side where the object lives, but for three
+rules that keep an object from answering for the tests. A comparison or an operation with plain data is refused by name,
+so only objects of one side are compared and combined with each other. `in` walks over the items. An object that has
+both a length and items must have as many. Standard library only.
 """
 
 import operator
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Protocol
 
 from aflow_env.sandbox.jail.plain import PLAIN, Refused
@@ -40,7 +39,13 @@ UNARY: dict[str, Function] = {
     "__enter__": lambda value: value.__enter__(),
     "__exit__": lambda value, *error: value.__exit__(*error),
 }
-"""Operators of one object: what it gives is its own, and depends on no expected value."""
+"""Operators of one object. Their results depend on no expected value."""
+
+
+def _reflected(name: str) -> Function:
+    function: Function = getattr(operator, f"__{name}__")
+    return lambda left, right: function(right, left)
+
 
 _ARITHMETIC = [
     "add",
@@ -57,14 +62,11 @@ _ARITHMETIC = [
     "or",
     "xor",
 ]
-_TWO = {name: getattr(operator, f"__{name}__") for name in ("eq", "ne", "lt", "le", "gt", "ge", *_ARITHMETIC)}
+_IN_PLACE = [f"i{name}" for name in _ARITHMETIC]
 BINARY: dict[str, Function] = {
-    **{f"__{name}__": function for name, function in _TWO.items()},
-    **{f"__i{name}__": getattr(operator, f"__i{name}__") for name in _ARITHMETIC},
-    **{
-        f"__r{name}__": partial(lambda function, left, right: function(right, left), _TWO[name]) for name in _ARITHMETIC
-    },
-}
+    f"__{name}__": getattr(operator, f"__{name}__")
+    for name in ("eq", "ne", "lt", "le", "gt", "ge", *_ARITHMETIC, *_IN_PLACE)
+} | {f"__r{name}__": _reflected(name) for name in _ARITHMETIC}
 """Operators of two objects, neither of which may be plain data."""
 
 ALWAYS: dict[str, Function] = {
@@ -87,19 +89,15 @@ OPERATIONS: dict[str, Function] = {
     "take": lambda iterator, count: _take(iterator, count),
 }
 READABLE = ("__name__", "__qualname__", "__doc__", "__dict__", "__module__")
-"""The names with underscores around them that a stand-in fetches; all others are its own."""
+"""The dunder names that a stand-in fetches from its object."""
 
 
 class Peer(Protocol):
-    """The side of the line on which the stand-ins are used."""
+    """The side that uses the stand-ins (sides.py)."""
 
-    def request(self, operation: str, *args: Any, **named: Any) -> Any:
-        """Perform an operation on the other side."""
-        ...
+    def request(self, operation: str, *args: Any, **named: Any) -> Any: ...
 
-    def refuse(self, why: str) -> Refused:
-        """The refusal of something that cannot be decided here."""
-        ...
+    def refuse(self, why: str) -> Refused: ...
 
 
 class StandIn:
@@ -123,40 +121,39 @@ class StandIn:
         raise self.__peer.refuse("a copy of an object of the other side")
 
 
-def peer_of(value: StandIn) -> Peer:
-    """The side that uses a stand-in."""
+def _peer(value: StandIn) -> Peer:
     peer: Peer = object.__getattribute__(value, "_StandIn__peer")
     return peer
 
 
+def _refused(value: StandIn, before: str, after: str) -> Refused:
+    return _peer(value).refuse(f"{before} an object ({type(value).__name__}) {after}")
+
+
 def number_of(value: StandIn) -> int:
-    """The number of a stand-in's object on the other side."""
+    """Return the number of a stand-in's object on the other side."""
     number: int = object.__getattribute__(value, "number")
     return number
 
 
 def operators_of(kind: type) -> list[str]:
-    """The operators that a stand-in of this type needs."""
+    """Return the operators that a stand-in for an object of this type needs."""
     names = [name for name in (*UNARY, *BINARY, "__call__", "__iter__") if getattr(kind, name, None) is not None]
     own = [name for name in names if getattr(kind, name) is not getattr(object, name, None)]
-    lazy = "__next__" in own and (kind.__module__ in ("builtins", "itertools") and "__next__" in vars(kind))
-    return [
-        *own,
-        *(["take"] if lazy else []),
-        *(["__instancecheck__"] if issubclass(kind, type) else []),
-        *(["__contains__"] if hasattr(kind, "__contains__") else []),
-    ]
+    more = {
+        "take": "__next__" in vars(kind) and "__next__" in own and kind.__module__ in ("builtins", "itertools"),
+        "__instancecheck__": issubclass(kind, type),
+        "__contains__": hasattr(kind, "__contains__"),
+    }
+    return [*own, *(name for name, needed in more.items() if needed)]
 
 
 def stand_in_type(name: str, operators: list[str]) -> type[StandIn]:
-    """The class of the stand-ins for a type of that name with those operators."""
+    """Make the class of the stand-ins for a type of this name with these operators."""
     body: dict[str, Any] = {"__slots__": (), "__module__": "solution"}
-    for key in operators:
-        if key in UNARY or key in ("__call__", "__iter__"):
-            body[key] = _asked(key)
-        elif key in BINARY:
-            body[key] = _between(key)
-    body.update({key: _asked(key) for key in ALWAYS if key != "__getattr__"})
+    body |= {key: _asked(key) for key in operators if key in UNARY or key in ("__call__", "__iter__")}
+    body |= {key: _between(key) for key in operators if key in BINARY}
+    body |= {key: _asked(key) for key in ALWAYS if key != "__getattr__"}
     if "__len__" in operators and "__iter__" in operators:
         body["__iter__"] = _all_items
     if "take" in operators:
@@ -170,7 +167,7 @@ def stand_in_type(name: str, operators: list[str]) -> type[StandIn]:
 
 def _asked(key: str) -> Function:
     def method(self: StandIn, *args: Any, **named: Any) -> Any:
-        return peer_of(self).request(key, self, *args, **named)
+        return _peer(self).request(key, self, *args, **named)
 
     return method
 
@@ -178,20 +175,17 @@ def _asked(key: str) -> Function:
 def _between(key: str) -> Function:
     def method(self: StandIn, other: Any) -> Any:
         if isinstance(other, StandIn):
-            return peer_of(self).request(key, self, other)
+            return _peer(self).request(key, self, other)
         if other is None or not PLAIN.intersection(type(other).__mro__):
             return NotImplemented
-        sign = key.strip("_")
-        raise peer_of(self).refuse(
-            f"`{sign}` of an object ({type(self).__name__}) of the other side with a {type(other).__name__}: "
-            "an object decides nothing about plain data"
-        )
+        with_plain = f"of the other side with a {type(other).__name__}: an object decides nothing about plain data"
+        raise _refused(self, f"`{key.strip('_')}` of", with_plain)
 
     return method
 
 
 def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = {}) -> list[Any]:  # noqa: B006 -- kept
-    """At most `count` items; an error after some of them is raised when more are asked for."""
+    """Return at most `count` items; an error after some of them is raised by the next call."""
     if error := late.pop(id(iterator), None):
         raise error
     items: list[Any] = []
@@ -208,19 +202,19 @@ def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = 
 
 
 def _all_items(self: StandIn) -> Iterator[Any]:
-    items = peer_of(self).request("items", self)
+    items = _peer(self).request("items", self)
     if len(items) != len(self):
-        raise peer_of(self).refuse(f"an object ({type(self).__name__}) whose length is not the number of its items")
+        raise _peer(self).refuse(f"an object ({type(self).__name__}) whose length is not the number of its items")
     return iter(items)
 
 
 def _next(self: StandIn) -> Any:
-    """The next item: asked for one by one at first, then some more at a time."""
+    """Return the next item. The first ones are fetched one by one, later ones several at a time."""
     while True:
         for item in object.__getattribute__(self, "_StandIn__ahead"):
             return item
         taken = object.__getattribute__(self, "_StandIn__taken")
-        items = peer_of(self).request("take", self, 1 + taken // 16)
+        items = _peer(self).request("take", self, 1 + taken // 16)
         if not items:
             raise StopIteration
         object.__setattr__(self, "_StandIn__ahead", iter(items))
@@ -228,10 +222,8 @@ def _next(self: StandIn) -> Any:
 
 
 def _is_instance(self: StandIn, value: Any) -> bool:
-    return isinstance(value, StandIn) and bool(peer_of(self).request("__instancecheck__", self, value))
+    return isinstance(value, StandIn) and bool(_peer(self).request("__instancecheck__", self, value))
 
 
 def _contains(self: StandIn, item: Any) -> bool:
-    raise peer_of(self).refuse(
-        f"`in` an object ({type(self).__name__}) of the other side that has no items to walk over"
-    )
+    raise _refused(self, "`in`", "of the other side that has no items to walk over")

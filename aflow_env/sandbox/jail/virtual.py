@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AFlow's modules as a workflow inside the jail sees them, so that AFlow's own workflows run there unmodified.
+"""AFlow's modules inside the jail, so that AFlow's own workflows run there unmodified.
 
 `workspace.<DATASET>.workflows.template.operator`, `workspace.<DATASET>.workflows.round_<N>.prompt`,
-`scripts.async_llm`, `scripts.operators` and `scripts.evaluator` exist only in the child's memory. An operator is a
-stub: it names itself and its arguments to `ask`, which sends them to the parent and awaits the reply. Standard library
-only.
+`scripts.async_llm`, `scripts.operators` and `scripts.evaluator` exist only in the child's memory. An operator is a stub
+whose name and arguments `ask` sends to the parent. Standard library only.
 """
 
 import sys
@@ -35,8 +34,8 @@ SIGNATURES: dict[str, dict[str, Any]] = {  # operator -> argument -> default
 }
 
 
-class LLM:
-    """What `create_llm_instance` returns: it keeps the cost of the calls made through it, and can be asked directly."""
+class StubLLM:
+    """The result of `create_llm_instance`. It records the cost of the calls made through it, and can be called."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -55,13 +54,13 @@ class LLM:
         return {"total_cost": sum(self.calls), "call_count": len(self.calls), "history": []}
 
 
-class Operator:
-    """The base of every stub; `name` is what the parent is asked for."""
+class Stub:
+    """The base of every operator; `name` is the operator that the parent calls."""
 
     name = "Operator"
     signature: Signature | None = None
 
-    def __init__(self, llm: LLM, name: str | None = None) -> None:
+    def __init__(self, llm: StubLLM, name: str | None = None) -> None:
         self.llm = llm
 
     async def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -74,14 +73,14 @@ class Operator:
         return await self.llm.request(self.name, bound.arguments)
 
 
-def _operator(name: str, parameters: dict[str, Any] | None) -> type[Operator]:
+def _operator(name: str, parameters: dict[str, Any] | None) -> type[Stub]:
     kind = Parameter.POSITIONAL_OR_KEYWORD
     signature = parameters and Signature([Parameter(p, kind, default=d) for p, d in parameters.items()])
-    return type(name, (Operator,), {"name": name, "signature": signature})
+    return type(name, (Stub,), {"name": name, "signature": signature})
 
 
 class Modules(MetaPathFinder, Loader):
-    """An import hook that makes AFlow's modules: `prompts` is the text of prompt.py, `ask` the way to the parent."""
+    """An import hook that makes AFlow's modules; `prompts` is the text of prompt.py."""
 
     def __init__(self, prompts: str, ask: Ask) -> None:
         self._prompts = prompts
@@ -91,29 +90,26 @@ class Modules(MetaPathFinder, Loader):
     def install(self) -> None:
         sys.meta_path.insert(0, self)
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname.split(".")[0] not in ("workspace", "scripts"):
-            return None
-        return ModuleSpec(fullname, self, is_package=True)
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        ours = fullname.split(".")[0] in ("workspace", "scripts")
+        return ModuleSpec(fullname, self, is_package=True) if ours else None
 
     def exec_module(self, module: ModuleType) -> None:
+        names = module.__dict__
         match module.__name__.split("."):
             case ["workspace", _, "workflows", _, "prompt"]:
-                exec(compile(self._prompts, "prompt.py", "exec"), module.__dict__)
+                exec(compile(self._prompts, "prompt.py", "exec"), names)
             case ["workspace", _, "workflows", "template", "operator"] | ["scripts", "operators"]:
-                module.__dict__.update(self._operators, Operator=Operator)
-                module.__dict__["__getattr__"] = self._unknown
+                names.update(self._operators, Operator=Stub, __getattr__=self._unknown)
             case ["scripts", "async_llm"]:
-                module.__dict__["create_llm_instance"] = module.__dict__["AsyncLLM"] = lambda config: LLM(self._ask)
+                names["create_llm_instance"] = names["AsyncLLM"] = lambda config: StubLLM(self._ask)
             case ["scripts", "evaluator"]:
-                module.__dict__["DatasetType"] = DatasetType
+                names["DatasetType"] = DatasetType
             case ["scripts", name, *_]:
                 raise ModuleNotFoundError(f"scripts.{name} is not available to a workflow", name=module.__name__)
 
-    def _unknown(self, name: str) -> type[Operator]:
-        """An operator that only the parent may know: keyword arguments as they are, and the parent decides."""
+    def _unknown(self, name: str) -> type[Stub]:
+        """Make an operator that only the parent may know; the parent checks its keyword arguments."""
         if not name[:1].isupper():
             raise AttributeError(f"module 'operator' has no attribute {name!r}")
         return self._operators.setdefault(name, _operator(name, None))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frames that cross the line between parent and child: one JSON object a line, UTF-8, size-capped, never pickle.
+"""The frames between parent and child: one JSON object a line, UTF-8, size-capped, never pickle.
 
-Standard library only: the child loads this file too. `unpack` trusts nothing: whatever bytes it is given, it returns a
-plain dictionary that can be encoded again, or raises `FrameError`.
+`unpack` trusts nothing: from any bytes it returns a plain dictionary that can be encoded again, or raises `FrameError`.
+Standard library only: the child loads this file too.
 """
 
 import json
@@ -10,14 +10,13 @@ import math
 from typing import Any, NoReturn
 
 JSON = Any
-"""A value that JSON can hold: None, bool, int, float, str, list, dict with string keys."""
+"""A JSON value: None, bool, int, float, str, list, dict with string keys."""
 
 MAX_DIGITS = 300
-"""The longest integer that a frame may spell out; more would make the parent's arithmetic the child's to spend."""
-
+"""Digits of an integer in a frame: a longer one would cost the parent's processor time."""
 
 MAX_DEPTH = 50
-"""The deepest nesting of a frame: whatever walks it later must not run out of stack."""
+"""The deepest nesting of a frame: code that walks it later must not run out of stack."""
 
 
 class FrameError(ValueError):
@@ -25,18 +24,17 @@ class FrameError(ValueError):
 
 
 def pack(frame: dict[str, JSON]) -> bytes:
-    """One line for `frame`. Values that JSON lacks become their `str`; NaN and infinities raise ValueError."""
+    """Encode `frame` as a line. Values that JSON lacks become their `str`; NaN and infinities raise ValueError."""
     return _ENCODER.encode(frame).encode("utf-8", "replace") + b"\n"
 
 
 def unpack(line: bytes) -> dict[str, JSON]:
-    """The frame on a line; raises `FrameError` and nothing else."""
+    """Decode the frame on a line; raises `FrameError` and nothing else."""
     try:
         frame = _DECODER.decode(line.decode("utf-8"))
         if line.count(b"[") + line.count(b"{") > MAX_DEPTH:
             _check_depth(frame, MAX_DEPTH)
-        if b"\\u" in line:
-            # An escaped lone surrogate parses, and would break whatever writes the text down later.
+        if b"\\u" in line:  # an escaped lone surrogate parses, and could not be written later
             json.dumps(frame, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not a frame: {type(error).__name__}") from None
@@ -46,7 +44,7 @@ def unpack(line: bytes) -> dict[str, JSON]:
 
 
 def short(text: object, limit: int = 300) -> str:
-    """One printable line of at most `limit` characters, for error texts that untrusted code may have chosen."""
+    """Return one printable line of at most `limit` characters, for error texts that untrusted code may have chosen."""
     line = " ".join(str(text)[: 4 * limit].split())
     line = "".join(c if c.isprintable() else "?" for c in line)
     return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The warm process that every jailed child is forked from: one trusted helper a worker, with no generated code in it.
+"""The warm process that every jailed child is forked from. It runs no generated code.
 
-It is started as a script in an isolated interpreter with an empty environment, imports what workflows use, and waits.
-For each job it forks; the child confines itself before it reads the job from its pipe. One job at a time, so that
-whatever is left of a job when its first process ends is easy to name: everything below the zygote. It ends when its
-parent does, and takes the child and the directory with it; what a killed zygote leaves, the next one sweeps. Standard
-library only; nothing of aflow_env is imported but the files of this directory that the jail needs.
+It starts as a script in an isolated interpreter with an empty environment, imports the modules that workflows use, and
+waits. It forks for each job; the child confines itself before it reads the job from its pipe. As it runs one job at a
+time, every process below it belongs to that job. It ends when its parent does, and takes the child and the directory
+with it. The next zygote removes the directory of a killed one. Standard library only; nothing of aflow_env is imported
+but the files of this folder and of kernel/.
 
 `zygote.py CONTROL_FD TEMP_DIR LAYER,LAYER...` speaks JSON lines over the inherited socket CONTROL_FD:
 in `{"start": {"limits": {...}, "disk_bytes": n, "threads": n}}` with the child's end of the pipe, `{"kill": true}`;
@@ -23,6 +23,7 @@ import socket
 import struct
 import sys
 import types
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,14 @@ WARM = (
     "heapq inspect itertools json lzma math numbers operator queue random re statistics string textwrap threading "
     "traceback typing unicodedata zlib"
 )
-"""Imported once, here: what generated code asks for most, and every part of it that maps a shared library."""
+"""The modules that generated code imports most, and every module that maps a shared library."""
 
 WATCH_SECONDS = 0.1
-"""How often a running job's directory and threads are counted."""
+"""Seconds between two counts of a running job's files and threads."""
 
 
 class Zygote:
-    """Forks one child after another on the parent's word."""
+    """Forks one child after another at the parent's request."""
 
     def __init__(self, control: socket.socket, home: Path, confinement: confine.Confinement) -> None:
         self._control = control
@@ -59,13 +60,16 @@ class Zygote:
         self._job: dict[str, Any] = {}
 
     def serve(self) -> None:
-        """Until the parent closes the control socket or dies."""
+        """Serve until the parent closes the control socket or dies."""
         selector = selectors.DefaultSelector()
         selector.register(self._control, selectors.EVENT_READ, self._read)
-        # The parent's death shows here even where a fork of it still holds the socket.
+        # This tells of the parent's death even where a fork of it still holds the socket.
         with contextlib.suppress(AttributeError, OSError):
             selector.register(os.pidfd_open(os.getppid()), selectors.EVENT_READ, lambda: False)
-        wake = _signals()
+        wake, waker = socket.socketpair()  # can be read when a child has ended
+        waker.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker.detach())
         selector.register(wake, selectors.EVENT_READ, lambda: bool(wake.recv(4096)))
         try:
             while all(key.data() for key, _ in selector.select(WATCH_SECONDS if self._pid else None)):
@@ -75,7 +79,7 @@ class Zygote:
             self._kill()
 
     def tell(self, message: dict[str, Any]) -> None:
-        """One line to the parent; lost when it is gone, which the socket's other side tells next."""
+        """Send one line to the parent. It is lost when the parent is gone, which ends `serve`."""
         with contextlib.suppress(OSError):
             self._control.sendall(json.dumps(message).encode() + b"\n")
 
@@ -129,7 +133,7 @@ class Zygote:
             self._finish(os.waitpid(self._pid, 0)[1], why, refused)
 
     def _finish(self, status: int, why: str = "", refused: str = "") -> None:
-        """The first process is reaped: end whatever it left, empty the directory, and say how it ended."""
+        """End the processes that the reaped child left, empty the directory, and report the end."""
         process.end_descendants(self._pid)
         self._pid = 0
         scratch.empty(self._home)
@@ -139,32 +143,19 @@ class Zygote:
 
 
 def confinement(wanted: list[str], home: Path, library: list[str]) -> confine.Confinement:
-    """The strongest confinement of the wanted layers that a child of this process can in fact put on."""
+    """Return the strongest confinement of the wanted layers that a child of this process can put on."""
     for given_up in ((), ("seccomp",), ("landlock",), ("seccomp", "landlock"), confine.LAYERS):
         try:
             candidate = confine.Confinement([layer for layer in wanted if layer not in given_up], home, library)
         except OSError:  # announced by the kernel, and refused
             continue
-
-        def apply(candidate: confine.Confinement = candidate) -> None:
-            candidate.apply({})
-
-        pid, refused = process.fork(apply, (candidate.landlock_fd,), home)
+        pid, refused = process.fork(partial(candidate.apply, {}), (candidate.landlock_fd,), home)
         if pid == 0:
             os._exit(0)
         os.waitpid(pid, 0)
         if not refused:
             break
     return candidate
-
-
-def _signals() -> socket.socket:
-    """A socket that can be read when a child has ended."""
-    wake, waker = socket.socketpair()
-    waker.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(waker.detach())
-    return wake
 
 
 def _threads(pid: int) -> int:
@@ -175,7 +166,7 @@ def _threads(pid: int) -> int:
 
 
 def main() -> None:
-    """Prepare, say what the children are going to be confined by, and serve."""
+    """Prepare, report the layers of the children, and serve."""
     control = socket.socket(fileno=int(sys.argv[1]))
     os.environ.clear()
     confine.adopt_orphans()

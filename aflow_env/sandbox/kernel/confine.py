@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers between generated code and the machine, and the order in which a child puts them on.
+"""The layers between generated code and the machine, in the order in which a child puts them on.
 
     limits         rlimits: memory, processor time, file size, open files, no core, no locked memory
     capabilities   root gives up every capability (a plain user has none)
     landlock-N     files, TCP, signals: landlock.py
     seccomp        system calls: seccomp.py; rests on no_new_privs
 
-Linux has all of them, other systems the limits alone. `Confinement` is prepared in the zygote, once, and applied in
-each child before it reads its job. A layer that was found at the start and cannot be put on later stops the child.
+Linux has all of them, other systems have the limits alone. The zygote prepares a `Confinement` once, and each child
+applies it before it reads its job. A child stops when it cannot put on a layer of its Confinement.
 """
 
 import ctypes
@@ -19,8 +19,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 LAYERS = ("limits", "capabilities", "landlock", "seccomp")
-"""All layers, in the order of their application."""
-
 LINUX = sys.platform == "linux"
 
 _NO_NEW_PRIVS, _DEATH_SIGNAL, _SUBREAPER, _DUMPABLE = 38, 1, 36, 4
@@ -32,7 +30,7 @@ if LINUX:
 
 
 class Confinement:
-    """Ready to be put on: the layers of `wanted` that this machine has. `home` is the one writable directory."""
+    """The layers of `wanted` that this machine has. `home` is the one writable directory."""
 
     def __init__(self, wanted: Iterable[str], home: Path | None, library: Iterable[str]) -> None:
         self._wanted = frozenset(wanted)
@@ -48,14 +46,12 @@ class Confinement:
 
     def layers(self) -> tuple[str, ...]:
         """The names of the layers that `apply` puts on."""
-        portable = ("limits", "capabilities") if LINUX else ("limits",)
-        names: list[str] = [name for name in portable if name in self._wanted]
-        if self._rules is not None:
-            names.append(f"landlock-{self._rules.version}")
-        return (*names, "seccomp") if self._seccomp else tuple(names)
+        names = [name for name in (LAYERS[:2] if LINUX else LAYERS[:1]) if name in self._wanted]
+        names += [f"landlock-{self._rules.version}"] if self._rules is not None else []
+        return (*names, *(["seccomp"] if self._seccomp else []))
 
     def apply(self, limits: dict[str, int]) -> None:
-        """Put everything on, for ever; OSError (or ValueError from a limit) when a layer cannot be."""
+        """Put all layers on, for ever. Raises OSError, or ValueError from a limit, when one cannot be put on."""
         if "limits" in self._wanted:
             for name, value in limits.items():
                 _limit(getattr(resource, name), value + (_mapped() if name == "RLIMIT_AS" else 0))
@@ -63,7 +59,9 @@ class Confinement:
             return
         _prctl(_DUMPABLE, 0)
         if "capabilities" in self._wanted:
-            _drop_capabilities()
+            header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
+            if _libc.capset(header, (ctypes.c_uint32 * 6)()):
+                raise OSError(ctypes.get_errno(), "capset")
         _prctl(_NO_NEW_PRIVS, 1)
         if self._rules is not None:
             self._rules.restrict()
@@ -73,7 +71,7 @@ class Confinement:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, also when that just happened."""
+    """Have the kernel kill this process when its parent ends; end it if the parent has ended."""
     if LINUX:
         _prctl(_DEATH_SIGNAL, 9)
     if os.getppid() != parent:
@@ -87,7 +85,7 @@ def adopt_orphans() -> None:
 
 
 def _mapped() -> int:
-    """Bytes of address space that this process has already, mostly libraries: no part of what a job asks for."""
+    """Return the bytes of address space that this process has already, mostly libraries: they are no job's."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
@@ -98,12 +96,6 @@ def _limit(kind: int, value: int) -> None:
     _, hard = resource.getrlimit(kind)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(kind, (value, value))
-
-
-def _drop_capabilities() -> None:
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
-    if _libc.capset(header, (ctypes.c_uint32 * 6)()):
-        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _prctl(option: int, value: int) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Landlock: which files a process may open, and whom it may connect to or signal, decided by the process itself.
+"""Landlock: limit the files that a process may open and the processes that it may connect to or signal.
 
-Standard library ctypes, no privilege needed. Every right that the kernel's version of Landlock knows is taken away and
-given back for the named paths alone. Version 1 (Linux 5.13) governs files; 3 truncation; 4 TCP; 5 device ioctl; 6
-signals and abstract sockets. Not governed by any version: stat, chmod, chown, utime, xattr and names of files
-(seccomp.py refuses those of them that write).
+A process does so by itself and needs no privilege. It gives up every right that the kernel's version of Landlock knows
+and gets it back for the named paths alone. Version 1 (Linux 5.13) governs files, 3 truncation, 4 TCP, 5 device ioctl, 6
+signals and abstract sockets. No version governs stat, chmod, chown, utime, xattr and names of files (seccomp.py refuses
+the writing ones).
 """
 
 import ctypes
@@ -40,12 +40,12 @@ class _PathRule(ctypes.Structure):
 
 
 def version() -> int:
-    """The kernel's version of Landlock; 0 where it has none or it is switched off."""
+    """Return the kernel's version of Landlock; 0 where it has none or it is switched off."""
     return max(int(_libc.syscall(_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))), 0)
 
 
 class Ruleset:
-    """A set of rules; made where nothing is confined yet, enforced by whoever inherits its descriptor."""
+    """A set of rules, made by an unconfined process and enforced by a process that inherits its descriptor."""
 
     def __init__(self) -> None:
         self.version = version()
@@ -77,9 +77,9 @@ class Ruleset:
 
 
 def allow_interpreter(rules: Ruleset, library: Iterable[str]) -> None:
-    """Let the standard library be read: the files of the directories in `library`, and what this process has mapped.
+    """Allow reading the directories in `library`, without the installed packages, and all files that are mapped here.
 
-    Installed packages beside the library stay closed. Call it when everything with a shared library is imported.
+    Call it when everything with a shared library is imported.
     """
     for directory in map(Path, library):
         with suppress(FileNotFoundError):
@@ -87,10 +87,8 @@ def allow_interpreter(rules: Ruleset, library: Iterable[str]) -> None:
         for entry in directory.iterdir() if directory.is_dir() else ():
             if not entry.is_symlink() and entry.name not in ("site-packages", "dist-packages"):
                 rules.allow(entry, READ_FILE | READ_DIR)
-    mapped = {
-        line.split(None, 5)[5].strip() for line in Path("/proc/self/maps").read_text().splitlines() if "/" in line
-    }
-    for path in mapped:
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    for path in {line.split(None, 5)[5].strip() for line in maps if "/" in line}:
         with suppress(OSError):  # "(deleted)", or replaced since
             rules.allow(path, READ_FILE)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""seccomp: the filter through which every system call of a jailed child goes, as a small BPF program.
+"""seccomp: filter every system call of a jailed child by a small BPF program.
 
-Calls of syscalls.ALLOWED pass, those of GUARDED pass when their arguments do, those of ABSENT get ENOSYS and all others
-EPERM, which Python raises as PermissionError. A call in the manner of another architecture (32-bit entry on a 64-bit
-kernel) ends the process with SIGSYS. Standard library ctypes; no privilege needed, only no_new_privs.
+Calls of syscalls.ALLOWED pass. Calls of GUARDED pass when their arguments do. Calls of ABSENT get ENOSYS. Others get
+EPERM, which Python raises as PermissionError. A call by the entry of another architecture (32-bit on a 64-bit kernel)
+ends the process with SIGSYS. The filter needs no_new_privs and no other privilege.
 """
 
 import ctypes
@@ -11,9 +11,8 @@ import errno
 import os
 import platform
 import struct
-from collections.abc import Iterable
 
-from aflow_env.sandbox.kernel.syscalls import ABSENT, ALLOWED, GUARDED, Numbers
+from aflow_env.sandbox.kernel.syscalls import ABSENT, ALLOWED, GUARDED
 
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7), "arm64": (1, 0xC00000B7)}
 """Machine name -> (column of the tables, audit architecture)."""
@@ -36,33 +35,23 @@ Code = list[bytes]
 def program(pid: int, machine: str) -> bytes:
     """The filter for a process that is going to have the number `pid`; KeyError for an unknown machine."""
     column, architecture = MACHINES[machine]
-    code = [
-        _load(_ARCHITECTURE),
-        _jump(_EQUAL, architecture, 1, 0),
-        _give(_KILL),
-        _load(_CALL),
-    ]
-    for number in _numbers(ALLOWED.values(), column):
-        code += [_jump(_EQUAL, number, 0, 1), _give(_ALLOW)]
-    for number in _numbers(ABSENT.values(), column):
-        code += [_jump(_EQUAL, number, 0, 1), _give(_NO_CALL)]
-    guards = _guards(pid)
-    for name, numbers in GUARDED.items():
-        for number in _numbers([numbers], column):
-            body = guards[name]
-            code += [_jump(_EQUAL, number, 0, len(body)), *body]
+    bodies = {name: [_give(_ALLOW)] for name in ALLOWED} | {name: [_give(_NO_CALL)] for name in ABSENT} | _guards(pid)
+    code = [_load(_ARCHITECTURE), _jump(_EQUAL, architecture, 1, 0), _give(_KILL), _load(_CALL)]
+    for name, numbers in (ALLOWED | ABSENT | GUARDED).items():
+        if (number := numbers[column]) is not None:
+            code += [_jump(_EQUAL, number, 0, len(bodies[name])), *bodies[name]]
     return b"".join([*code, _give(_DENY)])
 
 
-def install(filter_: bytes) -> None:
-    """Put this thread, and all that it starts, behind the filter for ever; OSError when the kernel refuses."""
+class _Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
 
-    class Program(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
-    buffer = ctypes.create_string_buffer(filter_, len(filter_))
+def install(code: bytes) -> None:
+    """Filter the calls of this thread and of all that it starts, for ever; OSError when the kernel refuses."""
+    buffer = ctypes.create_string_buffer(code, len(code))
     libc = ctypes.CDLL(None, use_errno=True)
-    argument = Program(len(filter_) // 8, ctypes.addressof(buffer))
+    argument = _Filter(len(code) // 8, ctypes.addressof(buffer))
     if libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(argument), ctypes.c_ulong(0), ctypes.c_ulong(0)):
         error = ctypes.get_errno()
         raise OSError(error, f"seccomp: {os.strerror(error)}")
@@ -75,43 +64,33 @@ def available() -> bool:
 
 
 def _guards(pid: int) -> dict[str, Code]:
-    """For each guarded call the code that ends with its verdict."""
+    """Return the code of each guarded call, which ends with a verdict."""
     return {
         # O_RDONLY | O_TRUNC empties a file that may only be read, where Landlock is older than version 3.
-        "open": _open(1),
-        "openat": _open(2),
+        "open": _not_truncating(1),
+        "openat": _not_truncating(2),
         "fcntl": _one_of(1, _FCNTL),
         "ioctl": _one_of(1, _IOCTL),
         "prctl": _one_of(0, _PRCTL),
         "kill": _one_of(0, (pid,)),
         "tgkill": _one_of(0, (pid,)),
-        # Reading one's own limits, and nobody's to set.
-        "prlimit64": [*_all_zero(_low(0)), *_all_zero(_low(2), _high(2)), _give(_ALLOW)],
+        # A process may read its own limits and set none.
+        "prlimit64": [*_all_zero(_low(0), _low(2), _high(2)), _give(_ALLOW)],
         "clone": [_load(_low(0)), _jump(_ANY_BIT, _CLONE_THREAD, 0, 1), _give(_ALLOW), _give(_DENY)],
-        # A pair without a name, connected to itself: what an event loop wakes itself with.
+        # An event loop wakes itself by a pair of sockets that have no name.
         "socketpair": [
-            _load(_low(0)),
-            _jump(_EQUAL, _AF_UNIX, 1, 0),
-            _give(_DENY),
-            _load(_low(1)),
-            _and(_SOCK_TYPE),
-            _jump(_EQUAL, _SOCK_STREAM, 1, 0),
-            _give(_DENY),
+            *(_load(_low(0)), _jump(_EQUAL, _AF_UNIX, 1, 0), _give(_DENY)),
+            *(_load(_low(1)), _and(_SOCK_TYPE), _jump(_EQUAL, _SOCK_STREAM, 1, 0), _give(_DENY)),
             _give(_ALLOW),
         ],
-        # To the other end of the pair; an address would be somebody else.
+        # Without an address the message goes to the other end of the pair.
         "sendto": [*_all_zero(_low(4), _high(4)), _give(_ALLOW)],
     }
 
 
-def _open(argument: int) -> Code:
-    return [
-        _load(_low(argument)),
-        _and(_O_TRUNC | _O_ACCMODE),
-        _jump(_EQUAL, _O_TRUNC, 0, 1),
-        _give(_DENY),
-        _give(_ALLOW),
-    ]
+def _not_truncating(argument: int) -> Code:
+    truncating = _jump(_EQUAL, _O_TRUNC, 0, 1)
+    return [_load(_low(argument)), _and(_O_TRUNC | _O_ACCMODE), truncating, _give(_DENY), _give(_ALLOW)]
 
 
 def _one_of(argument: int, values: tuple[int, ...]) -> Code:
@@ -126,10 +105,6 @@ def _all_zero(*offsets: int) -> Code:
     for offset in offsets:
         code += [_load(offset), _jump(_EQUAL, 0, 1, 0), _give(_DENY)]
     return code
-
-
-def _numbers(rows: Iterable[Numbers], column: int) -> list[int]:
-    return [number for row in rows if (number := row[column]) is not None]
 
 
 def _low(argument: int) -> int:

@@ -5,21 +5,16 @@ Scored by the last number of the output's last `\\boxed{}`, or of an output with
 """
 
 import re
+from functools import partial
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.dataset import FileTask, Hub, by_text
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import score_whole_number
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("aime", "AIME", ("Custom", "ScEnsemble", "Programmer"))
 HUB = Hub("HuggingFaceH4/aime_2024", whole="train")
-
-
-def task(config: TaskConfig) -> FileTask:
-    """AIME, from a file or the Hugging Face data set of 2024."""
-    return FileTask(config, SPEC, problem, by_text(score_whole_number), HUB)
 
 
 def problem(record: Record) -> Problem:
@@ -31,3 +26,6 @@ def problem(record: Record) -> Problem:
     return Problem(
         f"aime/{own_id}" if own_id else "", record.text("problem", "Problem", "question"), answer.split(".")[0]
     )
+
+
+task = partial(FileTask, spec=SPEC, convert=problem, judge=by_text(score_whole_number), hub=HUB)

@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generated arithmetic word problems: seeded, endless, graded by the number of operations; no file, no download.
 
-They exercise the plumbing and the search; they do not measure a language model.
-
-Arithmetic word problems in plain English: written from a seed, and read back from their words alone.
-
-A story is about one growing and shrinking quantity ("Mia has 12 apples. She buys 7 more. ..."). One table of sentences
-both writes the stories and reads them, so the two cannot drift apart, and whoever has the text has all there is.
+They exercise the plumbing and the search; they do not measure a language model. A story is about one growing and
+shrinking quantity ("Mia has 12 apples. She buys 7 more. ..."). One table of sentences writes the stories and reads them
+back.
 """
 
+import operator
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.base import Problem, RunTests, Score, Split, content_digest
+from aflow_env.tasks.dataset import split_sizes
+from aflow_env.tasks.problem import Problem, RunTests, Score, Split, content_digest
 from aflow_env.tasks.scorers import score_number
 from aflow_env.workflow.program import TaskSpec
 
-__all__ = ["Arithmetic", "Story", "generate", "read", "solve"]
 DIFFICULTY = (1, 6)
 
 
@@ -36,11 +35,7 @@ class Arithmetic:
     )
 
     def __init__(self, config: TaskConfig) -> None:
-        self.sizes: dict[Split, int] = {
-            "train": config.train_size,
-            "validate": config.validate_size,
-            "test": config.test_size,
-        }
+        self.sizes = split_sizes(config)
         unknown = sorted(set(config.options) - {"difficulty"})
         if config.path is not None:
             raise ConfigError(f"task.path={config.path!r}: arithmetic problems are generated; leave task.path null")
@@ -49,12 +44,12 @@ class Arithmetic:
         self.difficulties = _grades(config.options.get("difficulty", DIFFICULTY))
 
     def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """Problems numbered 0, 1, ... of this split and seed; grades go round, so any prefix is about evenly graded."""
+        """Return problems 0, 1, ... of this split and seed; the grades take turns."""
         size = self.sizes[split] if limit is None else min(limit, self.sizes[split])
         return [self._problem(split, seed, index) for index in range(size)]
 
     async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
-        """The last number of the output, as in GSM8K."""
+        """Score the last number of the output, as in GSM8K."""
         return score_number(problem.answer, output)
 
     def _problem(self, split: Split, seed: int, index: int) -> Problem:
@@ -69,8 +64,7 @@ def _grades(option: object) -> tuple[int, ...]:
             return tuple(range(low, high + 1))
         case _:
             raise ConfigError(
-                f"task.options.difficulty={option!r}: give the lowest and highest number of operations, "
-                "1 to 20, e.g. task.options.difficulty=[1,6]"
+                f"task.options.difficulty={option!r}: give two numbers of operations, 1 to 20, e.g. [1,6]"
             )
 
 
@@ -110,33 +104,30 @@ SENTENCES: tuple[tuple[Kind, str], ...] = (
     ("nothing", "{Who} is {n} years old."),
 )
 FACTORS = (2, 3, 4, 5)
+_EFFECTS: dict[Kind, Callable[[int, int], int]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.floordiv,
+    "nothing": lambda quantity, number: quantity,
+}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of a story: what happens to the quantity, and by how much."""
+    """One step of a story."""
 
     kind: Kind
     number: int
 
     def apply(self, quantity: int) -> int:
-        """The quantity afterwards; divisions in stories are exact."""
-        match self.kind:
-            case "add":
-                return quantity + self.number
-            case "subtract":
-                return quantity - self.number
-            case "multiply":
-                return quantity * self.number
-            case "divide":
-                return quantity // self.number
-            case "nothing":
-                return quantity
+        """Return the quantity afterwards; divisions in stories are exact."""
+        return _EFFECTS[self.kind](quantity, self.number)
 
 
 @dataclass(frozen=True)
 class Story:
-    """A problem that was read back: the quantity at the start, what happens to it, and where in the text it stands."""
+    """A problem that was read back: the quantity at the start, its operations, and its place in the text."""
 
     start: int
     operations: tuple[Operation, ...]
@@ -152,10 +143,7 @@ class Story:
     @property
     def quantities(self) -> tuple[int, ...]:
         """The quantity at the start and after each operation."""
-        values = [self.start]
-        for operation in self.operations:
-            values.append(operation.apply(values[-1]))
-        return tuple(values)
+        return (*accumulate(self.operations, lambda quantity, step: step.apply(quantity), initial=self.start),)
 
     @property
     def difficulty(self) -> int:
@@ -164,7 +152,7 @@ class Story:
 
 
 def generate(seed: object, difficulty: int) -> tuple[str, int]:
-    """A story with `difficulty` operations (at least 1) and its answer; the same for the same seed in every process."""
+    """Write a story with `difficulty` operations (at least 1); returns it and its answer. A seed fixes both."""
     draw = random.Random(f"arithmetic/{seed}/{difficulty}")
     who, thing = draw.choice(tuple(PEOPLE)), draw.choice(THINGS)
     quantity = draw.randint(11, 60)
@@ -180,7 +168,7 @@ def generate(seed: object, difficulty: int) -> tuple[str, int]:
 
 
 def read(text: str) -> Story | None:
-    """The first whole story inside `text`, whatever stands around it; None when there is none. Linear time."""
+    """Return the first whole story inside `text`; None when there is none. Linear time."""
     for opening in _START.finditer(text):
         operations: list[Operation] = []
         position = opening.end()
@@ -195,20 +183,16 @@ def read(text: str) -> Story | None:
     return None
 
 
-def solve(text: str) -> int | None:
-    """The answer of the first story inside `text`, from its words alone; None when there is no story."""
-    story = read(text)
-    return None if story is None else story.answer
-
-
 def _next_operation(draw: random.Random, quantity: int) -> Operation:
-    """Something that keeps the quantity whole, positive and below LARGEST."""
+    """Draw an operation that keeps the quantity whole, positive and below LARGEST."""
     divisors = [n for n in FACTORS if quantity % n == 0 and quantity // n >= 3]
-    kinds: list[Kind] = ["add"]
-    kinds += ["subtract"] if quantity > 12 else []
-    kinds += ["multiply"] if quantity * max(FACTORS) <= LARGEST else []
-    kinds += ["divide"] if divisors else []
-    kind = draw.choice(kinds)
+    fits: dict[Kind, bool] = {
+        "add": True,
+        "subtract": quantity > 12,
+        "multiply": quantity * max(FACTORS) <= LARGEST,
+        "divide": bool(divisors),
+    }
+    kind = draw.choice([kind for kind, fit in fits.items() if fit])
     if kind == "divide":
         return Operation(kind, draw.choice(divisors))
     if kind == "multiply":
@@ -227,7 +211,7 @@ def _write(template: str, who: str, thing: str, number: int) -> str:
 
 
 def _pattern(template: str, digits: str) -> str:
-    """The template as a regular expression; `digits` is what stands for its number."""
+    """Return the template as a regular expression; `digits` is the expression of its number."""
     words = {
         "Who": f"(?:{'|'.join(PEOPLE)})",
         "thing": f"(?:{'|'.join(THINGS)})",
@@ -241,10 +225,6 @@ def _pattern(template: str, digits: str) -> str:
     return text.replace(r"\ ", r"\s+")
 
 
-def _any(templates: Iterator[str]) -> re.Pattern[str]:
-    return re.compile("|".join(templates))
-
-
 def _number(match: re.Match[str]) -> int:
     found = re.search(r"\d+", match.group())
     assert found is not None
@@ -252,6 +232,6 @@ def _number(match: re.Match[str]) -> int:
 
 
 _DIGITS = r"\d{1,9}"
-_START = _any(_pattern(text, _DIGITS) for text in STARTS)
-_SENTENCE = _any(rf"(?P<s{i}>\s+{_pattern(text, _DIGITS)})" for i, (_, text) in enumerate(SENTENCES))
-_QUESTION = _any(rf"\s+{_pattern(text, '')}" for text in QUESTIONS)
+_START = re.compile("|".join(_pattern(text, _DIGITS) for text in STARTS))
+_SENTENCE = re.compile("|".join(rf"(?P<s{i}>\s+{_pattern(text, _DIGITS)})" for i, (_, text) in enumerate(SENTENCES)))
+_QUESTION = re.compile("|".join(rf"\s+{_pattern(text, '')}" for text in QUESTIONS))

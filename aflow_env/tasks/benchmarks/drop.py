@@ -9,8 +9,8 @@ import logging
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.dataset import FileTask, by_text
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import SHORT, score_alternatives, score_alternatives_of_both
 from aflow_env.workflow.program import TaskSpec

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """GSM8K: grade-school word problems. Fields `question`, `answer` (ends in `#### N`); scored by the last number."""
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem
+from functools import partial
+
 from aflow_env.tasks.dataset import FileTask, Hub, by_text
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import last_number, score_number
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("gsm8k", "GSM8K", ("Custom", "ScEnsemble", "Programmer"))
-HUB = Hub("openai/gsm8k", ("main",), train="train", whole="test")
-
-
-def task(config: TaskConfig) -> FileTask:
-    """AFlow's GSM8K: validate and test are its 1:4 split of the official test split."""
-    return FileTask(config, SPEC, problem, by_text(score_number), HUB)
+HUB = Hub("openai/gsm8k", ("main",), train="train")
 
 
 def problem(record: Record) -> Problem:
@@ -23,3 +19,7 @@ def problem(record: Record) -> Problem:
     if last_number(answer) is None:
         raise record.error("answer", "has no number in it; GSM8K's end in `#### N`")
     return Problem("", record.text("question"), answer)
+
+
+task = partial(FileTask, spec=SPEC, convert=problem, judge=by_text(score_number), hub=HUB)
+"""AFlow's GSM8K: validate and test are its 1:4 split of the official test split."""

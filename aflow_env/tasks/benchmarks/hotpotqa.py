@@ -5,22 +5,17 @@
 The prompt is AFlow's: the paragraphs without their titles, then the question.
 """
 
+from functools import partial
 from typing import Any
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem
 from aflow_env.tasks.dataset import FileTask, Hub, by_text
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import SHORT, score_f1
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("hotpotqa", "HotpotQA", ("Custom", "AnswerGenerate", "ScEnsemble"))
 HUB = Hub("hotpotqa/hotpot_qa", ("distractor",), train="train", whole="validation")
-
-
-def task(config: TaskConfig) -> FileTask:
-    """HotpotQA's development set in the distractor setting."""
-    return FileTask(config, SPEC, problem, by_text(score_f1), HUB)
 
 
 def problem(record: Record) -> Problem:
@@ -40,10 +35,11 @@ def _paragraphs(record: Record) -> list[list[str]]:
         paragraphs = [pair[1] if isinstance(pair, list) and len(pair) == 2 else None for pair in context]
     else:
         paragraphs = None
-    if not isinstance(paragraphs, list) or not all(_is_texts(sentences) for sentences in paragraphs):
+    lists: Any = paragraphs if isinstance(paragraphs, list) else [None]
+    if not all(isinstance(part, list) and all(isinstance(sentence, str) for sentence in part) for part in lists):
         raise record.error("context", "should be a list of [title, sentences] pairs")
-    return paragraphs
+    texts: list[list[str]] = lists
+    return texts
 
 
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+task = partial(FileTask, spec=SPEC, convert=problem, judge=by_text(score_f1), hub=HUB)

@@ -3,9 +3,7 @@
 
 Public tests are the examples in the docstring; hidden tests are `test`'s `check`. A reply that does not define the
 function is read as its body. The prompt's own imports and helper functions stand before the reply, and before the tests
-once more: some tests call them, and a solution must not say what they are.
-
-The examples in a docstring as assert statements: what a solver of the problem may see, and so may run.
+once more: some tests call them, and a solution must not define them for the tests.
 """
 
 import ast
@@ -13,26 +11,21 @@ import doctest
 import re
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask, Hub
+from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import defines, hoist_future, score_by_tests, undefined
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("humaneval", "HumanEval", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
-HUB = Hub("openai/openai_humaneval", whole="test")
-
-
-def task(config: TaskConfig) -> FileTask:
-    """HumanEval's 164 problems, split 33 / 131."""
-    return FileTask(config, SPEC, problem, score, HUB)
+HUB = Hub("openai/openai_humaneval")
 
 
 def problem(record: Record) -> Problem:
-    """A record of the official file as a problem. Raises ConfigError."""
+    """Read a record of the official file. Raises ConfigError."""
     prompt, entry_point = record.text("prompt"), record.text("entry_point")
     if not defines(prompt, entry_point):
         raise record.error("prompt", f"does not define the entry point {entry_point}")
@@ -52,12 +45,16 @@ def problem(record: Record) -> Problem:
 
 
 async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
-    """Whether `check` passes."""
-    return await score_by_tests(problem, whole_program(problem, output), str(problem.entry_point), run_code)
+    """Score the reply, completed by the prompt, by the hidden tests."""
+    return await score_by_tests(problem, whole_program(problem, output), run_code)
+
+
+task = partial(FileTask, spec=SPEC, convert=problem, judge=score, hub=HUB)
+"""HumanEval's 164 problems, split 33 / 131."""
 
 
 def whole_program(problem: Problem, output: str) -> str:
-    """The reply as a module that defines the entry point and whatever the prompt defines before it."""
+    """Return the reply as a module that defines the entry point and everything that the prompt defines before it."""
     entry_point = str(problem.entry_point)
     code = extract_code(output, entry_point)
     if defines(code, entry_point):
@@ -66,7 +63,7 @@ def whole_program(problem: Problem, output: str) -> str:
 
 
 def helpers(prompt: str, entry_point: str) -> str:
-    """What a prompt defines before its entry point: imports, and functions that tests and solutions may call."""
+    """Return the prompt's text before its entry point: imports, and functions that tests and solutions may call."""
     return re.split(rf"^(?:async +)?def +{entry_point}\b", prompt, maxsplit=1, flags=re.MULTILINE)[0]
 
 
@@ -75,19 +72,15 @@ _PLAIN = ("round", "sorted", "list", "set", "tuple", "len", "str", "abs")
 
 
 def docstring_examples(prompt: str, entry_point: str) -> tuple[str, ...]:
-    """`assert f(1) == 2` for each example of `f = entry_point`: doctests, else lines such as `f(1) ➞ 2`.
+    """Return `assert f(1) == 2` for each example of `f = entry_point`: doctests, else lines such as `f(1) ➞ 2`.
 
-    Examples whose result is no Python literal are left out; there may be none.
+    Examples whose result is no Python literal are left out.
     """
-    docstring = _docstring(prompt, entry_point)
+    start = max(prompt.rfind(f"def {entry_point}"), 0)
+    quoted = re.search(r'("""|\'\'\')(.*?)\1', prompt[start:], re.DOTALL)
+    docstring = quoted[2] if quoted else ""
     found = [*_doctests(docstring, entry_point)] or [*_lines(docstring, entry_point)]
     return tuple(dict.fromkeys(f"assert {ast.unparse(call)} == {ast.unparse(result)}" for call, result in found))
-
-
-def _docstring(prompt: str, entry_point: str) -> str:
-    start = prompt.rfind(f"def {entry_point}")
-    quoted = re.search(r'("""|\'\'\')(.*?)\1', prompt[max(start, 0) :], re.DOTALL)
-    return quoted.group(2) if quoted else ""
 
 
 def _doctests(docstring: str, entry_point: str) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -119,9 +112,8 @@ def _call(text: str, entry_point: str) -> ast.expr | None:
     tree = _expression(text)
     if tree is None or any(isinstance(node, ast.Attribute) for node in ast.walk(tree)):
         return None
-    calls = {
-        node.func.id if isinstance(node.func, ast.Name) else "" for node in ast.walk(tree) if isinstance(node, ast.Call)
-    }
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = {function.id if isinstance(function, ast.Name) else "" for function in called}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return tree if entry_point in calls and calls | names <= {entry_point, *_PLAIN} else None
 

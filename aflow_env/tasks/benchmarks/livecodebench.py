@@ -5,10 +5,8 @@ Fields `question_content`, `starter_code`, `question_id`, `metadata` (func_name)
 `private_test_cases` (JSON, or packed as base64 of zlib of a pickled JSON text). Public tests go to the workflow; both
 kinds score it.
 
-A problem with starter code is solved by a class `Solution`; any other by `main()`, which reads standard input and
-prints (a plain script is scored too). Outputs are compared line by line, stripped, or as equal numbers.
-
-The small programs around a LiveCodeBench solution: what runs it on one case, and what compares the outputs.
+A class `Solution` solves a problem with starter code. `main()`, which reads standard input and prints, solves any other
+(a plain script is scored too). Outputs are compared line by line, stripped, or as equal numbers.
 
 `runner` stands on the solution's side and gives `run_case`; the tests stand on the judge's side and define
 `check(run_case)`. Public tests are single texts for the operator Test, which executes them beside the solution.
@@ -20,11 +18,11 @@ import json
 import pickle
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask
+from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.records import Record
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
@@ -38,13 +36,8 @@ _MAIN = "Write a program as a function `main()` that reads from standard input a
 _CLASS = "Complete this code:"
 
 
-def task(config: TaskConfig) -> FileTask:
-    """LiveCodeBench from its own files: `task.path` is needed."""
-    return FileTask(config, SPEC, problem, score)
-
-
 def problem(record: Record) -> Problem:
-    """A record of the official files as a problem. Raises ConfigError."""
+    """Read a record of the official files. Raises ConfigError."""
     starter = record.text("starter_code")
     public = _cases(record, "public_test_cases")
     private = _cases(record, "private_test_cases")
@@ -65,12 +58,15 @@ def problem(record: Record) -> Problem:
 
 
 async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
-    """Whether all tests, public and private, pass."""
+    """Score 1 when all tests, public and private, pass."""
     code = extract_code(output, str(problem.entry_point))
     method = problem.hidden_tests.rpartition("# method: ")[2].strip()
     run = await run_code(runner(code, method), problem.hidden_tests, "run_case", SECONDS)
     passed = run.outcome == "ok"
     return Score(float(passed), code, passed)
+
+
+task = partial(FileTask, spec=SPEC, convert=problem, judge=score)
 
 
 def _method(record: Record) -> str:
@@ -86,18 +82,15 @@ def _method(record: Record) -> str:
 
 
 def _cases(record: Record, name: str) -> Sequence[dict[str, str]]:
-    """The tests in a field: a list, its JSON, or its packed form. Raises ConfigError."""
+    """Return the tests in a field: a list, its JSON, or its packed form. Raises ConfigError."""
     value: Any = record.value(name)
     try:
         cases = json.loads(_unpack(value)) if isinstance(value, str) else value
     except (ValueError, zlib.error, pickle.UnpicklingError, EOFError) as error:
         raise record.error(name, f"is neither JSON nor packed JSON ({error})") from None
     for case in cases if isinstance(cases, list) else [None]:
-        if (
-            not isinstance(case, dict)
-            or not isinstance(case.get("input"), str)
-            or not isinstance(case.get("output"), str)
-        ):
+        texts = (case.get("input"), case.get("output")) if isinstance(case, dict) else (None,)
+        if not all(isinstance(text, str) for text in texts):
             raise record.error(name, "should be a list of objects with the texts `input` and `output`")
     return list(cases)
 
@@ -114,37 +107,22 @@ def _unpack(value: str) -> str:
 
 
 class _TextOnly(pickle.Unpickler):
-    """A pickle may run code when it is read; a pickled text needs none, so nothing may be looked up."""
+    """Reads a pickled text, and refuses to look up a name: a pickle that looks up names may run code."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         raise pickle.UnpicklingError(f"it wants {module_name}.{global_name}, which a text does not need")
 
 
-PRELUDE = """from string import *
-from re import *
-from datetime import *
-from collections import *
-from heapq import *
-from bisect import *
-from copy import *
-from math import *
-from random import *
-from statistics import *
-from itertools import *
-from functools import *
-from operator import *
-from io import *
-from sys import *
-from json import *
-from builtins import *
-from typing import *
-import string, re, datetime, collections, heapq, bisect, copy, math, random, statistics, itertools, functools, operator
-import io, sys, json
-sys.setrecursionlimit(50000)
-"""
-"""What the benchmark's own harness puts before a solution."""
+_MODULES = (
+    "string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json"
+)
+PRELUDE = (
+    "".join(f"from {name} import *\n" for name in (*_MODULES.split(), "builtins", "typing"))
+    + f"import {_MODULES.replace(' ', ', ')}\nsys.setrecursionlimit(50000)\n"
+)
+"""The lines that the benchmark's own harness puts before a solution."""
 
-# Deep recursion needs a deep stack, which a thread of its own may have: as much as a quarter of the memory limit.
+# Deep recursion needs a deep stack: a thread of its own may have a quarter of the memory limit.
 _ATTEMPT = """
 def attempt(action):
     import resource, threading
@@ -165,8 +143,7 @@ def attempt(action):
     return value
 """
 
-# The input is the file that descriptor 0 reads, the output the one that descriptor 1 writes: open(0), sys.stdin,
-# os.read and the like all work.
+# Descriptors 0 and 1 are files, so that open(0), sys.stdin, os.read and the like all work.
 _RUN_PROGRAM = """
 def run_case(text):
     import os, sys
@@ -242,13 +219,13 @@ def check(run_case):
 
 
 def runner(code: str, method: str) -> str:
-    """A module with a `run_case(text)` that gives the solution's output on one input, as text."""
+    """Write a module with a `run_case(text)` that returns the solution's output on one input, as text."""
     run = _RUN_METHOD if method else _RUN_PROGRAM
     return f"SOURCE, METHOD, PRELUDE = {code!r}, {method!r}, {PRELUDE!r}\n{_ATTEMPT}{run}"
 
 
 def method_test(text: str, wanted: str, method: str) -> str:
-    """A public test of a class Solution."""
+    """Write a public test of a class Solution."""
     return (
         f"import json\nvalues = [json.loads(line) for line in {text!r}.split('\\n') if line.strip()]\n"
         f"given = json.loads(json.dumps(candidate().{method}(*values)))\n"
@@ -257,7 +234,7 @@ def method_test(text: str, wanted: str, method: str) -> str:
 
 
 def program_test(text: str, wanted: str, method: str = "") -> str:
-    """A public test of a main() that reads standard input."""
+    """Write a public test of a main() that reads standard input."""
     return f"""{_SAME}
 def check(candidate):
     import io, sys

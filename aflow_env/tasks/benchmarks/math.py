@@ -10,15 +10,15 @@ from fractions import Fraction
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
 from aflow_env.tasks.answers import last_boxed
-from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.dataset import FileTask, Hub
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
 from aflow_env.workflow.program import TaskSpec
 
 SPEC = TaskSpec("math", "MATH", ("Custom", "ScEnsemble", "Programmer"))
 SUBJECTS = ("counting_and_probability", "number_theory", "prealgebra", "precalculus")
-HUB = Hub("EleutherAI/hendrycks_math", SUBJECTS, train="train", whole="test")
+HUB = Hub("EleutherAI/hendrycks_math", SUBJECTS, train="train")
 SHARE = Fraction(119, 605)
 
 
@@ -27,7 +27,6 @@ def task(config: TaskConfig) -> FileTask:
     scorer = config.options.get("scorer", "verify")
     if scorer not in ("verify", "aflow"):
         raise ConfigError(f"task.options.scorer={scorer!r}: math has the scorers verify and aflow.")
-    judge = MathJudge(scorer)
     levels = tuple(config.options.get("levels") or ())
     subjects = tuple(config.options.get("subjects") or ())
 
@@ -38,10 +37,7 @@ def task(config: TaskConfig) -> FileTask:
             return None
         return problem(record)
 
-    async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
-        return await judge.score(problem.answer, output)
-
-    return FileTask(config, SPEC, convert, score, HUB, SHARE, ("scorer", "levels", "subjects"))
+    return FileTask(config, SPEC, convert, MathJudge(scorer).score, HUB, SHARE, ("scorer", "levels", "subjects"))
 
 
 def problem(record: Record) -> Problem:

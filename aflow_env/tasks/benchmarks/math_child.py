@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs in a process of its own, sandbox/math_jail.py: compares two answers of mathematics.
+"""Compares two answers of mathematics, in the process of sandbox/math_jail.py.
 
-Parsers of formulas can run for ever and evaluate what they read (sympy's `parse_expr` calls `eval`). So a model's words
-get near them only here, in a jail and with a parent that kills what is late; and near `eval` only when they are a plain
-formula.
+Parsers of formulas can run for ever and evaluate their input (sympy's `parse_expr` calls `eval`). So a model's text
+reaches them only here, in a jail whose parent kills a late child; and it reaches `eval` only as a plain formula.
 
 One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. The scorer `verify` reads one answer of
 each text (formulas.py) and compares the two by the library math-verify. `aflow` is AFlow's rule: equal texts, else
-numbers within 1e-3, else equal formulas. AFlow parses LaTeX by sympy, which gives up silently unless one version of
-antlr4 is there; here LaTeX is parsed in any case.
+numbers within 1e-3, else equal formulas. AFlow's LaTeX parser gives up silently without one version of antlr4; this one
+does not need it.
 """
 
 import json
@@ -28,31 +27,22 @@ _SENTENCE_END = re.compile(r"(?<!\d)[.!?]\s+")
 
 
 def extract(text: str) -> str:
-    """AFlow's extraction: the last \\boxed{} (one level of braces inside), else the last sentence."""
-    boxed = _BOXED.findall(text)
-    if boxed:
-        return str(boxed[-1]).strip()
-    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence.strip()]
-    return sentences[-1] if sentences else ""
+    """Extract an answer as AFlow does: the last \\boxed{} (one level of braces inside), else the last sentence."""
+    found = _BOXED.findall(text) or [part for part in _SENTENCE_END.split(text) if part.strip()] or [""]
+    return str(found[-1]).strip()
 
 
 def digits(text: str) -> float | None:
-    """AFlow's number: commas removed, a percent sign divides by 100."""
+    """Read a number as AFlow does: commas removed, a percent sign divides by 100."""
     plain = text.replace(",", "")
     try:
-        return float(plain)
-    except ValueError:
-        pass
-    if not plain.endswith("%"):
-        return None
-    try:
-        return float(plain[:-1].removesuffix("\\")) / 100
+        return float(plain[:-1].removesuffix("\\")) / 100 if plain.endswith("%") else float(plain)
     except ValueError:
         return None
 
 
 def aflow_equal(given: str, gold: str) -> bool:
-    """AFlow's math_equal."""
+    """Compare as AFlow's math_equal does."""
     if given == gold:
         return True
     left, right = digits(given), digits(gold)
@@ -65,17 +55,16 @@ def _formula(text: str) -> Any:
     from latex2sympy2_extended import latex2sympy
     from sympy.parsing.sympy_parser import parse_expr
 
-    for parse, fits in ((latex2sympy, True), (parse_expr, harmless(text))):
+    for parse in (latex2sympy, parse_expr) if harmless(text) else (latex2sympy,):
         try:
-            if fits:
-                return parse(text)
-        except Exception:  # whatever the parsers raise, it means: not a formula of this kind
+            return parse(text)
+        except Exception:  # the parsers raise any exception for a text that is no formula of their kind
             continue
     return None
 
 
 def harmless(text: str) -> bool:
-    """Whether `parse_expr`, which evaluates, may read `text`: operators, numbers, letters and known functions only."""
+    """Return whether `parse_expr`, which evaluates, may read `text`: operators, numbers, letters, known functions."""
     return _ARITHMETIC.fullmatch(text) is not None and all(
         len(name) == 1 or name in _FUNCTIONS for name in _NAME.findall(text)
     )
@@ -98,10 +87,10 @@ def _formulas_equal(left: Any, right: Any) -> bool:
 
 
 def verified(gold: str, output: str) -> tuple[bool, str]:
-    """Whether the one answer of the output equals that of the gold, and that answer.
+    """Return whether the one answer of the output equals that of the gold, and that answer.
 
-    Units must agree where both are given, and names before `=` too, or else both sides must be equal equations. A gold
-    of p percent is also given by the plain number p / 100. Texts are equal or not; formulas are equal by math-verify.
+    Units must agree where both are given. So must names before `=`, or else both sides must be equal equations. The
+    plain number p / 100 also answers a gold of p percent. Texts are compared as texts, formulas by math-verify.
     """
     wanted, given = read_gold(gold), read(output)
     if not wanted.value or not given.value or not same_unit(wanted.unit, given.unit):
@@ -117,7 +106,7 @@ def verified(gold: str, output: str) -> tuple[bool, str]:
 
 
 def same_value(wanted: Formula, given: Formula) -> bool:
-    """Whether two values are one text or, by math-verify, one formula."""
+    """Return whether two values are one text or, by math-verify, one formula."""
     if wanted.key == given.key:
         return True
     if any(side.is_words or side.is_too_large or _APART.search(side.value) for side in (wanted, given)):
@@ -131,7 +120,7 @@ def same_value(wanted: Formula, given: Formula) -> bool:
 
 
 def _parsed(value: str) -> Any:
-    """What math-verify reads in one formula; None when it cannot. Units are read before, by formulas.py."""
+    """Parse one formula by math-verify; None when it cannot. Units are gone: formulas.py reads them."""
     from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
 
@@ -144,26 +133,23 @@ def _parsed(value: str) -> Any:
 
 
 def _is_closed(formula: Any) -> bool:
-    """An equation that cannot be solved for an unknown: math-verify takes any two without solutions for equal."""
+    """Return whether no unknown can solve the equation: math-verify takes any two without solutions for equal."""
     from sympy.core.function import AppliedUndef
     from sympy.core.relational import Relational
 
     return isinstance(formula, Relational) and (not formula.free_symbols or bool(formula.atoms(AppliedUndef)))
 
 
-def judge(scorer: str, gold: str, output: str) -> tuple[bool, str]:
-    """Whether `output` answers as `gold` does, and the answer found in it."""
-    if scorer == "aflow":
-        wanted, given = extract(gold), extract(output)
-        return aflow_equal(given, wanted), given
-    return verified(gold, output)
-
-
 def answer(line: str) -> str:
-    """One question, one reply; what the libraries cannot digest is a wrong answer."""
+    """Answer one question. An error of the libraries makes a wrong answer."""
     question = json.loads(line)
+    gold, output = question["gold"], question["output"]
     try:
-        correct, extracted = judge(question["scorer"], question["gold"], question["output"])
+        if question["scorer"] == "aflow":
+            extracted = extract(output)
+            correct = aflow_equal(extracted, extract(gold))
+        else:
+            correct, extracted = verified(gold, output)
     except (RecursionError, MemoryError, ArithmeticError, ValueError, TypeError, AttributeError):
-        correct, extracted = False, extract(question["output"])
+        correct, extracted = False, extract(output)
     return json.dumps({"correct": correct, "extracted": extracted}) + "\n"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks jailed processes whether two answers of mathematics agree (math_child.py says how).
+"""Asks jailed processes whether two answers of mathematics agree (math_child.py).
 
-A process is the script sandbox/math_jail.py: that room is above this one, so it is started by its path. It kills itself
-when a question takes more than `seconds` of processor time: that answer is wrong, by its own doing. A process that is
-silent for WALL_SECONDS is the machine's fault. There are up to CHILDREN, so one slow answer does not hold the others.
+A process is the script sandbox/math_jail.py, started by its path because that room is above this one. It kills itself
+when a question takes more than `seconds` of processor time, and that answer is wrong. A process that is silent for
+WALL_SECONDS is the machine's fault. There are up to CHILDREN, so one slow answer does not delay the others.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from typing import Literal
 
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks.answers import LONGEST
-from aflow_env.tasks.base import Score
 from aflow_env.tasks.formulas import read_gold
+from aflow_env.tasks.problem import Problem, RunTests, Score
 
 MathScorer = Literal["verify", "aflow"]
 CHILDREN = 3
@@ -30,12 +30,12 @@ Child = subprocess.Popen[str]
 
 
 def refuses_gold(gold: str) -> str:
-    """For `Record.error`: why no output can be right for this gold, or "" when one can."""
+    """Return, for `Record.checked`, why no output can be right for this gold, or "" when one can."""
     return "" if len(gold) <= LONGEST and read_gold(gold).value else f"holds no formula ({gold[-40:]!r})"
 
 
 class MathJudge:
-    """Children that are started when needed and asked one question at a time; usable from any thread or event loop."""
+    """Children that start when needed and answer one question at a time; usable from any thread or event loop."""
 
     def __init__(self, scorer: MathScorer = "verify", seconds: float = SECONDS) -> None:
         self.scorer = scorer
@@ -43,15 +43,15 @@ class MathJudge:
         self._idle: list[Child] = []
         self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="math")
 
-    async def score(self, gold: str, output: str) -> Score:
-        """As `judge`, without blocking the event loop."""
-        return await asyncio.wrap_future(self._submit(gold, output))
+    async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
+        """Judge without blocking the event loop."""
+        return await asyncio.wrap_future(self._submit(problem.answer, output))
 
     def judge(self, gold: str, output: str) -> Score:
-        """1 when the answers agree, else 0; an output that a child cannot judge in time is wrong.
+        """Score 1 when the answers agree, else 0; an output that a child cannot judge in time is wrong.
 
-        Only the last LONGEST characters of the output are read. Raises ConfigError when math-verify is not installed,
-        InfrastructureError when a child cannot be started or is silent.
+        It reads only the last LONGEST characters of the output. Raises ConfigError when math-verify is not installed,
+        InfrastructureError when a child does not start or is silent.
         """
         return self._submit(gold, output).result()
 
@@ -94,7 +94,7 @@ class MathJudge:
 
 
 def _exchange(child: Child, question: dict[str, str]) -> dict[str, object] | None:
-    """The child's answer, or None when it died over the question. Raises InfrastructureError when it is silent."""
+    """Return the child's answer, or None when it died over the question; InfrastructureError when it is silent."""
     assert child.stdin is not None
     assert child.stdout is not None
     late = threading.Event()

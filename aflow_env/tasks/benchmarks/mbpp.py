@@ -7,26 +7,20 @@ and functions of the reference solution that it names, such as the Node of a tre
 """
 
 import ast
+from functools import partial
 
-from aflow_env.config import TaskConfig
-from aflow_env.tasks.base import Problem, RunTests, Score
 from aflow_env.tasks.dataset import FileTask, Hub
+from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import score_by_tests, undefined
-from aflow_env.workflow.parsing import extract_code
+from aflow_env.tasks.scorers import score_code, undefined
 from aflow_env.workflow.program import SourceError, TaskSpec, parse_source
 
 SPEC = TaskSpec("mbpp", "MBPP", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
-HUB = Hub("google-research-datasets/mbpp", ("sanitized",), train="train", whole="test")
-
-
-def task(config: TaskConfig) -> FileTask:
-    """MBPP; AFlow's sizes are 86 / 341 of the sanitized edition's 427."""
-    return FileTask(config, SPEC, problem, score, HUB)
+HUB = Hub("google-research-datasets/mbpp", ("sanitized",), train="train")
 
 
 def problem(record: Record) -> Problem:
-    """A record of the official file as a problem. Raises ConfigError."""
+    """Read a record of the official file. Raises ConfigError."""
     tests = record.texts("test_list")
     setup = "\n".join((*_optional(record, "test_imports"), *_optional(record, "test_setup_code"))).strip()
     code = record.text("code").replace("\r\n", "\n")
@@ -45,14 +39,8 @@ def problem(record: Record) -> Problem:
     )
 
 
-async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
-    """Whether every assert holds."""
-    entry_point = str(problem.entry_point)
-    return await score_by_tests(problem, extract_code(output, entry_point), entry_point, run_code)
-
-
 def _helpers(code: str, tests: str, entry_point: str) -> str:
-    """The definitions of the reference solution that the tests need beside the entry point, and its imports."""
+    """Return the definitions of the reference solution that the tests need beside the entry point, and its imports."""
     if not undefined(tests, entry_point):
         return ""
     body = parse_source(code).body
@@ -73,23 +61,22 @@ class _ToCandidate(ast.NodeTransformer):
 
 
 def _public(test: str, entry_point: str) -> str:
-    """The test as the operator Test can run it: `check` is a name that its harness needs for itself."""
+    """Return the test in a form that the operator Test can run: its harness needs the name `check` for itself."""
     return ast.unparse(_ToCandidate().visit(parse_source(test))) if entry_point == "check" else test
 
 
 def _entry_point(record: Record, code: str, tests: tuple[str, ...]) -> str:
-    """The function of the reference solution that the first test calls."""
+    """Return the function of the reference solution that the first test calls."""
     if not tests:
         raise record.error("test_list", "is empty")
     try:
-        defined = {
-            node.name for node in ast.walk(parse_source(code)) if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        }
-        called = [node for node in ast.walk(parse_source(tests[0])) if isinstance(node, ast.Call)]
+        nodes = ast.walk(parse_source(code))
+        defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        called = [node.func for node in ast.walk(parse_source(tests[0])) if isinstance(node, ast.Call)]
         parse_source("\n".join(tests))
     except SourceError as error:
         raise record.error("code", f"or a test in `test_list` is not Python ({error})") from None
-    names = [call.func.id for call in called if isinstance(call.func, ast.Name) and call.func.id in defined]
+    names = [function.id for function in called if isinstance(function, ast.Name) and function.id in defined]
     if not names:
         raise record.error("test_list", "calls no function that `code` defines in its first test")
     return names[0]
@@ -98,3 +85,7 @@ def _entry_point(record: Record, code: str, tests: tuple[str, ...]) -> str:
 def _optional(record: Record, name: str) -> tuple[str, ...]:
     value = record.fields.get(name) or ()
     return (record.text(name),) if isinstance(value, str) else record.texts(name) if value else ()
+
+
+task = partial(FileTask, spec=SPEC, convert=problem, judge=score_code, hub=HUB)
+"""MBPP; AFlow's sizes are 86 / 341 of the sanitized edition's 427."""

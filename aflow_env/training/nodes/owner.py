@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.llm.leases import BEAT, LeasedPlaces, Leases, Renew
-from aflow_env.llm.limits import Limits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.store.shared import Parts
 from aflow_env.training.nodes.line import Call, Failure, Line, RemoteLedger, RemoteStore
@@ -82,8 +82,8 @@ def parts_of(owner: Any, config: AflowConfig) -> Parts:
 
         return ask
 
-    def limits(node: LLMConfig, role: str) -> Limits:
-        return Limits.leased(node, role, renew(f"{node.kind} {node.base_url}", node.concurrency))
+    def limits(node: LLMConfig, role: str) -> ProviderLimits:
+        return ProviderLimits.leased(node, role, renew(f"{node.kind} {node.base_url}", node.concurrency))
 
     def turn(workflow: str) -> LeasedPlaces:
         return LeasedPlaces(renew(workflow, 1))

@@ -32,9 +32,9 @@ ROUNDED = 1e-4
 
 @dataclass(frozen=True)
 class AflowRound:
-    """One round that was scored. `results`: its entries of results.json; `experience`: None for the start.
+    """One scored round. `results`: its entries of results.json. `experience`: None for the start.
 
-    `scores`: the score of every problem in every run, where AFlow left its CSV files; `log`: its failed cases.
+    `scores`: the score of every problem in every run, where AFlow left its CSV files. `log`: its failed cases.
     """
 
     number: int
@@ -69,21 +69,19 @@ class Workspace:
 
 
 def find_workflows(path: Path) -> Path:
-    """The `workflows` folder that is meant: the path, in it, or in its only data set. Raises ConfigError."""
+    """Return the `workflows` folder: the path, in it, or in its only data set. Raises ConfigError."""
     path = path.resolve()
     candidates = [path, path / "workflows", *sorted(path.glob("*/workflows"))]
     found = [folder for folder in candidates if any(folder.glob("round_*/graph.py"))]
     if not found:
         raise ConfigError(f"{path} holds no round_N/graph.py: name a folder such as workspace/GSM8K")
     if len(found) > 1:
-        raise ConfigError(
-            f"{path} holds several data sets: name one of {', '.join(str(each.parent) for each in found)}"
-        )
+        raise ConfigError(f"{path} holds several data sets: name one of {', '.join(str(f.parent) for f in found)}")
     return found[0]
 
 
 def read_workspace(path: Path) -> Workspace:
-    """The workspace at `path`. Raises ConfigError, naming the file, for what cannot be read."""
+    """Read the workspace at `path`. Raises ConfigError that names the file which cannot be read."""
     folder = find_workflows(path)
     entries: dict[int, list[dict[str, JSON]]] = {}
     for entry in _load(folder / "results.json", list):
@@ -130,23 +128,21 @@ def write_workspace(workspace: Workspace, root: Path) -> Path:
         names = ", ".join(SIGNATURES)
         write_text(template / "__init__.py", "")
         write_text(template / "operator.py", f"from scripts.operators import {names}  # AFlow's\n")
-        described = {
-            name: {"description": signature.description(), "interface": signature.interface()}
-            for name, signature in SIGNATURES.items()
-        }
+        known = SIGNATURES.items()
+        described = {name: {"description": each.description(), "interface": each.interface()} for name, each in known}
         _dump(template / "operator.json", described)
     return folder
 
 
 def processed(workspace: Workspace) -> dict[str, JSON]:
-    """AFlow's processed_experience.json: father -> its score, and the modifications that helped or did not."""
+    """Return AFlow's processed_experience.json: father -> its score, and the modifications that helped or did not."""
     fathers: dict[str, JSON] = {}
     for each in workspace.rounds:
         if each.experience is not None:
-            told = each.experience
-            father = fathers.setdefault(str(each.father), {"score": told["before"], "success": {}, "failure": {}})
-            kind = "success" if told["succeed"] else "failure"
-            father[kind][str(each.number)] = {"modification": told["modification"], "score": told["after"]}
+            experience = each.experience
+            father = fathers.setdefault(str(each.father), {"score": experience["before"], "success": {}, "failure": {}})
+            kind = "success" if experience["succeed"] else "failure"
+            father[kind][str(each.number)] = {"modification": experience["modification"], "score": experience["after"]}
     return fathers
 
 

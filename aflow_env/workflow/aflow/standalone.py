@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow as one Python module that needs the standard library and something that answers prompts.
+"""A workflow as one Python module that needs the standard library and a function that answers prompts.
 
-The operators in it are not written a second time: the source of `operators.py` and `parsing.py` is copied, as far as
-the workflow's operators need it, between `standalone_runtime.py` and the workflow. So the module asks the very prompts
-that the search evaluated. What differs: code of Programmer and Test runs in a subprocess without the jail.
+The module holds `standalone_runtime.py`, the functions of `operators.py` and `parsing.py` that the workflow's operators
+need, and the workflow. So it asks the prompts that the search evaluated. Code of Programmer and Test runs in a
+subprocess without the jail.
 """
 
 import ast
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from aflow_env.errors import ConfigError
-from aflow_env.workflow import operators, parsing, signatures
+from aflow_env.workflow import operators, parsing
 from aflow_env.workflow.aflow import standalone_runtime
 from aflow_env.workflow.program import (
     OPERATOR_MODULE,
@@ -55,11 +55,11 @@ if __name__ == "__main__":
 
 
 def standalone_module(workflow: Workflow, title: str) -> str:
-    """The module's source. Raises ConfigError for a program whose own names would clash with the operators'."""
+    """Return the module's source. Raises ConfigError for a program whose own names clash with the operators'."""
     tree = parse_source(workflow.graph)
     used = [name for name in SIGNATURES if re.search(rf"\b{name}\b", workflow.graph)]
-    behaviours = {name: operators.OPERATORS[name].behaviour.__name__ for name in used}
-    library = needed([parsing, operators], behaviours.values())
+    behaviours = {name: operators.OPERATORS[name].__name__ for name in used}
+    library = needed([parsing, operators], [*behaviours.values(), "as_text"])
     own = {n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
     taken = {name for _, names in library for name in names} | set(vars(standalone_runtime))
     if clash := own & taken:
@@ -77,7 +77,7 @@ def standalone_module(workflow: Workflow, title: str) -> str:
 
 
 def needed(modules: Iterable[ModuleType], names: Iterable[str]) -> list[tuple[str, set[str]]]:
-    """The source of each top-level function and constant that the names need, in order, and the names it binds."""
+    """Return the source of each top-level function and constant that the names need, and the names that it binds."""
     statements: list[tuple[str, set[str], set[str]]] = []
     for module in modules:
         text = inspect.getsource(module)
@@ -103,13 +103,10 @@ def needed(modules: Iterable[ModuleType], names: Iterable[str]) -> list[tuple[st
 
 
 def _runtime() -> str:
-    """The runtime's source below its docstring, with the function of ours that it imports."""
+    """Return the runtime's source below its docstring, without imports of ours."""
     text = inspect.getsource(standalone_runtime)
-    body = text[text.index("from __future__") :]
-    [(as_text, _)] = needed([signatures], ["as_text"])
-    lines = [line for line in body.splitlines() if not line.startswith(("from aflow_env", "__all__"))]
-    first = next(number for number, line in enumerate(lines) if line.startswith("# What an operator returns"))
-    return "\n".join([*lines[:first], "", *as_text.splitlines(), "", "", *lines[first:]])
+    lines = text[text.index("from __future__") :].splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("from aflow_env", "__all__")))
 
 
 def _namespace(name: str, docstring: str, statements: list[str]) -> str:
@@ -117,7 +114,7 @@ def _namespace(name: str, docstring: str, statements: list[str]) -> str:
 
 
 def _parameters(name: str) -> list[str]:
-    """The arguments of an operator for the runtime's `make_operator`."""
+    """Return the arguments of an operator for the runtime's `make_operator`."""
     fields = SIGNATURES[name].model_fields
     defaults = {field: info.default for field, info in fields.items() if not info.is_required()}
     if "solutions" in fields:
@@ -127,7 +124,7 @@ def _parameters(name: str) -> list[str]:
 
 
 def _without_imports(graph: str, tree: ast.Module) -> str:
-    """The graph with AFlow's imports replaced by names for what the module defines."""
+    """Return the graph with AFlow's imports replaced by the module's names."""
     lines = re.split(r"\r\n?|\n", graph)  # as Python counts them; str.splitlines also ends lines at a form feed
     aliases = ["DatasetType = str"]
     for name, meaning in imported_names(tree).items():
@@ -146,7 +143,4 @@ def _without_imports(graph: str, tree: ast.Module) -> str:
 
 def _is_aflows(node: ast.Import | ast.ImportFrom) -> bool:
     modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-    return any(
-        canonical_module(module) in (OPERATOR_MODULE, PROMPT_MODULE) or module.startswith("scripts.")
-        for module in modules
-    )
+    return any(canonical_module(name).startswith((OPERATOR_MODULE, PROMPT_MODULE, "scripts.")) for name in modules)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands around a workflow that was exported as one module; `standalone.py` copies this file's source.
+"""The frame of a workflow that was exported as one module; `standalone.py` copies this file's source.
 
-Only the standard library, and one function of our own that is copied along. Code that a model wrote runs in a
-subprocess with an empty environment and a time limit; that is no jail.
+It uses the standard library, and one function of ours that is copied along. Code that a model wrote runs in a
+subprocess with an empty environment and a time limit, without a jail.
 """
 
 from __future__ import annotations
@@ -20,15 +20,12 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from aflow_env.workflow.signatures import as_text
+from aflow_env.workflow.parsing import as_text
 
 __all__ = ["Counter", "Random", "json", "re"]  # what the copied operators use
 
-# What an operator returns: a plain dict with AFlow's keys.
-s = SimpleNamespace(
-    Response=dict, Solution=dict, ThoughtAnswer=dict, Program=dict, TestReply=dict, Verdict=dict, as_text=as_text
-)
-AskOptions = SimpleNamespace
+# The replies of operators: plain dicts with AFlow's keys.
+s = SimpleNamespace(Response=dict, Solution=dict, ThoughtAnswer=dict, ProgramReply=dict, TestReply=dict, Verdict=dict)
 CodeResult = SimpleNamespace
 
 _CALL = """
@@ -62,13 +59,13 @@ async def run_in_subprocess(code: str, function: str, arguments: list[Any], seco
 
 
 class Asker:
-    """Who answers prompts, and what else the operators may reach; a workflow knows it as `self.llm`."""
+    """All that the operators may use. A workflow knows it as `self.llm`."""
 
     def __init__(self, ask: Callable[[str], Any], run_code: Any, public_tests: Any, entry_point: str | None) -> None:
         self._ask, self.run_code = ask, run_code
         self.public_tests, self.entry_point = tuple(public_tests), entry_point
 
-    async def ask(self, prompt: str, options: object = None) -> str:
+    async def ask(self, prompt: str, fields: object = ()) -> str:
         if inspect.iscoroutinefunction(self._ask):
             return str(await self._ask(prompt))
         reply = await asyncio.to_thread(self._ask, prompt)
@@ -83,7 +80,7 @@ def create_llm_instance(config: Asker) -> Asker:
 
 
 def make_operator(behaviour: Callable[..., Awaitable[Any]], *required: str, **defaults: Any) -> type:
-    """AFlow's operator class of a behaviour and its arguments."""
+    """Return AFlow's operator class of a behaviour and its arguments."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(name, kind) for name in required]
     parameters += [inspect.Parameter(name, kind, default=value) for name, value in defaults.items()]
@@ -115,7 +112,7 @@ async def run_workflow(
     run_code: Any = run_in_subprocess,
     public_tests: Any = (),
 ) -> Any:
-    """The workflow's answer to a problem. Code tasks need the entry point, and Test the public tests if there are."""
+    """Return the workflow's answer. Code tasks need the entry point, and Test uses the public tests."""
     llm = Asker(ask, run_code, public_tests, entry_point)
     given = (problem,) if entry_point is None else (problem, entry_point)
     answer, _ = await workflow("workflow", llm, "")(*given)
@@ -123,7 +120,7 @@ async def run_workflow(
 
 
 def openai_ask(model: str, temperature: float = 0.0, **client: Any) -> Callable[[str], Awaitable[str]]:
-    """An `ask` by the openai package; `client` goes to its AsyncOpenAI (base_url, api_key, ...)."""
+    """Return an `ask` by the openai package; `client` goes to its AsyncOpenAI (base_url, api_key, ...)."""
     from openai import AsyncOpenAI
 
     asked = AsyncOpenAI(**client)

@@ -9,8 +9,9 @@ import asyncio
 import sys
 import tempfile
 
-from aflow_env.cli.compose import load
 from aflow_env.cli.options import ONE_BY_ONE
+
+from aflow_env.cli.compose import load
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey

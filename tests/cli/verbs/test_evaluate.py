@@ -25,7 +25,7 @@ class Workflow:
 
 def test_evaluate_prints_the_names_of_the_design(aflow: Command, finished: Path, tmp_path: Path) -> None:
     said = aflow("evaluate", finished / "best", f"run_dir={tmp_path}", *SMALL, "--json")
-    names = {"score", "ci95", "n", "outcomes", "cost_usd", "tokens", "sandbox", "problems"}
+    names = {"score", "ci95", "n", "outcomes", "truncated", "cost_usd", "unpriced", "tokens", "sandbox", "problems"}
     assert set(said.json) == names
     assert set(said.json["tokens"]) == {"input", "output"}
     assert set(said.json["problems"][0]) == {"id", "outcome", "answer", "seconds"}

@@ -4,17 +4,20 @@
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
+from aflow_env.llm.ledger import Spend
 from aflow_env.screen import Screen
-from aflow_env.search.proposal import Proposal, State
+from aflow_env.search.proposals.proposal import Proposal, State
 from aflow_env.search.session import Choice, SearchSession, Turn
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node
@@ -23,17 +26,18 @@ from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.tasks.start import start_workflow
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from tests.cli.conftest import SMALL, Command
+from tests.report.runs import large_store
 
 NODE = {
     *("session", "round", "parent", "digest", "score", "ci95", "n", "modification", "outcomes", "cost_usd", "tokens"),
-    *("calls", "q"),
+    *("calls", "truncated", "unpriced", "q"),
 }
 
 
 def test_json_is_all_that_stdout_carries(aflow: Command, tmp_path: Path) -> None:
     said = aflow("search", f"run_dir={tmp_path}", "rounds=2", *SMALL, "--json")
     assert said.status == 0
-    assert set(said.json) == {"best", "nodes", "cost_usd", "stopped", "test"}
+    assert set(said.json) == {"best", "nodes", "cost_usd", "unpriced", "stopped", "test"}
     assert said.json["stopped"] == "rounds"
     assert said.json["test"]["n"] == 5
     assert "round 2/2" in said.err
@@ -56,7 +60,7 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
     tree.record(Node(1, None, workflow, evaluation))
     node = Node(2, 1, workflow, evaluation, "a change")
     state = State(workflow, Arithmetic.spec, 1.0, 1)
-    with SearchProgress(4, lambda: 1.25, console) as progress:
+    with SearchProgress(4, lambda: Spend(1_250_000_000_000), console) as progress:
         tree.record(node)
         turn = Turn(state, Choice(1, 1.0), Proposal(""), node)
         progress(SearchSession(tree), turn)
@@ -67,7 +71,7 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
 
 def test_show_has_the_names_that_others_script_against(aflow: Command, finished: Path) -> None:
     shown = aflow("show", finished, "--json").json
-    assert set(shown) == {"best", "nodes", "cost_usd", "store"}
+    assert set(shown) == {"best", "nodes", "cost_usd", "unpriced", "store"}
     assert all(set(node) == NODE for node in shown["nodes"])
     assert shown["best"] in shown["nodes"]
     assert shown["nodes"][0]["round"] == 1
@@ -229,3 +233,14 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_a_run_that_goes_on(aflow: Comma
     assert "Traceback" not in said + out
     assert nothing_left_of(process)
     assert aflow("resume", folder, "rounds=1", "final_test=false").status == 0
+
+
+def test_show_says_that_a_price_is_unknown_and_replies_were_cut(aflow: Command, tmp_path: Path) -> None:
+    """`show` never prints 0.0000 USD for calls without a price, and counts truncated replies beside the outcomes."""
+    run = large_store(tmp_path / "run", 3)
+    with closing(sqlite3.connect(run / "run.sqlite")) as database, database:
+        database.execute("UPDATE evaluations SET unpriced = calls")
+    said = aflow("show", run).out
+    assert "cost unknown" in said
+    assert "0.0000 USD" not in said
+    assert "its outcomes: correct 5, wrong 3, 3 replies truncated" in said

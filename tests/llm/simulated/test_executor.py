@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
 from aflow_env.llm.client import Completion, Message, Request
-from aflow_env.llm.simulated.executor import NOTHING_TO_SOLVE, SimulatedClient
+from aflow_env.llm.simulated.executor import NOTHING_TO_SOLVE, Luck, SimulatedClient
 from aflow_env.llm.simulated.landscape import Landscape, load_landscape
-from aflow_env.llm.simulated.luck import Luck
-from aflow_env.llm.simulated.reading import asks_for, look_at, read_prompt
+from aflow_env.llm.simulated.prompts import asks_for, look_at, read_prompt
 from aflow_env.llm.simulated.writing import slips, write_quantities, write_text, write_work
 from aflow_env.tasks import load_task
 from aflow_env.tasks.benchmarks.arithmetic import generate, read
 from aflow_env.tasks.scorers import last_number
 from aflow_env.tasks.start import start_steps
-from aflow_env.workflow.operators import AskOptions, CodeResult, OperatorContext, call_operator
+from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from aflow_env.workflow.steps import Step
 from recipe.bench.landscape import BARE, CHECK, LIST, STEP, measure
 
@@ -154,7 +153,7 @@ def test_the_last_number_of_every_reply_is_its_result(cues: set[str]) -> None:
 def context(scape: Landscape) -> OperatorContext:
     client = SimulatedClient(scape)
 
-    async def complete(prompt: str, options: AskOptions) -> str:
+    async def complete(prompt: str, fields: tuple[str, ...]) -> str:
         return (await client.complete(request(prompt))).text
 
     async def run_code(code: str, name: str, arguments: list[object], seconds: float) -> CodeResult:

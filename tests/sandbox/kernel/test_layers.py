@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from aflow_env.errors import ConfigError
+from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.kernel import seccomp, syscalls
-from aflow_env.sandbox.limits import Limits
 from aflow_env.sandbox.pool import Sandbox
 
 FORBIDDEN = """
@@ -114,7 +114,7 @@ async def test_off_confines_resources_alone_and_warns_each_time(
 
 def test_a_limit_of_nothing_is_an_error() -> None:
     with pytest.raises(ConfigError, match="memory_mb=0"):
-        Limits(memory_mb=0)
+        JailLimits(memory_mb=0)
 
 
 @pytest.mark.parametrize("column", HEADERS)

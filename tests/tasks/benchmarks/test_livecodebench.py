@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.errors import ConfigError
-from aflow_env.sandbox.limits import Limits
+from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.tasks import load_task
 from tests.tasks.support import config
@@ -150,7 +150,7 @@ async def test_the_harness_of_the_benchmark_is_there(tmp_path: Path) -> None:
     task = load_task(config("livecodebench", write(tmp_path, [record(0, **case_of), record(2, **deep), record(1)])))
     sums, depth, method = task.load("test")
     starter = str(record(1)["starter_code"])
-    async with Sandbox(limits=Limits(memory_mb=512)) as sandbox:
+    async with Sandbox(limits=JailLimits(memory_mb=512)) as sandbox:
         for problem, codes in ((sums, SUMS), (depth, DEEP), (method, [f"{starter}return [k, sum(items)]"])):
             for code in codes:
                 assert (await task.score(problem, f"```python\n{code}\n```", sandbox.run_tests)).value == 1.0, code

@@ -16,6 +16,7 @@ from aflow_env.tasks.benchmarks import math_judge
 from aflow_env.tasks.benchmarks.math_child import aflow_equal, digits, extract, harmless
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.formulas import plain_form, read
+from aflow_env.tasks.problem import Problem
 from tests.tasks.support import config, no_code
 
 EQUAL = [  # gold, an output that is right, one that is wrong
@@ -250,15 +251,16 @@ def test_the_answer_without_a_box(output: str, extracted: str) -> None:
 
 async def test_one_slow_answer_does_not_hold_the_others() -> None:
     """Towers of powers end at once or with their own process, while other answers are judged."""
-    judge = MathJudge(seconds=3.0)
+    judge, two, five = MathJudge(seconds=3.0), Problem("", "", "2"), Problem("", "", "5")
     try:
-        assert (await judge.score("2", "2")).correct
+        assert (await judge.score(two, "2", no_code)).correct
         begin = time.monotonic()
-        slow = asyncio.create_task(judge.score("5", r"\boxed{\binom{99999999}{44444444}}"))
-        others = await asyncio.gather(*(judge.score("2", r"\boxed{\frac{4}{2}}") for _ in range(4)))
+        slow = asyncio.create_task(judge.score(five, r"\boxed{\binom{99999999}{44444444}}", no_code))
+        others = await asyncio.gather(*(judge.score(two, r"\boxed{\frac{4}{2}}", no_code) for _ in range(4)))
         assert all(score.correct for score in others)
         towers = [
-            judge.score("5", rf"\boxed{{{tower}}}") for tower in ("9^{9^{9^9}}", "10^{10^{10}}", "99999!", "9!!!")
+            judge.score(five, rf"\boxed{{{tower}}}", no_code)
+            for tower in ("9^{9^{9^9}}", "10^{10^{10}}", "99999!", "9!!!")
         ]
         assert not any(score.correct for score in await asyncio.gather(*towers))
         assert not (await slow).correct

@@ -27,7 +27,7 @@ from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.simulated import executor as simulated
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.proposal import RandomProposer
+from aflow_env.search.proposals.proposal import RandomProposer
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.node_rows import Rejection
 from aflow_env.store.shared import Parts
@@ -229,7 +229,7 @@ async def test_workers_that_come_to_the_same_workflow_at_once_run_it_once(cluste
     owner, evaluators = start(config), [Quick(partial(asyncio.sleep, 0.3)) for _ in range(3)]
     for evaluator in evaluators:  # each with a line of its own, as processes have
         parts = parts_of(owner, config)
-        evaluator._cache, evaluator._make_turn = parts.store, parts.turn
+        evaluator.cache, evaluator.turns = parts.store, parts.turn
     scores = await asyncio.gather(*(evaluator.evaluate(START, PROBLEMS) for evaluator in evaluators))
     assert sorted(evaluator.runs for evaluator in evaluators) == [0, 0, len(PROBLEMS)]
     assert len({(each.score, each.cost_usd) for each in scores}) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from aflow_env.errors import ConfigError
 from aflow_env.workflow.aflow.standalone import standalone_module
-from aflow_env.workflow.operators import AskOptions, CodeResult, OperatorContext, call_operator
+from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from aflow_env.workflow.program import TaskSpec, Workflow, header
 from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import Step, to_workflow
@@ -76,7 +76,7 @@ def test_every_operator_asks_and_answers_the_same(name: str, tmp_path: Path) -> 
 
         return run_code
 
-    async def ask_search(prompt: str, options: AskOptions) -> str:
+    async def ask_search(prompt: str, fields: tuple[str, ...]) -> str:
         asked["search"].append(prompt)
         return REPLY
 

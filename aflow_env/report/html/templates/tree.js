@@ -155,6 +155,7 @@ function element(name, attributes, ...content) {
   return made;
 }
 const figure = (i) => (D.score[i] === null ? "rejected" : `${D.score[i].toFixed(3)} [${D.low[i].toFixed(2)}, ${D.high[i].toFixed(2)}], n=${D.n[i]}`);
+const price = (i) => (!D.unpriced[i] ? `${D.cost[i].toFixed(4)} USD` : D.unpriced[i] === D.calls[i] ? "USD unknown" : `at least ${D.cost[i].toFixed(4)} USD`);
 function link(i) {
   const made = element("button", { type: "button", class: "link" }, `round ${D.round[i]}: ${figure(i)} · ${D.text[i]}`);
   made.addEventListener("click", () => choose(i, true));
@@ -183,12 +184,13 @@ async function choose(i, centre) {
   if (chosen !== i) return;                                     // another click was quicker
   const panel = $("panel"), p = D.parent[i], program = known.programs[D.program[i]];
   const parts = [element("h2", {}, `Round ${D.round[i]}: ${figure(i)}`)];
-  if (D.digest[i]) parts.push(element("p", { class: "quiet" }, `workflow ${D.digest[i]} · ${D.cost[i].toFixed(4)} USD, ${D.calls[i]} calls`));
+  if (D.digest[i]) parts.push(element("p", { class: "quiet" }, `workflow ${D.digest[i]} · ${price(i)}, ${D.calls[i]} calls`));
   parts.push(element("p", {}, D.text[i]));
   if (D.reason[i]) parts.push(element("p", {}, element("b", {}, "Not run: "), D.reason[i]));
   if (D.q[i] !== null) parts.push(element("p", {}, `Predicted before it was run: Q = ${D.q[i].toFixed(3)}.`));
   if (p >= 0) parts.push(element("h3", {}, "Parent"), link(p));
   const outcomes = Object.entries(D.outcomes[i]);
+  if (D.truncated[i]) outcomes.push(["truncated replies", D.truncated[i]]);
   if (outcomes.length) parts.push(element("h3", {}, "Outcomes"), element("p", {}, outcomes.map(([name, n]) => `${name} ${n}`).join(", ")));
   const failed = (D.digest[i] && known.failed[D.digest[i]]) || [];
   if (failed.length) parts.push(element("h3", {}, "Failed cases, the first of them"), element("ul", {}, ...failed.map(([id, how, said]) => element("li", {}, `${id}, ${how}: ${said}`))));
@@ -221,7 +223,7 @@ function difference(before, after) {
 }
 
 function walk(key) {
-  if (chosen < 0) return choose(D.best >= 0 && members.includes(D.best) ? D.best : members[0], true);
+  if (chosen < 0) return choose(members[0], true);
   const p = D.parent[chosen], family = p >= 0 ? children[p] : members.filter((i) => D.parent[i] < 0), place = family.indexOf(chosen);
   const next = { ArrowLeft: p, ArrowRight: children[chosen][0] ?? -1, ArrowUp: family[place - 1] ?? -1, ArrowDown: family[place + 1] ?? -1 }[key];
   if (next >= 0) choose(next, true);
@@ -273,4 +275,4 @@ $("session-label").style.display = D.sessions.length < 2 ? "none" : "";
 const rejected = D.score.filter((score) => score === null).length;
 $("facts").textContent = `evaluated: ${COUNT - rejected}, rejected proposals: ${rejected}` + (D.best >= 0 ? `; best: round ${D.round[D.best]}, ${figure(D.best)}` : "");
 select();
-requestAnimationFrame(() => performance.mark("first-paint-of-tree"));
+requestAnimationFrame(() => { performance.mark("first-paint-of-tree"); choose(D.best, false); });

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from aflow_env.config import TaskConfig
-from aflow_env.search.predict import Candidate, QPredictor
-from aflow_env.search.proposal import State
-from aflow_env.search.surrogate import Observation, Surrogate, fit, tokens
+from aflow_env.search.prediction.predict import Candidate, QPredictor
+from aflow_env.search.prediction.surrogate import Observation, Surrogate, fit, tokens
+from aflow_env.search.proposals.proposal import State
 from aflow_env.tasks import load_task
 from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.edits import apply_edit, uniform_edit
@@ -36,7 +36,7 @@ def some_workflows(count: int, seed: int = 0) -> list[Workflow]:
 
 def worth(workflow: Workflow) -> float:
     """A made-up score that programs raise and the bare number lowers."""
-    text = workflow.text
+    text = f"{workflow.graph}\n{workflow.prompts}"
     return min(1.0, 0.3 + 0.2 * ("Programmer" in text) + 0.2 * ("quantity" in text) - 0.1 * ("only" in text))
 
 

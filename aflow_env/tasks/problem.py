@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a benchmark is to the rest: problems split in three, and a scorer. Plain data and one protocol.
+"""A benchmark is problems in three splits, and a scorer: plain data and one protocol.
 
-A workflow sees `prompt`, `entry_point` and `public_tests` of a problem, and nothing else of it: `answer` and
-`hidden_tests` stay in the parent, where `Task.score` uses them (hidden tests go to the child that scores, never to the
-child that runs the workflow).
+A workflow sees `prompt`, `entry_point` and `public_tests` of a problem alone. `answer` and `hidden_tests` stay in the
+parent for `Task.score`. Hidden tests go to the child that scores, never to the child that runs the workflow.
 """
 
 import hashlib
@@ -29,16 +28,13 @@ class Problem:
 
     @property
     def digest(self) -> str:
-        """16 hex digits over everything in the problem: two problems with one digest are the same problem."""
+        """16 hex digits over every field: two problems with one digest are the same problem."""
         return content_digest(asdict(self))
 
 
 @dataclass(frozen=True)
 class Score:
-    """`value` in [0, 1]; `extracted`: what the scorer took for the answer; `correct`: whether it counts as solved.
-
-    `note` names a limit of the scorer that the answer ran into.
-    """
+    """`value` in [0, 1]; `extracted` is the answer as the scorer read it; `note` names a limit of the scorer it met."""
 
     value: float
     extracted: str
@@ -47,40 +43,32 @@ class Score:
 
 
 class CodeRun(Protocol):
-    """How running tests ended; the sandbox's `Run` is one."""
+    """The result of running tests (the sandbox's `JailRun`): `ok`, `timeout`, `crash` or `violation`, and the error."""
 
     @property
-    def outcome(self) -> str:
-        """`ok` when every test passed; else `timeout`, `crash` or `violation`."""
-        ...
+    def outcome(self) -> str: ...
 
     @property
-    def error(self) -> str:
-        """What the child said when it did not end well."""
-        ...
+    def error(self) -> str: ...
 
 
 class RunTests(Protocol):
     """Executes `tests` on `solution` in a confined child, then their `check(ENTRY_POINT)` if they define one.
 
-    The sandbox's `run_tests` is one.
+    The sandbox's `run_tests` is one. Raises InfrastructureError when the machine, and not the code, failed.
     """
 
-    async def __call__(self, solution: str, tests: str, entry_point: str, seconds: float) -> CodeRun:
-        """Raises InfrastructureError when the machine, and not the code, failed."""
-        ...
+    async def __call__(self, solution: str, tests: str, entry_point: str, seconds: float) -> CodeRun: ...
 
 
 class Task(Protocol):
     """A benchmark: its words for AFlow's side (`spec`), its problems, its scorer."""
 
     @property
-    def spec(self) -> TaskSpec:
-        """Name, AFlow's folder name, allowed operators, whether workflows take an entry point."""
-        ...
+    def spec(self) -> TaskSpec: ...
 
     def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """The problems of a split in a fixed order: at most the configured size, and at most `limit`.
+        """Return the problems of a split in a fixed order: at most the configured size, and at most `limit`.
 
         Raises ConfigError, naming file, line and field, when the data cannot be read.
         """
@@ -92,6 +80,6 @@ class Task(Protocol):
 
 
 def content_digest(value: object) -> str:
-    """16 hex digits of SHA-256 over the canonical JSON of `value`."""
+    """Return 16 hex digits of SHA-256 over the canonical JSON of `value`."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:16]

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the simulated executor makes of a prompt: the problem in it, what is asked for, and what an earlier text says.
+"""Read a prompt for the simulated executor: the problem, the request, and the earlier text.
 
-Nothing is passed on the side: whatever the executor knows stands in the prompt. An operator's prompt is recognised by
-the tags that it asks for; what it gives stands in tags of its own; a Custom step's earlier answer stands below "Earlier
-answer:" (or "Previous solution:" and the like).
+An operator's prompt is recognised by the tags that it asks for. Its arguments stand in tags of their own. A Custom
+step's earlier answer stands below "Earlier answer:" (or "Previous solution:" and the like).
 """
 
 import re
@@ -17,7 +16,9 @@ from aflow_env.tasks.benchmarks.arithmetic import Story, read
 from aflow_env.tasks.scorers import last_number
 
 Role = Literal["text", "think", "code", "vote", "review", "revise", "format"]
-Plan = Literal["none", "right", "wrong"]
+Found = Literal["none", "right", "wrong"]
+
+_KINDS = {"add": "add", "subtract": "subtract", "multiply by": "multiply", "divide by": "divide"}
 
 _GIVEN = re.compile(
     r"^<(problem|solutions?|analysis|feedback|failed_code|error|test_result)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE
@@ -36,16 +37,16 @@ _LETTERED = re.compile(r"^([A-Z]):\n", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Text:
-    """What can be seen of an earlier text: its result, whether its steps are shown, its list of quantities."""
+    """The view of an earlier text: its result, whether its steps are shown, its list of quantities."""
 
-    result: Literal["none", "right", "wrong"]
+    result: Found
     shows_work: bool
-    plan: Plan
+    plan: Found
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a prompt holds. `earlier` is the text that the reply builds on, empty when there is none."""
+    """The content of a prompt. `earlier` is the text that the reply builds on, empty when there is none."""
 
     role: Role
     story: Story
@@ -57,7 +58,7 @@ class Reading:
 
 
 def read_prompt(prompt: str, cues: Mapping[str, Cue]) -> Reading | None:
-    """What stands in the prompt; None when there is no arithmetic story in it."""
+    """Return the content of the prompt; None when there is no arithmetic story in it."""
     story = read(prompt)
     if story is None:
         return None
@@ -72,20 +73,18 @@ def read_prompt(prompt: str, cues: Mapping[str, Cue]) -> Reading | None:
     return Reading(
         role=_role(wish, given),
         story=story,
-        cues=_wanted(wish, tuple((name, tuple(cue.words)) for name, cue in cues.items())),
+        cues=_wanted(wish, tuple((name, cue.words) for name, cue in cues.items())),
         earlier="" if earlier.strip() == "None" else earlier.strip(),
         feedback=given.get("feedback", "").strip(),
-        candidates=_candidates(given.get("solutions", "")),
+        candidates=tuple(part.strip() for part in _LETTERED.split(given.get("solutions", ""))[2::2]),
         failed_before="error" in given,
     )
 
 
 def look_at(text: str, story: Story) -> Text:
-    """What can be seen of `text`, an earlier answer to `story`."""
+    """Return the view of `text`, an earlier answer to `story`."""
     number = last_number(text)
-    result: Literal["none", "right", "wrong"] = (
-        "none" if number is None else "right" if number == story.answer else "wrong"
-    )
+    result: Found = "none" if number is None else "right" if number == story.answer else "wrong"
     return Text(result, _WORK.search(text) is not None, _plan(text, story))
 
 
@@ -94,54 +93,37 @@ def asks_for(instruction: str, cue: Cue) -> bool:
 
     A negation ("do not think step by step") is not understood.
     """
-    return bool(_wanted(instruction, (("", tuple(cue.words)),)))
+    return bool(_wanted(instruction, (("", cue.words),)))
 
 
 @lru_cache(maxsize=4096)  # a workflow asks with one instruction for every problem
 def _wanted(instruction: str, cues: tuple[tuple[str, tuple[str, ...]], ...]) -> frozenset[str]:
     """Return the names of the cues, each given with its wordings, that the instruction asks for."""
-    sentences = _sentences(instruction)
-    return frozenset(name for name, words in cues if _asks_for(sentences, words))
+    sentences = [
+        "".join(f" {word}" for word in _WORD.findall(sentence)) for sentence in _SENTENCE_END.split(instruction.lower())
+    ]
 
+    def asked(wording: str) -> bool:
+        words = [f" {word}" for word in wording.lower().split()]
+        return any(all(word in sentence for word in words) for sentence in sentences)
 
-def _sentences(text: str) -> list[str]:
-    """Lower-case words, each after one space, a sentence at a time."""
-    return ["".join(f" {word}" for word in _WORD.findall(sentence)) for sentence in _SENTENCE_END.split(text.lower())]
-
-
-def _asks_for(sentences: list[str], words: tuple[str, ...]) -> bool:
-    wordings = [[f" {word}" for word in wording.lower().split()] for wording in words]
-    return any(all(word in sentence for word in wording) for sentence in sentences for wording in wordings)
+    return frozenset(name for name, wordings in cues if any(map(asked, wordings)))
 
 
 def _role(wish: str, given: Mapping[str, str]) -> Role:
-    """By the tags that the reply should have; what stands in given texts does not count."""
-    if "<review_result>" in wish:
-        return "review"
-    if "<solution_letter>" in wish:
-        return "vote"
-    if "<code>" in wish:
-        return "code"
-    if "<thought>" in wish:
-        return "think"
-    if "<solution>" in wish and "solution" in given:
-        return "revise"
-    if "<answer>" in wish and "solution" in given:
-        return "format"
-    return "text"
+    """By the tags that the reply should have; the tags of given texts do not count."""
+    asked: dict[str, Role] = {
+        **{"<review_result>": "review", "<solution_letter>": "vote", "<code>": "code", "<thought>": "think"},
+        **({"<solution>": "revise", "<answer>": "format"} if "solution" in given else {}),
+    }
+    return next((role for tag, role in asked.items() if tag in wish), "text")
 
 
-def _plan(text: str, story: Story) -> Plan:
+def _plan(text: str, story: Story) -> Found:
     lists = _QUANTITIES.findall(text)
     if not lists:
         return "none"
     start, changes = lists[-1]
-    kinds = {"add": "add", "subtract": "subtract", "multiply by": "multiply", "divide by": "divide"}
-    listed = [(kinds[kind], int(number)) for kind, number in _CHANGE.findall(changes)]
+    listed = [(_KINDS[kind], int(number)) for kind, number in _CHANGE.findall(changes)]
     wanted = [(operation.kind, operation.number) for operation in story.operations]
     return "right" if int(start) == story.start and listed == wanted else "wrong"
-
-
-def _candidates(solutions: str) -> tuple[str, ...]:
-    parts = _LETTERED.split(solutions)
-    return tuple(part.strip() for part in parts[2::2])

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both ends of the line between tests and solution: requests about each other's objects, and answers.
 
-The sides take turns: a request passes the turn, and so does its reply. While one waits for a reply the other may make a
-request of its own, to call a function that it was given. Standard library only.
+The sides take turns. A request passes the turn, and so does its reply. While one side waits for a reply, the other may
+make a request of its own, to call a function that it was given. Standard library only.
 """
 
 import sys
 import threading
 from importlib import import_module
+from operator import is_not
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any
 
@@ -21,7 +22,7 @@ DEEPEST = 75
 
 
 class Side:
-    """One end: its own objects by number, its stand-ins for those of the other end, requests and answers."""
+    """One end: its own objects by number, its stand-ins for the other end's objects, requests and answers."""
 
     finite = False
 
@@ -40,7 +41,7 @@ class Side:
     # requests
 
     def request(self, operation: str, *args: Any, **named: Any) -> Any:
-        """Have the other side perform an operation; what it raises there is raised here."""
+        """Have the other side perform an operation; raise here the exception that it raises there."""
         with self._lock:
             error, value = self.exchange(operation, args, named)
         if error is not None:
@@ -48,15 +49,14 @@ class Side:
         return value
 
     def exchange(self, operation: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """One request and its reply: (the exception to raise, None) or (None, the value)."""
+        """Make one request. Returns (the exception to raise, None) or (None, the value)."""
         if self.depth >= DEEPEST:
             raise Refused(f"more than {DEEPEST} calls within each other")
         values = Values(self)
         self.asked += 1
         number = self.asked
-        encoded = [values.encode(value) for value in args]
-        by_name = {name: values.encode(value) for name, value in named.items()}
-        self._send({"id": number, "op": operation, "args": encoded, "named": by_name})
+        encoded = {"args": [*map(values.encode, args)], "named": {k: values.encode(v) for k, v in named.items()}}
+        self._send({"id": number, "op": operation, **encoded})
         self.depth += 1
         try:
             while "op" in (reply := self._link.receive()):
@@ -88,7 +88,7 @@ class Side:
     # answers
 
     def answer(self, frame: dict[str, JSON]) -> dict[str, JSON]:
-        """Perform what the other side asks for: the frame that replies."""
+        """Perform the operation that the other side asks for and return the frame that replies."""
         number, operation, values = frame["id"], frame["op"], Values(self)
         try:
             args = [values.decode(value) for value in frame["args"]]
@@ -108,11 +108,11 @@ class Side:
             return {"id": number, "raises": values.exception(told), **said}
 
     def told(self, error: BaseException) -> BaseException:
-        """The exception that the other side hears of."""
+        """Return the exception that the other side hears of."""
         return error
 
     def permit(self, operation: str, target: Any, *args: Any) -> None:
-        """Raise an Exception for what the other side may not do with an object of this side."""
+        """Raise an Exception for an operation that the other side may not do with an object of this side."""
 
     def _send(self, frame: dict[str, JSON]) -> None:
         try:
@@ -122,12 +122,8 @@ class Side:
 
     # objects
 
-    def is_mine(self, value: Any) -> bool:
-        """Whether the other side was told of this object."""
-        return id(value) in self._numbers
-
     def show(self, value: Any) -> int:
-        """The number of an object that the other side may ask for."""
+        """Return the number of an object, under which the other side may ask for it."""
         if id(value) not in self._numbers:
             self._numbers[id(value)] = len(self._objects)
             self._objects.append(value)
@@ -137,7 +133,7 @@ class Side:
         """Raise Refused for an object that the other side may not be told of."""
 
     def number(self, value: Any) -> JSON:
-        """The reference to an object: mine, yours, or one that both sides can look up by its name."""
+        """Return the reference to an object: mine, yours, or one that both sides can look up by its name."""
         if isinstance(value, StandIn):
             return {"y": number_of(value)}
         if name := self.name(value):
@@ -150,7 +146,7 @@ class Side:
         return {"o": [number, len(self._types) - 1, kind.__name__, operators_of(kind)]}
 
     def find(self, tag: str, body: JSON) -> Any:
-        """The object of a reference; any Exception when there is none."""
+        """Return the object of a reference; raises any Exception when there is none."""
         if tag == "p":
             return self.look_up(body)
         if tag == "y":
@@ -166,20 +162,20 @@ class Side:
         return self._stand_ins[number]
 
     def name(self, value: Any) -> str:
-        """The name under which the other side has the same object, or nothing."""
+        """Return the name under which the other side has the same object, or nothing."""
         return value.__name__ if isinstance(value, type) and TYPES.get(value.__name__) is value else ""
 
     def look_up(self, name: JSON) -> Any:
-        """The object that the other side names."""
+        """Return the object that the other side names."""
         return TYPES[name]
 
     def refuse(self, why: str) -> Refused:
-        """The refusal of something that cannot be decided on this side."""
+        """Return the refusal of an operation that this side cannot decide."""
         return Refused(why)
 
 
-class Solution(Side):
-    """The solution's end: it does what it is asked."""
+class SolutionSide(Side):
+    """The solution's end. It performs every request."""
 
     def look_up(self, name: JSON) -> Any:
         module, _, path = name.partition(":")
@@ -201,9 +197,13 @@ class Solution(Side):
 
 
 def _returned(value: Any, values: Values, before: list[tuple[Any, ...]]) -> dict[str, JSON]:
-    """What a call gave, and what it did to its arguments: all of it where it gave nothing else."""
+    """Return the result of a call and the arguments that it changed, with their contents where the result is None."""
     after = map(state, values.shared)
-    changed = [i for i, (old, new) in enumerate(zip(before, after, strict=True)) if not _same(old, new)]
+    changed = [
+        i
+        for i, (old, new) in enumerate(zip(before, after, strict=True))
+        if len(old) != len(new) or any(map(is_not, old, new))
+    ]
     if value is None:
         return {"value": None, "changed": [[i, values.contents(values.shared[i])] for i in changed]}
     if changed:
@@ -211,12 +211,8 @@ def _returned(value: Any, values: Values, before: list[tuple[Any, ...]]) -> dict
     return {"value": values.encode(value), "changed": [[i, []] for i in changed]}
 
 
-def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
-    return len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
-
-
 def _named(error: Exception, name: str, text: str) -> Exception:
-    """The exception itself, or for a type that only the other side has, one of that name below the nearest built-in."""
+    """Return the exception, or one of class `name` below it for a class that only the other side has."""
     if type(error).__name__ == name:
         return error
     kind = type(name, (type(error),), {"__module__": "solution", "__str__": lambda self: text})
@@ -225,7 +221,7 @@ def _named(error: Exception, name: str, text: str) -> Exception:
 
 
 def public_name(value: Any) -> str:
-    """`module:path` of a function or class of the standard library; nothing for anything else."""
+    """Return `module:path` of a function or class of the standard library; nothing for anything else."""
     if not isinstance(value, type | FunctionType | BuiltinFunctionType | MethodDescriptorType | WrapperDescriptorType):
         return ""
     module = getattr(getattr(value, "__objclass__", value), "__module__", None)

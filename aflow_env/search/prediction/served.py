@@ -25,16 +25,16 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import Completion, LLMClient, PromptTooLong, Request
-from aflow_env.llm.limits import Limits
+from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.answer import JSON
 from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.llm.providers.provider import Lenient
 from aflow_env.llm.providers.provider import Reply as Raw
 from aflow_env.llm.record import CompletionLog
-from aflow_env.search.predict import ActionValue, Candidate
-from aflow_env.search.proposal import Messages, Proposal, State, action_messages
-from aflow_env.search.q import digit_expectation
-from aflow_env.search.value_question import value_messages
+from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.prediction.q import digit_expectation
+from aflow_env.search.prediction.value_question import value_messages
+from aflow_env.search.proposals.proposal import Messages, Proposal, State, action_messages
 from aflow_env.workflow.edit_schema import edit_schema
 
 TOP_LOGPROBS = 20
@@ -191,7 +191,7 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
         "budget": budget,
         "log": log,
         "seed": config.seed,
-        "limits": Limits.of(node, ROLE),
+        "limits": ProviderLimits.of(node, ROLE),
         "role": ROLE,
     }
     scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is
