@@ -59,7 +59,6 @@ class AflowTrainer:
         self._owner = share(config, self.aflow)  # It ends with its last reference.
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
-        self._held_out: dict[str, float] = {}
         self._replay = Replay(STEPS, self.aflow.seed)
         self._began = time.monotonic()
 
@@ -145,20 +144,24 @@ class AflowTrainer:
 
     def _consume_sync_metrics(self) -> dict[str, float]:
         """Add how good Q is of held-out edits, by the weights that were just synced."""
-        if self.aflow.q.rows:
-            server, spec = self.get_llm_client(), load_task(self.aflow.task).spec  # type: ignore[attr-defined]
-            self._held_out = asyncio.run(held_out(self.aflow, self.config, server, self.tokenizer, spec))  # type: ignore[attr-defined]
-        return {**super()._consume_sync_metrics(), **self._held_out}  # type: ignore[misc]
+        return {**super()._consume_sync_metrics(), **self._judge_q()}  # type: ignore[misc]
+
+    def _judge_q(self) -> dict[str, float]:
+        if not self.aflow.q.rows:
+            return {}
+        server, tokenizer = self.get_llm_client(), self.tokenizer  # type: ignore[attr-defined]
+        return asyncio.run(held_out(self.aflow, self.config, server, tokenizer, load_task(self.aflow.task).spec))
 
     def _report(self) -> None:
         steps, server, tokenizer = self.total_training_steps, self.get_llm_client(), self.tokenizer  # type: ignore[attr-defined]
+        q = self._judge_q()  # once more: the last validation has been played since
         try:
-            report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps, self._held_out))
+            report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps, q))
         except BudgetExhausted as limit:
             print(f"aflow_env: no closing report, not even the start workflow could be scored: {limit}", flush=True)
         else:
             print(report.text, flush=True)
-            self.logger.log(data=report.metrics, step=steps)  # type: ignore[attr-defined]
+            self.logger.log(data={**report.metrics, **q}, step=steps)  # type: ignore[attr-defined]
         self._show_run(steps, last=True)
 
     def on_validate_end(self) -> None:
