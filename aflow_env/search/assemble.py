@@ -22,12 +22,12 @@ from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
 from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.search.implementers import implement
 from aflow_env.search.kinds import PREDICTORS, PROPOSERS, Known
-from aflow_env.search.predict import QPredictor
-from aflow_env.search.proposal import Proposer
+from aflow_env.search.prediction.predict import QPredictor
+from aflow_env.search.prediction.served import ServedPolicy, serve_policy
+from aflow_env.search.proposals.implementers import implement
+from aflow_env.search.proposals.proposal import Proposer
 from aflow_env.search.rounds import Search
-from aflow_env.search.served import ServedPolicy, serve_policy
 from aflow_env.search.session import Listener, SearchProblem, SearchSession, session_seed
 from aflow_env.store.settings import lock
 from aflow_env.store.shared import Parts

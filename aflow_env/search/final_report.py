@@ -19,7 +19,7 @@ from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.ledger import Spend
 from aflow_env.screen import WIDTH, Screen
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.worth import worth_of_q
+from aflow_env.search.prediction.worth import worth_of_q
 from aflow_env.store.findings import leaders, save_report, start_of
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
 from aflow_env.workflow.program import Workflow

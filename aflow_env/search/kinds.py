@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.llm.client import LLMClient
-from aflow_env.search.predict import LearningPredictor, QPredictor
-from aflow_env.search.proposal import LLMProposer, Proposer, RandomProposer
-from aflow_env.search.surrogate import Observation, SurrogatePredictor, observation
+from aflow_env.search.prediction.predict import LearningPredictor, QPredictor
+from aflow_env.search.prediction.surrogate import Observation, SurrogatePredictor, observation
+from aflow_env.search.proposals.proposal import LLMProposer, Proposer, RandomProposer
 from aflow_env.store.proposal_rows import evaluated
 from aflow_env.store.read_only import ReadOnlyStore, store_file
 

@@ -22,15 +22,15 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation
-from aflow_env.search.choosing import Chooser, Picked
-from aflow_env.search.expansion import Change, Changer, Duplicate, Implement, Place, draw, in_short
+from aflow_env.search.choice.choosing import Chooser, Picked
+from aflow_env.search.choice.frontier import DUPLICATE, Frontier
+from aflow_env.search.choice.selection import bar, select
 from aflow_env.search.flight import Flight, cancel_all, restore
-from aflow_env.search.frontier import DUPLICATE, Frontier
-from aflow_env.search.predict import Candidate, LearningPredictor, QPredictor, value
-from aflow_env.search.proposal import Proposal, Proposer, State
-from aflow_env.search.selection import bar, select
+from aflow_env.search.prediction.predict import Candidate, LearningPredictor, QPredictor, value
+from aflow_env.search.proposals.expansion import Change, Changer, Duplicate, Implement, Place, draw, in_short
+from aflow_env.search.proposals.proposal import Proposal, Proposer, State
+from aflow_env.search.proposals.states import States
 from aflow_env.search.session import Choice, Listener, SearchProblem, SearchSession, Turn, session_seed
-from aflow_env.search.states import States
 from aflow_env.search.stopping import INTERRUPTED, Stopper
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon

@@ -5,8 +5,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aflow_env.search.predict import ActionValue, Candidate
-from aflow_env.search.proposal import Proposal, State
+from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.proposals.proposal import Proposal, State
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.store.store import SessionKey

@@ -182,7 +182,7 @@ async def _revise(call: s.Revise, context: OperatorContext) -> s.Solution:
     return s.Solution(solution=await _field(context, "solution", task, **given) or call.solution)
 
 
-OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[s.Reply]]] = {
+OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[s.OperatorReply]]] = {
     "Custom": _custom,
     "AnswerGenerate": _answer_generate,
     "CustomCodeGenerate": _custom_code_generate,

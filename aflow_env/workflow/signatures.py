@@ -21,46 +21,46 @@ Text = Annotated[str, BeforeValidator(as_text), Field(max_length=MAX_CHARS)]
 Solutions = Annotated[list[Text], Field(min_length=1, max_length=26)]  # a letter each
 
 
-class Reply(BaseModel):
+class OperatorReply(BaseModel):
     """The reply of an operator to the workflow, which gets it as a dict."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Response(Reply):
+class Response(OperatorReply):
     """The model's text."""
 
     response: str
 
 
-class Solution(Reply):
+class Solution(OperatorReply):
     """A solution, whole."""
 
     solution: str
 
 
-class ThoughtAnswer(Reply):
+class ThoughtAnswer(OperatorReply):
     """The reasoning and the answer apart."""
 
     thought: str
     answer: str
 
 
-class ProgramReply(Reply):
+class ProgramReply(OperatorReply):
     """The code of `solve()` and what it returned, as text."""
 
     code: str
     output: str
 
 
-class TestReply(Reply):
+class TestReply(OperatorReply):
     """Whether every public test passed, and the solution after repairs."""
 
     result: bool
     solution: str
 
 
-class Verdict(Reply):
+class Verdict(OperatorReply):
     """Whether the reviewer accepts the solution, and why not."""
 
     review_result: bool
@@ -71,7 +71,7 @@ class Signature(BaseModel):
     """The arguments of one operator call; a subclass is an operator."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    returns: ClassVar[type[Reply]]
+    returns: ClassVar[type[OperatorReply]]
     answer: ClassVar[str | None]
 
     @classmethod

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from aflow_env.config import SelectionConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
-from aflow_env.search.selection import select
+from aflow_env.search.choice.selection import select
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node
 from aflow_env.store.store import SessionKey, Store

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from aflow_env.report.runs import read_run
-from aflow_env.search.q import digit_expectation
-from aflow_env.search.served import digit_log_probs
+from aflow_env.search.prediction.q import digit_expectation
+from aflow_env.search.prediction.served import digit_log_probs
 from tests.cli.conftest import SMALL, Command
 from tests.search.policy_server import PolicyServer, serve_policy
 

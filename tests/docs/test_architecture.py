@@ -27,7 +27,7 @@ def test_the_journey_has_at_most_twelve_stops_and_each_names_code_that_exists() 
 def test_every_file_that_the_page_names_exists() -> None:
     """A path on the page leads somewhere."""
     for file in re.findall(r"\b(?:[a-z_]+/)+\w+\.py", TEXT):
-        assert (PACKAGE / file).is_file(), file
+        assert (PACKAGE / file).is_file() or (DOCS.parent / file).is_file(), file
 
 
 def test_the_drawings_are_those_that_the_script_makes() -> None:

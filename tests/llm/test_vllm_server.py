@@ -27,9 +27,9 @@ from aflow_env.evaluation.results import COUNTED
 from aflow_env.llm import Budget, build_client
 from aflow_env.llm.client import Message, Request
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.proposal import State
+from aflow_env.search.prediction.served import serve_policy
+from aflow_env.search.proposals.proposal import State
 from aflow_env.search.rounds import SearchProblem, session_seed
-from aflow_env.search.served import serve_policy
 from aflow_env.store.store import SessionKey
 from aflow_env.tasks import load_task
 from aflow_env.tasks.start import start_steps

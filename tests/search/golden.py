@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aflow_env.search.selection import candidates, mixed_probabilities
+from aflow_env.search.choice.selection import candidates, mixed_probabilities
 from aflow_env.search.stopping import converged
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError
-from aflow_env.search.proposal import Proposal, RandomProposer, State
+from aflow_env.search.proposals.proposal import Proposal, RandomProposer, State
 from aflow_env.search.stopping import converged
 from aflow_env.store.node_rows import Node, Rejection
 from tests.search.quick import Pause, Quick, config, play, shuffled

@@ -19,8 +19,8 @@ from random import Random
 
 import pytest
 
-from aflow_env.search.proposal import Proposal, RandomProposer, State
-from aflow_env.search.surrogate import SurrogatePredictor
+from aflow_env.search.prediction.surrogate import SurrogatePredictor
+from aflow_env.search.proposals.proposal import Proposal, RandomProposer, State
 from tests.search.quick import Quick, config, play
 
 KILLS = 60

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.config import SelectionConfig
-from aflow_env.search.selection import select
+from aflow_env.search.choice.selection import select
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node, Rejection
 from tests.search.support import examples, node

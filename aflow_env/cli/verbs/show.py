@@ -10,7 +10,7 @@ from rich.table import Table
 from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
 from aflow_env.cli.output import cost_text, outcomes_text, print_json, score_text
 from aflow_env.screen import Screen, one_line, say
-from aflow_env.search.worth import worth_of_q
+from aflow_env.search.prediction.worth import worth_of_q
 from aflow_env.store.findings import last_report, overview, rejections, spent, stopped
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store

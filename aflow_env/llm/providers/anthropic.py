@@ -36,18 +36,18 @@ class _Block(Lenient):
     text: str | None = None
 
 
-class _Usage(Lenient):
+class _ClaudeUsage(Lenient):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
 
 
-class _Body(Lenient):
+class _ClaudeBody(Lenient):
     content: list[_Block]
     model: str | None = None
     stop_reason: Any = None
-    usage: _Usage | None = None
+    usage: _ClaudeUsage | None = None
 
 
 class AnthropicClient(Provider):
@@ -154,8 +154,8 @@ class AnthropicClient(Provider):
         return block
 
     def _read(self, plain: JSON) -> Reply:
-        parsed = _Body.model_validate(plain)
-        usage = parsed.usage or _Usage()
+        parsed = _ClaudeBody.model_validate(plain)
+        usage = parsed.usage or _ClaudeUsage()
         text = "".join(block.text or "" for block in parsed.content if block.type == "text")
         return Reply(
             text=text,

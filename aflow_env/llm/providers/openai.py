@@ -32,7 +32,7 @@ class _Message(Lenient):
     refusal: str | None = None
 
 
-class _Usage(Lenient):
+class _ChatUsage(Lenient):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
@@ -49,10 +49,10 @@ class _Usage(Lenient):
         return (told or 0) + thought if apart else told
 
 
-class _Body(Lenient):
+class _ChatBody(Lenient):
     message: Annotated[_Message, Field(validation_alias=AliasPath("choices", 0, "message"))]
     finish_reason: Annotated[Any, Field(validation_alias=AliasPath("choices", 0, "finish_reason"))] = None
-    usage: _Usage | None = None
+    usage: _ChatUsage | None = None
     model: str | None = None
 
 
@@ -99,8 +99,8 @@ class OpenAIClient(Provider):
         return {**config.extra_body, **parameters}
 
     def _read(self, plain: JSON) -> Reply:
-        parsed = _Body.model_validate(plain)
-        message, usage, text = parsed.message, parsed.usage or _Usage(), _text(parsed.message.content)
+        parsed = _ChatBody.model_validate(plain)
+        message, usage, text = parsed.message, parsed.usage or _ChatUsage(), _text(parsed.message.content)
         return Reply(
             text=text,
             size=len(text.encode()),

@@ -2,7 +2,7 @@
 """From a played session to training rows: what the agent loop tells the trainer, as plain data.
 
 Each round is one edit row, its step reward by `rl/reward.py`. Each evaluated edit is one value row too: the value
-question about it, answered by a digit drawn around the score that came (search/q.py). The row's step reward is its
+question about it, answered by a digit drawn around the score that came (prediction/q.py). The row's step reward is its
 weight in the update: n / (the start workflow's n), so an evaluation that a race cut short counts for the problems that
 it has. Both kinds carry (kind, anchor, step index, step reward) through verl's TransferQueue.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl import reward
-from aflow_env.search.predict import ActionValue, Candidate
-from aflow_env.search.q import realised_digit
+from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.prediction.q import realised_digit
 from aflow_env.search.rounds import OVER_BUDGET, SearchSession, Turn, session_seed
 from aflow_env.store.node_rows import Node
 from aflow_env.training.rollout.policy import DigitTokens, RolloutPolicy, Tokens

@@ -29,8 +29,8 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config,
 
 from aflow_env.config import AflowConfig, LLMConfig, TaskConfig, config_directory
 from aflow_env.errors import ConfigError
-from aflow_env.search.proposal import action_messages
-from aflow_env.search.value_question import value_messages
+from aflow_env.search.prediction.value_question import value_messages
+from aflow_env.search.proposals.proposal import action_messages
 from aflow_env.tasks import load_task
 from aflow_env.training.tiny_policy.lessons import Teacher, draw_edit, draw_state, edit_odds
 from aflow_env.training.tiny_policy.warm_start import measure, one_thread, train

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
-from aflow_env.search.proposal import action_messages
+from aflow_env.search.proposals.proposal import action_messages
 from aflow_env.training.tiny_policy.lessons import Lesson, Teacher, draw_state, edit_odds, operation_odds
 from aflow_env.workflow.edits import InvalidEdit, apply_edit, parse_edit
 from aflow_env.workflow.gate import check

@@ -31,10 +31,10 @@ async def final_report(
             found = await report(assembly, version(config, steps))
         finally:
             await assembly.aclose()
-    return replace(found, text=f"{found.text}{worth_of_q(q)}") if config.q.rows else found
+    return replace(found, text=f"{found.text}{held_out_line(q)}") if config.q.rows else found
 
 
-def worth_of_q(q: Mapping[str, float]) -> str:
+def held_out_line(q: Mapping[str, float]) -> str:
     """One line: how well the trained policy predicts edits of validation sessions, beside the surrogate."""
     within = q.get(f"{HELD_OUT}within")
     if within is None:

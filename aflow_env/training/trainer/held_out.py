@@ -17,10 +17,10 @@ import numpy as np
 from omegaconf import DictConfig
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.predict import Candidate
-from aflow_env.search.proposal import State
-from aflow_env.search.q import calibration, within_parents
-from aflow_env.search.surrogate import SurrogatePredictor, tokens
+from aflow_env.search.prediction.predict import Candidate
+from aflow_env.search.prediction.q import calibration, within_parents
+from aflow_env.search.prediction.surrogate import SurrogatePredictor, tokens
+from aflow_env.search.proposals.proposal import State
 from aflow_env.store.actions import StoredAction, validated
 from aflow_env.store.proposal_rows import evaluated
 from aflow_env.store.read_only import ReadOnlyStore, Reads

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.q import calibration, within_parents
+from aflow_env.search.prediction.q import calibration, within_parents
 
 Fields = dict[str, Any]
 

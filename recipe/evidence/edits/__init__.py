@@ -7,7 +7,7 @@ Registered before the first run of these arms. The settings of the ridge were ch
 seeds (10000 to 10023 for the fit, 20000 to 20011 to judge it); seeds 30000 and 40000 served to try the code out.
 
 Question. A search draws random edits. Does it find better workflows for the same executor calls when it draws several
-edits, predicts each one's score by a ridge regression on the steps (aflow_env/search/surrogate.py), and runs the best?
+edits, predicts each one's score by a ridge on the steps (aflow_env/search/prediction/surrogate.py), and runs the best?
 
 Predictor. A ridge on the 447 evaluations of 24 stock random searches of 20 rounds on other problems (seeds 10000 to
 10023), and on what the search itself has seen. It is fitted anew in each round.

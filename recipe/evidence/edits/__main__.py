@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr, t
 
-from aflow_env.search.surrogate import Observation, fit
+from aflow_env.search.prediction.surrogate import Observation, fit
 from recipe.evidence.edits.search import EXPLORED, Found, Rule, Search, best, logged
 from recipe.evidence.edits.world import World
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.random import Generator
 
 from aflow_env.config import SelectionConfig
-from aflow_env.search.selection import AFLOW_CODE, Floats, draw, mixed_probabilities, select, ucb
+from aflow_env.search.choice.selection import AFLOW_CODE, Floats, draw, mixed_probabilities, select, ucb
+from aflow_env.search.prediction.surrogate import Observation, Surrogate, fit, step_tokens
 from aflow_env.search.session import session_seed
-from aflow_env.search.surrogate import Observation, Surrogate, fit, step_tokens
 from aflow_env.workflow.edits import apply_edit, uniform_edit
 from recipe.evidence.edits.world import VALIDATE, Steps, World
 

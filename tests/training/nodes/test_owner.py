@@ -27,7 +27,7 @@ from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.simulated import executor as simulated
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.proposal import RandomProposer
+from aflow_env.search.proposals.proposal import RandomProposer
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.node_rows import Rejection
 from aflow_env.store.shared import Parts

@@ -17,8 +17,8 @@ import pytest
 
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.search.predict import Candidate
-from aflow_env.search.proposal import State
+from aflow_env.search.prediction.predict import Candidate
+from aflow_env.search.proposals.proposal import State
 from aflow_env.tasks import load_task
 from aflow_env.tasks.start import start_steps
 from aflow_env.training.rollout.policy import RolloutPolicy

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aflow_env.errors import BudgetExhausted, ConfigError
-from aflow_env.search.predict import ActionValue
+from aflow_env.search.prediction.predict import ActionValue
 from aflow_env.training.rollout.policy import DigitTokens, Tokens
 from aflow_env.training.rollout.rollout_rows import Judged, TrainingRow, check_played, judge, value_rows
 from tests.search.test_rounds import config, play

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
-from aflow_env.search.final_report import report
+from aflow_env.search.final_report import Report, report
 from aflow_env.search.rounds import SearchSession
 from aflow_env.store.settings import as_plain
 from aflow_env.store.store import Store
@@ -86,8 +86,9 @@ async def test_the_run_ends_with_scores_of_its_last_weights(tmp_path: Path, monk
     async def nothing() -> None:
         return None
 
-    async def reported(assembly: object, version: str) -> None:
+    async def reported(assembly: object, version: str) -> Report:
         asked.append(version)
+        return Report("", {})
 
     monkeypatch.setattr(outcome, "report", reported)
     monkeypatch.setattr(outcome.Assembly, "open", opened)
@@ -117,7 +118,7 @@ async def test_the_closing_report_scores_with_the_weights_that_it_names(tmp_path
             evaluator=evaluator,
             pool=lambda split: PROBLEMS,
             start=lambda: START,
-            budget=SimpleNamespace(totals=SimpleNamespace(spent=SimpleNamespace(usd=0.0, tokens=0))),
+            budget=SimpleNamespace(totals=SimpleNamespace(spent=SimpleNamespace(usd=0.0, tokens=0, money="0 USD"))),
         )
         runs = []
         for version in ("a/1", "a/1", "b/2"):

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("verl", reason="needs verl: make setup")
 from aflow_env.store.actions import StoredAction, validated
 from aflow_env.store.store import SessionKey, Store
-from aflow_env.training.trainer.closing_table import worth_of_q
+from aflow_env.training.trainer.closing_table import held_out_line
 from aflow_env.training.trainer.held_out import HELD_OUT, decisions, judged
 from aflow_env.workflow.program import Workflow
 from tests.search.quick import START
@@ -87,9 +87,9 @@ def test_undefined_figures_are_left_out() -> None:
 
 def test_the_end_says_how_well_q_ranks() -> None:
     """Below 0.3 it says that Q ranks too little; without edits to compare it says that."""
-    good = worth_of_q(judged(ACTIONS, [0.2, 0.6, 0.7, 0.9], [0.6, 0.2, 0.9, 0.7]))
+    good = held_out_line(judged(ACTIONS, [0.2, 0.6, 0.7, 0.9], [0.6, 0.2, 0.9, 0.7]))
     assert "Spearman 1.00 among the 4 held-out edits, the surrogate -1.00" in good
     assert "too little" not in good
-    bad = worth_of_q(judged(ACTIONS, [0.6, 0.2, 0.9, 0.7], None))
+    bad = held_out_line(judged(ACTIONS, [0.6, 0.2, 0.9, 0.7], None))
     assert "Q ranks too little to guide (Spearman -1.00 < 0.3)" in bad
-    assert "not judged" in worth_of_q({})
+    assert "not judged" in held_out_line({})

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from aflow_env.config import TaskConfig
-from aflow_env.search.predict import Candidate, QPredictor
-from aflow_env.search.proposal import State
-from aflow_env.search.surrogate import Observation, Surrogate, fit, tokens
+from aflow_env.search.prediction.predict import Candidate, QPredictor
+from aflow_env.search.prediction.surrogate import Observation, Surrogate, fit, tokens
+from aflow_env.search.proposals.proposal import State
 from aflow_env.tasks import load_task
 from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.edits import apply_edit, uniform_edit

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from aflow_env.search.predict import ActionValue, Candidate
-from aflow_env.search.proposal import State
+from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.proposals.proposal import State
 from aflow_env.store.proposal_rows import Evaluated
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps

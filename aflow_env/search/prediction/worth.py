@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.q import within_parents
+from aflow_env.search.prediction.q import within_parents
 from aflow_env.store.read_only import Reads
 
 _ROUNDS = (

@@ -8,7 +8,7 @@ import numpy as np
 
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import Outcome
-from aflow_env.search.proposal import FailedCase, State
+from aflow_env.search.proposals.proposal import FailedCase, State
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon
 from aflow_env.store.node_rows import Node

@@ -14,13 +14,13 @@ from numpy.random import Generator
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import WorkflowError
-from aflow_env.search.expansion import Changer, in_short
-from aflow_env.search.frontier import Frontier, OpenPair, keeping
-from aflow_env.search.predict import ActionValue, LearningPredictor, QPredictor, ask, value
-from aflow_env.search.proposal import Proposal, Proposer, State
-from aflow_env.search.selection import Floats, choose, select, ucb
+from aflow_env.search.choice.frontier import Frontier, OpenPair, keeping
+from aflow_env.search.choice.selection import Floats, choose, select, ucb
+from aflow_env.search.prediction.predict import ActionValue, LearningPredictor, QPredictor, ask, value
+from aflow_env.search.proposals.expansion import Changer, in_short
+from aflow_env.search.proposals.proposal import Proposal, Proposer, State
+from aflow_env.search.proposals.states import States
 from aflow_env.search.session import Choice, session_seed
-from aflow_env.search.states import States
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon, together
 from aflow_env.store.proposal_rows import DrawnProposal, Evaluated

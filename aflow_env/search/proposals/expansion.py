@@ -16,7 +16,7 @@ import numpy as np
 
 from aflow_env.errors import WorkflowError
 from aflow_env.search.flight import Flight, first_to
-from aflow_env.search.proposal import Proposal, Proposer, State
+from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.workflow.edits import Edit, NoChange, parse_edit

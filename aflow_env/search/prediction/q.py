@@ -117,5 +117,5 @@ def within_parents(q: npt.ArrayLike, realised: npt.ArrayLike, parents: Sequence[
     kept = size[group] > 1
     if not kept.any():
         return math.nan
-    said, scores = (each - (np.bincount(group, each) / size)[group] for each in (said, scores))
+    said, scores = (np.round(each - (np.bincount(group, each) / size)[group], 12) for each in (said, scores))  # ties
     return spearman(said[kept], scores[kept])

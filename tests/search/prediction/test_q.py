@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aflow_env.search.q import (
+from aflow_env.search.prediction.q import (
     DIGITS,
     calibration,
     calibration_error,

@@ -9,8 +9,8 @@ from difflib import unified_diff
 
 from aflow_env.config import AflowConfig
 from aflow_env.llm.client import Message
-from aflow_env.search.predict import Candidate
-from aflow_env.search.proposal import Messages, State, render_head, render_workflow, system_text
+from aflow_env.search.prediction.predict import Candidate
+from aflow_env.search.proposals.proposal import Messages, State, render_head, render_workflow, system_text
 from aflow_env.workflow.edits import describe, parse_edit
 from aflow_env.workflow.program import Workflow
 

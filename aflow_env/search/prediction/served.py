@@ -31,10 +31,10 @@ from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.llm.providers.provider import Lenient
 from aflow_env.llm.providers.provider import Reply as Raw
 from aflow_env.llm.record import CompletionLog
-from aflow_env.search.predict import ActionValue, Candidate
-from aflow_env.search.proposal import Messages, Proposal, State, action_messages
-from aflow_env.search.q import digit_expectation
-from aflow_env.search.value_question import value_messages
+from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.prediction.q import digit_expectation
+from aflow_env.search.prediction.value_question import value_messages
+from aflow_env.search.proposals.proposal import Messages, Proposal, State, action_messages
 from aflow_env.workflow.edit_schema import edit_schema
 
 TOP_LOGPROBS = 20

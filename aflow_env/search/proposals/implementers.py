@@ -6,7 +6,7 @@ from dataclasses import replace
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.llm.client import LLMClient, Message, Request
-from aflow_env.search.expansion import Implement
+from aflow_env.search.proposals.expansion import Implement
 from aflow_env.workflow.edits import Edit, describe
 from aflow_env.workflow.implement import Modification, implement_rule, implementer_prompt, parse_modification
 from aflow_env.workflow.program import TaskSpec, Workflow

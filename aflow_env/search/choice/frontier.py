@@ -13,9 +13,9 @@ that goes on after a kill shows each round those that were drawn by then (`resto
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from aflow_env.search.predict import Candidate
-from aflow_env.search.proposal import Proposal
-from aflow_env.search.selection import Floats, Ints, candidates
+from aflow_env.search.choice.selection import Floats, Ints, candidates
+from aflow_env.search.prediction.predict import Candidate
+from aflow_env.search.proposals.proposal import Proposal
 from aflow_env.store.proposal_rows import DrawnProposal
 
 DUPLICATE = "another proposal or node of this search is the same program"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from aflow_env.config import SelectionConfig
-from aflow_env.search.selection import (
+from aflow_env.search.choice.selection import (
     AFLOW_CODE,
     AFLOW_PAPER,
     bar,
