@@ -39,7 +39,7 @@ def check_address(url: str) -> str:
         whole = False
     if not whole or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError(
-            f"base_url={url!r} is no address: write http://HOST:PORT/PATH (port 1 to 65535), e.g. "
+            f"base_url={url!r} is no address: write http://HOST:PORT/PATH, with a port of 1 to 65535, e.g. "
             "http://localhost:8000/v1"
         )
     return url
@@ -64,7 +64,7 @@ def check_extras(headers: dict[str, str], query: dict[str, str], body: dict[str,
             if name in KEY_NAMES or KEY_VALUE.match(value) or _is_known_key(value):
                 raise ValueError(
                     f"{path} holds a key, and a config is stored: put the key into the environment, name the variable "
-                    "in api_key_variable, and the header in api_key_header (api-key for Azure)"
+                    "in api_key_variable, and the header by api_key_header=api-key (Azure)"
                 )
 
 

@@ -89,9 +89,9 @@ async def test_extras_are_part_of_the_key_of_what_is_kept(name: str) -> None:
         ("executor.concurrency=-1", "executor.concurrency=-1"),
         ("executor.timeout_seconds=inf", "executor.timeout_seconds=inf"),
         ("executor.temperature=nan", "executor.temperature=nan"),
-        ("budget.usd=inf", "or null for none"),
+        ("budget.usd=inf", "should be a finite number"),
         ("budget.usd=nan", "budget.usd=nan"),
-        ("budget.tokens=1" + "0" * 30, "or null for none"),
+        ("budget.tokens=1" + "0" * 30, "less than or equal to"),
     ],
 )
 def test_what_cannot_be_or_must_not_be_stored_is_refused_with_the_fix(
