@@ -130,11 +130,7 @@ def embedded_config() -> AflowConfig:
         state_characters=1200,
         failed_cases=0,
         experience_entries=4,
-<<<<<<< HEAD
         run_dir="runs",
-=======
-        run_dir="unused",
->>>>>>> qpolicy
     )
 
 
