@@ -43,8 +43,8 @@ def stored_config(store: Reads) -> AflowConfig | None:
         return parse(json.loads(text), "") if text else None
     except ValueError as error:
         raise ConfigError(
-            f"{store.path}: another version of aflow_env made this run ({error}); read it with that version, or name "
-            "another run_dir"
+            f"{store.path}: its config is not one of this version of aflow_env ({error}); read it with the version "
+            "that made it, or name another run_dir"
         ) from error
 
 
