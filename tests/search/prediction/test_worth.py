@@ -16,7 +16,7 @@ def test_edits_are_ranked_among_those_of_one_node() -> None:
     """A parent with one edit compares nothing, and a difference between parents counts for nothing."""
     first = [Predicted("a", q, score) for q, score in ((0.1, 0.2), (0.5, 0.5), (0.9, 0.8))]
     other = [Predicted("b", q, score) for q, score in ((0.8, 0.0), (0.9, 0.1))]
-    assert ranked([*first, *other, Predicted("c", 0.0, 1.0)]) == "Spearman within parents 0.90 (n=5)"
+    assert ranked([*first, *other, Predicted("c", 0.0, 1.0)]) == "Spearman within parents 1.00 (n=5)"
     assert ranked(first[:1]) == "Spearman within parents undefined (n=0)"
 
 
