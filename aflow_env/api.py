@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio.from_thread import start_blocking_portal
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from aflow_env.cli.answering import WorkflowAnswer, answering
 from aflow_env.cli.arguments import open_reading, search_config
+from aflow_env.cli.use.answering import WorkflowAnswer, answering
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError

@@ -12,19 +12,17 @@ from os.path import expanduser
 
 import typer
 
+from aflow_env.cli.use import init, run, serve
 from aflow_env.cli.verbs import (
     baselines,
     data,
     doctor,
     evaluate,
     exchange,
-    init,
     plan,
     policy,
     report,
-    run,
     search,
-    serve,
     show,
     sweep,
     watch,

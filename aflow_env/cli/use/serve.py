@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aflow_env.cli.answering import answering
 from aflow_env.cli.arguments import Overrides, needs
 from aflow_env.cli.compose import values
+from aflow_env.cli.use.answering import answering
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import ConfigError
@@ -58,7 +58,7 @@ def serve(
         raise ConfigError(f"--host={host} --port={port}: cannot listen there ({error}); name another --port") from error
 
     async def answer_all() -> None:
-        from aflow_env.cli.serving import Endpoint
+        from aflow_env.cli.use.serving import Endpoint
 
         say = partial(typer.echo, err=True)
         async with answering(config, workflow, temporary="run_dir" not in values(given)) as answer:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from aflow_env.cli.answering import WorkflowAnswer
-from aflow_env.cli.chat import SHOWN, ChatError, chunks, completion, read_request
+from aflow_env.cli.use.answering import WorkflowAnswer
+from aflow_env.cli.use.chat import SHOWN, ChatError, chunks, completion, read_request
 from aflow_env.workflow.program import TaskSpec
 
 TEXT = TaskSpec("words", "WORDS", ("Custom",))

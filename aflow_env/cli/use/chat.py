@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from aflow_env.cli.answering import WorkflowAnswer
+from aflow_env.cli.use.answering import WorkflowAnswer
 from aflow_env.config import explain
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import TaskSpec

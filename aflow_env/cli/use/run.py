@@ -21,10 +21,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from aflow_env.cli.answering import Answering, answering, usd
 from aflow_env.cli.arguments import Overrides
 from aflow_env.cli.compose import values
 from aflow_env.cli.progress import finishing
+from aflow_env.cli.use.answering import Answering, answering, usd
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError

@@ -19,8 +19,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aflow_env.cli.answering import Answering, WorkflowAnswer, usd
-from aflow_env.cli.chat import ChatError, ChatRequest, chunks, completion, read_request
+from aflow_env.cli.use.answering import Answering, WorkflowAnswer, usd
+from aflow_env.cli.use.chat import ChatError, ChatRequest, chunks, completion, read_request
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError
 
