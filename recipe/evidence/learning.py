@@ -45,8 +45,9 @@ from aflow_env.store.findings import workflow_of
 from aflow_env.store.store import Store
 from aflow_env.tasks import load_task
 from aflow_env.workflow.edits import apply_edit, every_edit
+from aflow_env.workflow.operators import OperatorContext
 from aflow_env.workflow.steps import Step, to_steps
-from recipe.bench.landscape import Meter, run
+from recipe.bench.landscape import Meter, run, run_code
 from recipe.evidence.learning_results import table
 
 HERE = Path(__file__).parent
@@ -115,7 +116,7 @@ class Truth:
         async def outcomes() -> list[float]:
             meters = [Meter(self.client, 0.7) for _ in self.problems]
             pairs = zip(self.problems, meters, strict=True)
-            said = [await run(steps, problem.prompt, meter) for problem, meter in pairs]
+            said = [await run(steps, problem.prompt, OperatorContext(meter.ask, run_code)) for problem, meter in pairs]
             judged = [await self.task.score(p, a, None) for p, a in zip(self.problems, said, strict=True)]  # type: ignore[arg-type]
             return [each.value for each in judged]
 

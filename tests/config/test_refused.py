@@ -26,7 +26,6 @@ POLICY = ("executor=policy", "task=gsm8k")
         ((*LLM, "action=code", "proposer=policy"), r"implementer\.kind=llm with proposer=policy and action=code"),
         ((*LLM, "action=code", "proposer=llm", "implementer.llm.structured=auto"), r"structured=auto with action=c"),
         ((*BATCH, "executor.structured=auto"), r"executor: batch=true with structured=auto: .*set structured=off"),
-        (("q.kind=none", "q.replay=2"), r"q: replay=2 with kind=none, .*kind=policy"),
         ((*POLICY, "cache=somewhere"), r"cache=somewhere with executor\.kind=policy: .*Leave cache out"),
         ((*POLICY, "executor.mode=replay"), r"executor\.mode=replay with executor\.kind=policy: .*mode=live"),
         (("policy.model=checkpoint",), r"policy: model=checkpoint without base_url: .*Set policy\.base_url="),

@@ -16,7 +16,8 @@ from aflow_env.evaluation.attempt import DRAWS
 from aflow_env.evaluation.evaluator import EvaluationCache, Evaluator
 from aflow_env.evaluation.results import Outcome
 from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
-from aflow_env.sandbox.pool import Limits, Sandbox
+from aflow_env.sandbox.jail_run import JailLimits
+from aflow_env.sandbox.pool import Sandbox
 from aflow_env.store.store import Store
 from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.scorers import score_by_tests
@@ -64,7 +65,7 @@ class Sums:
 
     async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
         if problem.hidden_tests:
-            return await score_by_tests(problem, output, problem.entry_point or "", run_code)
+            return await score_by_tests(problem, output, run_code)
         return Score(float(problem.answer in output), output, problem.answer in output)
 
 
@@ -80,7 +81,7 @@ def right_below(limit: int) -> Answer:
 @asynccontextmanager
 async def evaluators(cache: EvaluationCache | None = None, spec: TaskSpec = SPEC, **limits: Any) -> Any:
     """A function from a client to an evaluator, all with one sandbox."""
-    async with Sandbox(limits=Limits(wall_seconds=limits.pop("wall_seconds", 20.0))) as sandbox:
+    async with Sandbox(limits=JailLimits(wall_seconds=limits.pop("wall_seconds", 20.0))) as sandbox:
         yield lambda client, **more: Evaluator(Sums(spec), client, EXECUTOR, sandbox, cache, **(limits | more))
 
 

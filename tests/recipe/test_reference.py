@@ -45,11 +45,11 @@ def test_a_comment_goes_with_its_key_and_the_lines_below_it() -> None:
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("rounds", "whole number at least 1"),
+        ("rounds", "whole number at least 1, at most 1e+06"),
         ("rl_weight", "number at least 0, at most 1"),
         ("proposer", "`policy`, `guided`, `random`, `llm`"),
-        ("limit", "whole number at least 1 or null"),
-        ("stop.seconds", "number above 0 or null"),
+        ("limit", "whole number at least 1, at most 1e+06 or null"),
+        ("stop.seconds", "number above 0, at most 1e+08 or null"),
         ("racing.delta", "number above 0, below 1 or null"),
         ("final_test", "true, false"),
         ("instructions", "list"),

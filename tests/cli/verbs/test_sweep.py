@@ -35,7 +35,7 @@ def test_a_failed_search_is_told_and_the_others_go_on(aflow: Command, tmp_path: 
 
 
 def test_a_wrong_key_or_a_weight_without_a_policy_stops_before_anything_starts(aflow: Command, tmp_path: Path) -> None:
-    for override, said in (("no_such_key=1", "no_such_key"), ("rl_weight=0,0.5", "policy"), ("run_dir=x", "run_dir")):
+    for override, said in (("no_such_key=1", "no_such_key"), ("q.kind=none", "q.kind=none"), ("run_dir=x", "run_dir")):
         done = aflow("sweep", override, "--out", tmp_path / "runs")
         assert done.status == 2
         assert said in done.err

@@ -125,11 +125,9 @@ def test_an_unreadable_data_file_is_named_with_its_line(policy: str, tmp_path: P
     lines = [json.dumps({"question": "1 + 1?", "answer": "#### 2"})] * 5
     (tmp_path / "gsm8k.jsonl").write_text("\n".join([*lines[:3], '{"question": 5}', *lines[3:]]))
     with pytest.raises(ConfigError) as caught:
-        check(
-            composed(policy, "aflow/task=gsm8k", "aflow/executor=policy", f"aflow.task.path={tmp_path / 'gsm8k.jsonl'}")
-        )
-    assert "gsm8k.jsonl" in str(caught.value)
-    assert "4" in str(caught.value)
+        data = (f"aflow.task.path={tmp_path / 'gsm8k.jsonl'}", "aflow.task.train_size=0")
+        check(composed(policy, "aflow/task=gsm8k", "aflow/executor=policy", *data))
+    assert "gsm8k.jsonl line 4" in str(caught.value)
 
 
 def edit_json(path: Path, **changes: Any) -> None:
