@@ -124,9 +124,10 @@ def test_ranks_that_cannot_share_a_mini_batch_are_named(policy: str) -> None:
 def test_an_unreadable_data_file_is_named_with_its_line(policy: str, tmp_path: Path) -> None:
     lines = [json.dumps({"question": "1 + 1?", "answer": "#### 2"})] * 5
     (tmp_path / "gsm8k.jsonl").write_text("\n".join([*lines[:3], '{"question": 5}', *lines[3:]]))
+    data = (f"aflow.task.path={tmp_path / 'gsm8k.jsonl'}", "aflow.task.train_size=0")
+    config = composed(policy, "aflow/task=gsm8k", "aflow/executor=policy", *data)
     with pytest.raises(ConfigError) as caught:
-        data = (f"aflow.task.path={tmp_path / 'gsm8k.jsonl'}", "aflow.task.train_size=0")
-        check(composed(policy, "aflow/task=gsm8k", "aflow/executor=policy", *data))
+        check(config)
     assert "gsm8k.jsonl line 4" in str(caught.value)
 
 
