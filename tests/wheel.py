@@ -79,7 +79,9 @@ def check_contents(sdist: Path, wheel: Path) -> None:
     other = {name for name in names if not name.startswith(("aflow_env/", "hydra_plugins/aflow_", "aflow_env-"))}
     assert not other, f"does not belong into the wheel: {other}"
     packed = {name.removeprefix("aflow_env/") for name in names if name.startswith("aflow_env/conf/")}
-    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*.yaml")}
+    ours = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "conf").rglob("*") if path.is_file() and path.suffix != ".pyc"
+    }
     assert packed == ours, f"conf/ differs: {packed ^ ours}"
     print(
         f"{wheel.name}: {len(names)} files, {wheel.stat().st_size / 1024:,.0f} KiB; {sdist.name}: {len(inside)} files"
