@@ -40,7 +40,7 @@ import aflow_env, importlib, pkgutil
 for room in "workflow tasks llm sandbox evaluation store search sweep cli".split():
     package = importlib.import_module(f"aflow_env.{room}")
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(("__main__", "cli.use.serving")):  # serving needs the extra of that name
             importlib.import_module(module.name)
 print(aflow_env.__file__)
 """
