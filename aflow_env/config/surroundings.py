@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from aflow_env.config.section import MANY, Count, CountOrZero, NonNegative, Place, Seconds, Section, Total
+from aflow_env.jail_limits import JailLimits
 
 
 class TaskConfig(Section):
@@ -30,13 +31,18 @@ class SandboxConfig(Section):
 
     mode: Literal["auto", "strict", "off"] = "auto"
     workers: Count = 2
-    wall_seconds: Seconds = 60.0
-    cpu_seconds: Count = 30
-    memory_mb: Annotated[int, Field(ge=64, le=MANY)] = 512
-    output_bytes: Annotated[int, Field(ge=1024, le=1024 * MANY)] = 262_144
-    calls: Count = 64
-    disk_mb: Count = 64
-    threads: Count = 64
+    wall_seconds: Seconds = JailLimits.wall_seconds
+    cpu_seconds: Count = JailLimits.cpu_seconds
+    memory_mb: Annotated[int, Field(ge=64, le=MANY)] = JailLimits.memory_mb
+    output_bytes: Annotated[int, Field(ge=1024, le=1024 * MANY)] = JailLimits.output_bytes
+    calls: Count = JailLimits.calls
+    disk_mb: Count = JailLimits.disk_mb
+    threads: Count = JailLimits.threads
+
+    @property
+    def limits(self) -> JailLimits:
+        """The limits of one child."""
+        return JailLimits(**self.model_dump(exclude={"mode", "workers"}))
 
 
 class BudgetConfig(Section):

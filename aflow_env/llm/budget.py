@@ -47,7 +47,7 @@ class Budget:
         return self.ledger.totals()
 
     async def reserve(self, worst: Spend, seconds: float) -> int:
-        """Set `worst` aside, waiting for calls in flight if need be. Raises BudgetExhausted when it cannot fit."""
+        """Reserve `worst`, waiting for calls in flight if need be. Raises BudgetExhausted when it cannot fit."""
         while (ticket := await soon(self.ledger.reserve(worst, self.ceiling, seconds))) is None:
             with contextlib.suppress(TimeoutError):  # other processes settle without telling us
                 await asyncio.wait_for(self._settled.wait(), timeout=0.25)
@@ -71,12 +71,8 @@ class BudgetClient(Wrapper):
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient; raises BudgetExhausted when the worst case of this call does not fit."""
-        worst = Spend(
-            picos=self._price.worst(request) if self._price else 0,
-            tokens=request.input_bound + request.output_bound,
-            calls=1,
-            unpriced=int(self._price is None),
-        )
+        picos = self._price.worst(request) if self._price else 0
+        worst = Spend(picos, request.input_bound + request.output_bound, 1, int(self._price is None))
         ticket = await self._budget.reserve(worst, self._seconds)
         actual: Spend | None = None
         try:
@@ -84,7 +80,7 @@ class BudgetClient(Wrapper):
             actual = _spend(completion)
             return completion
         except LLMError as error:
-            actual = _bill(error)
+            actual = Spend() if error.bill == "none" else _spend(error.billed)
             raise
         except PromptTooLong:
             actual = Spend()
@@ -93,16 +89,8 @@ class BudgetClient(Wrapper):
             await self._budget.settle(ticket, actual)
 
 
-def _spend(completion: Completion) -> Spend | None:
-    """The cost of a reply; None when the server told no usage: tokens then count at their worst case."""
-    if not completion.counted:
+def _spend(reply: Completion | None) -> Spend | None:
+    """Return the cost of a reply. None, unknown: there was none, or the server reported no usage."""
+    if reply is None or not reply.counted:
         return None
-    picos, unpriced = round(completion.cost_usd * PICO), int(not completion.cost_known)
-    return Spend(picos, completion.tokens, calls=1, unpriced=unpriced)
-
-
-def _bill(error: LLMError) -> Spend | None:
-    """The cost of a failed attempt; None: unknown."""
-    if error.bill == "none":
-        return Spend()
-    return _spend(error.billed) if error.billed is not None else None
+    return Spend(round(reply.cost_usd * PICO), reply.tokens, calls=1, unpriced=int(not reply.cost_known))

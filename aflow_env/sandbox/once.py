@@ -4,6 +4,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aflow_env.errors import ConfigError
@@ -12,7 +13,7 @@ from aflow_env.sandbox.jail_run import JailRun, Outcome
 from aflow_env.sandbox.worker import Child, Worker
 
 Part = tuple[Worker, dict[str, JSON] | None, Callable[[dict[str, JSON]], None]]
-"""A worker, the first frame for its child (None: it gets one later), and the function that takes the child's frames."""
+"""A worker, the first frame for its child (None: sent later), and the function that takes the child's frames."""
 
 
 class Once:
@@ -45,8 +46,10 @@ class Once:
         def from_solution(frame: dict[str, JSON]) -> None:
             nonlocal turn
             match frame:
+                case {"end": 0, "outcome": "ok"}:
+                    self._end({**frame, "outcome": "crash"})
                 case {"end": 0}:
-                    self._end({**frame, "outcome": frame.get("outcome") if frame.get("outcome") != "ok" else "crash"})
+                    self._end(frame)
                 case {"ready": True, "entry": str(entry)} if turn == 0:
                     turn = 2
                     children[1].send({**judge, "entry": entry})
@@ -77,7 +80,7 @@ class Once:
         ends: list[asyncio.Task[None]] = []
         try:
             for worker, _, take in parts:
-                children.append(await worker.launch(self._settings, self._line(take), self._cap))
+                children.append(await worker.launch(self._settings, self._cap, partial(self._line, take)))
             ends += [asyncio.create_task(self._ended(child)) for child in children]
             for child, (_, job, _) in zip(children, parts, strict=True):
                 if job is not None:
@@ -92,16 +95,13 @@ class Once:
             await asyncio.gather(*ends)
         return JailRun(outcome, value, error, time.monotonic() - began)
 
-    def _line(self, take: Callable[[dict[str, JSON]], None]) -> Callable[[bytes | None], None]:
-        def on_line(line: bytes | None) -> None:
-            try:
-                if line is None:
-                    raise FrameError(f"a message of more than {self._cap} bytes")
-                take(unpack(line))
-            except FrameError as error:
-                self._settle("violation", None, f"broker: {error}")
-
-        return on_line
+    def _line(self, take: Callable[[dict[str, JSON]], None], line: bytes | None) -> None:
+        try:
+            if line is None:
+                raise FrameError(f"a message of more than {self._cap} bytes")
+            take(unpack(line))
+        except FrameError as error:
+            self._settle("violation", None, f"broker: {error}")
 
     def _end(self, frame: dict[str, JSON]) -> None:
         match frame:

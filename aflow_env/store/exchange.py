@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between a run's store and AFlow's workspace.
+"""Read AFlow's workspace into a run's store, and write a session as AFlow's workspace.
 
 An imported round is a node with AFlow's own figures under the executor key "aflow", so that results of the two are
 never confused. Where AFlow saved no score for each problem, `n` is 0 and the interval is [0, 1]. A search that goes on
-from there compares new scores with AFlow's, so use the same executor and problems; the closing report evaluates again.
+from there compares new scores with AFlow's, so use the same executor and problems.
 """
 
 import math
@@ -39,12 +39,8 @@ def evaluation_of(each: AflowRound) -> Evaluation:
         n=len(each.scores),
         outcomes={},
         cost_usd=math.fsum(float(entry.get("total_cost") or 0.0) for entry in each.results),
-        input_tokens=0,
-        output_tokens=0,
-        calls=0,
-        cache_hits=0,
-        spent_usd=0.0,
         results=(),
+        **dict.fromkeys(("input_tokens", "output_tokens", "calls", "cache_hits", "spent_usd"), 0),
     )
 
 

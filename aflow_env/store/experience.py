@@ -2,7 +2,7 @@
 """The edits that were tried on a workflow before, and their results.
 
 Entries belong to a (task, digest of the expanded workflow), so a session learns from all earlier ones that met the same
-program (`Store.experience`). AFlow calls successes "absolutely prohibited" like failures; here they read as successes.
+program (`Store.experience`). AFlow writes "absolutely prohibited" over successes too. Here they read as successes.
 """
 
 from collections.abc import Sequence

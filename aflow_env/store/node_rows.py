@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of the store to plain data and back; pure."""
+"""Turn rows of the store into plain data and back; pure."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult
-from aflow_env.store.database import Row, Value
+from aflow_env.files import Row, Value
 from aflow_env.workflow.program import Workflow
 
 JSON = Any
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A round whose action was rejected, for `reason`, and not run; `edit` is the proposer's text."""
+    """A round whose action was rejected, for `reason`, and was not run; `edit` is the proposer's text."""
 
     round: int
     parent: int
@@ -85,10 +85,9 @@ def problem_set_row(results: Sequence[ProblemResult]) -> tuple[str, str]:
 
 
 def evaluation_columns(evaluation: Evaluation) -> dict[str, Value]:
-    """Return an evaluation's figures, and in full the results that no table of evaluations holds."""
-    uncounted = [
-        [place, *result[:-1]] for place, result in enumerate(evaluation.results) if result.outcome not in COUNTED
-    ]
+    """Return an evaluation's figures, and in full the results that are not in the table of evaluations."""
+    results = enumerate(evaluation.results)
+    uncounted = [[place, *result[:-1]] for place, result in results if result.outcome not in COUNTED]
     return {name: getattr(evaluation, name) for name in FIGURES} | {
         "low": evaluation.ci95[0],
         "high": evaluation.ci95[1],

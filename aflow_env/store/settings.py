@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's config, saved in its store: `resume` reads it, and most of it may not change on the way.
+"""A run's config, saved in its store. `resume` reads it, and most of it may not change on the way.
 
-The first config stays in `meta`; later ones are events. Results of two configs must not mix, so a change is an error,
-but for the extent, the speed, the addresses of servers and the display.
+The first config stays in `meta`, and later ones are events. Results of two configs must not mix, so a change is an
+error, except for the extent, the speed, the addresses of servers and the display.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aflow_env.config import AflowConfig, parse
@@ -100,15 +100,10 @@ def may_change(key: str) -> bool:
 
 def flat(node: Mapping[str, JSON], prefix: str = "") -> dict[str, JSON]:
     """Return dotted keys -> values; a list is one value, and so is an empty node."""
-    return dict(_leaves(node, prefix))
-
-
-def _leaves(node: Mapping[str, JSON], prefix: str) -> Iterator[tuple[str, JSON]]:
+    found: dict[str, JSON] = {}
     for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return found
 
 
 def _show(value: JSON) -> str:

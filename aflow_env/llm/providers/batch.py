@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasPath, Field, TypeAdapter, ValidationError
 
 from aflow_env.config import LLMConfig
-from aflow_env.files import storing
+from aflow_env.files import SharedFile, storing
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
@@ -67,25 +66,23 @@ class BatchBook:
     """Which batch answers which call; a file that several processes may share, or memory."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
         with storing(path):
-            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
+            self._db = SharedFile(path)
             self._db.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
         """Save that the batch will answer these calls; on disk when this returns."""
-        with storing(self._path), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._db.write():
             self._db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(call, batch) for call in calls])
 
     def batch_of(self, call: str) -> str | None:
         """Return the batch that answers the call, if one was made."""
-        row = self._db.execute("SELECT batch FROM batches WHERE call = ?", (call,)).fetchone()
-        return str(row[0]) if row else None
+        rows = self._db.read("SELECT batch FROM batches WHERE call = ?", (call,))
+        return rows[0][0] if rows else None
 
     def forget(self, call: str) -> None:
         """Drop a call that its batch did not answer: it is made anew."""
-        with storing(self._path):
+        with self._db.write():
             self._db.execute("DELETE FROM batches WHERE call = ?", (call,))
 
     def close(self) -> None:

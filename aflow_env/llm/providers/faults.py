@@ -42,7 +42,7 @@ CONTEXT = re.compile(r"(?:maximum context length is|tokens >|maximum model lengt
 
 
 def failure(answer: Answer, request: Request) -> LLMError | PromptTooLong | None:
-    """The error that an answer means; None for a success, whose body may still be no reply."""
+    """Return the error that an answer means, None for a success, whose body may still be no reply."""
     codes, text, told = _problem(answer)
     if not 200 <= answer.status < 300:
         return status_error(answer.status, codes, text, answer.headers, request)
@@ -60,9 +60,17 @@ def failure(answer: Answer, request: Request) -> LLMError | PromptTooLong | None
 def status_error(
     status: int, codes: str, text: str, headers: Mapping[str, str], request: Request
 ) -> LLMError | PromptTooLong:
-    """The exception for an error status; `codes` are the provider's own names for it, if any. All texts are clean."""
+    """Return the exception for an error status; `codes` are the provider's own names for it. All texts are clean.
+
+    A prompt that does not fit is the workflow's fault, unless max_tokens alone takes more than half of the model's
+    context. Then it is the config's fault.
+    """
     if status in (400, 413, 422) and TOO_LONG.search(f"{codes} {text}"):
-        return _too_long(text, request)
+        context = CONTEXT.search(text)
+        if context and 2 * request.max_tokens > int(context[1]):
+            fix = f"max_tokens={request.max_tokens} leaves too little of the model's {context[1]} tokens: lower it"
+            return LLMError("bad_request", f"{fix} ({text[:SHOWN]})")
+        return PromptTooLong(text[:SHOWN])
     if status == 413 and request.prompt_bytes >= LONG_PROMPT:
         return PromptTooLong(text[:SHOWN])
     kind: ErrorKind = KINDS.get(status, "server_error" if status >= 500 else "bad_request")
@@ -78,14 +86,14 @@ def status_error(
 
 
 def connection_error(text: str, never_sent: bool) -> LLMError:
-    """No whole reply came. Nothing was billed when not even a connection was made."""
+    """Return the error of a reply that did not come whole. Without a connection nothing was billed."""
     if not never_sent:
         return LLMError("connection", text, bill="unknown")
     return LLMError("connection", f"{text}: is the server up, and is base_url its address (host, port, /v1)?")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait (retry-after-ms, or retry-after in seconds or as a date), if it does."""
+    """Return the seconds that the server asks to wait (retry-after-ms, or retry-after in seconds or as a date)."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit
@@ -100,7 +108,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _problem(answer: Answer) -> tuple[str, str, int | None]:
-    """Return the server's own names for the failure, its words, and the status that it tells in the body.
+    """Return the server's own names for the failure, its words, and the status in its body.
 
     Understood are {"error": {"message", "code", "type"}}, {"error": text}, the same without the outer object (`object`
     is "error" then), and an error within a choice. An error status with any other body shows the body's beginning.
@@ -128,12 +136,3 @@ def _status(name: Any) -> int | None:
         return int(name) if 400 <= int(name) < 600 else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _too_long(text: str, request: Request) -> LLMError | PromptTooLong:
-    """The workflow's fault, unless max_tokens alone takes more than half of the model's context: then the config's."""
-    context = CONTEXT.search(text)
-    if context and 2 * request.max_tokens > int(context[1]):
-        fix = f"max_tokens={request.max_tokens} leaves too little of the model's {context[1]} tokens: lower it"
-        return LLMError("bad_request", f"{fix} ({text[:SHOWN]})")
-    return PromptTooLong(text[:SHOWN])

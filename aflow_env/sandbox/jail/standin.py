@@ -47,21 +47,7 @@ def _reflected(name: str) -> Function:
     return lambda left, right: function(right, left)
 
 
-_ARITHMETIC = [
-    "add",
-    "sub",
-    "mul",
-    "matmul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "lshift",
-    "rshift",
-    "and",
-    "or",
-    "xor",
-]
+_ARITHMETIC = "add sub mul matmul truediv floordiv mod pow lshift rshift and or xor".split()  # noqa: SIM905
 _IN_PLACE = [f"i{name}" for name in _ARITHMETIC]
 BINARY: dict[str, Function] = {
     f"__{name}__": getattr(operator, f"__{name}__")
@@ -86,7 +72,6 @@ OPERATIONS: dict[str, Function] = {
     "__iter__": iter,
     "__instancecheck__": lambda kind, value: isinstance(value, kind),
     "items": list,
-    "take": lambda iterator, count: _take(iterator, count),
 }
 READABLE = ("__name__", "__qualname__", "__doc__", "__dict__", "__module__")
 """The dunder names that a stand-in fetches from its object."""
@@ -199,6 +184,9 @@ def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = 
             raise
         late[id(iterator)] = error
     return items
+
+
+OPERATIONS["take"] = _take
 
 
 def _all_items(self: StandIn) -> Iterator[Any]:

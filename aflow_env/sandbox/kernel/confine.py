@@ -45,7 +45,7 @@ class Confinement:
         self._seccomp = LINUX and "seccomp" in self._wanted and seccomp.available()
 
     def layers(self) -> tuple[str, ...]:
-        """The names of the layers that `apply` puts on."""
+        """Return the names of the layers that `apply` puts on."""
         names = [name for name in (LAYERS[:2] if LINUX else LAYERS[:1]) if name in self._wanted]
         names += [f"landlock-{self._rules.version}"] if self._rules is not None else []
         return (*names, *(["seccomp"] if self._seccomp else []))
