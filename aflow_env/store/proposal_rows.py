@@ -68,10 +68,11 @@ def save(database: SharedFile, session: str, proposals: Sequence[DrawnProposal])
 
 def proposals_of(rows: Sequence[Row]) -> tuple[DrawnProposal, ...]:
     """Return the proposals of rows of SELECT."""
-    return tuple(
-        DrawnProposal(*row[:5], None if row[7] is None else Workflow(*row[7:]), digest=row[5], reason=row[6])
-        for row in rows
-    )
+    found = []
+    for *drawn, digest, reason, graph, prompts in rows:
+        workflow = None if graph is None else Workflow(graph, prompts)
+        found.append(DrawnProposal(*drawn, workflow, digest, reason))
+    return tuple(found)
 
 
 SELECT = (
@@ -91,7 +92,7 @@ def evaluated(store: Reads, task: str, before: int | None = None) -> list[Evalua
         f"WHERE task = ? AND score IS NOT NULL AND n > 0 {some} ORDER BY step, session, round",
         (task,) if before is None else (task, before),
     )
-    return [Evaluated(Workflow(*row[:2]), *row[2:]) for row in rows]
+    return [Evaluated(Workflow(graph, prompts), score, n) for graph, prompts, score, n in rows]
 
 
 def validated(store: Reads, task: str, most: int) -> list[StoredAction]:
@@ -108,4 +109,8 @@ def validated(store: Reads, task: str, most: int) -> list[StoredAction]:
         "GROUP BY parent.digest, child.digest ORDER BY min(child.step), child.digest LIMIT ?",
         (task, most),
     )
-    return [StoredAction(Workflow(*row[:2]), *row[2:6], Workflow(*row[6:8]), *row[8:]) for row in rows]
+    found = []
+    for graph, prompts, *before, new_graph, new_prompts, digest, score in rows:
+        parent, child = Workflow(graph, prompts), Workflow(new_graph, new_prompts)
+        found.append(StoredAction(parent, *before, child, digest, score))
+    return found

@@ -72,9 +72,9 @@ def start(config: AflowConfig) -> Any:
 def parts_of(owner: Any, config: AflowConfig) -> Parts:
     """Return the parts of a run that a search needs, each asked of the owner."""
     line, process = Line(owner), uuid4().hex
-
-    def part(name: str) -> Any:
-        return RemotePart(line, name)
+    store: Any = RemotePart(line, "store")
+    recording: Any = RemotePart(line, "recording") if config.recording else None
+    cache: Any = RemotePart(line, "cache") if config.cache else None
 
     def renew(name: str, places: int) -> Renew:
         async def ask(held: int, wanted: int) -> int:
@@ -89,8 +89,7 @@ def parts_of(owner: Any, config: AflowConfig) -> Parts:
     def turn(workflow: str) -> LeasedPlaces:
         return LeasedPlaces(renew(workflow, 1))
 
-    recording, cache = config.recording and part("recording"), config.cache and part("cache")
-    return Parts(part("store"), RemoteLedger(line), recording, cache, limits, turn, close=lambda: None)
+    return Parts(store, RemoteLedger(line), recording, cache, limits, turn, close=lambda: None)
 
 
 def join(config: AflowConfig) -> Parts | None:
