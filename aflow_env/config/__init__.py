@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The typed schema of the `aflow:` node: every key that a user may set, its type and its range.
 
-The YAML files under conf/aflow document each key and hold the defaults; this package says what is legal. Unknown keys
+The YAML files under conf/aflow document each key and have the defaults. This package defines the legal values. Unknown keys
 are errors. The same node is read by `python -m verl.trainer.main_ppo` (as `aflow.*`) and by `aflow-env` (at the root).
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check a server's address, and that the parts of a request which are stored hold no key."""
+"""Check a server's address, and that the stored parts of a request contain no key."""
 
 import os
 import re
@@ -80,5 +80,5 @@ def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_known_key(value: str) -> bool:
-    """Whether it is the value of an environment variable that is named like a secret."""
+    """Return whether it is the value of an environment variable that is named like a secret."""
     return len(value) >= 8 and any(value == held for name, held in os.environ.items() if KEY_VARIABLE.search(name))

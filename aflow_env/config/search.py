@@ -31,7 +31,7 @@ class LookaheadConfig(Section):
 
 
 class ValueConfig(Section):
-    """Q(s, a): who predicts the score of a proposed edit, and how the policy's prediction is trained."""
+    """Q(s, a): the predictor of a proposed edit's score, and the training of the policy's prediction."""
 
     kind: Literal["none", "policy", "surrogate"] = "policy"
     runs: tuple[str, ...] = ()

@@ -72,7 +72,7 @@ NO_CEILING = Ceiling()
 
 @dataclass(frozen=True)
 class Totals:
-    """`certain`: told by providers; `uncertain`: worst cases of unknown bills; `reserved`: in flight."""
+    """`certain`: reported by providers. `uncertain`: worst cases of unknown bills. `reserved`: in flight."""
 
     certain: Spend
     uncertain: Spend
@@ -133,7 +133,7 @@ class Ledger:
             self._count("id = ?", ticket, actual)
 
     def totals(self) -> Totals:
-        """Return the account as it stands."""
+        """Return the present account."""
         with self._db.write():
             self._expire()
             return self._totals()

@@ -106,7 +106,7 @@ def load_prices(path: Path) -> PriceList:
 
 
 def find_price(config: LLMConfig, needed: bool, role: str = "executor") -> Price | None:
-    """Return the price of the configured model, None when it is unknown and no USD budget needs it (said once).
+    """Return the price of the configured model, None when it is unknown and no USD budget needs it (one warning).
 
     `prices=free`: the user's own server costs nothing. Raises ConfigError when `needed` (a USD budget is set) and the
     model is in neither list, because a guess of 0 would make the budget worthless.

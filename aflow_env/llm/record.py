@@ -5,7 +5,7 @@ live: ask, save nothing. record: look in the log, else ask and save. replay: loo
 before the budget settles the call, `RecordingClient` looks in the log first. A process that is killed between the two
 leaves a call that is saved and counted at its worst case. No call is paid for and lost.
 
-Identical requests in flight at the same time are one call. A completion from the log keeps its first cost. Runs may
+Identical requests in flight at the same time are one call. A completion from the log has its first cost. Runs may
 share a second log. A completion found there is saved in the run's own log too, so that each run can be replayed alone.
 Two runs that ask the same at the same time both pay.
 """
@@ -91,7 +91,7 @@ class RecordingClient:
         return key_of(request, self._scope())
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises ReplayMiss, naming the key, when a replayed run asks for what was not recorded.
+        """As LLMClient; raises ReplayMiss, naming the key, when a replayed run asks for a completion that was not recorded.
 
         The last request of a flight that gives up cancels it, and waits for its end.
         """

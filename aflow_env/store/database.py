@@ -3,10 +3,10 @@
 
 WAL journal, a busy timeout, one immediate transaction a write. With synchronous=NORMAL a commit is in the operating
 system's hands when `write` returns: `kill -9` of any process loses nothing that was committed. A power cut or a kernel
-crash may lose the last commits; the file stays consistent, and a search pays for those again. WAL needs shared memory,
+crash may lose the last commits; the file stays consistent, and a search pays for them again. WAL needs shared memory,
 so the file must lie on a local disk: no other machine and no network file system.
 
-The tables are readable with plain SQL; JSON columns hold JSON text.
+The tables are readable with plain SQL; JSON columns have JSON text.
 
 - sessions: one search from a start workflow; `id` is "problem/seed/step/session".
 - nodes: one row a round that ended. A rejected round has a `reason` and no score. `before` and `parent_digest` are the
@@ -87,7 +87,7 @@ def _pragma(database: SharedFile, name: str) -> int:
 VERSION = 2
 APPLICATION_ID = 0x61666C77  # "aflw"
 NOT_VALIDATION = "session NOT LIKE 'validate/%'"
-"""The sessions whose rounds later steps may learn from: all but those of a training run's validation."""
+"""The sessions whose rounds later steps may learn from: all but the ones of a training run's validation."""
 
 SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

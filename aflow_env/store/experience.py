@@ -14,7 +14,7 @@ from typing import Literal
 class Entry:
     """One earlier expansion: `before` and `after` are the scores of parent and child; `after` is None for a rejection.
 
-    `reason` says why an action was rejected.
+    `reason` is why an action was rejected.
     """
 
     modification: str

@@ -66,7 +66,7 @@ def best_node(store: Reads) -> dict[str, JSON] | None:
 
 
 def all_nodes(store: Reads) -> list[dict[str, JSON]]:
-    """Return every evaluated node, by session and round; the names are those of `aflow-env show --json`."""
+    """Return every evaluated node, by session and round; the names are the ones of `aflow-env show --json`."""
     return [_node(row) for row in store.read(f"SELECT {_NODE} {_EVALUATED} ORDER BY nodes.session, round")]
 
 

@@ -62,7 +62,7 @@ EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_s
 
 
 def round_columns(ended: RoundEnd) -> dict[str, Value]:
-    """Return the columns that nodes and rejections share. Lone surrogates, which no database keeps, become `?`."""
+    """Return the columns that nodes and rejections share. Lone surrogates become `?`: SQLite stores none."""
     return {
         "round": ended.round,
         "parent": ended.parent,

@@ -93,7 +93,7 @@ def _begun(store: Store) -> bool:
 
 
 def may_change(key: str) -> bool:
-    """Whether a dotted key only says how far, how fast or where."""
+    """Return whether a dotted key only sets the extent, the speed or a place."""
     parts = key.split(".")
     return parts[0] in FREE or parts[-1] in FREE_LEAVES
 

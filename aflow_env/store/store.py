@@ -178,7 +178,7 @@ class Store(Reads):
         self._write("UPDATE sessions SET state = ? WHERE id = ?", json.dumps(state), key.id)
 
     def experience(self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None) -> list[Entry]:
-        """Return earlier changes of this workflow: at most `limit` entries, chosen as `experience.choose` says.
+        """Return earlier changes of this workflow: at most `limit` entries, chosen by `experience.choose`.
 
         A session sees its own rounds below `unseen` and the rounds of earlier steps, of any session and search problem.
         It sees no round of a session that runs beside it, because their order of arrival is chance, and none of a

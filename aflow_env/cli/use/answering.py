@@ -27,7 +27,7 @@ from aflow_env.workflow.program import Workflow
 class WorkflowAnswer:
     """The answer of a workflow to one problem.
 
-    `text` is "" and `error` says why unless `outcome` is `ok`. `cost_usd` is None where no price is known.
+    Unless `outcome` is `ok`, `text` is "" and `error` is why. `cost_usd` is None where no price is known.
     """
 
     text: str

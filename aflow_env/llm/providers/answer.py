@@ -24,7 +24,7 @@ ACCEPTED = "gzip, deflate"
 
 
 class UnreadableAnswer(Exception):
-    """The body is larger than the limit, or is not compressed as its header says."""
+    """The body is larger than the limit, or is not compressed as its header claims."""
 
 
 @dataclass(frozen=True)

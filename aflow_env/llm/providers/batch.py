@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claude through the Message Batches API: half the price, an answer within a day (mostly within an hour).
 
-Operators ask one call at a time, so batches are gathered: calls made within `batch_seconds` of the first become one.
-An evaluation's problems ask side by side: a batch holds up to `concurrency` of them. A workflow that asks k times in a
-row takes k batches, one after another. That suits large evaluations, and no interactive search.
+Calls made within `batch_seconds` of the first become one batch. An evaluation's problems ask side by side, so a batch
+has up to `concurrency` of them. A workflow that asks k times in a row takes k batches, one after another. That suits
+large evaluations, and no interactive search.
 
-The id of a batch is on disk before anybody waits for it, so a killed run finds its batches again and pays nothing
-twice. Two gaps are left. A process killed between the provider's yes and our line on disk has a batch that nobody
+The id of a batch is on disk before anything waits for it, so a killed run finds its batches again and pays nothing
+twice. There are two gaps. A process killed between the provider's reply and our line on disk has a batch that nobody
 collects. The reservations of a killed process stay counted at their worst case, as everywhere (budget.py).
 """
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _NOBODY = Request(messages=(Message(role="user", content=""),))
-"""Stands for a whole batch where an error is put into words."""
+"""Stands for a whole batch in the text of an error."""
 
 
 class _Batch(Lenient):
@@ -63,7 +63,7 @@ _BATCH = TypeAdapter(_Batch)
 
 
 class BatchBook:
-    """Which batch answers which call; a file that several processes may share, or memory."""
+    """The batch of each call, in a file that several processes may share, or in memory."""
 
     def __init__(self, path: Path | None = None) -> None:
         with storing(path):
@@ -117,7 +117,11 @@ class AnthropicBatchClient(AnthropicClient):
         made = self._book.batch_of(call) or await self._made(call, parameters)
         if not isinstance(made, str):
             raise made
-        results = await self._results(made)
+        if made not in self._collecting:
+            self._collecting[made] = asyncio.create_task(self._collect(made))
+        results = await asyncio.shield(self._collecting[made])
+        if not isinstance(results, dict):
+            self._collecting.pop(made, None)
         if isinstance(results, LLMError):
             results.bill = "unknown"  # the batch itself may be well: the next attempt finds it again
         if not isinstance(results, dict):
@@ -139,15 +143,6 @@ class AnthropicBatchClient(AnthropicClient):
         await asyncio.gather(*self._collecting.values(), *self._making, return_exceptions=True)
         self._book.close()
         await super().aclose()
-
-    async def _results(self, batch: str) -> Results:
-        """Wait for a batch's results, together with its other calls."""
-        if batch not in self._collecting:
-            self._collecting[batch] = asyncio.create_task(self._collect(batch))
-        results = await asyncio.shield(self._collecting[batch])
-        if not isinstance(results, dict):
-            self._collecting.pop(batch, None)
-        return results
 
     async def _made(self, call: str, parameters: dict[str, Any]) -> str | Failed:
         """Put the call into the window, and wait for the batch that it becomes."""
@@ -198,7 +193,7 @@ class AnthropicBatchClient(AnthropicClient):
 
 
 def _read(form: TypeAdapter[T], answer: Answer | LLMError) -> T | Failed:
-    """Read the provider's word about a batch."""
+    """Read the provider's answer about a batch."""
     if isinstance(answer, LLMError):
         return answer
     if failed := failure(answer, _NOBODY):
@@ -211,6 +206,6 @@ def _read(form: TypeAdapter[T], answer: Answer | LLMError) -> T | Failed:
 
 
 def _body(parameters: dict[str, Any]) -> dict[str, Any]:
-    """A call's parameters as the body of its part of a batch."""
+    """Return a call's parameters as the body of its part of a batch."""
     plain = {name: value for name, value in parameters.items() if not name.startswith("extra_")}
     return {**plain, **parameters.get("extra_body", {})}

@@ -33,7 +33,7 @@ STATUS = {
 }  # fmt: skip
 """Statuses by the names that providers have for them, for failures that come without one."""
 HINTS = {"not_found": ", no such address or model: check base_url (it often ends in /v1) and model"}
-"""The advice where a server says nothing itself."""
+"""The advice where a server gives no text."""
 TOO_LONG = re.compile(
     "context_length_exceeded|maximum context length|prompt is too long|longer than the maximum model|"
     "exceed context limit"

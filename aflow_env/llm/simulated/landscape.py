@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the simulated executor, typed. conf/aflow/landscape.yaml holds and explains the values.
+"""The parameters of the simulated executor, typed. conf/aflow/landscape.yaml has and explains the values.
 
 Effects are in logits.
 """
@@ -35,7 +35,7 @@ class PlanAbility(Ability):
 
 
 class Cue(Section):
-    """A request of an instruction. Each of `words` is a set of word beginnings that one sentence must hold."""
+    """A request of an instruction. Each of `words` is a set of word beginnings that one sentence must have."""
 
     effect: float
     words: tuple[str, ...]

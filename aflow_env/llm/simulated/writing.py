@@ -20,7 +20,7 @@ _FAREWELL = "You did wonderfully by asking, and I am very proud of you. Keep up 
 
 
 def slips(story: Story) -> tuple[Story, ...]:
-    """The stories that a careless reader might have read instead, each with another result; at least one."""
+    """Return the stories of a careless reader, each with another result; at least one."""
     misread = []
     for index, operation in enumerate(story.operations):
         rest = story.operations[:index], story.operations[index + 1 :]
@@ -32,13 +32,13 @@ def slips(story: Story) -> tuple[Story, ...]:
 
 
 def write_quantities(story: Story) -> str:
-    """The list that the cue `quantities` calls for."""
+    """Return the list that the cue `quantities` asks for."""
     changes = "".join(f"; {_CHANGES[operation.kind]} {operation.number}" for operation in story.operations)
     return f"Quantities: start {story.start}{changes}."
 
 
 def write_work(story: Story) -> str:
-    """The steps, one a line."""
+    """Return the steps, one a line."""
     lines = []
     for index, (operation, before) in enumerate(zip(story.operations, story.quantities, strict=False), start=1):
         sign, after = _SIGNS[operation.kind], operation.apply(before)
@@ -47,7 +47,7 @@ def write_work(story: Story) -> str:
 
 
 def write_text(story: Story, quantities: str, cues: Collection[str]) -> str:
-    """A reply in words about `story` as it was understood; its last number is the result."""
+    """Return a reply in words about `story` as it was understood; its last number is the result."""
     if "bare" in cues:
         return str(story.answer)
     parts = [_GREETING] if "teacher" in cues else []
@@ -62,12 +62,12 @@ def write_text(story: Story, quantities: str, cues: Collection[str]) -> str:
 
 
 def write_thought(story: Story) -> str:
-    """A reply in AnswerGenerate's form."""
+    """Return a reply in AnswerGenerate's form."""
     return f"<thought>\n{write_work(story)}\n</thought>\n<answer>{story.answer}</answer>"
 
 
 def write_code(story: Story, crashes: bool) -> str:
-    """A reply with `solve()`; when it crashes, by a name that is not defined."""
+    """Return a reply with `solve()`. With `crashes` it uses a name that is not defined."""
     lines = [f"    {story.thing} = {story.start}"]
     for operation in story.operations:
         sign = "//" if operation.kind == "divide" else _SIGNS[operation.kind]
@@ -77,7 +77,7 @@ def write_code(story: Story, crashes: bool) -> str:
 
 
 def write_review(accepted: bool) -> str:
-    """A verdict and a sentence of feedback."""
+    """Return a verdict and a sentence of feedback."""
     if accepted:
         return "<review_result>True</review_result>\n<feedback>The solution is right.</feedback>"
     return (

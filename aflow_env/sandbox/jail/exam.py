@@ -77,8 +77,8 @@ class Judge(Side):
         if self._ended:
             return self._ended
         if not self.asked:
-            told = f"they fail before they call it: {failure(0, error)['error']}" if error else "they never call it"
-            return {"end": 0, "outcome": "unfit", "error": told}
+            why = f"they fail before they call it: {failure(0, error)['error']}" if error else "they never call it"
+            return {"end": 0, "outcome": "unfit", "error": why}
         if error is None:
             return {"end": 0, "outcome": "ok", "value": True}
         if not isinstance(error, AssertionError):
@@ -108,7 +108,7 @@ class Judge(Side):
             raise self.refuse(reply["refused"])
         return reply
 
-    def told(self, error: BaseException) -> BaseException:
+    def reported(self, error: BaseException) -> BaseException:
         return AssertionError() if isinstance(error, AssertionError) else error
 
     def name(self, value: Any) -> str:

@@ -2,8 +2,8 @@
 """Values that travel between tests and a solution, as JSON and back. Standard library only.
 
 The other side rebuilds plain data from its own types. A subclass becomes its plain base, so an object whose `==` always
-agrees arrives as the number or text that it holds. Any other object travels as its number (sides.py). Lists, dicts and
-sets keep their identity within one exchange: both sides count them in order, and `{"a": n}` is the n-th of them.
+agrees arrives as its own number or text. Any other object travels as its number (sides.py). Lists, dicts and
+sets have one identity within an exchange: both sides count them in order, and `{"a": n}` is the n-th of them.
 """
 
 import builtins

@@ -102,13 +102,13 @@ class Side:
         except BaseException as raised:
             if operation == "__next__" and isinstance(raised, StopIteration):
                 return {"id": number, "stopped": True}
-            told = self.told(raised)
-            blocked = failure(0, told)["outcome"] == "violation"
-            said = {"name": type(told).__name__, "text": short(told), "blocked": blocked}
-            return {"id": number, "raises": values.exception(told), **said}
+            shown = self.reported(raised)
+            blocked = failure(0, shown)["outcome"] == "violation"
+            said = {"name": type(shown).__name__, "text": short(shown), "blocked": blocked}
+            return {"id": number, "raises": values.exception(shown), **said}
 
-    def told(self, error: BaseException) -> BaseException:
-        """Return the exception that the other side hears of."""
+    def reported(self, error: BaseException) -> BaseException:
+        """Return the exception that the other side gets."""
         return error
 
     def permit(self, operation: str, target: Any, *args: Any) -> None:
@@ -130,7 +130,7 @@ class Side:
         return self._numbers[id(value)]
 
     def check(self, value: Any) -> None:
-        """Raise Refused for an object that the other side may not be told of."""
+        """Raise Refused for an object that may not cross, not even by number."""
 
     def number(self, value: Any) -> JSON:
         """Return the reference to an object: mine, yours, or one that both sides can look up by its name."""

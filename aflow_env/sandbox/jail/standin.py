@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stand-ins for objects of the other side: the tests call, read and return them, and they decide nothing.
 
-A stand-in has the operators of its object's type. Each is a request to the side where the object lives, but for three
-rules that keep an object from answering for the tests. A comparison or an operation with plain data is refused by name,
+A stand-in has the operators of its object's type. Each is a request to the side of the object, with three exceptions:
+an object must not answer for the tests. A comparison or an operation with plain data is refused by name,
 so only objects of one side are compared and combined with each other. `in` walks over the items. An object that has
 both a length and items must have as many. Standard library only.
 """
@@ -169,7 +169,7 @@ def _between(key: str) -> Function:
     return method
 
 
-def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = {}) -> list[Any]:  # noqa: B006 -- kept
+def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = {}) -> list[Any]:  # noqa: B006 -- stays
     """Return at most `count` items; an error after some of them is raised by the next call."""
     if error := late.pop(id(iterator), None):
         raise error

@@ -63,7 +63,7 @@ class Zygote:
         """Serve until the parent closes the control socket or dies."""
         selector = selectors.DefaultSelector()
         selector.register(self._control, selectors.EVENT_READ, self._read)
-        # This tells of the parent's death even where a fork of it still holds the socket.
+        # This ends at the parent's death even where a fork of the parent still has the socket open.
         with contextlib.suppress(AttributeError, OSError):
             selector.register(os.pidfd_open(os.getppid()), selectors.EVENT_READ, lambda: False)
         wake, waker = socket.socketpair()  # can be read when a child has ended

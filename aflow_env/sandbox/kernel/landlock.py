@@ -25,7 +25,7 @@ HOME = READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR |
 """Rights in the private directory: plain files and directories, and no link, device, socket or program."""
 
 _RIGHTS_OF_VERSION = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""How many file rights a version knows; 6 and later know what 5 does."""
+"""How many file rights a version knows; later ones know as many as 5."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,7 +61,7 @@ class Ruleset:
         raise OSError(ctypes.get_errno(), "Landlock is not available")
 
     def allow(self, path: str | Path, rights: int) -> None:
-        """Give `rights` back for `path` and what is beneath it; OSError when it cannot be opened."""
+        """Give `rights` back for `path` and all beneath it. Raises OSError when it cannot be opened."""
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if not Path(path).is_dir():

@@ -5,7 +5,7 @@ This is an allow-list: every other call is refused. `GUARDED` names the calls th
 (seccomp.py). The calls of `ABSENT` get ENOSYS, so that the C library falls back to an older call whose arguments a
 filter can judge. The list leaves out chmod, chown, utime and xattr (Landlock does not govern them), link, symlink,
 mknod, truncate by path, and each call that makes a process, a socket, shared memory or a mount, or that touches another
-process. The numbers are those of the kernel's unistd headers.
+process. The numbers come from the kernel's unistd headers.
 """
 
 import re

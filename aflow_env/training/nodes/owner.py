@@ -103,7 +103,7 @@ def join(config: AflowConfig) -> Parts | None:
 
 
 def share(config: DictConfig, aflow: AflowConfig) -> Any:
-    """Decide for the trainer who opens the run's files, and write it into the config that agent loops get.
+    """Decide for the trainer which process opens the run's files, and write it into the config that agent loops get.
 
     Return the handle of a started owner, or None. Raises ConfigError when several nodes rule the config out, or when
     the files are not the ones that the driver checked.
