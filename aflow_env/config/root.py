@@ -7,16 +7,19 @@ from pydantic import Field, model_validator
 
 from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
 from aflow_env.config.search import (
+    BudgetConfig,
     ConvergenceConfig,
     LookaheadConfig,
+    ProblemsConfig,
     RacingConfig,
     RewardConfig,
+    SandboxConfig,
     SelectionConfig,
     StopConfig,
+    TaskConfig,
     ValueConfig,
 )
 from aflow_env.config.section import MANY, Count, CountOrZero, Place, Section, Seed, Share
-from aflow_env.config.surroundings import BudgetConfig, ProblemsConfig, SandboxConfig, TaskConfig
 
 
 class AflowConfig(Section):

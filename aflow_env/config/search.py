@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes of the search itself: selection, prediction, reward, end."""
+"""Nodes of the search (selection, prediction, reward, end) and around it (problems, sandbox, budget)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from aflow_env.config.section import Count, CountOrZero, NonNegative, Seconds, Section, Share, Total
+from aflow_env.config.section import MANY, Count, CountOrZero, NonNegative, Place, Seconds, Section, Share, Total
+from aflow_env.jail_limits import JailLimits
 
 
 class SelectionConfig(Section):
@@ -74,3 +75,55 @@ class RacingConfig(Section):
 
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     block: Count = 8
+
+
+class TaskConfig(Section):
+    """The benchmark, and the place of its problems."""
+
+    name: str
+    path: Place | None = None
+    train_size: CountOrZero = 0
+    validate_size: Count = 20
+    test_size: CountOrZero = 40
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _given(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Drop options that are null."""
+        return {name: value for name, value in options.items() if value is not None}
+
+
+class SandboxConfig(Section):
+    """The sandbox of generated code."""
+
+    mode: Literal["auto", "strict", "off"] = "auto"
+    workers: Count = 2
+    wall_seconds: Seconds = JailLimits.wall_seconds
+    cpu_seconds: Count = JailLimits.cpu_seconds
+    memory_mb: Annotated[int, Field(ge=64, le=MANY)] = JailLimits.memory_mb
+    output_bytes: Annotated[int, Field(ge=1024, le=1024 * MANY)] = JailLimits.output_bytes
+    calls: Count = JailLimits.calls
+    disk_mb: Count = JailLimits.disk_mb
+    threads: Count = JailLimits.threads
+
+    @property
+    def limits(self) -> JailLimits:
+        """The limits of one child."""
+        return JailLimits(**self.model_dump(exclude={"mode", "workers"}))
+
+
+class BudgetConfig(Section):
+    """Ceilings for the whole run; null means none."""
+
+    usd: NonNegative | None = None
+    tokens: Total | None = None
+    calls: Total | None = None
+
+
+class ProblemsConfig(Section):
+    """The search problems that become rows of the data sets: (task, seed, start workflow)."""
+
+    train: Count = 64
+    validate_: Annotated[Count, Field(alias="validate")] = 2
+    start: Place = "default"

@@ -91,7 +91,7 @@ class RecordingClient:
         return key_of(request, self._scope())
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises ReplayMiss, naming the key, when a replayed run asks for a completion that was not recorded.
+        """As LLMClient; raises ReplayMiss, naming the key, when a replay asks for a completion that was not recorded.
 
         The last request of a flight that gives up cancels it, and waits for its end.
         """
