@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The typed schema of the `aflow:` node: every key that a user may set, its type and its range.
 
-The YAML files under conf/aflow document each key and have the defaults. This package defines the legal values, and
-unknown keys are errors. The same node is read by `python -m verl.trainer.main_ppo` (as `aflow.*`) and by `aflow-env` (at
-the root).
+The YAML files under conf/aflow document each key and have the defaults. This package defines the legal values.
+Unknown keys are errors. `python -m verl.trainer.main_ppo` reads the node as `aflow.*`, `aflow-env` at the root.
 """
 
 from aflow_env.config.loading import config_directory, explain, parse, plain, unresolved
@@ -12,6 +11,18 @@ from aflow_env.config.root import AflowConfig
 from aflow_env.config.search import BudgetConfig, RacingConfig, RewardConfig, SelectionConfig, TaskConfig, ValueConfig
 
 __all__ = [
-    *("AflowConfig", "BudgetConfig", "ImplementerConfig", "LLMConfig", "RacingConfig", "RewardConfig"),
-    *("SelectionConfig", "TaskConfig", "ValueConfig", "config_directory", "explain", "parse", "plain", "unresolved"),
+    "AflowConfig",
+    "BudgetConfig",
+    "ImplementerConfig",
+    "LLMConfig",
+    "RacingConfig",
+    "RewardConfig",
+    "SelectionConfig",
+    "TaskConfig",
+    "ValueConfig",
+    "config_directory",
+    "explain",
+    "parse",
+    "plain",
+    "unresolved",
 ]
