@@ -113,13 +113,14 @@ class _Draft:
             case "text":
                 return self._text(self._text_logit(), self.reading.cues)
             case "think":
-                return write.write_thought(self._understood(self._text_logit(), "text"))
+                story = self._understood(self._text_logit(), "text")
+                return f"<thought>\n{write.write_work(story)}\n</thought>\n<answer>{story.answer}</answer>"
             case "code":
                 return self._code()
             case "vote":
                 return self._vote()
             case "review":
-                return write.write_review(not self._rejects())
+                return write.REJECTED if self._rejects() else write.ACCEPTED
             case "revise":
                 return f"<solution>\n{self._revised()}\n</solution>"
             case "format":

@@ -17,6 +17,12 @@ _GREETING = (
     "we will look at it together, calmly and with a smile, and you will see that there is nothing to be afraid of."
 )
 _FAREWELL = "You did wonderfully by asking, and I am very proud of you. Keep up the good work and never lose heart!"
+ACCEPTED = "<review_result>True</review_result>\n<feedback>The solution is right.</feedback>"
+REJECTED = (
+    "<review_result>False</review_result>\n"
+    "<feedback>The solution is wrong: one of the changes was not followed. Go through the story again.</feedback>"
+)
+"""Verdicts, each with a sentence of feedback."""
 
 
 def slips(story: Story) -> tuple[Story, ...]:
@@ -61,11 +67,6 @@ def write_text(story: Story, quantities: str, cues: Collection[str]) -> str:
     return "\n".join(parts)
 
 
-def write_thought(story: Story) -> str:
-    """Return a reply in AnswerGenerate's form."""
-    return f"<thought>\n{write_work(story)}\n</thought>\n<answer>{story.answer}</answer>"
-
-
 def write_code(story: Story, crashes: bool) -> str:
     """Return a reply with `solve()`. With `crashes` it uses a name that is not defined."""
     lines = [f"    {story.thing} = {story.start}"]
@@ -74,13 +75,3 @@ def write_code(story: Story, crashes: bool) -> str:
         lines.append(f"    {story.thing} = {story.thing} {sign} {operation.number}")
     result = "result" if crashes else story.thing
     return "<code>\ndef solve():\n" + "\n".join(lines) + f"\n    return {result}\n</code>"
-
-
-def write_review(accepted: bool) -> str:
-    """Return a verdict and a sentence of feedback."""
-    if accepted:
-        return "<review_result>True</review_result>\n<feedback>The solution is right.</feedback>"
-    return (
-        "<review_result>False</review_result>\n"
-        "<feedback>The solution is wrong: one of the changes was not followed. Go through the story again.</feedback>"
-    )

@@ -17,12 +17,14 @@ import gc
 import json
 import mmap
 import os
+import random
 import selectors
 import signal
 import socket
 import struct
 import sys
 import types
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +36,8 @@ if "aflow_env" not in sys.modules:  # a script: give the siblings their package 
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [str(_root.joinpath(*_name.split(".")[1:]))]
 
-from aflow_env.sandbox.jail import child, process, scratch
+from aflow_env.sandbox.jail import exam, process, runtime, scratch
+from aflow_env.sandbox.jail.link import Link, failure, load, run
 from aflow_env.sandbox.kernel import confine
 
 WARM = (
@@ -43,6 +46,9 @@ WARM = (
     "traceback typing unicodedata zlib"
 )
 """The modules that generated code imports most, and every module that maps a shared library."""
+
+CODE_OUTPUT_CHARS = 20_000
+"""Characters of a result of Programmer's code, which goes into a prompt."""
 
 WATCH_SECONDS = 0.1
 """Seconds between two counts of a running job's files and threads."""
@@ -104,7 +110,7 @@ class Zygote:
         )
         if self._pid == 0:
             try:
-                child.main(pipe, self._write)
+                run_job(pipe, self._write)
             finally:
                 os._exit(0)
         os.close(pipe)
@@ -140,6 +146,36 @@ class Zygote:
         (problem,) = struct.unpack_from("i", self._board, 0)
         code = os.waitstatus_to_exitcode(status)
         self.tell({"ended": code, "problem": problem, "why": why, "refused": refused})
+
+
+def run_job(fd: int, board: Callable[[int], None]) -> None:
+    """Take one job from the pipe `fd`, run generated code for it, and send the result; in a fresh, confined fork.
+
+    Generated code shares this interpreter, so nothing here protects: the kernel (confine.py) and the parent
+    (conversation.py) do. The parent believes a child about nothing but the answer of the code that could have forged
+    it. `board(i)` notes that problem i has the processor.
+    """
+    link = Link(fd)
+    try:
+        job = link.receive()
+    except EOFError:
+        return
+    link.cap = int(job["cap"])
+    random.seed(0)  # a rerun of the same search must draw the same numbers
+    match job["kind"]:
+        case "workflow":
+            runtime.serve(link, job, board)
+        case "code":
+            try:
+                text = str(run(load(job["code"], "solution")[job["function"]], *job["arguments"]))
+                text = text if len(text) <= CODE_OUTPUT_CHARS else text[: CODE_OUTPUT_CHARS - 3] + "..."
+                link.send({"end": 0, "outcome": "ok", "value": text})
+            except BaseException as error:
+                link.send(failure(0, error))
+        case "solution":
+            exam.serve_solution(link, job["code"], job["entry_point"])
+        case "judge":
+            link.send(exam.judge(link, job["tests"], job["entry"], job["entry_point"]))
 
 
 def confinement(wanted: list[str], home: Path, library: list[str]) -> confine.Confinement:
