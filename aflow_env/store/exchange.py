@@ -25,23 +25,19 @@ def import_workspace(store: Store, key: SessionKey, task: str, workspace: Worksp
     for each in workspace.rounds:
         experience = each.experience or {}
         modification = str(experience.get("modification", "start"))
-        node = Node(each.number, each.father, each.workflow, evaluation_of(each), modification)
+        evaluation = Evaluation(  # AFlow saves no figures by problem
+            digest=each.workflow.digest,
+            executor_key=EXECUTOR_KEY,
+            score=each.score,
+            ci95=interval95(each.scores) if each.scores else (0.0, 1.0),
+            n=len(each.scores),
+            outcomes={},
+            cost_usd=math.fsum(float(entry.get("total_cost") or 0.0) for entry in each.results),
+            results=(),
+            **dict.fromkeys(("input_tokens", "output_tokens", "calls", "cache_hits", "spent_usd"), 0),
+        )
+        node = Node(each.number, each.father, each.workflow, evaluation, modification)
         store.record(key, node, {"aflow": {"results": each.results, "experience": each.experience, "log": each.log}})
-
-
-def evaluation_of(each: AflowRound) -> Evaluation:
-    """Return AFlow's figures of a round; it saves none by problem."""
-    return Evaluation(
-        digest=each.workflow.digest,
-        executor_key=EXECUTOR_KEY,
-        score=each.score,
-        ci95=interval95(each.scores) if each.scores else (0.0, 1.0),
-        n=len(each.scores),
-        outcomes={},
-        cost_usd=math.fsum(float(entry.get("total_cost") or 0.0) for entry in each.results),
-        results=(),
-        **dict.fromkeys(("input_tokens", "output_tokens", "calls", "cache_hits", "spent_usd"), 0),
-    )
 
 
 def workspace_of(store: Store, key: SessionKey, dataset: str, problems: Mapping[str, Problem]) -> Workspace:

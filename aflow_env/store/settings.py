@@ -87,7 +87,7 @@ def _lock_own_task(store: Store, config: AflowConfig) -> None:
 
 
 def _begun(store: Store) -> bool:
-    """Whether the run has results of its config."""
+    """Return whether the run has results of its config."""
     tables = ("sessions", "evaluations", "completions")
     return any(store.read(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
 

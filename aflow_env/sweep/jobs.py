@@ -4,7 +4,7 @@
 A job's folder has `job.json` (its identity, and how it ended), `job.log` (all its output) and a lock, so that two
 sweeps never run one job at once. "Done" is written after the process ended with status 0. A sweep that was killed at
 any instant runs only the missing jobs when it is repeated. A job that was cut off resumes in its folder. The kernel
-sends SIGTERM to the jobs of a sweep that is killed.
+sends SIGTERM to the jobs of a sweep that is killed. A table shows at the end how each job ended, with its best scores.
 """
 
 import ctypes
@@ -194,7 +194,7 @@ def _line(ended: EndedJob, place: int, total: int) -> str:
 
 
 def _end_with_parent() -> None:
-    """In the new process: ask the kernel for SIGTERM when the sweep's process is gone, however it ended."""
+    """Ask the kernel, in the new process, for SIGTERM when the sweep's process ends in any way."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 

@@ -51,4 +51,4 @@ class PolicyClient:
         )
 
     async def aclose(self) -> None:
-        """Nothing to release: the server belongs to verl."""
+        """Release nothing: the server belongs to verl."""

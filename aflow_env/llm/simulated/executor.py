@@ -55,7 +55,7 @@ class SimulatedClient:
         )
 
     async def aclose(self) -> None:
-        """Nothing to release."""
+        """Release nothing."""
 
     def reply(self, prompt: str, request: Request) -> str:
         """Return the text of the reply."""
