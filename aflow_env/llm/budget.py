@@ -11,10 +11,11 @@ reply) stays at its worst case and is shown apart, as `uncertain`.
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import Protocol
 
 from aflow_env.config import BudgetConfig
-from aflow_env.llm.client import Completion, LLMClient, LLMError, PromptTooLong, Request, Wrapper
+from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request, Wrapper
 from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.prices import PICO, Price
 from aflow_env.soon import Soon, soon
@@ -60,23 +61,22 @@ class Budget:
         self._settled = asyncio.Event()
 
 
+@dataclass(eq=False)
 class BudgetClient(Wrapper):
     """Takes every attempt of `inner` through the budget; `seconds` bounds how long an attempt can be in flight."""
 
-    def __init__(self, inner: LLMClient, budget: Budget, price: Price | None, seconds: float) -> None:
-        super().__init__(inner)
-        self._budget = budget
-        self._price = price
-        self._seconds = seconds
+    budget: Budget
+    price: Price | None
+    seconds: float
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient; raises BudgetExhausted when the worst case of this call does not fit."""
-        picos = self._price.worst(request) if self._price else 0
-        worst = Spend(picos, request.input_bound + request.output_bound, 1, int(self._price is None))
-        ticket = await self._budget.reserve(worst, self._seconds)
+        picos = self.price.worst(request) if self.price else 0
+        worst = Spend(picos, request.input_bound + request.output_bound, 1, int(self.price is None))
+        ticket = await self.budget.reserve(worst, self.seconds)
         actual: Spend | None = None
         try:
-            completion = await self._inner.complete(request)
+            completion = await self.inner.complete(request)
             actual = _spend(completion)
             return completion
         except LLMError as error:
@@ -86,7 +86,7 @@ class BudgetClient(Wrapper):
             actual = Spend()
             raise
         finally:
-            await self._budget.settle(ticket, actual)
+            await self.budget.settle(ticket, actual)
 
 
 def _spend(reply: Completion | None) -> Spend | None:

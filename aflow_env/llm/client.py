@@ -7,6 +7,7 @@ exception, never a text.
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -169,14 +170,14 @@ class LLMClient(Protocol):
         ...
 
 
+@dataclass(eq=False)
 class Wrapper:
     """An LLMClient around another one; a subclass passes the request on."""
 
-    def __init__(self, inner: LLMClient) -> None:
-        self._inner = inner
+    inner: LLMClient
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
 class LLMError(InfrastructureError):

@@ -12,9 +12,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMClient, LLMError, Request, Wrapper
+from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMError, Request, Wrapper
 from aflow_env.llm.leases import LeasedPlaces, Renew
 
 log = logging.getLogger(__name__)
@@ -164,19 +165,18 @@ class ProviderLimits:
         return limits
 
 
+@dataclass(eq=False)
 class LimitedClient(Wrapper):
     """Takes every attempt of `inner` through the limits: a place, tokens, the breaker."""
 
-    def __init__(self, inner: LLMClient, limits: ProviderLimits) -> None:
-        super().__init__(inner)
-        self._limits = limits
+    limits: ProviderLimits
 
     async def complete(self, request: Request) -> Completion:
-        limits, estimate = self._limits, estimated_tokens(request)
+        limits, estimate = self.limits, estimated_tokens(request)
         async with limits.places:
             await limits.tokens.take(estimate)
             try:
-                completion = await limits.breaker.call(lambda: self._inner.complete(request))
+                completion = await limits.breaker.call(lambda: self.inner.complete(request))
             except LLMError as error:
                 if error.bill == "none":
                     limits.tokens.give_back(estimate)

@@ -40,28 +40,23 @@ class _Flight:
     waiting: int = 0
 
 
+@dataclass(eq=False)
 class KeepingClient(Wrapper):
     """Saves each completion of `inner` in a log before it is used, then in the log that runs share.
 
     `scope` as for RecordingClient.
     """
 
-    def __init__(
-        self,
-        inner: LLMClient,
-        log: CompletionLog,
-        scope: Callable[[], str] = lambda: "",
-        shared: CompletionLog | None = None,
-    ) -> None:
-        super().__init__(inner)
-        self._logs = (log,) if shared is None else (log, shared)
-        self._scope = scope
+    log: CompletionLog
+    scope: Callable[[], str] = lambda: ""
+    shared: CompletionLog | None = None
 
     async def complete(self, request: Request) -> Completion:
-        key = key_of(request, self._scope())  # before the call: afterwards the policy's weights may be others
-        completion = await self._inner.complete(request)
-        for log in self._logs:
-            await soon(log.put(key, request, completion))
+        key = key_of(request, self.scope())  # before the call: afterwards the policy's weights may be others
+        completion = await self.inner.complete(request)
+        for log in (self.log, self.shared):
+            if log is not None:
+                await soon(log.put(key, request, completion))
         return completion
 
 

@@ -59,7 +59,7 @@ class RetryingClient(Wrapper):
         )
 
     async def complete(self, request: Request) -> Completion:
-        return await self._retrying.copy()(self._inner.complete, request)
+        return await self._retrying.copy()(self.inner.complete, request)
 
 
 def _error(state: tenacity.RetryCallState) -> LLMError:

@@ -85,26 +85,25 @@ class ProblemCall:
         self.result = JailRun(outcome, value, error, time.monotonic() - self.began)
 
 
+@dataclass(eq=False)
 class ChildSession:
     """One child's part of a batch: takes problems from `waiting`, and puts back the ones that its child cuts short."""
 
-    def __init__(self, work: Work, waiting: deque[ProblemCall]) -> None:
-        self._work = work
-        self._waiting = waiting
-        self._running: dict[int, ProblemCall] = {}
-        self._child: Child
-        self._ready = False
-        self._number = 0
-        self._stray = 0
-        self._blame: tuple[ProblemCall | None, Outcome, str] | None = None
-        self._bug: BaseException | None = None
-        self._over = False
+    work: Work
+    waiting: deque[ProblemCall]
+    _running: dict[int, ProblemCall] = field(default_factory=dict)
+    _ready: bool = False
+    _number: int = 0
+    _stray: int = 0
+    _blame: tuple[ProblemCall | None, Outcome, str] | None = None
+    _bug: BaseException | None = None
+    _over: bool = False
 
     async def run(self) -> None:
         """Serve the child until no problem waits, or the child has ended."""
-        self._child = await self._work.launch(self._line)
-        self._child.send(self._work.job)
-        seconds = self._work.limits.wall_seconds
+        self._child = await self.work.launch(self._line)
+        self._child.send(self.work.job)
+        seconds = self.work.limits.wall_seconds
         self._load_timer = asyncio.get_running_loop().call_later(seconds, self._abort_late)
         try:
             ended = await self._child.ended()
@@ -127,7 +126,7 @@ class ChildSession:
             return
         try:
             if line is None:
-                raise FrameError(f"a message of more than {self._work.limits.output_bytes} bytes")
+                raise FrameError(f"a message of more than {self.work.limits.output_bytes} bytes")
             self._frame(unpack(line), len(line))
         except FrameError as error:
             self._abort(None, "violation", f"broker: {error}")
@@ -152,7 +151,7 @@ class ChildSession:
                     self._asked(problem, number, operator[:64], arguments, size)
                 else:
                     self._stray += 1  # a task may outlive its problem
-                    if self._stray > self._work.limits.calls:
+                    if self._stray > self.work.limits.calls:
                         raise FrameError("calls for problems that are not running")
             case {"end": int(index), "outcome": str(outcome)}:
                 problem = self._running.pop(index, None)
@@ -163,7 +162,7 @@ class ChildSession:
                 raise FrameError("a message of unknown form")
 
     def _asked(self, problem: ProblemCall, number: int, operator: str, arguments: dict[str, JSON], size: int) -> None:
-        limits = self._work.limits
+        limits = self.work.limits
         problem.asked += 1
         problem.asked_bytes += size
         if problem.asked > limits.calls or problem.asked_bytes > MESSAGES * limits.output_bytes:
@@ -173,7 +172,7 @@ class ChildSession:
         key = sha256(json.dumps([operator, arguments], sort_keys=True).encode()).digest()
         replies = problem.replies.setdefault(key, [])
         if problem.seen[key] == len(replies):
-            replies.append(asyncio.ensure_future(self._work.handle(problem.index, operator, arguments)))
+            replies.append(asyncio.ensure_future(self.work.handle(problem.index, operator, arguments)))
         task = replies[problem.seen[key]]
         problem.seen[key] += 1
         problem.pending += 1
@@ -203,7 +202,7 @@ class ChildSession:
         if problem.result is None:
             value, error = frame.get("value"), frame.get("error", "")
             if problem.expired:
-                problem.finish("timeout", self._work.out_of_time)
+                problem.finish("timeout", self.work.out_of_time)
             elif outcome == "ok" and isinstance(value, str):
                 problem.finish("ok", value=value)
             elif outcome in ("crash", "violation") and isinstance(error, str):
@@ -217,30 +216,30 @@ class ChildSession:
         """End every problem with one error, as the workflow could not be loaded."""
         said = frame.get("outcome")
         outcome: Outcome = said if said in ("violation", "timeout") else "crash"
-        for problem in (*self._running.values(), *self._waiting):
+        for problem in (*self._running.values(), *self.waiting):
             problem.began = problem.began or time.monotonic()
             problem.finish(outcome, short(frame.get("error", "the workflow could not be loaded")))
         self._running.clear()
-        self._waiting.clear()
+        self.waiting.clear()
         self._child.kill()
 
     # problems to the child
 
     def _fill(self) -> None:
         """Start the problems that have a place. A suspect runs alone."""
-        while self._waiting and len(self._running) < self._work.concurrency:
-            if self._running and (self._waiting[0].alone or any(p.alone for p in self._running.values())):
+        while self.waiting and len(self._running) < self.work.concurrency:
+            if self._running and (self.waiting[0].alone or any(p.alone for p in self._running.values())):
                 break
-            problem = self._waiting.popleft()
+            problem = self.waiting.popleft()
             problem.began = time.monotonic()
-            problem.left = self._work.limits.wall_seconds
+            problem.left = self.work.limits.wall_seconds
             problem.asked = problem.asked_bytes = problem.pending = 0
             problem.expired = False
             problem.seen.clear()
             self._running[problem.index] = problem
             self._child.send({"run": problem.index, "arguments": problem.arguments})
             problem.start_clock(self._expired)
-        if not self._running and not self._waiting:
+        if not self._running and not self.waiting:
             self._child.kill()
 
     def _expired(self, problem: ProblemCall) -> None:
@@ -257,7 +256,7 @@ class ChildSession:
 
     def _abort_late(self) -> None:
         """Kill a child whose loop is busy; `_after` finds the problem that did it."""
-        self._abort(None, "timeout", self._work.out_of_time)
+        self._abort(None, "timeout", self.work.out_of_time)
 
     def _abort(self, problem: ProblemCall | None, outcome: Outcome, error: str) -> None:
         if not self._over:
@@ -279,7 +278,7 @@ class ChildSession:
         """
         if self._ready and not self._running:
             return
-        culprit, outcome, error = self._blame or (None, *ended.verdict(self._work.limits.cpu_seconds))
+        culprit, outcome, error = self._blame or (None, *ended.verdict(self.work.limits.cpu_seconds))
         if not self._ready:
             self._fail_all({"outcome": outcome, "error": error})
             return
@@ -290,7 +289,7 @@ class ChildSession:
         else:
             sure = culprit is not None or (outcome == "timeout" and guilty.expired)
         if sure or len(running) == 1:
-            for problem in (*running, *self._waiting):
+            for problem in (*running, *self.waiting):
                 problem.alone = problem.alone and not guilty.alone
             running.remove(guilty)
             if guilty.result is None:
@@ -298,7 +297,7 @@ class ChildSession:
         else:
             for problem in running:
                 problem.alone = outcome != "timeout" or problem.expired or problem is guilty
-        self._waiting.extendleft(reversed([p for p in running if p.result is None]))
+        self.waiting.extendleft(reversed([p for p in running if p.result is None]))
 
 
 async def run_batch(work: Work, calls: Mapping[int, dict[str, JSON]]) -> dict[int, JailRun | BaseException]:

@@ -69,9 +69,9 @@ def save(database: SharedFile, session: str, proposals: Sequence[DrawnProposal])
 def proposals_of(rows: Sequence[Row]) -> tuple[DrawnProposal, ...]:
     """Return the proposals of rows of SELECT."""
     found = []
-    for *drawn, digest, reason, graph, prompts in rows:
+    for node, ordinal, drawn, text, modification, digest, reason, graph, prompts in rows:
         workflow = None if graph is None else Workflow(graph, prompts)
-        found.append(DrawnProposal(*drawn, workflow, digest, reason))
+        found.append(DrawnProposal(node, ordinal, drawn, text, modification, workflow, digest, reason))
     return tuple(found)
 
 
@@ -110,7 +110,7 @@ def validated(store: Reads, task: str, most: int) -> list[StoredAction]:
         (task, most),
     )
     found = []
-    for graph, prompts, *before, new_graph, new_prompts, digest, score in rows:
-        parent, child = Workflow(graph, prompts), Workflow(new_graph, new_prompts)
-        found.append(StoredAction(parent, *before, child, digest, score))
+    for graph, prompts, parent, before, n, edit, new_graph, new_prompts, child, score in rows:
+        old, new = Workflow(graph, prompts), Workflow(new_graph, new_prompts)
+        found.append(StoredAction(old, parent, before, n, edit, new, child, score))
     return found

@@ -29,12 +29,12 @@ NOTHING_TO_SOLVE = (
 _NORMAL = NormalDist()
 
 
+@dataclass(eq=False)
 class SimulatedClient:
     """An LLMClient that computes its replies from the prompt by a landscape and a seed."""
 
-    def __init__(self, landscape: Landscape, seed: int = 0) -> None:
-        self.landscape = landscape
-        self.seed = seed
+    landscape: Landscape
+    seed: int = 0
 
     async def complete(self, request: Request) -> Completion:
         """Return the reply to `request`, always the same; cut at `max_tokens` words. Never raises."""
