@@ -63,7 +63,7 @@ class AflowConfig(Section):
     def on_policy(self) -> "AflowConfig":
         """The config of a training session: each round draws one edit of one node, unless `lookahead.training`.
 
-        Q chooses nothing there, so rounds do not wait for it; the trainer asks once the session has been played.
+        Q chooses nothing there, so rounds do not wait for it. The trainer asks once the session has been played.
         """
         if self.lookahead.training:
             return self
@@ -78,7 +78,7 @@ class AflowConfig(Section):
 
     @property
     def counting_usd(self) -> dict[str, float]:
-        """The keys, with their values, that count USD of evaluations; they need a known price."""
+        """The keys, with their values, that count USD of evaluations. They need a known price."""
         keys = {"stop.usd": self.stop.usd, "reward.cost_weight": self.reward.cost_weight or None}
         return {key: value for key, value in keys.items() if value is not None}
 

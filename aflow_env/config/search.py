@@ -47,7 +47,7 @@ class ValueConfig(Section):
 
 
 class RewardConfig(Section):
-    """The step reward; `best_gain` sums to best score - start score."""
+    """The step reward. `best_gain` sums to best score - start score."""
 
     kind: Literal["best_gain", "parent_gain"] = "best_gain"
     cost_weight: NonNegative = 0.0
@@ -55,14 +55,14 @@ class RewardConfig(Section):
 
 
 class ConvergenceConfig(Section):
-    """AFlow's early stop: the mean of the top k scores has not moved for some rounds; null: never."""
+    """AFlow's early stop: the mean of the top k scores has not moved for some rounds. Null means never."""
 
     top_k: Count = 3
     consecutive_rounds: Count | None = None
 
 
 class StopConfig(Section):
-    """Reasons to end a search before `rounds`; null means none."""
+    """Reasons to end a search before `rounds`. Null means none."""
 
     score: Share | None = None
     seconds: Seconds | None = None
@@ -71,7 +71,7 @@ class StopConfig(Section):
 
 
 class RacingConfig(Section):
-    """Give a workflow up on the way when it is surely none that selection would look at; null: never."""
+    """Give a workflow up on the way when it is surely none that selection would look at. Null means never."""
 
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     block: Count = 8
@@ -114,7 +114,7 @@ class SandboxConfig(Section):
 
 
 class BudgetConfig(Section):
-    """Ceilings for the whole run; null means none."""
+    """Ceilings for the whole run. Null means none."""
 
     usd: NonNegative | None = None
     tokens: Total | None = None

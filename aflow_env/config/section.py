@@ -18,7 +18,7 @@ Total = Annotated[int, Field(ge=0, le=1000 * MANY**2)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A number that SQLite can store."""
 Place = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]
-"""The path of a file or a folder; `~` is the user's home."""
+"""The path of a file or a folder. `~` is the user's home."""
 
 
 class Section(BaseModel):

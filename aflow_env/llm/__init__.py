@@ -32,7 +32,7 @@ Made = tuple[LLMClient, Price | None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """The arguments of a maker of clients; see `build_client`."""
+    """The arguments of a maker of clients. See `build_client`."""
 
     config: LLMConfig
     seed: int

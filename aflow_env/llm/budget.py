@@ -63,14 +63,14 @@ class Budget:
 
 @dataclass(eq=False)
 class BudgetClient(Wrapper):
-    """Takes every attempt of `inner` through the budget; `seconds` bounds how long an attempt can be in flight."""
+    """Takes every attempt of `inner` through the budget. `seconds` bounds how long an attempt can be in flight."""
 
     budget: Budget
     price: Price | None
     seconds: float
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises BudgetExhausted when the worst case of this call does not fit."""
+        """As LLMClient. Raises BudgetExhausted when the worst case of this call does not fit."""
         picos = self.price.worst(request) if self.price else 0
         worst = Spend(picos, request.input_bound + request.output_bound, 1, int(self.price is None))
         ticket = await self.budget.reserve(worst, self.seconds)

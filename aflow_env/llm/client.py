@@ -166,13 +166,13 @@ class LLMClient(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release connections; the client is not used afterwards."""
+        """Release connections. The client is not used afterwards."""
         ...
 
 
 @dataclass(eq=False)
 class Wrapper:
-    """An LLMClient around another one; a subclass passes the request on."""
+    """An LLMClient around another one. A subclass passes the request on."""
 
     inner: LLMClient
 

@@ -52,7 +52,7 @@ class Spend:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The most that may be spent; None: no limit."""
+    """The most that may be spent. None means no limit."""
 
     picos: int | None = None
     tokens: int | None = None
@@ -85,7 +85,7 @@ class Totals:
 
 
 class Ledger:
-    """The shared account; every method is one transaction, safe among threads and among processes.
+    """The shared account. Every method is one transaction, safe among threads and among processes.
 
     Each raises InfrastructureError when the file cannot be written.
     """

@@ -25,7 +25,7 @@ Rate = Annotated[float, Field(ge=0, le=100_000)]
 
 
 class Rates(Frozen):
-    """USD per million tokens; cached tokens cost as much as others unless their rates are given."""
+    """USD per million tokens. Cached tokens cost as much as others unless their rates are given."""
 
     input: Rate
     output: Rate

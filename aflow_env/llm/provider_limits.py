@@ -110,7 +110,7 @@ class Breaker:
         self._answered, self._unreached, self._in_a_row, self._pause = True, None, 0, 0.0
 
     def _failed(self, trial: bool, error: LLMError) -> LLMError:
-        """Count an error that may pass; any other shows that the provider is alive.
+        """Count an error that may pass. Any other shows that the provider is alive.
 
         Return the error to raise: `unreachable` where no connection was ever made, else the same.
         """
@@ -148,13 +148,13 @@ class ProviderLimits:
 
     @classmethod
     def of(cls, config: LLMConfig, role: str = "executor") -> "ProviderLimits":
-        """Return the limits of a config; `role` names it in the breaker's line."""
+        """Return the limits of a config. `role` names it in the breaker's line."""
         name = " ".join(filter(None, (role, config.kind, config.model, config.base_url)))
         return cls(name, config.concurrency, config.tokens_per_minute, config.breaker_failures, config.breaker_seconds)
 
     @classmethod
     def leased(cls, config: LLMConfig, role: str, renew: Renew) -> "ProviderLimits":
-        """Return this process's part of the limits of a config; `renew` asks for its part of the places."""
+        """Return this process's part of the limits of a config. `renew` asks for its part of the places."""
         limits = cls.of(config, role)
 
         def resize(may: int) -> None:

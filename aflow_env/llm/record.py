@@ -24,7 +24,7 @@ Mode = Literal["live", "record", "replay"]
 
 
 class CompletionLog(Protocol):
-    """The store of completions. `put` returns once the completion is on disk; of two under one key either may stay."""
+    """The store of completions. `put` returns once the completion is on disk. Of two under one key either may stay."""
 
     def get(self, key: str) -> Soon[Completion | None]: ...
     def put(self, key: str, request: Request, completion: Completion) -> Soon[None]: ...
@@ -86,7 +86,7 @@ class RecordingClient:
         return key_of(request, self._scope())
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises ReplayMiss, naming the key, when a replay asks for a completion that was not recorded.
+        """As LLMClient. Raises ReplayMiss, naming the key, when a replay asks for a completion that was not recorded.
 
         The last request of a flight that gives up cancels it, and waits for its end.
         """

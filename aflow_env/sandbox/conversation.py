@@ -255,7 +255,7 @@ class ChildSession:
     # the child's end
 
     def _abort_late(self) -> None:
-        """Kill a child whose loop is busy; `_after` finds the problem that did it."""
+        """Kill a child whose loop is busy. `_after` finds the problem that did it."""
         self._abort(None, "timeout", self.work.out_of_time)
 
     def _abort(self, problem: ProblemCall | None, outcome: Outcome, error: str) -> None:

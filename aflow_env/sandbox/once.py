@@ -78,7 +78,7 @@ class Once:
         return await self._run([(for_solution, job, from_solution), (for_tests, None, from_tests)], children)
 
     async def _run(self, parts: list[Part], children: list[Child]) -> JailRun:
-        """Start a child of each part, in order, in `children`; send the first frames; wait for the result."""
+        """Start a child of each part, in order, in `children`. Send the first frames. Wait for the result."""
         began = time.monotonic()
         ends: list[asyncio.Task[None]] = []
         try:

@@ -35,7 +35,7 @@ Mode = Literal["auto", "strict", "off"]
 class Sandbox:
     """Jailed children for one event loop. It is an async context manager that leaves no process and no file behind.
 
-    mode: "strict" raises ConfigError without Landlock or seccomp; "auto" uses the layers of this machine; "off" limits
+    mode: "strict" raises ConfigError without Landlock or seccomp. "auto" uses the layers of this machine. "off" limits
     resources alone, and warns. workers: workflows at a time, and as many code or test runs. concurrency: problems of
     one workflow side by side.
     """
@@ -80,11 +80,11 @@ class Sandbox:
     async def run_workflow(
         self, workflow: "Workflow", calls: Sequence[dict[str, JSON]], handle: Handler
     ) -> list[JailRun | BaseException]:
-        """Call the workflow with each of the keyword arguments in `calls`; operator calls go to `handle`.
+        """Call the workflow with each of the keyword arguments in `calls`. Operator calls go to `handle`.
 
         Returns one result a call, in order: a JailRun (`value` is the answer as text), or the InfrastructureError or
         BudgetExhausted with which the handler ended that problem. A WorkflowError of the handler becomes an exception
-        of the operator call in the workflow; any other exception of the handler is raised here. Equal calls, which
+        of the operator call in the workflow. Any other exception of the handler is raised here. Equal calls, which
         repeat a problem, get a child each, so a workflow cannot carry a reply from one repeat to the next.
         """
         job: dict[str, JSON] = {
@@ -119,12 +119,12 @@ class Sandbox:
         return [results[place] for place in range(len(calls))]
 
     async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> JailRun:
-        """Execute `code` and call its `function(*arguments)` within `seconds`; `value` is the result's text, cut."""
+        """Execute `code` and call its `function(*arguments)` within `seconds`. `value` is the result's text, cut."""
         async with self._codes, self._worker() as worker:
             return await self._once(seconds).call(worker, code, function, arguments)
 
     async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> JailRun:
-        """Execute `tests` on `entry_point` of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
+        """Execute `tests` on `entry_point` of `solution`, then their `check(candidate)` if defined. `ok`: all passed.
 
         A failed assertion is a `crash` with AssertionError. An error that begins with "Refused" names a value or an
         operation that cannot cross: solution and tests run in separate children (exam.py). Raises ConfigError for tests

@@ -35,7 +35,7 @@ class ChildEnd:
     refused: str
 
     def verdict(self, cpu_seconds: int) -> tuple[Outcome, str]:
-        """Return the outcome and error of the code that ran in it; `cpu_seconds` was its limit."""
+        """Return the outcome and error of the code that ran in it. `cpu_seconds` was its limit."""
         if self.why:
             return "violation", self.why
         if -self.code in (signal.SIGPROF, signal.SIGXCPU):
@@ -89,7 +89,7 @@ class Child(Lines):
         self.lost.add_done_callback(lambda _: self.kill())  # a child that closed the pipe cannot answer
 
     def kill(self) -> None:
-        """End it now; does nothing when it has ended."""
+        """End it now. Does nothing when it has ended."""
         self._worker.control.send({"kill": True})
 
     async def ended(self) -> ChildEnd:
@@ -119,7 +119,7 @@ class Worker:
 
     @classmethod
     async def start(cls, layers: Sequence[str]) -> "Worker":
-        """Start a zygote and wait until it can fork; raises InfrastructureError when it does not come up.
+        """Start a zygote and wait until it can fork. Raises InfrastructureError when it does not come up.
 
         Its children put on the ones of `layers` that this machine has: `worker.layers`.
         """
@@ -147,7 +147,7 @@ class Worker:
         return worker
 
     async def launch(self, job: dict[str, Any], cap: int, on_line: OnLine) -> Child:
-        """Fork a child with the limits of `job`; lines of up to `cap` bytes go to `on_line`, longer ones as None."""
+        """Fork a child with the limits of `job`. Lines of up to `cap` bytes go to `on_line`, longer ones as None."""
         loop = asyncio.get_running_loop()
         self.ended = loop.create_future()
         ours, theirs = socket.socketpair()
@@ -166,7 +166,7 @@ class Worker:
         return not self.control.transport.is_closing()
 
     async def close(self) -> None:
-        """End the zygote, and with it its child and its directories; waits until it is reaped."""
+        """End the zygote, and with it its child and its directories. Waits until it is reaped."""
         self.control.transport.close()
         try:
             await asyncio.to_thread(self.process.wait, 5.0)

@@ -3,20 +3,20 @@
 
 WAL journal, a busy timeout, one immediate transaction a write. With synchronous=NORMAL a commit is in the operating
 system's hands when `write` returns: `kill -9` of any process loses nothing that was committed. A power cut or a kernel
-crash may lose the last commits; the file stays consistent, and a search pays for them again. WAL needs shared memory,
+crash may lose the last commits. The file stays consistent, and a search pays for them again. WAL needs shared memory,
 so the file must lie on a local disk: no other machine and no network file system.
 
-The tables are readable with plain SQL; JSON columns have JSON text.
+The tables are readable with plain SQL. JSON columns have JSON text.
 
-- sessions: one search from a start workflow; `id` is "problem/seed/step/session".
+- sessions: one search from a start workflow. `id` is "problem/seed/step/session".
 - nodes: one row a round that ended. A rejected round has a `reason` and no score. `before` and `parent_digest` are the
   parent's, so that the view `experience` reads this table alone. `parent_digest` is cleared when a training run goes on
   from a checkpoint before the node's step.
-- proposals: every edit that was drawn of a node to choose from, open, evaluated or rejected (`reason`); `drawn` is how
+- proposals: every edit that was drawn of a node to choose from, open, evaluated or rejected (`reason`). `drawn` is how
   many rounds had begun by then.
 - programs: the text of workflows, by its hash. `digest` is the workflow's own.
 - problem_sets: which results, in order, a node's evaluation was made of: [[problem_digest, repeat, problem_id], ...].
-- evaluations: a workflow's run on a problem and repeat under an executor's settings; only runs that count.
+- evaluations: a workflow's run on a problem and repeat under an executor's settings. Only runs that count.
 - completions: every LLM call that was paid for, by the request's key.
 - events: everything else (failures of the world, stops), with wall-clock time.
 - meta: the identity of the run (its config).

@@ -20,7 +20,7 @@ EXECUTOR_KEY = "aflow"
 
 
 def import_workspace(store: Store, key: SessionKey, task: str, workspace: Workspace) -> None:
-    """Record every round as part of one session; recorded rounds stay, so it can be done again."""
+    """Record every round as part of one session. Recorded rounds stay, so it can be done again."""
     store.open_session(key, task)
     for each in workspace.rounds:
         experience = each.experience or {}

@@ -12,7 +12,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Entry:
-    """One earlier expansion: `before` and `after` are the scores of parent and child; `after` is None for a rejection.
+    """One earlier expansion: `before` and `after` are the scores of parent and child. `after` is None for a rejection.
 
     `reason` is why an action was rejected.
     """
@@ -29,7 +29,7 @@ class Entry:
 
     @property
     def gain(self) -> float | None:
-        """after - before; None for a rejection."""
+        """after - before, or None for a rejection."""
         return None if self.after is None else self.after - self.before
 
     @property
@@ -39,7 +39,7 @@ class Entry:
 
 
 def choose(entries: Sequence[Entry], limit: int) -> list[Entry]:
-    """Choose at most `limit` entries: the largest gains first, then the latest others; both kinds when both are there.
+    """Choose at most `limit` entries: the largest gains first, then the latest others. Both kinds when both are there.
 
     `entries` are in the order tried. Of entries that say the same only the latest stays.
     """

@@ -48,13 +48,13 @@ def workflow_of(store: Reads, digest: str) -> Workflow:
 
 
 def start_of(store: Reads, task: str) -> Workflow | None:
-    """Return the start of the searches on validate problems, None before the first; an imported run has its own."""
+    """Return the start of the searches on validate problems, None before the first. An imported run has its own."""
     found = store.read(f"SELECT digest {_EVALUATED} AND parent IS NULL AND {_VALIDATED} AND nodes.task = ?", (task,))
     return workflow_of(store, found[0][0]) if found else None
 
 
 def best_node(store: Reads) -> dict[str, JSON] | None:
-    """Return the node of the best workflow, as in `all_nodes`; None for a run without a node."""
+    """Return the node of the best workflow, as in `all_nodes`, or None for a run without a node."""
     said = last_report(store)
     if said and said["nodes"] == evaluated(store):
         wanted = [said["digest"]]
@@ -66,7 +66,7 @@ def best_node(store: Reads) -> dict[str, JSON] | None:
 
 
 def all_nodes(store: Reads) -> list[dict[str, JSON]]:
-    """Return every evaluated node, by session and round; the names are the ones of `aflow-env show --json`."""
+    """Return every evaluated node, by session and round. The names are the ones of `aflow-env show --json`."""
     return [_node(row) for row in store.read(f"SELECT {_NODE} {_EVALUATED} ORDER BY nodes.session, round")]
 
 
@@ -87,7 +87,7 @@ def rejections(store: Reads) -> int:
 
 
 def stopped(store: Reads) -> dict[str, str]:
-    """Return session -> why it stopped; sessions that still go on, or were cut off, are absent."""
+    """Return session -> why it stopped. Sessions that still go on, or were cut off, are absent."""
     sql = "SELECT id, json_extract(state, '$.stopped') AS why FROM sessions WHERE why IS NOT NULL ORDER BY id"
     return {session: str(why) for session, why in store.read(sql)}
 
@@ -117,7 +117,7 @@ def spent(store: Reads) -> Spend:
 
 
 def spent_usd(store: Reads) -> float:
-    """Return the run's bill in USD; calls without a price are not in it."""
+    """Return the run's bill in USD. Calls without a price are not in it."""
     return spent(store).usd
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn rows of the store into plain data and back; pure."""
+"""Turn rows of the store into plain data and back, without I/O."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ JSON = Any
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An evaluated workflow. `round` 1 is the start (no parent); `edit` is the proposer's text, "" for the start."""
+    """An evaluated workflow. `round` 1 is the start (no parent). `edit` is the proposer's text, "" for the start."""
 
     round: int
     parent: int | None
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A round whose action was rejected, for `reason`, and was not run; `edit` is the proposer's text."""
+    """A round whose action was rejected, for `reason`, and was not run. `edit` is the proposer's text."""
 
     round: int
     parent: int
@@ -73,7 +73,7 @@ def round_columns(ended: RoundEnd) -> dict[str, Value]:
 
 
 def program_row(workflow: Workflow, digest: str) -> tuple[str, str, str, str]:
-    """Return (id, digest, graph, prompts) of a workflow's text; the id is a hash of both files."""
+    """Return (id, digest, graph, prompts) of a workflow's text. The id is a hash of both files."""
     graph, prompts = storable(workflow.graph), storable(workflow.prompts)
     return content_id(f"{graph}\0{prompts}"), digest, graph, prompts
 
@@ -122,7 +122,7 @@ def result_row(result: ProblemResult) -> Row:
 
 
 def storable(text: str) -> str:
-    """Return the text without lone surrogates; an `Outcome` becomes a plain string."""
+    """Return the text without lone surrogates. An `Outcome` becomes a plain string."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

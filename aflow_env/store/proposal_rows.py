@@ -54,7 +54,7 @@ class StoredAction:
 
 
 def save(database: SharedFile, session: str, proposals: Sequence[DrawnProposal]) -> None:
-    """Add the proposals to a session's, within a transaction; one that is there already stays as it is."""
+    """Add the proposals to a session's, within a transaction. One that is there already stays as it is."""
     names = ", ".join(("session", *COLUMNS, "program"))
     for each in proposals:
         program = None
@@ -82,7 +82,7 @@ SELECT = (
 
 
 def evaluated(store: Reads, task: str, before: int | None = None) -> list[Evaluated]:
-    """Return every evaluated node of a task, in order; with `before` only nodes of training steps before it.
+    """Return every evaluated node of a task, in order. With `before` only nodes of training steps before it.
 
     `before` leaves out validation, which measures a training run: nothing in the run may learn from it.
     """

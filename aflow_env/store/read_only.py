@@ -11,7 +11,7 @@ from aflow_env.store.database import APPLICATION_ID, VERSION
 
 
 class Reads:
-    """A store that answers questions about a run; `path` is its SQLite file."""
+    """A store that answers questions about a run. `path` is its SQLite file."""
 
     def __init__(self, path: Path, database: SharedFile) -> None:
         self.path = path

@@ -36,7 +36,7 @@ def as_plain(config: AflowConfig) -> dict[str, JSON]:
 
 
 def stored_config(store: Reads) -> AflowConfig | None:
-    """Return the config that the run follows; None where none is saved. Raises ConfigError."""
+    """Return the config that the run follows, or None where none is saved. Raises ConfigError."""
     rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
     text = rows[0][0] if rows else store.meta("config")
     try:
@@ -49,7 +49,7 @@ def stored_config(store: Reads) -> AflowConfig | None:
 
 
 def lock(store: Store, config: AflowConfig) -> None:
-    """Save the config of a run, or check it against the saved one; a run without results takes any.
+    """Save the config of a run, or check it against the saved one. A run without results takes any.
 
     Raises ConfigError that names each key that differs and may not, or when an own task scores otherwise than before.
     """
@@ -99,7 +99,7 @@ def may_change(key: str) -> bool:
 
 
 def flat(node: Mapping[str, JSON], prefix: str = "") -> dict[str, JSON]:
-    """Return dotted keys -> values; a list is one value, and so is an empty node."""
+    """Return dotted keys -> values. A list is one value, and so is an empty node."""
     found: dict[str, JSON] = {}
     for key, value in node.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}

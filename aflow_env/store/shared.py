@@ -75,7 +75,7 @@ class Parts:
 
 
 def open_recording(config: AflowConfig) -> Store | None:
-    """Open the store of a replay's recording; None: the run's own. Raises ConfigError where there is none."""
+    """Open the store of a replay's recording. None means the run's own. Raises ConfigError where there is none."""
     return Store(store_file("recording", config.recording, "a recorded")) if config.recording else None
 
 

@@ -65,7 +65,7 @@ _MARKS = ", ".join("?" * (2 + len(node_rows.RESULT_COLUMNS)))
 
 
 class Store(Reads):
-    """One run's file; also the evaluator's EvaluationCache and the LLM room's CompletionLog."""
+    """One run's file, the evaluator's EvaluationCache and the LLM room's CompletionLog."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the file. Raises ConfigError for one of a newer schema, of another program, or not SQLite."""
@@ -81,7 +81,7 @@ class Store(Reads):
         return {key: result for result in found if (key := (result.problem_digest, result.repeat)) in wanted}
 
     def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
-        """Store results in one transaction; one that does not count (llm_error, budget) becomes an event instead."""
+        """Store results in one transaction. One that does not count (llm_error, budget) becomes an event instead."""
         with self._database.write():
             self._database.executemany(
                 f"INSERT OR IGNORE INTO evaluations (digest, executor_key, {_RESULT}) VALUES ({_MARKS})",
@@ -165,7 +165,7 @@ class Store(Reads):
                     raise ValueError(f"round {ended.round} of session {key.id} ended before, and otherwise")
 
     def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> None:
-        """Add proposals to an open session's, in one transaction; one that is there already stays as it is."""
+        """Add proposals to an open session's, in one transaction. One that is there already stays as it is."""
         with self._database.write():
             proposal_rows.save(self._database, key.id, proposals)
 
@@ -223,7 +223,7 @@ class Store(Reads):
             self._note(kind, data, key.id if key else None)
 
     def set_meta(self, name: str, value: str) -> str:
-        """Set a property of the run unless it is set; return the first writer's value."""
+        """Set a property of the run unless it is set. Return the first writer's value."""
         self._write("INSERT OR IGNORE INTO meta VALUES (?, ?)", name, value)
         return self.meta(name) or ""
 

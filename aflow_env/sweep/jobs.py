@@ -42,7 +42,7 @@ _LIBC = ctypes.CDLL(None)
 
 @dataclass(frozen=True)
 class Job:
-    """`identity` is the job's overrides; `run_dir` is the folder of its search's store.
+    """`identity` is the job's overrides. `run_dir` is the folder of its search's store.
 
     A key of `identity` that is `free` may differ from the folder's record: the job is then not done yet.
     """
@@ -58,7 +58,7 @@ class Job:
 
 @dataclass(frozen=True)
 class EndedJob:
-    """The end of a job; `reason` is why it failed, or ""."""
+    """The end of a job. `reason` is why it failed, or ""."""
 
     job: Job
     status: Status
@@ -75,7 +75,7 @@ class _Running:
 
 
 def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[EndedJob]:
-    """Run the missing jobs, at most `at_once` at a time, and announce each start and end; results in the jobs' order.
+    """Run the missing jobs, at most `at_once` at a time, and announce each start and end. Results are in order.
 
     On Ctrl-C, or any other exception, the running jobs get SIGTERM and are waited for.
     """
@@ -160,7 +160,7 @@ def _end(running: _Running) -> EndedJob:
 
 
 def _stop(running: Sequence[_Running]) -> None:
-    """End the running jobs; a search needs time to save its last round, a training to end its servers."""
+    """End the running jobs. A search needs time to save its last round, a training to end its servers."""
     for each in running:
         with suppress(ProcessLookupError):
             each.process.terminate()
@@ -214,7 +214,7 @@ def closing_table(ended: Sequence[EndedJob]) -> str:
 
 
 def found(run_dir: Path) -> dict[str, Any] | None:
-    """Return the closing report of a run; None without one, or where a failed job left no store that can be read."""
+    """Return the closing report of a run, or None without one, or where a failed job left no readable store."""
     try:
         with closing(ReadOnlyStore(run_dir / "run.sqlite")) as store:
             return last_report(store)

@@ -27,15 +27,15 @@ from aflow_env.sweep import names
 from aflow_env.sweep.jobs import EndedJob, Job, closing_table, found, run
 
 PARENTS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode")
-"""Overrides of Hydra that are the sweep's own; the others go on to the jobs."""
+"""Overrides of Hydra that are the sweep's own. The others go on to the jobs."""
 
 
 class SweepError(CompactHydraException):
-    """A sweep that cannot be, or the value of a job that failed; Hydra prints it without a traceback (status 1)."""
+    """A sweep that cannot be, or the value of a job that failed. Hydra prints it without a traceback (status 1)."""
 
 
 class ProcessLauncher:
-    """The launcher `aflow_process`; `hydra_plugins.aflow_process_launcher` makes it a plugin of Hydra's."""
+    """The launcher `aflow_process`. `hydra_plugins.aflow_process_launcher` makes it a plugin of Hydra's."""
 
     config: DictConfig
     context: HydraContext

@@ -12,7 +12,7 @@ NAME_CHARACTERS = 120
 
 
 def identity(overrides: Iterable[str]) -> dict[str, str]:
-    """Return key -> value of a job's overrides; a key includes the marks of `~key` and `+key=value`."""
+    """Return key -> value of a job's overrides. A key includes the marks of `~key` and `+key=value`."""
     return {key: value for key, _, value in (override.partition("=") for override in overrides)}
 
 

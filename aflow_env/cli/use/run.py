@@ -45,7 +45,7 @@ NOTE = "Ctrl-C: finishing the problems under way; Ctrl-C again ends at once"
 
 @dataclass
 class Tally:
-    """How far the run of a file is. `row` counts problems lost since the last answer; `error` ended the run early."""
+    """How far the run of a file is. `row` counts problems lost since the last answer. `error` ended the run early."""
 
     total: int
     skipped: int

@@ -54,7 +54,7 @@ def clean_answer(status: int, headers: Mapping[str, str], body: bytes, key: ApiK
 
 
 def one_line(text: str, size: int = SHOWN) -> str:
-    """Return the text as one line of at most `size` characters; unprintable characters become spaces."""
+    """Return the text as one line of at most `size` characters. Unprintable characters become spaces."""
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(text.split())[:size]

@@ -71,7 +71,7 @@ class BatchBook:
             self._db.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
-        """Save that the batch will answer these calls; on disk when this returns."""
+        """Save that the batch will answer these calls. It is on disk when this returns."""
         with self._db.write():
             self._db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(call, batch) for call in calls])
 
@@ -91,14 +91,14 @@ class BatchBook:
 
 @dataclass
 class _Window:
-    """Calls that will become one batch; `made` is its id, or why there is none."""
+    """Calls that will become one batch. `made` is its id, or why there is none."""
 
     made: asyncio.Task[str | Failed]
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class AnthropicBatchClient(AnthropicClient):
-    """An LLMClient whose calls go out in batches; `price` is that of batches."""
+    """An LLMClient whose calls go out in batches. `price` is the one of batches."""
 
     largest = 64 * LARGEST
 
@@ -110,7 +110,7 @@ class AnthropicBatchClient(AnthropicClient):
         self._collecting: dict[str, asyncio.Task[Results]] = {}
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; waits as long as the batch takes."""
+        """As LLMClient. Waits as long as the batch takes."""
         started = time.monotonic()
         parameters = self._parameters(request)
         call = hashlib.sha256(f"{request.key}{json.dumps(parameters, sort_keys=True)}".encode()).hexdigest()
@@ -136,7 +136,7 @@ class AnthropicBatchClient(AnthropicClient):
             raise
 
     async def aclose(self) -> None:
-        """As LLMClient; the next process collects batches that are on their way."""
+        """As LLMClient. The next process collects batches that are on their way."""
         for task in (*self._collecting.values(), *([self._window.made] if self._window else [])):
             task.cancel()
         # wait for a batch that is just being made: its id has to get into the book

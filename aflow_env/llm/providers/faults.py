@@ -18,7 +18,7 @@ from aflow_env.llm.providers.answer import READ, SHOWN, Answer, one_line, reques
 CONNECT_SECONDS = 5.0
 """How long a connection may take."""
 LONG_PROMPT = 32_768
-"""Bytes from which a prompt may be too large for a server that answers 413; below, the server's limit is to blame."""
+"""Bytes from which a prompt may be too large for a server that answers 413. Below, the server's limit is to blame."""
 KINDS: dict[int, ErrorKind] = {
     **dict.fromkeys((301, 302, 303, 307, 308, 404), "not_found"),
     **dict.fromkeys((401, 403), "authentication"),
@@ -60,7 +60,7 @@ def failure(answer: Answer, request: Request) -> LLMError | PromptTooLong | None
 def status_error(
     status: int, codes: str, text: str, headers: Mapping[str, str], request: Request
 ) -> LLMError | PromptTooLong:
-    """Return the exception for an error status; `codes` are the provider's own names for it. All texts are clean.
+    """Return the exception for an error status. `codes` are the provider's own names for it. All texts are clean.
 
     A prompt that does not fit is the workflow's fault, unless max_tokens alone takes more than half of the model's
     context. Then it is the config's fault.

@@ -23,7 +23,7 @@ class Generate(Protocol):
 
 @dataclass(eq=False)
 class PolicyClient:
-    """An LLMClient over `generate`; `seconds` is the time-out of a call."""
+    """An LLMClient over `generate`. `seconds` is the time-out of a call."""
 
     generate: Generate
     model: str = "policy"
@@ -31,7 +31,7 @@ class PolicyClient:
     seconds: float = 600.0
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises LLMError(timeout). Stop sequences cut the text, not the tokens counted."""
+        """As LLMClient. Raises LLMError(timeout). Stop sequences cut the text, not the tokens counted."""
         started = time.monotonic()
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         try:

@@ -25,7 +25,7 @@ from aflow_env.llm.providers.faults import failure
 log = logging.getLogger(__name__)
 
 LONGEST_TOKEN = 256
-"""Bytes; the longest tokens of the vocabularies in use are runs of 128 spaces and of 64 dashes of three bytes each."""
+"""Bytes. The longest tokens of the vocabularies in use are runs of 128 spaces and of 64 dashes of three bytes each."""
 ADDED_PROMPT = 100_000
 """Tokens that a gateway may add to a prompt: a system prompt of its own, tools."""
 
@@ -72,7 +72,7 @@ class Reply:
 
 
 class Provider:
-    """An LLMClient over HTTP; a subclass sends and reads. One attempt a call, no retries.
+    """An LLMClient over HTTP. A subclass sends and reads. One attempt a call, no retries.
 
     A server that refuses the schema of a request is asked a second time: nothing was answered or billed then.
     """
@@ -115,12 +115,12 @@ class Provider:
         return second
 
     async def _attempt(self, request: Request) -> Answer | LLMError | PromptTooLong:
-        """Send once; return the answer if it may be a reply, or the error that it means."""
+        """Send once. Return the answer if it may be a reply, or the error that it means."""
         outcome = await self._send(request)
         return outcome if isinstance(outcome, LLMError) else failure(outcome, request) or outcome
 
     async def _send(self, request: Request) -> Answer | LLMError:
-        """Send once; return the answer of any status, or the error of the way to the server."""
+        """Send once. Return the answer of any status, or the error of the way to the server."""
         raise NotImplementedError
 
     def _read(self, plain: JSON) -> Reply:
@@ -159,7 +159,7 @@ class Provider:
         raise LLMError(kind, text, request_id=name, bill="told", billed=completion)
 
     def _counted(self, reply: Reply, request: Request, name: str, seconds: float) -> Completion:
-        """Return the completion; tokens that the server does not report are estimated."""
+        """Return the completion. Tokens that the server does not report are estimated."""
         told = reply.counted
         fresh = (reply.fresh or 0) if told else math.ceil(request.prompt_bytes / BYTES_PER_TOKEN)
         output = (reply.output or 0) if told else math.ceil(reply.size / BYTES_PER_TOKEN)

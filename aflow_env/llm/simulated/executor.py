@@ -37,7 +37,7 @@ class SimulatedClient:
     seed: int = 0
 
     async def complete(self, request: Request) -> Completion:
-        """Return the reply to `request`, always the same; cut at `max_tokens` words. Never raises."""
+        """Return always the same reply to a request, cut at `max_tokens` words. Never raises."""
         prompt = "\n".join(message.content for message in request.messages)
         text = self.reply(prompt, request)
         words, scape = text.split(), self.landscape
@@ -82,13 +82,13 @@ class Luck:
     request: str
 
     def happens(self, name: str, probability: float, shared: float = 0.0) -> bool:
-        """Return True with exactly `probability`; `shared` is the share of the luck that belongs to the problem."""
+        """Return True with exactly `probability`. `shared` is the share of the luck that belongs to the problem."""
         ours = math.sqrt(shared) * _NORMAL.inv_cdf(_uniform(f"{name}/{self.problem}"))
         own = math.sqrt(1 - shared) * _NORMAL.inv_cdf(_uniform(f"{name}/{self.request}"))
         return _NORMAL.cdf(ours + own) < probability
 
     def pick(self, name: str, count: int, of_problem: bool = False) -> int:
-        """Return one of `count`, evenly; the same for every prompt about the problem when `of_problem`."""
+        """Return one of `count`, evenly. With `of_problem` all prompts about the problem get the same."""
         return int(_uniform(f"{name}/{self.problem if of_problem else self.request}") * count)
 
 
@@ -100,7 +100,7 @@ def _uniform(name: str) -> float:
 
 @dataclass(frozen=True)
 class _Draft:
-    """One reply in the making; `seen` is the view of the earlier text."""
+    """One reply in the making. `seen` is the view of the earlier text."""
 
     landscape: Landscape
     luck: Luck

@@ -22,13 +22,13 @@ class Ability(Section):
 
 
 class CodeAbility(Ability):
-    """As Ability; `crash` is the probability of code that raises."""
+    """As Ability. `crash` is the probability of code that raises."""
 
     crash: Share
 
 
 class PlanAbility(Ability):
-    """As Ability; `carried`: a right list is there already (minus: a wrong one); `checked`: a list is to be checked."""
+    """As Ability. `carried`: a right list is there already (minus: a wrong one). `checked`: a list is to be checked."""
 
     carried: float
     checked: float

@@ -26,7 +26,7 @@ REJECTED = (
 
 
 def slips(story: Story) -> tuple[Story, ...]:
-    """Return the stories of a careless reader, each with another result; at least one."""
+    """Return the stories of a careless reader, at least one, each with another result."""
     misread = []
     for index, operation in enumerate(story.operations):
         rest = story.operations[:index], story.operations[index + 1 :]
@@ -53,7 +53,7 @@ def write_work(story: Story) -> str:
 
 
 def write_text(story: Story, quantities: str, cues: Collection[str]) -> str:
-    """Return a reply in words about `story` as it was understood; its last number is the result."""
+    """Return a reply in words about `story` as it was understood. Its last number is the result."""
     if "bare" in cues:
         return str(story.answer)
     parts = [_GREETING] if "teacher" in cues else []

@@ -115,7 +115,7 @@ class Judge(Side):
         return super().name(value) or public_name(value)
 
     def check(self, value: Any) -> None:
-        """Let functions, iterators and the tests' own classes and objects cross; anything else ends the exam."""
+        """Let functions, iterators and the tests' own classes and objects cross. Anything else ends the exam."""
         kind = type(value)
         is_walked = isinstance(value, Iterator) and kind.__module__ in ("builtins", "itertools")
         if not (_of_tests(value) or callable(value) or is_walked):

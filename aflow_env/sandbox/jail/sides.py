@@ -41,7 +41,7 @@ class Side:
     # requests
 
     def request(self, operation: str, *args: Any, **named: Any) -> Any:
-        """Have the other side perform an operation; raise here the exception that it raises there."""
+        """Have the other side perform an operation. Raise here the exception that it raises there."""
         with self._lock:
             error, value = self.exchange(operation, args, named)
         if error is not None:
@@ -146,7 +146,7 @@ class Side:
         return {"o": [number, len(self._types) - 1, kind.__name__, operators_of(kind)]}
 
     def find(self, tag: str, body: JSON) -> Any:
-        """Return the object of a reference; raises any Exception when there is none."""
+        """Return the object of a reference. Raises any Exception when there is none."""
         if tag == "p":
             return self.look_up(body)
         if tag == "y":
@@ -185,7 +185,7 @@ class SolutionSide(Side):
         return value
 
     def serve(self, entry: Any) -> None:
-        """Answer requests until the pipe closes; `entry` is object 0, of a type 0 that no other object has."""
+        """Answer requests until the pipe closes. `entry` is object 0, of a type 0 that no other object has."""
         self.show(entry)
         self._types.append(type(self))
         while True:
@@ -221,7 +221,7 @@ def _named(error: Exception, name: str, text: str) -> Exception:
 
 
 def public_name(value: Any) -> str:
-    """Return `module:path` of a function or class of the standard library; nothing for anything else."""
+    """Return `module:path` of a function or class of the standard library, or nothing for anything else."""
     if not isinstance(value, type | FunctionType | BuiltinFunctionType | MethodDescriptorType | WrapperDescriptorType):
         return ""
     module = getattr(getattr(value, "__objclass__", value), "__module__", None)

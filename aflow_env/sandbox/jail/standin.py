@@ -170,7 +170,7 @@ def _between(key: str) -> Function:
 
 
 def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = {}) -> list[Any]:  # noqa: B006 -- stays
-    """Return at most `count` items; an error after some of them is raised by the next call."""
+    """Return at most `count` items. An error after some of them is raised by the next call."""
     if error := late.pop(id(iterator), None):
         raise error
     items: list[Any] = []

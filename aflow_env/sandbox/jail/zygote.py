@@ -2,9 +2,9 @@
 """The warm process that every jailed child is forked from. It runs no generated code.
 
 It starts as a script in an isolated interpreter with an empty environment, imports the modules that workflows use, and
-waits. It forks for each job; the child confines itself before it reads the job from its pipe. As it runs one job at a
+waits. It forks for each job. The child confines itself before it reads the job from its pipe. As it runs one job at a
 time, every process below it belongs to that job. It ends when its parent does, and takes the child and the directory
-with it. The next zygote removes the directory of a killed one. Standard library only; nothing of aflow_env is imported
+with it. The next zygote removes the directory of a killed one. Standard library only. Nothing of aflow_env is imported
 but the files of this folder and of kernel/.
 
 `zygote.py CONTROL_FD TEMP_DIR LAYER,LAYER...` speaks JSON lines over the inherited socket CONTROL_FD:
@@ -121,7 +121,7 @@ class Zygote:
         struct.pack_into("i", self._board, 0, problem)
 
     def _look(self) -> None:
-        """Reap the child when it has ended; kill it when it has too much on disk or too many threads."""
+        """Reap the child when it has ended. Kill it when it has too much on disk or too many threads."""
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         if pid:
             self._finish(status)
@@ -149,7 +149,7 @@ class Zygote:
 
 
 def run_job(fd: int, board: Callable[[int], None]) -> None:
-    """Take one job from the pipe `fd`, run generated code for it, and send the result; in a fresh, confined fork.
+    """Take one job from the pipe `fd`, run generated code for it, and send the result. Runs in a confined fork.
 
     Generated code shares this interpreter, so nothing here protects: the kernel (confine.py) and the parent
     (conversation.py) do. The parent believes a child about nothing but the answer of the code that could have forged

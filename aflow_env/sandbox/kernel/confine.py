@@ -71,7 +71,7 @@ class Confinement:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends; end it if the parent has ended."""
+    """Have the kernel kill this process when its parent ends. End it if the parent has ended."""
     if LINUX:
         _prctl(_DEATH_SIGNAL, 9)
     if os.getppid() != parent:

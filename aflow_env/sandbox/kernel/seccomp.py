@@ -48,7 +48,7 @@ class _Filter(ctypes.Structure):
 
 
 def install(code: bytes) -> None:
-    """Filter the calls of this thread and of all that it starts, for ever; OSError when the kernel refuses."""
+    """Filter the calls of this thread and of all that it starts, for ever. Raises OSError when the kernel refuses."""
     buffer = ctypes.create_string_buffer(code, len(code))
     libc = ctypes.CDLL(None, use_errno=True)
     argument = _Filter(len(code) // 8, ctypes.addressof(buffer))

@@ -14,7 +14,7 @@ Numbers = tuple[int | None, int | None]
 
 
 def _table(rows: str) -> dict[str, Numbers]:
-    """Read rows `NAME X86_64 AARCH64`; `-` is None, and all other text is a comment."""
+    """Read rows `NAME X86_64 AARCH64`. `-` is None, and all other text is a comment."""
     found = re.findall(r"(\w+) (\d+|-) (\d+|-)", rows)
     return {name: (int(x86) if x86 != "-" else None, int(arm) if arm != "-" else None) for name, x86, arm in found}
 

@@ -120,7 +120,7 @@ def share(config: DictConfig, aflow: AflowConfig) -> Any:
 
 
 def check_shared(aflow: AflowConfig, nodes: int) -> None:
-    """Raise ConfigError for a config that several nodes rule out; `nodes` is how many there are, or will be."""
+    """Raise ConfigError for a config that several nodes rule out. `nodes` is how many there are, or will be."""
     if nodes < 2:
         return
     if aflow.shared == "local":
