@@ -4,8 +4,9 @@
 One POST a call on aiohttp, and the few fields of the answer that we use. The official SDK takes several times the
 processor time (docs/benchmarks.md). `base_url` ends where the server's API root does, usually in /v1.
 
-No streams, no retries, no cookies. Each call in flight has a connection. A redirect is an answer like any other, so the key goes to the configured address only. A call that cannot have reached the provider costs nothing. When
-a connection breaks later, the bill is unknown.
+No streams, no retries, no cookies. Each call in flight has a connection. A redirect is an answer like any other, so the
+key goes to the configured address only. A call that cannot have reached the provider costs nothing. When a connection
+breaks later, the bill is unknown.
 """
 
 from functools import lru_cache

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The child's end of the pipe, the loading and calling of generated code, the frame of a failure. Standard library only."""
+"""The child's end of the pipe, calls of generated code, the frame of a failure. Standard library only."""
 
 import asyncio
 import inspect
