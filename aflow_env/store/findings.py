@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Any
 
 from aflow_env.evaluation.results import wilson
-from aflow_env.files import Row, SharedFile
+from aflow_env.files import Row, SharedFile, storing
 from aflow_env.llm.ledger import AMOUNTS, Spend
 from aflow_env.store.read_only import Reads
 from aflow_env.store.store import Store
@@ -108,7 +108,7 @@ def spent(store: Reads) -> Spend:
     """Return the run's bill: its ledger's account of every call, or without one the cost of its evaluations."""
     ledger = store.path.with_name("ledger.sqlite")
     if ledger.is_file():
-        with closing(SharedFile(ledger, "?mode=ro")) as database:
+        with storing(ledger), closing(SharedFile(ledger, "?mode=ro")) as database:
             if database.read("SELECT 1 FROM sqlite_master WHERE name = 'spent'"):
                 sums = ", ".join(f"sum({name})" for name in AMOUNTS)
                 return Spend(*database.read(f"SELECT {sums} FROM spent")[0])
