@@ -10,8 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from aflow_env.config.section import Section
 from aflow_env.errors import InfrastructureError, WorkflowError
 
 
@@ -53,20 +54,14 @@ Text = Annotated[str, BeforeValidator(_well_formed)]
 Tokens = Annotated[int, Field(ge=0)]
 
 
-class Frozen(BaseModel):
-    """An immutable record without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Message(Frozen):
+class Message(Section):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant"]
     content: Text
 
 
-class Request(Frozen):
+class Request(Section):
     """All that decides a completion. `sample` is the k-th independent draw of the same prompt (k from 0).
 
     `fields`: the reply should be a JSON object with a text under each of these names (structured outputs).
@@ -126,7 +121,7 @@ class Request(Frozen):
         return self.max_tokens + 16
 
 
-class Completion(Frozen):
+class Completion(Section):
     """A model's answer and its cost.
 
     `input_tokens` leaves out the tokens read from or written to the provider's prompt cache: `cache_read_tokens`,

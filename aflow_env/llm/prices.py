@@ -15,8 +15,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from aflow_env.config import LLMConfig, config_directory, explain
+from aflow_env.config.section import Section
 from aflow_env.errors import ConfigError
-from aflow_env.llm.client import Frozen, Request
+from aflow_env.llm.client import Request
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ PICO = 10**12
 Rate = Annotated[float, Field(ge=0, le=100_000)]
 
 
-class Rates(Frozen):
+class Rates(Section):
     """USD per million tokens. Cached tokens cost as much as others unless their rates are given."""
 
     input: Rate
@@ -84,7 +85,7 @@ def at_share(price: Price, share: float) -> Price:
 FREE = Price(input=0, output=0)
 
 
-class PriceList(Frozen):
+class PriceList(Section):
     """A price file: see conf/aflow/prices.yaml for its form."""
 
     as_of: datetime.date | None = None

@@ -32,8 +32,6 @@ STATUS = {
     "overloaded_error": 529, "api_error": 500, "server_error": 500, "internal_server_error": 500,
 }  # fmt: skip
 """Statuses by the names that providers have for them, for failures that come without one."""
-HINTS = {"not_found": ", no such address or model: check base_url (it often ends in /v1) and model"}
-"""The advice where a server gives no text."""
 TOO_LONG = re.compile(
     "context_length_exceeded|maximum context length|prompt is too long|longer than the maximum model|"
     "exceed context limit"
@@ -76,9 +74,12 @@ def status_error(
     kind: ErrorKind = KINDS.get(status, "server_error" if status >= 500 else "bad_request")
     if "insufficient_quota" in codes or "billing_error" in codes or "credit balance" in text:
         kind = "quota"
+    said = f": {text[:SHOWN]}" if text else ""
+    if kind == "not_found" and not text:
+        said = ", no such address or model: check base_url (it often ends in /v1) and model"
     return LLMError(
         kind,
-        f"status {status}{': ' if text else ''}{text[:SHOWN] or HINTS.get(kind, '')}",
+        f"status {status}{said}",
         retry_after=retry_after(headers),
         request_id=request_id(headers),
         bill="unknown" if kind == "timeout" else "none",
