@@ -4,7 +4,7 @@
 A job's folder has `job.json` (its identity, and how it ended), `job.log` (all its output) and a lock, so that two
 sweeps never run one job at once. "Done" is written after the process ended with status 0. A sweep that was killed at
 any instant runs only the missing jobs when it is repeated. A job that was cut off resumes in its folder. The kernel
-sends SIGTERM to the jobs of a sweep that is killed. A table shows at the end how each job ended, with its best scores.
+sends SIGTERM to the jobs of a sweep that is killed.
 """
 
 import ctypes
@@ -15,21 +15,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any, Literal
 
-from rich.table import Column, Table
-
-from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
-from aflow_env.screen import WIDTH, Screen
-from aflow_env.store.findings import last_report
-from aflow_env.store.read_only import ReadOnlyStore
 
 Status = Literal["done", "skipped", "failed"]
 POLL_SECONDS = 0.2
@@ -196,34 +188,3 @@ def _line(ended: EndedJob, place: int, total: int) -> str:
 def _end_with_parent() -> None:
     """Ask the kernel, in the new process, for SIGTERM when the sweep's process ends in any way."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-def closing_table(ended: Sequence[EndedJob]) -> str:
-    """Return the table, and how many jobs were done, skipped and failed."""
-    columns = [Column(name, no_wrap=True) for name in ("status", "best, validate", "test")]
-    grid = Table(Column("job", overflow="fold"), *columns, box=None, pad_edge=False)
-    for each in ended:
-        said = found(each.job.run_dir) or {}
-        grid.add_row(each.job.name, each.status, *(_figure(said.get(name)) for name in ("best", "test")))
-    out = StringIO()
-    Screen(file=out, width=WIDTH).print(grid)
-    counts = Counter(each.status for each in ended)
-    numbers = ", ".join(f"{counts[status]} {status}" for status in get_args(Status))
-    again = ". Run the same command again to go on with the missing jobs" if counts["failed"] else ""
-    return f"{out.getvalue()}{len(ended)} jobs: {numbers}{again}"
-
-
-def found(run_dir: Path) -> dict[str, Any] | None:
-    """Return the closing report of a run, or None without one, or where a failed job left no readable store."""
-    try:
-        with closing(ReadOnlyStore(run_dir / "run.sqlite")) as store:
-            return last_report(store)
-    except ConfigError:
-        return None
-
-
-def _figure(evaluation: dict[str, Any] | None) -> str:
-    if evaluation is None:
-        return "-"
-    low, high = evaluation["ci95"]
-    return f"{evaluation['score']:.2f} [{low:.2f}, {high:.2f}]"

@@ -24,7 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from aflow_env.screen import say
 from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
-from aflow_env.sweep.jobs import EndedJob, Job, closing_table, found, run
+from aflow_env.sweep.closing import closing_table, found
+from aflow_env.sweep.jobs import EndedJob, Job, run
 
 PARENTS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode")
 """Overrides of Hydra that are the sweep's own. The others go on to the jobs."""

@@ -17,7 +17,8 @@ from aflow_env.screen import say
 from aflow_env.search.kinds import check_predictor
 from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
-from aflow_env.sweep.jobs import EndedJob, Job, closing_table, found, run
+from aflow_env.sweep.closing import closing_table, found
+from aflow_env.sweep.jobs import EndedJob, Job, run
 
 Grid = Annotated[
     list[str], typer.Argument(help="key=value of the aflow: node; key=a,b,c sweeps, as does key=range(1,4)")
