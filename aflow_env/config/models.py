@@ -36,6 +36,7 @@ class LLMConfig(Section):
     headers: Annotated[dict[str, Words], NoneIsEmpty] = Field(default_factory=dict)
     query: Annotated[dict[str, Words], NoneIsEmpty] = Field(default_factory=dict)
     temperature: Temperature = 0.0
+    sample_temperature: Temperature = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     stop: tuple[str, ...] = ()
     max_tokens: Many = 1024

@@ -76,8 +76,9 @@ class Evaluator:
     def executor_key(self, version: str = "") -> str:
         """Return 16 hex digits over everything but workflow, problem and repeat that decides a result."""
         config = self.config
+        temperatures = config.temperature, config.sample_temperature
         parts = {
-            "executor": [config.decisive, config.temperature, config.max_tokens, config.landscape],
+            "executor": [config.decisive, *temperatures, config.max_tokens, config.landscape],
             "seed": self.seed,
             "task": self.task.spec.name,
             "limits": asdict(self.sandbox.limits),

@@ -116,6 +116,11 @@ def _openai(wanted: Wanted) -> Made:
     from aflow_env.llm.providers.openai import OpenAIClient
 
     price, key = _price_and_key(wanted)
+    if wanted.config.send_temperature is False:
+        say_once(
+            f"{wanted.role}.send_temperature=false: {wanted.config.model} takes no temperature, so the draws of an "
+            "ensemble differ as the server likes"
+        )
     return (wanted.served or OpenAIClient)(wanted.config, price, key, wanted.seed), price
 
 
@@ -127,8 +132,8 @@ def _anthropic(wanted: Wanted) -> Made:
     price, key = _price_and_key(wanted)
     if not config.send_temperature:
         say_once(
-            f"{role}.temperature={config.temperature:g} is not sent: the Claude API has no temperature any more, so "
-            "equal prompts get different answers (recorded ones are found again). "
+            f"{role}.temperature={config.temperature:g} is not sent, nor is sample_temperature: the Claude API has no "
+            "temperature any more, so equal prompts get different answers (recorded ones are found again). "
             f"{role}.send_temperature=true sends it, for older models and other servers"
         )
     if not config.batch:
