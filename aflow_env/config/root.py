@@ -44,7 +44,6 @@ class AflowConfig(Section):
     state_characters: Annotated[int, Field(ge=200, le=MANY)] = 6000
     failed_cases: CountOrZero = 2
     experience_entries: CountOrZero = 6
-    instructions: tuple[str, ...] = ()
     selection: SelectionConfig = SelectionConfig()
     q: ValueConfig = ValueConfig()
     reward: RewardConfig = RewardConfig()

@@ -17,6 +17,7 @@ class TaskConfig(Section):
     validate_size: Count = 20
     test_size: CountOrZero = 40
     options: dict[str, Any] = Field(default_factory=dict)
+    instructions: tuple[str, ...] = ()
 
     @field_validator("options")
     @classmethod

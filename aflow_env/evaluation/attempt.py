@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run of a workflow on a problem: ask the executor for the workflow's operators, and count the cost.
 
-The k-th identical question (k from 0) asks for draw repeat * DRAWS + k of that prompt. The first draw has the executor's
-`temperature`, the others `sample_temperature`. So an ensemble votes on answers that differ, a repeat draws anew, and the
-same workflow asks for the same draws again. Questions that run side by side are numbered in the order of their calls.
+The k-th identical question (k from 0) asks for draw repeat * DRAWS + k of that prompt. The first draw has the
+`temperature` of the executor, each later one its `sample_temperature`. So an ensemble votes on answers that differ, a
+repeat draws anew, and the same workflow asks for the same draws again. Questions that run side by side are numbered in
+the order of their calls.
 """
 
 from collections import Counter

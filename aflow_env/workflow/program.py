@@ -41,13 +41,15 @@ class SourceError(WorkflowError):
 class TaskSpec:
     """The frame of a task's workflows: their operators, and whether they get an entry point (code tasks).
 
-    `dataset` is AFlow's folder name, e.g. "GSM8K". It stands in import paths, so it must be an identifier.
+    `dataset` is AFlow's folder name, e.g. "GSM8K". It stands in import paths, so it must be an identifier. `start` is
+    the instruction of the start workflow; empty, a search starts from the plain question.
     """
 
     name: str
     dataset: str
     operators: tuple[str, ...]
     entry_point: bool = False
+    start: str = ""
 
     def __post_init__(self) -> None:
         if not self.dataset.isidentifier():
