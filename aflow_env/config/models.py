@@ -26,7 +26,7 @@ DECIDE = (
 class LLMConfig(Section):
     """A model that answers prompts: the executor of workflows, or an implementer of edits."""
 
-    kind: Literal["simulated", "openai", "anthropic", "policy"]
+    kind: Literal["simulated", "openai", "anthropic", "policy", "table"]
     model: str = ""
     base_url: Address | None = None
     api_key_variable: str | None = None

@@ -141,8 +141,9 @@ class AflowConfig(Section):
     @model_validator(mode="after")
     def _evaluations_cost_something(self) -> "AflowConfig":
         executor = self.executor
-        free = "executor.kind=policy" if executor.kind == "policy" else "executor.prices=free"
-        if executor.kind == "policy" or executor.prices == "free":
+        unpriced = executor.kind in ("policy", "table")
+        free = f"executor.kind={executor.kind}" if unpriced else "executor.prices=free"
+        if unpriced or executor.prices == "free":
             for key, value in self.counting_usd.items():
                 fix = "use stop.tokens" if key == "stop.usd" else f"leave {key} out, or name prices in executor.prices"
                 raise ValueError(f"{key}={value} with {free}: no evaluation costs anything; {fix}")
@@ -170,6 +171,18 @@ class AflowConfig(Section):
                 "executor.mode=replay with executor.kind=policy: other weights give other completions, so none are "
                 "kept. Set executor.mode=live"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _table_is_there(self) -> "AflowConfig":
+        kind, table = self.executor.kind, self.task.table
+        if (kind == "table") != (table is not None):
+            raise ValueError(
+                f"executor.kind={kind} with task.table={table}: a table answers for whole workflows, and needs both. "
+                "Set executor=table table=NAME, or leave both out"
+            )
+        if table and self.repeats > 1:
+            raise ValueError(f"repeats={self.repeats} with task.table={table}: it has one run a problem; set repeats=1")
         return self
 
     @model_validator(mode="after")

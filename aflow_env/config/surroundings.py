@@ -13,6 +13,7 @@ class TaskConfig(Section):
 
     name: str
     path: Place | None = None
+    table: Place | None = None
     train_size: CountOrZero = 0
     validate_size: Count = 20
     test_size: CountOrZero = 40

@@ -45,13 +45,16 @@ class Attempt:
         """The key of the result in a cache, within a workflow and executor key."""
         return self.problem_digest, self.repeat
 
-    def context(self, client: LLMClient, config: LLMConfig, run_code: RunCode) -> OperatorContext:
+    def context(
+        self, client: LLMClient, config: LLMConfig, run_code: RunCode, answers: str = "text"
+    ) -> OperatorContext:
         """Return all that the operators of this attempt may use: no hidden test, no answer."""
         return OperatorContext(
             ask=partial(self._ask, client, config),
             run_code=run_code,
             public_tests=self.problem.public_tests,
             entry_point=self.problem.entry_point,
+            answers=answers,
         )
 
     def result(self, outcome: Outcome, seconds: float = 0.0, **more: JSON) -> ProblemResult:

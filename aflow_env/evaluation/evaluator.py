@@ -159,7 +159,8 @@ class Evaluator:
 
         `client` answers in place of the executor's. Returns as `Sandbox.run_workflow` does.
         """
-        contexts = [attempt.context(client or self.client, self.config, self._run_code) for attempt in attempts]
+        asked, answers = client or self.client, self.task.spec.answers
+        contexts = [attempt.context(asked, self.config, self._run_code, answers) for attempt in attempts]
 
         async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
             before = attempts[index].cost_usd

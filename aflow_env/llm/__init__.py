@@ -15,7 +15,7 @@ from pathlib import Path
 from aflow_env.config import LLMConfig
 from aflow_env.errors import ConfigError
 from aflow_env.llm.budget import Budget, BudgetClient
-from aflow_env.llm.client import LLMClient
+from aflow_env.llm.client import LLMClient, Nobody
 from aflow_env.llm.keys import ApiKey, load_key
 from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price, say_once
 from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits
@@ -112,6 +112,10 @@ def _policy(wanted: Wanted) -> Made:
     return PolicyClient(wanted.generate, config.model, wanted.seed, config.timeout_seconds), FREE
 
 
+def _table(wanted: Wanted) -> Made:
+    return Nobody(), FREE
+
+
 def _openai(wanted: Wanted) -> Made:
     from aflow_env.llm.providers.openai import OpenAIClient
 
@@ -145,6 +149,7 @@ def _anthropic(wanted: Wanted) -> Made:
 MAKERS: dict[str, Callable[[Wanted], Made]] = {
     "simulated": _simulated,
     "policy": _policy,
+    "table": _table,
     "openai": _openai,
     "anthropic": _anthropic,
 }

@@ -187,6 +187,30 @@ async def test_an_ensemble_votes_on_draws_of_another_temperature_whatever_the_ti
     }
 
 
+async def test_select_draws_until_a_program_passes_the_public_tests() -> None:
+    """It pays for no draw after that one, and the hidden tests alone decide the score."""
+    spec = TaskSpec("code", "CODE", ("CustomCodeGenerate", "Select"), entry_point=True)
+    workflow = to_workflow([Step("CustomCodeGenerate"), Step("Select", samples=5)], spec)
+    problem = Problem("p", "question 0", "", "double", ("assert double(3) == 6",), "assert double(5) == 10")
+    for bodies, outcome, calls in ((("0", "6", "x + x"), "wrong", 2), (("0", "1", "x + x"), "correct", 3)):
+        client = ScriptedClient(lambda request, b=bodies: f"def double(x): return {b[min(request.sample, 2)]}")  # type: ignore[misc]
+        async with evaluators(spec=spec) as make:
+            evaluation = await make(client).evaluate(workflow, [problem])
+        assert (evaluation.outcomes, evaluation.calls) == ({outcome: 1}, calls)
+        assert all("== 10" not in request.messages[-1].content for request in client.requests)
+
+
+async def test_a_vote_over_a_planted_majority_is_exact() -> None:
+    """Four of six draws say it in other words; the evaluator reads the task's kind of answer."""
+    spec = TaskSpec("sums", "SUMS", ("Custom", "Vote"), answers="number")
+    workflow = to_workflow([Step("Custom", "Answer."), Step("Vote", samples=6)], spec)
+    said = ("9", "It is 4", "8", "\\boxed{4.0}", "so 4.", "4")
+    problem = Problem("p", "question 0", "It is 4")
+    async with evaluators(spec=spec) as make:
+        evaluation = await make(ScriptedClient(lambda request: said[request.sample])).evaluate(workflow, [problem])
+    assert (evaluation.outcomes, evaluation.calls) == ({"correct": 1}, 6)
+
+
 async def test_failures_of_the_world_are_excluded_and_asked_again_next_time(store: Store) -> None:
     broken = LLMError("overloaded", "no capacity")
     async with evaluators(store) as make:

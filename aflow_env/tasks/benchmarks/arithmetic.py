@@ -32,6 +32,7 @@ class Arithmetic:
         dataset="ARITHMETIC",
         operators=("Custom", "AnswerGenerate", "ScEnsemble", "Programmer", "Format", "Review", "Revise"),
         start="Answer with the number only.",  # a handicap: the simulation has something to find
+        answers="number",
     )
 
     def __init__(self, config: TaskConfig) -> None:
