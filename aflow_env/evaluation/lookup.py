@@ -8,7 +8,7 @@ from aflow_env.errors import ConfigError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import Outcome, ProblemResult
-from aflow_env.tasks.table import OUTCOMES, Row, Table, TableTask
+from aflow_env.tasks.table import OUTCOMES, Table, TableRow, TableTask
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import TaskSpec, Workflow
 
@@ -44,7 +44,7 @@ class TableEvaluator(Evaluator):
         return [_result(row, places[attempt.problem.id], attempt) for attempt in attempts]
 
 
-def _result(row: Row, place: int, attempt: Attempt) -> ProblemResult:
+def _result(row: TableRow, place: int, attempt: Attempt) -> ProblemResult:
     outcome = Outcome(OUTCOMES[row.outcomes[place]])
     attempt.input_tokens, attempt.output_tokens = row.tokens[place]
     attempt.calls = row.calls[place]

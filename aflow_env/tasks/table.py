@@ -29,7 +29,7 @@ OUTCOMES = {"1": "correct", "0": "wrong", "t": "timeout", "c": "crash", "v": "vi
 Name = Annotated[str, Checked(min_length=1)]
 
 
-class Row(BaseModel):
+class TableRow(BaseModel):
     """One workflow; `outcomes`, `tokens` (prompt, reply) and `calls` are in the order of the table's problems."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class Table:
 
     path: Path
     header: Header
-    rows: dict[str, Row]
+    rows: dict[str, TableRow]
     digest: str
 
 
@@ -100,10 +100,10 @@ def read_table(name: str, spec: TaskSpec) -> Table:
     place = f"{path} line 1"
     try:
         head = Header.model_validate_json(header)
-        rows: dict[str, Row] = {}
+        rows: dict[str, TableRow] = {}
         for number, line in enumerate(lines, start=2):
             place = f"{path} line {number}"
-            row = Row.model_validate_json(line)
+            row = TableRow.model_validate_json(line)
             if {len(row.outcomes), len(row.tokens), len(row.calls)} != {len(head.problems)}:
                 raise ConfigError(f"{place}: it has not one outcome, pair of tokens and number of calls a problem")
             workflow = to_workflow([Step(*step) for step in row.steps], spec)
@@ -117,7 +117,7 @@ def read_table(name: str, spec: TaskSpec) -> Table:
     return Table(path, head, rows, content_digest([header, *lines]))
 
 
-def dumped(header: Header, rows: list[Row]) -> str:
+def dumped(header: Header, rows: list[TableRow]) -> str:
     """Return a table's text, a line for each workflow."""
     lines = (json.dumps(each.model_dump(mode="json"), separators=(",", ":")) for each in (header, *rows))
     return "".join(f"{line}\n" for line in lines)

@@ -29,7 +29,7 @@ from aflow_env.files import write_text
 from aflow_env.search.assemble import Assembly
 from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.start import start_steps
-from aflow_env.tasks.table import OUTCOMES, Header, Row, dumped
+from aflow_env.tasks.table import OUTCOMES, Header, TableRow, dumped
 from aflow_env.workflow.edits import apply_edit, every_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import Step, to_workflow
@@ -71,7 +71,9 @@ async def fill(assembly: Assembly, found: Sequence[Workflow], problems: Sequence
         )
 
 
-def packed(assembly: Assembly, found: dict[str, Steps], problems: Sequence[Problem]) -> tuple[Header, list[Row]]:
+def packed(
+    assembly: Assembly, found: dict[str, Steps], problems: Sequence[Problem], note: str
+) -> tuple[Header, list[TableRow]]:
     """Return the table of the problems that every workflow has a counted result of."""
     key, config = assembly.evaluator.executor_key(), assembly.config
     kept: dict[str, dict[str, ProblemResult]] = {}
@@ -88,14 +90,14 @@ def packed(assembly: Assembly, found: dict[str, Steps], problems: Sequence[Probl
         "seed": config.seed,
         "instructions": config.task.instructions,
         "digests": [problem.digest for problem in whole],
-        "versions": {name: version(name) for name in ("aflow-env", "vllm")},
-        "made_on": time.strftime("%Y-%m-%d"),
+        "aflow_env": version("aflow-env"),
+        "note": note,
     }
     rows = []
     for digest, steps in found.items():
         results = [kept[digest][problem.digest] for problem in whole]
         rows.append(
-            Row(
+            TableRow(
                 steps=tuple((step.operator, step.instruction, step.samples) for step in steps),
                 outcomes="".join(LETTERS[str(result.outcome)] for result in results),
                 tokens=tuple((result.input_tokens, result.output_tokens) for result in results),
@@ -105,8 +107,10 @@ def packed(assembly: Assembly, found: dict[str, Steps], problems: Sequence[Probl
     return Header(format=1, task=assembly.task.spec.name, problems=tuple(each.id for each in whole), made=made), rows
 
 
-async def make(config: AflowConfig, samples: Sequence[int], count: int, block: int, out: Path, pack: bool) -> None:
-    """Fill the table unless `pack`, then write it."""
+async def make(
+    config: AflowConfig, samples: Sequence[int], count: int, block: int, out: Path, note: str, pack: bool
+) -> None:
+    """Fill the table unless `pack`, then write it. `note` goes into the header."""
     assembly = await Assembly.open(config)
     try:
         spec = assembly.task.spec
@@ -115,7 +119,7 @@ async def make(config: AflowConfig, samples: Sequence[int], count: int, block: i
         print(f"{len(found)} workflows, {len(problems)} problems", file=sys.stderr, flush=True)
         if not pack:
             await fill(assembly, [to_workflow(steps, spec) for steps in found.values()], problems, block)
-        header, rows = packed(assembly, found, problems)
+        header, rows = packed(assembly, found, problems, note)
         write_text(out, dumped(header, rows))
         print(f"{out}: {len(rows)} workflows on {len(header.problems)} problems", file=sys.stderr)
     finally:
@@ -133,6 +137,7 @@ def main(
     samples: Annotated[str, typer.Option(help="How many workflows of two, three ... edits.")] = "30,20",
     block: Annotated[int, typer.Option(help="Problems that all workflows finish before the next.")] = 4,
     side_by_side: Annotated[int, typer.Option(help="Workflows at a time.")] = 12,
+    note: Annotated[str, typer.Option(help="What else made it: the model's digest, the server and its flags.")] = "",
     seed: int = 0,
     pack: bool = False,
 ) -> None:
@@ -151,7 +156,7 @@ def main(
         ],
         UNGUIDED,
     )
-    asyncio.run(make(config, [int(each) for each in samples.split(",")], problems, block, out, pack))
+    asyncio.run(make(config, [int(each) for each in samples.split(",")], problems, block, out, note, pack))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
 from aflow_env.tasks.benchmarks.mbpp import SPEC
-from aflow_env.tasks.table import Header, Row, dumped
+from aflow_env.tasks.table import Header, TableRow, dumped
 from aflow_env.workflow.steps import Step
 from recipe.table.make import workflows
 
@@ -24,12 +24,12 @@ def small_table(folder: Path) -> Path:
     return path
 
 
-def row(steps: tuple[Step, ...]) -> Row:
+def row(steps: tuple[Step, ...]) -> TableRow:
     """Select solves half a problem more for each sample, an instruction one, any other step none."""
     solved = 3 + sum(step.samples // 2 if step.operator == "Select" else bool(step.instruction) for step in steps)
     outcomes = "".join("1" if number * 5 % PROBLEMS < solved else "0" for number in range(PROBLEMS))
     calls = sum(max(step.samples - 1, 1) for step in steps)
-    return Row(
+    return TableRow(
         steps=tuple((step.operator, step.instruction, step.samples) for step in steps),
         outcomes="t" + outcomes[1:],
         tokens=((40 * calls, 30 * calls),) * PROBLEMS,
