@@ -56,19 +56,29 @@ def workflows(spec: TaskSpec, phrases: Sequence[str], samples: Sequence[int], se
     return found
 
 
-async def fill(assembly: Assembly, found: Sequence[Workflow], problems: Sequence[Problem], block: int) -> None:
-    """Run every workflow on a block of problems, then on the next; what is stored is not run again."""
-    for begin in range(0, len(problems), block):
-        started, runs = time.monotonic(), [(problem, 0) for problem in problems[begin : begin + block]]
-        results = await asyncio.gather(*(assembly.evaluator.run(workflow, runs) for workflow in found))
-        lost = sum(result.outcome not in COUNTED for each in results for result in each)
+async def fill(
+    assembly: Assembly, found: Sequence[Workflow], problems: Sequence[Problem], block: int, side_by_side: int
+) -> None:
+    """Run every workflow on a block of problems, then on the next; what is stored is not run again.
+
+    The next block begins while the slowest workflows of one are still on their way, so that the server stays busy.
+    """
+    places = asyncio.Semaphore(side_by_side)  # fair: who asks first is first
+    started = time.monotonic()
+
+    async def run(workflow: Workflow, some: Sequence[Problem]) -> int:
+        async with places:
+            results = await assembly.evaluator.run(workflow, [(problem, 0) for problem in some])
+        return sum(result.outcome not in COUNTED for result in results)
+
+    async def finish(begin: int) -> None:
+        some = problems[begin : begin + block]
+        lost = sum(await asyncio.gather(*(run(workflow, some) for workflow in found)))
         spent = assembly.budget.totals.spent
-        print(
-            f"{begin + len(runs)} of {len(problems)} problems, {time.monotonic() - started:.0f} s, {lost} lost, "
-            f"{spent.calls:,} calls, {spent.tokens:,} tokens",
-            file=sys.stderr,
-            flush=True,
-        )
+        said = f"{begin + len(some)} of {len(problems)} problems, {time.monotonic() - started:.0f} s, {lost} runs lost"
+        print(f"{said}, {spent.calls:,} calls, {spent.tokens:,} tokens", file=sys.stderr, flush=True)
+
+    await asyncio.gather(*map(finish, range(0, len(problems), block)))
 
 
 def packed(
@@ -108,7 +118,7 @@ def packed(
 
 
 async def make(
-    config: AflowConfig, samples: Sequence[int], count: int, block: int, out: Path, note: str, pack: bool
+    config: AflowConfig, samples: Sequence[int], count: int, block: int, out: Path, note: str, pack: bool = False
 ) -> None:
     """Fill the table unless `pack`, then write it. `note` goes into the header."""
     assembly = await Assembly.open(config)
@@ -118,7 +128,13 @@ async def make(
         problems = [*assembly.pool("validate"), *assembly.pool("test")][:count]
         print(f"{len(found)} workflows, {len(problems)} problems", file=sys.stderr, flush=True)
         if not pack:
-            await fill(assembly, [to_workflow(steps, spec) for steps in found.values()], problems, block)
+            await fill(
+                assembly,
+                [to_workflow(steps, spec) for steps in found.values()],
+                problems,
+                block,
+                config.sandbox.workers,
+            )
         header, rows = packed(assembly, found, problems, note)
         write_text(out, dumped(header, rows))
         print(f"{out}: {len(rows)} workflows on {len(header.problems)} problems", file=sys.stderr)
@@ -135,8 +151,8 @@ def main(
     base_url: str = "http://127.0.0.1:8000/v1",
     problems: Annotated[int, typer.Option(help="How many: validate problems first, then test problems.")] = 160,
     samples: Annotated[str, typer.Option(help="How many workflows of two, three ... edits.")] = "30,20",
-    block: Annotated[int, typer.Option(help="Problems that all workflows finish before the next.")] = 4,
-    side_by_side: Annotated[int, typer.Option(help="Workflows at a time.")] = 12,
+    block: Annotated[int, typer.Option(help="Problems that all workflows finish before the next.")] = 2,
+    side_by_side: Annotated[int, typer.Option(help="Workflows at a time.")] = 24,
     note: Annotated[str, typer.Option(help="What else made it: the model's digest, the server and its flags.")] = "",
     seed: int = 0,
     pack: bool = False,
