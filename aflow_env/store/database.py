@@ -102,28 +102,30 @@ class Database:
 
     def _prepare(self, schema: Sequence[str], version: int, application_id: int) -> None:
         self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        empty = not self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         found = self._pragma("user_version")
         if found > version:
             raise ConfigError(
                 f"{self.path} has schema {found}, and this aflow_env knows schemas up to {version}: "
                 "upgrade aflow_env, or name another run_dir"
             )
-        empty = not self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         if not empty and self._pragma("application_id") != application_id:
             raise ConfigError(f"{self.path} is a SQLite file, but not of aflow_env: name another run_dir")
+        if not empty and found < version:
+            raise ConfigError(
+                f"{self.path} has schema {found}, and this aflow_env writes {version}: name another run_dir"
+            )
         self._to_wal()
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        if found < version:
+        if empty:
             self._create(schema, version, application_id)
 
     def _create(self, schema: Sequence[str], version: int, application_id: int) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         if self._pragma("user_version") < version:  # else another process was quicker
-            there = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
             for statement in schema:
-                if statement.partition("(")[0].split()[2] not in there:  # a file of an older schema lacks some
-                    self._connection.execute(statement)
+                self._connection.execute(statement)
             self._connection.execute(f"PRAGMA application_id = {application_id}")
             self._connection.execute(f"PRAGMA user_version = {version}")
         self._connection.execute("COMMIT")
@@ -162,7 +164,7 @@ class Writer:
         return self._connection.execute(sql, arguments).fetchall()
 
 
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x61666C77  # "aflw"
 NOT_VALIDATION = "session NOT LIKE 'validate/%'"
 """The sessions whose rounds later steps may learn from: all but those of a training run's validation."""
@@ -201,7 +203,8 @@ SCHEMA = (
         digest TEXT NOT NULL, executor_key TEXT NOT NULL, problem_digest TEXT NOT NULL, repeat INTEGER NOT NULL,
         problem_id TEXT NOT NULL, outcome TEXT NOT NULL, score REAL NOT NULL, answer TEXT NOT NULL, seconds REAL NOT
         NULL, cost_usd REAL NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, calls INTEGER NOT
-        NULL, error TEXT NOT NULL, truncated INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+        NULL, error TEXT NOT NULL, truncated INTEGER NOT NULL, unpriced INTEGER NOT NULL, feedback TEXT NOT NULL,
+        trace TEXT NOT NULL,
         PRIMARY KEY (digest, executor_key, problem_digest, repeat)
     ) WITHOUT ROWID""",
     """CREATE TABLE completions (

@@ -46,12 +46,13 @@ RunCode = Callable[[str, str, list[JsonValue], float], Awaitable[CodeResult]]  #
 
 @dataclass(frozen=True)
 class OperatorContext:
-    """All that an operator may use: completions, confined code runs, the problem's public tests."""
+    """All that an operator may use: completions, confined code runs, the public tests and what stands before code."""
 
     ask: Ask
     run_code: RunCode
     public_tests: tuple[str, ...] = ()
     entry_point: str | None = None
+    prelude: str = ""
 
 
 async def call_operator(
@@ -195,19 +196,21 @@ OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[s.OperatorReply]
     "Revise": _revise,
 }
 
-# Runs beside the solution. Each public test has its own copy of the solution's names, and its `check` is called if it
-# defines one. The report ends after three failures.
+# Runs the solution below the problem's prelude. Each public test has its own copy of their names, and its `check` is
+# called if it defines one. The report ends after three failures.
 _HARNESS = """
-
-def run_public_tests(tests, entry_point):
+def run_public_tests(prelude, solution, tests, entry_point):
     import json
-    if entry_point not in globals():
+    names = {"__name__": "solution"}
+    exec(prelude, names)
+    exec(compile(solution, "solution.py", "exec"), names)
+    if entry_point not in names:
         return json.dumps(["the code does not define " + entry_point])
     failures = []
     for test in tests:
         if len(failures) == 3:
             break
-        scope = dict(globals(), candidate=globals()[entry_point])
+        scope = dict(names, candidate=names[entry_point])
         check = scope.pop("check", None)
         try:
             exec(test, scope)
@@ -221,8 +224,8 @@ def run_public_tests(tests, entry_point):
 
 async def _failure(solution: str, entry_point: str, context: OperatorContext) -> str:
     """Return the failures of the public tests, cut to MAX_REPORT characters; empty when all pass."""
-    arguments: list[JsonValue] = [list(context.public_tests), entry_point]
-    result = await context.run_code(solution + _HARNESS, "run_public_tests", arguments, TEST_SECONDS)
+    arguments: list[JsonValue] = [context.prelude, solution, list(context.public_tests), entry_point]
+    result = await context.run_code(_HARNESS, "run_public_tests", arguments, TEST_SECONDS)
     if result.outcome != "ok":
         return f"{result.outcome}: {result.error}"[:MAX_REPORT]
     try:
