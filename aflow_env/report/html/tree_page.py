@@ -21,6 +21,8 @@ JSON = Any
 FAILED_CASES = 5
 """Failed cases that are shown of a workflow."""
 ANSWER_CHARACTERS = 300
+"""Characters of an answer, and of a scorer's text."""
+TRACE_CHARACTERS = 600
 LINE_CHARACTERS = 160
 
 _NODES = (
@@ -85,7 +87,8 @@ def tree_data(store: Reads) -> dict[str, JSON]:
 def _failed(case: dict[str, str]) -> list[str]:
     """Return [problem, outcome, answer or error, feedback, steps]."""
     said = (case["error"] or case["answer"])[:ANSWER_CHARACTERS]
-    return [visible(text) for text in (case["problem_id"], case["outcome"], said, case["feedback"], case["trace"])]
+    told = case["feedback"][:ANSWER_CHARACTERS], case["trace"][:TRACE_CHARACTERS]
+    return [visible(text) for text in (case["problem_id"], case["outcome"], said, *told)]
 
 
 def _short(value: float | None) -> float | None:
