@@ -12,14 +12,25 @@ import re
 from aflow_env.errors import ConfigError
 from aflow_env.tasks.problem import Problem, RunTests
 
-SHOWN = 100
+SHOWN = 80
 """Characters of a gold, an output or a test in a text."""
 PUBLIC = 20
 """Public tests that are tried."""
 PUBLIC_SECONDS = 5.0
 NO_CODE = "no code found"
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_WRONG = "class Wrong(Exception): pass\n"
+_EACH = """
+bool({entry_point})  # a solution that does not load ends here
+for shown_, test_ in {tests}:
+    try:
+        scope_ = dict(globals(), candidate={entry_point})
+        exec(test_, scope_)
+        if scope_.get("check") is not globals().get("check"):
+            scope_["check"](scope_["candidate"])
+    except Exception as error_:
+        told_ = str(error_) if isinstance(error_, Wrong) else type(error_).__name__ + ": " + str(error_)
+        raise Wrong("public test " + shown_ + ": " + told_)
+"""
 
 
 def miss(correct: bool, output: str, why: str) -> str:
@@ -37,13 +48,9 @@ async def public_feedback(problem: Problem, solution: str, run_code: RunTests) -
     if not solution.strip():
         return NO_CODE
     entry_point = str(problem.entry_point)
-    loads = f"bool({entry_point})"
-    public = problem.public_tests[:PUBLIC]
-    for test in (loads, *public):
-        why = await failure(solution, f"candidate = {entry_point}\n{test}", entry_point, run_code)
-        if why:
-            return why if test == loads else f"public test {_shown(_last_line(test))}: {why}"
-    return hidden_fail(len(public))
+    tests = [(_shown(_last_line(test)), explained(test, entry_point)) for test in problem.public_tests[:PUBLIC]]
+    why = await failure(solution, _EACH.format(tests=repr(tests), entry_point=entry_point), entry_point, run_code)
+    return why or hidden_fail(len(tests))
 
 
 def hidden_fail(public: int) -> str:
@@ -51,16 +58,19 @@ def hidden_fail(public: int) -> str:
     return f"public tests passed: {public}; the hidden tests fail"
 
 
-async def failure(
-    solution: str, tests: str, entry_point: str, run_code: RunTests, seconds: float = PUBLIC_SECONDS
-) -> str:
-    """Return why these tests, which must be public, fail; nothing when they pass. Raises InfrastructureError."""
+async def failure(solution: str, tests: str, entry_point: str, run_code: RunTests) -> str:
+    """Return why these tests, which must be public and explained, fail; nothing when they pass.
+
+    Raises InfrastructureError.
+    """
     try:
-        run = await run_code(solution, explained(tests, entry_point), entry_point, seconds)
+        run = await run_code(solution, f"class Wrong(Exception): pass\n{tests}", entry_point, PUBLIC_SECONDS)
     except ConfigError as error:
-        return f"it judges no solution ({error})"
+        return f"the public tests judge no solution ({error})"
     if run.outcome == "ok":
         return ""
+    if run.outcome == "timeout":
+        return f"loading it and its public tests takes more than {PUBLIC_SECONDS:g} s"
     return _ADDRESS.sub("", run.error.removeprefix("Wrong: ")) or run.outcome
 
 
@@ -70,8 +80,7 @@ def explained(tests: str, entry_point: str) -> str:
     Tests that are no Python stay as they are.
     """
     try:
-        tree = ast.parse(tests)
-        return _WRONG + ast.unparse(_Explained(entry_point).visit(tree))
+        return ast.unparse(_Explained(entry_point).visit(ast.parse(tests)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return tests
 

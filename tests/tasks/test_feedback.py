@@ -38,7 +38,7 @@ HIDDEN = ("4141", "4242", "8383", "hidden text", "tests.py", "AssertionError")
         ("whole_number", "073", r"\boxed{74}", "expected 73, got 74"),
         ("whole_number", "073", "none", "no whole number found"),
         ("same_text", "New York", "York", "expected New York, got York"),
-        ("same_text", "New York", "York\n" * 100, f"expected New York, got {'York ' * 19}Yo..."),
+        ("same_text", "New York", "York\n" * 100, f"expected New York, got {'York ' * 15}Yo..."),
         ("f1", "red house", "a red bike stood over there", "F1 is 0.29: expected red house, got a red bike"),
         ("f1", "the red house", "red house", ""),
         ("alternatives", "3|three", "four", "F1 is 0.00: expected 3|three, got four"),
@@ -98,7 +98,7 @@ async def test_public_tests_that_judge_nothing_end_no_search() -> None:
         wrong = await score_code(broken, "def f(x): return 2", sandbox.run_tests)
         right = await score_code(broken, "def f(x): return 1", sandbox.run_tests)
     assert (wrong.value, right.value) == (0.0, 1.0)
-    assert "public test assert undefined(1): it judges no solution" in wrong.feedback
+    assert wrong.feedback == "public test assert undefined(1): NameError: name 'undefined' is not defined"
 
 
 THIEVES = {

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from aflow_env.tasks.dataset import FileTask
-from aflow_env.tasks.feedback import NO_CODE, failure, hidden_fail
+from aflow_env.tasks.feedback import NO_CODE, explained, failure, hidden_fail
 from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.records import Record
 from aflow_env.workflow.parsing import extract_code
@@ -69,7 +69,7 @@ async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
         return Score(1.0, code, True)
     if not code.strip():
         return Score(0.0, code, False, feedback=NO_CODE)
-    public_alone = "PRIVATE = []\n" + problem.hidden_tests.partition("\n")[2]
+    public_alone = explained("PRIVATE = []\n" + problem.hidden_tests.partition("\n")[2], "run_case")
     why = await failure(solution, public_alone, "run_case", run_code) if problem.public_tests else ""
     return Score(0.0, code, False, feedback=why or hidden_fail(len(problem.public_tests)))
 
