@@ -17,6 +17,7 @@ The tables are readable with plain SQL; JSON columns hold JSON text.
 - programs: the text of workflows, by its hash. `digest` is the workflow's own.
 - problem_sets: which results, in order, a node's evaluation was made of: [[problem_digest, repeat, problem_id], ...].
 - evaluations: a workflow's run on a problem and repeat under an executor's settings; only runs that count.
+  `feedback` is the scorer's text, `trace` the steps of a run that is not correct.
 - completions: every LLM call that was paid for, by the request's key.
 - events: everything else (failures of the world, stops), with wall-clock time.
 - meta: the identity of the run (its config).
