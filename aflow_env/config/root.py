@@ -54,7 +54,7 @@ class AflowConfig(Section):
     sandbox: SandboxConfig = SandboxConfig()
     budget: BudgetConfig = BudgetConfig()
     problems: ProblemsConfig = ProblemsConfig()
-    final_test: bool = True
+    final_calls: CountOrZero | None = 2000
 
     @property
     def on_policy(self) -> "AflowConfig":

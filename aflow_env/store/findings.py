@@ -41,6 +41,15 @@ def leaders(store: Reads, task: str, count: int) -> list[Workflow]:
     return [workflow_of(store, digest) for digest in found]
 
 
+def searched(store: Reads, digest: str, executor_key: str) -> list[tuple[str, int]]:
+    """Return (problem digest, repeat) of each result that an evaluated node of a workflow is made of."""
+    sql = (
+        "SELECT DISTINCT problems FROM nodes JOIN problem_sets ON problem_sets.id = nodes.problem_set "
+        "WHERE digest = ? AND executor_key = ?"
+    )
+    return [(key, repeat) for row in store.read(sql, (digest, executor_key)) for key, repeat, _ in json.loads(row[0])]
+
+
 def workflow_of(store: Reads, digest: str) -> Workflow:
     """Return a stored workflow. Raises ValueError for a digest that is not in the store."""
     rows = store.read("SELECT graph, prompts FROM programs WHERE digest = ? ORDER BY rowid LIMIT 1", (digest,))

@@ -15,10 +15,11 @@ from aflow_env.cli.progress import SearchProgress, finishing
 from aflow_env.config import AflowConfig
 from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.final_report import report
+from aflow_env.search.final_report import at_most, report
 from aflow_env.search.kinds import check_predictor
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
+from aflow_env.store.settings import lock
 
 
 def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -63,6 +64,8 @@ async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
             SearchProgress(config.rounds, lambda: assembly.budget.totals.spent) as progress,
             finishing(progress.note) as interrupt,
         ):
+            lock(assembly.store, config)  # a config that is refused is all that is said
+            progress.note(at_most(config))
             if config.lookahead.chooses and config.proposer != "random":
                 progress.note(f"lookahead.edits={config.lookahead.edits}: that many calls for each node's proposals")
             session = await assembly.play(progress, interrupt)

@@ -37,7 +37,7 @@ def test_it_only_reads(aflow: Command, finished: Path) -> None:
 
 
 def test_groups_of_a_sweep(aflow: Command, tmp_path: Path) -> None:
-    grid = ("seed=1", "selection.c_ucb=0,0.3", "rounds=1", "final_test=false", *SMALL)
+    grid = ("seed=1", "selection.c_ucb=0,0.3", "rounds=1", "final_calls=0", *SMALL)
     aflow("sweep", *grid, "--out", tmp_path, "--jobs", 2)
     found = aflow("report", tmp_path, "--by", "selection.c_ucb", "--json").json
     assert [group["group"] for group in found["groups"]] == ["selection.c_ucb=0", "selection.c_ucb=0.3"]

@@ -232,7 +232,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_a_run_that_goes_on(aflow: Comma
     assert f"aflow-env resume {folder}" in said
     assert "Traceback" not in said + out
     assert nothing_left_of(process)
-    assert aflow("resume", folder, "rounds=1", "final_test=false").status == 0
+    assert aflow("resume", folder, "rounds=1", "final_calls=0").status == 0
 
 
 def test_show_says_that_a_price_is_unknown_and_replies_were_cut(aflow: Command, tmp_path: Path) -> None:
@@ -244,3 +244,27 @@ def test_show_says_that_a_price_is_unknown_and_replies_were_cut(aflow: Command, 
     assert "cost unknown" in said
     assert "0.0000 USD" not in said
     assert "its outcomes: correct 5, wrong 3, 3 replies truncated" in said
+
+
+def calls(folder: Path) -> tuple[int, int]:
+    """Executor calls of the search's nodes, and of all evaluations."""
+    with closing(sqlite3.connect(folder / "run.sqlite")) as database:
+        nodes = "SELECT sum(calls) FROM (SELECT DISTINCT digest, calls FROM nodes)"
+        return tuple(database.execute(sql).fetchone()[0] for sql in (nodes, "SELECT sum(calls) FROM evaluations"))
+
+
+@pytest.mark.parametrize("final", [0, 3, 12, 40])
+def test_the_end_costs_what_the_first_line_says_and_asks_nothing_twice(
+    aflow: Command, tmp_path: Path, final: int
+) -> None:
+    """`final_calls` bounds the choice and the test; the same command again prints the same table for nothing."""
+    sizes = ("rounds=2", "limit=2", "task.validate_size=8", "task.test_size=30", f"final_calls={final}")
+    said = aflow("search", f"run_dir={tmp_path}", *sizes)
+    assert said.err.splitlines()[0] == f"the end (choice and test) costs at most {final} executor calls: final_calls"
+    searched, paid = calls(tmp_path)
+    assert 0 <= paid - searched <= final
+    tested = "(of 30 problems)" if final > 3 else "not scored: final_calls=0 leaves no call"
+    assert tested in said.out or final == 3
+    again = aflow("search", f"run_dir={tmp_path}", *sizes)
+    assert again.out == said.out
+    assert calls(tmp_path) == (searched, paid)
