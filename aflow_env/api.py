@@ -42,14 +42,17 @@ GROUPS = {"task": "name", "executor": "kind", "implementer": "kind"}
 
 @dataclass(frozen=True)
 class SearchRound:
-    """A round that has ended, for `on_round`. `score` is None where the proposal was rejected."""
+    """A round that has ended, for `on_round`. `score` is None where the proposal was rejected.
+
+    `cost_usd` is the run's bill so far, None where a price is unknown.
+    """
 
     number: int
     of: int
     score: float | None
     best: float
     modification: str
-    cost_usd: float
+    cost_usd: float | None
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,17 @@ class FoundNode:
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run: its nodes, the best of them, the rule that stopped it, its score on test problems, its cost."""
+    """A run: its nodes, the best of them, the rule that stopped it, its score on test problems, its cost.
+
+    `cost_usd` is None where a price is unknown.
+    """
 
     run_dir: Path
     nodes: Sequence[FoundNode] = field(repr=False)
     best: FoundNode
     stopped: str | None
     test: Mapping[str, Any] | None
-    cost_usd: float
+    cost_usd: float | None
 
     def frame(self) -> "pandas.DataFrame":
         """Return the nodes as a table, one row each. Raises ConfigError where pandas is missing."""
@@ -133,8 +139,9 @@ async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **
 
     def ended(session: SearchSession, turn: Turn) -> None:
         if on_round:
-            score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent.usd
-            on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, spent))
+            score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent
+            usd = None if spent.unpriced else spent.usd
+            on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, usd))
 
     try:
         await assembly.play(ended)

@@ -77,6 +77,7 @@ class AflowConfig(Section):
     def counting_usd(self) -> dict[str, float]:
         """The keys, with their values, that count USD of evaluations; they need a known price."""
         keys = {"stop.usd": self.stop.usd, "reward.cost_weight": self.reward.cost_weight or None}
+        keys["selection.cost_weight"] = self.selection.cost_weight or None
         return {key: value for key, value in keys.items() if value is not None}
 
     @model_validator(mode="after")
@@ -147,6 +148,15 @@ class AflowConfig(Section):
             for key, value in self.counting_usd.items():
                 fix = "use stop.tokens" if key == "stop.usd" else f"leave {key} out, or name prices in executor.prices"
                 raise ValueError(f"{key}={value} with {free}: no evaluation costs anything; {fix}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_race_is_about_scores(self) -> "AflowConfig":
+        if self.selection.cost_weight and self.racing.delta is not None:
+            raise ValueError(
+                f"racing.delta={self.racing.delta} with selection.cost_weight={self.selection.cost_weight}: a race "
+                "compares scores alone and would give cheap workflows up. Set racing.delta=null"
+            )
         return self
 
     @model_validator(mode="after")

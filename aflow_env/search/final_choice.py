@@ -57,6 +57,7 @@ class ClosingRuns:
     repeats: int
     left: int
     unknown: int
+    cost_weight: float = 0.0
     spent: bool = False
     _results: dict[str, dict[Key, ProblemResult]] = field(default_factory=dict)
     _of_search: dict[str, dict[Key, ProblemResult]] = field(default_factory=dict)
@@ -83,10 +84,10 @@ class ClosingRuns:
         return self.evaluator.summary(workflow, [found[key] for key in self._keys(problems)], self.version)
 
     def worth(self, workflow: Workflow, problems: Sequence[Problem]) -> float:
-        """Return the figure that the choice goes by: the mean score. NaN where no run counts."""
+        """Return what the choice goes by: the mean score less the weighted cost. NaN where no run counts."""
         found = [self._results[workflow.digest][key] for key in self._keys(problems)]
         counted = [each for each in found if each.outcome in COUNTED]
-        return summarise(workflow.digest, "", counted).score if counted else math.nan
+        return summarise(workflow.digest, "", counted).worth(self.cost_weight) if counted else math.nan
 
     def worst(self, workflow: Workflow) -> int:
         """Return the most calls that a run of the workflow has made, at least 1."""

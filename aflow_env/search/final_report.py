@@ -23,6 +23,7 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_choice import UNLIMITED, ClosingRuns, choose, held
 from aflow_env.search.prediction.worth import worth_of_q
 from aflow_env.store.findings import leaders, save_report, start_of
+from aflow_env.store.front import front, front_lines
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
 
 CANDIDATES = 3
@@ -46,7 +47,8 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     config, store, name = assembly.config, assembly.store, assembly.task.spec.name
     calls = UNLIMITED if config.final_calls is None else config.final_calls
     evaluator = held(assembly.evaluator, calls, config.executor.timeout_seconds)
-    runs = ClosingRuns(evaluator, store, version, config.repeats, calls, config.sandbox.calls)
+    weight = config.selection.cost_weight
+    runs = ClosingRuns(evaluator, store, version, config.repeats, calls, config.sandbox.calls, weight)
     start = start_of(store, name) or assembly.start()
     leading = [each for each in leaders(store, name, CANDIDATES) if each.digest != start.digest]
     validate = assembly.pool("validate")
@@ -64,7 +66,7 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     folder = Path(config.run_dir) / "best"
     write_workflow(chosen, folder)
     spent = assembly.budget.totals.spent
-    metrics = {"aflow/final/cost_usd": spent.usd}
+    metrics = {} if spent.unpriced else {"aflow/final/cost_usd": spent.usd}
     for of, known in figures.items():
         metrics |= _metrics(of, known)
     save_report(store, chosen.digest, {of: _figures(figures.get(of)) for of in ("start", "best", "test")})
@@ -74,6 +76,7 @@ async def report(assembly: Assembly, version: str = "") -> Report:
         "best, validate": _score(figures["best"]),
         "best, test": _score(figures["test"], len(tests)) if tested else f"not scored: {said}",
         "best workflow": f"{chosen.digest} in {folder}",
+        "score for cost": "\n".join(front_lines(front(store))),
     }
     return Report(table(config, rows, spent, worth_of_q(store, config)), metrics)
 

@@ -268,3 +268,43 @@ def test_the_end_costs_what_the_first_line_says_and_asks_nothing_twice(
     again = aflow("search", f"run_dir={tmp_path}", *sizes)
     assert again.out == said.out
     assert calls(tmp_path) == (searched, paid)
+
+
+def test_the_front_is_in_the_table_and_in_best(aflow: Command, tmp_path: Path) -> None:
+    """`best --front` lists the workflows that no other beats, the closing table shows the same."""
+    said = aflow("search", f"run_dir={tmp_path}", "rounds=4", *SMALL)
+    front = aflow("best", tmp_path, "--front").out.splitlines()
+    assert front
+    assert all(line.split("  ")[0] in said.out and line.split()[-1] in said.out for line in front[-5:])
+    found = aflow("best", tmp_path, "--front", "--json").json
+    assert [f"{each['score']:.3f}" for each in found["front"]] == [line.split()[0] for line in front]
+    assert found["unpriced_workflows"] == 0
+    with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database, database:
+        database.execute("UPDATE nodes SET unpriced = calls, cost_usd = 0")
+    assert aflow("best", tmp_path, "--front").out == "unknown: no price is known of these workflows' calls\n"
+
+
+def test_the_weight_of_cost_steers_the_search_and_its_end(aflow: Command, tmp_path: Path) -> None:
+    """With a USD that is worth more than any score, the best workflow is the cheapest."""
+    sizes = ("rounds=5", "selection.cost_weight=100000", *SMALL)
+    found = aflow("search", f"run_dir={tmp_path}", *sizes, "--json").json
+    price = {node["digest"]: node["cost_usd"] / node["n"] for node in found["nodes"]}
+    assert price[found["best"]["digest"]] == min(price.values())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("executor=openai", "executor.model=m", "executor.base_url=http://localhost:1/v1"), "has no price"),
+        (("executor=vllm", "executor.model=m", "executor.base_url=http://localhost:1/v1"), "executor.prices=free"),
+        (("racing.delta=0.1",), "racing.delta=0.1 with selection.cost_weight=1.0"),
+    ],
+)
+def test_a_weight_that_cannot_be_honoured_is_refused(
+    aflow: Command, tmp_path: Path, overrides: tuple[str, ...], said: str
+) -> None:
+    """No price, a free server, or races, which compare scores alone."""
+    found = aflow("search", f"run_dir={tmp_path}", "selection.cost_weight=1", *overrides)
+    assert found.status == 2
+    assert said in found.err
+    assert "selection.cost_weight" in found.err
