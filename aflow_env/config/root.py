@@ -55,6 +55,7 @@ class AflowConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     problems: ProblemsConfig = ProblemsConfig()
     final_calls: CountOrZero | None = 2000
+    logger: tuple[Literal["wandb", "tensorboard", "jsonl"], ...] = ()
 
     @property
     def on_policy(self) -> "AflowConfig":
