@@ -56,8 +56,8 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     reserve = min(calls // 2, len(tests) * config.repeats * max(map(runs.worst, [start, *leading])))
     chosen, seen = await choose(runs, start, leading, validate, config.limit or len(validate), reserve)
     if not seen:
-        limit = "the budget is" if runs.spent else f"final_calls={calls} are"
-        raise BudgetExhausted(f"the start workflow cannot be scored at the end, because {limit} spent")
+        limit = "the budget is spent: raise budget.*" if runs.spent else f"final_calls={calls} is too few: raise it"
+        raise BudgetExhausted(f"the start workflow cannot be scored at the end, because {limit}")
     tested = await runs.advance([chosen], tests, runs.left)
     figures = {"start": runs.evaluation(start, validate[:seen]), "best": runs.evaluation(chosen, validate[:seen])}
     if tested:
@@ -76,7 +76,7 @@ async def report(assembly: Assembly, version: str = "") -> Report:
         "best, validate": _score(figures["best"]),
         "best, test": _score(figures["test"], len(tests)) if tested else f"not scored: {said}",
         "best workflow": f"{chosen.digest} in {folder}",
-        "score for cost": "\n".join(front_lines(front(store))),
+        "search's front": "\n".join(front_lines(front(store))),
     }
     return Report(table(config, rows, spent, worth_of_q(store, config)), metrics)
 

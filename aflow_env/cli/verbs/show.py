@@ -89,8 +89,9 @@ def _facts(store: Store, found: dict[str, Any]) -> list[str]:
     if best:
         lines.append(f"best: round {best['round']}, {score_text(best['score'], best['ci95'])}, {best['digest']}")
         lines.append(f"its outcomes: {outcomes_text(best['outcomes'], best['truncated'])}")
-    if test := said.get("test"):
-        lines.append(f"test: {score_text(test['score'], test['ci95'])}, n={test['n']}")
+    for name, what in (("best", "validate, at the end"), ("test", "test")):
+        if figures := said.get(name):
+            lines.append(f"{what}: {score_text(figures['score'], figures['ci95'])}, n={figures['n']}")
     if config and (q := worth_of_q(store, config)):
         lines.append(f"Q(s, a): {q}")
     return lines
