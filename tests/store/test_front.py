@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aflow_env.report.html.tree_page import tree_data
 from aflow_env.store.findings import best_node, leaders
 from aflow_env.store.front import front, front_lines, pareto, workflows
 from aflow_env.store.store import SessionKey, Store
@@ -39,6 +40,12 @@ def test_the_front_holds_those_that_no_other_beats_in_both(store: Store) -> None
     assert [each["digest"] for each in found] == ["cheap", "middle", "dear"]
     assert [each["usd_a_problem"] for each in found] == pytest.approx([0.01, 0.05, 0.2])
     assert front_lines(found)[0] == "0.400  0.010000 USD a problem  cheap"
+    tree = tree_data(store)
+    assert [digest for digest, on in zip(tree["digest"], tree["front"], strict=True) if on] == [
+        "cheap",
+        "dear",
+        "middle",
+    ]
     assert front_lines(found, 1) == ["0.900  0.200000 USD a problem  dear"]
 
 
