@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.tasks.answers import LONGEST
 from aflow_env.tasks.formulas import read_gold
 from aflow_env.tasks.problem import Problem, RunTests, Score
+from aflow_env.workflow.answers import LONGEST
 
 MathScorer = Literal["verify", "aflow"]
 CHILDREN = 3
