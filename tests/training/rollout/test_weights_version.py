@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
+from aflow_env.llm.ledger import Spend
 from aflow_env.search.final_report import Report, report
 from aflow_env.search.rounds import SearchSession
 from aflow_env.store.settings import as_plain
@@ -118,7 +119,7 @@ async def test_the_closing_report_scores_with_the_weights_that_it_names(tmp_path
             evaluator=evaluator,
             pool=lambda split: PROBLEMS,
             start=lambda: START,
-            budget=SimpleNamespace(totals=SimpleNamespace(spent=SimpleNamespace(usd=0.0, tokens=0, money="0 USD"))),
+            budget=SimpleNamespace(totals=SimpleNamespace(spent=Spend())),
         )
         runs = []
         for version in ("a/1", "a/1", "b/2"):
