@@ -8,6 +8,7 @@ runs, as in a notebook, the synchronous functions work in a thread of their own.
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from anyio.from_thread import start_blocking_portal
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from aflow_env.cli.arguments import open_reading, search_config
+from aflow_env.cli.search_log import search_log
 from aflow_env.cli.use.answering import WorkflowAnswer, answering
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
@@ -42,14 +44,17 @@ GROUPS = {"task": "name", "executor": "kind", "implementer": "kind"}
 
 @dataclass(frozen=True)
 class SearchRound:
-    """A round that has ended, for `on_round`. `score` is None where the proposal was rejected."""
+    """A round that has ended, for `on_round`. `score` is None where the proposal was rejected.
+
+    `cost_usd` is the run's bill so far, None where a price is unknown.
+    """
 
     number: int
     of: int
     score: float | None
     best: float
     modification: str
-    cost_usd: float
+    cost_usd: float | None
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,17 @@ class FoundNode:
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run: its nodes, the best of them, the rule that stopped it, its score on test problems, its cost."""
+    """A run: its nodes, the best of them, the rule that stopped it, its score on test problems, its cost.
+
+    `cost_usd` is None where a price is unknown.
+    """
 
     run_dir: Path
     nodes: Sequence[FoundNode] = field(repr=False)
     best: FoundNode
     stopped: str | None
     test: Mapping[str, Any] | None
-    cost_usd: float
+    cost_usd: float | None
 
     def frame(self) -> "pandas.DataFrame":
         """Return the nodes as a table, one row each. Raises ConfigError where pandas is missing."""
@@ -132,13 +140,16 @@ async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **
     assembly = await Assembly.open(config)
 
     def ended(session: SearchSession, turn: Turn) -> None:
+        log.told(session, turn)
         if on_round:
-            score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent.usd
-            on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, spent))
+            score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent
+            usd = None if spent.unpriced else spent.usd
+            on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, usd))
 
     try:
-        await assembly.play(ended)
-        await report(assembly)
+        with search_log(config) as log:
+            await assembly.play(ended)
+            log.end(await report(assembly), logging.getLogger(__name__).info)
     finally:
         await assembly.aclose()
     return load(config.run_dir)

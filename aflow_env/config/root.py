@@ -56,7 +56,8 @@ class AflowConfig(Section):
     sandbox: SandboxConfig = SandboxConfig()
     budget: BudgetConfig = BudgetConfig()
     problems: ProblemsConfig = ProblemsConfig()
-    final_test: bool = True
+    final_calls: CountOrZero | None = 2000
+    logger: tuple[Literal["wandb", "tensorboard", "jsonl"], ...] = ()
 
     @property
     def on_policy(self) -> "AflowConfig":
@@ -79,6 +80,7 @@ class AflowConfig(Section):
     def counting_usd(self) -> dict[str, float]:
         """The keys, with their values, that count USD of evaluations. They need a known price."""
         keys = {"stop.usd": self.stop.usd, "reward.cost_weight": self.reward.cost_weight or None}
+        keys["selection.cost_weight"] = self.selection.cost_weight or None
         return {key: value for key, value in keys.items() if value is not None}
 
     @model_validator(mode="after")
@@ -141,6 +143,11 @@ class AflowConfig(Section):
             (
                 counted and (unpriced or executor.prices == "free"),
                 f"{counted}={self.counting_usd.get(counted)} with {free}: no evaluation costs anything; {fix}",
+            ),
+            (
+                self.selection.cost_weight and self.racing.delta is not None,
+                f"racing.delta={self.racing.delta} with selection.cost_weight={self.selection.cost_weight}: a race "
+                "compares scores alone and would give cheap workflows up. Set racing.delta=null",
             ),
             (
                 self.recording and mode != "replay",

@@ -16,6 +16,7 @@ class SelectionConfig(Section):
     alpha: NonNegative = 0.2
     lambda_: Share = 0.3
     c_ucb: NonNegative = 0.0
+    cost_weight: NonNegative = 0.0
 
 
 class LookaheadConfig(Section):

@@ -83,6 +83,10 @@ class Evaluation:
     truncated: int = 0
     unpriced: int = 0
 
+    def worth(self, cost_weight: float) -> float:
+        """Return the score less `cost_weight` times the USD of a run that counts."""
+        return self.score - cost_weight * self.cost_usd / self.n if cost_weight else self.score
+
 
 def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Evaluation:
     """Put results together. Raises InfrastructureError when none of them counts."""

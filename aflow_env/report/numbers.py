@@ -15,6 +15,7 @@ from scipy.stats import t as student
 
 from aflow_env.report.runs import RunRecord
 from aflow_env.report.tracking import predictions, predictions_by_session
+from aflow_env.store.front import pareto
 
 SCORES = (0.0, 1.0)
 """The range of scores."""
@@ -29,6 +30,15 @@ class Mean:
     n: int
     low: float | None = None
     high: float | None = None
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A workflow with its mean score on validate problems and its mean cost."""
+
+    digest: str
+    score: float
+    usd_a_problem: float
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,32 @@ def prediction_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
         return None
     spreads = [(pstdev(said for said, _ in pairs), pstdev(came for _, came in pairs)) for pairs in found]
     return fmean(said for said, _ in spreads), fmean(came for _, came in spreads)
+
+
+def bill(runs: Sequence[RunRecord]) -> Mean | None:
+    """Return the mean bill of the runs in USD; None where one of them has a call without a known price."""
+    paid = [run.cost_usd for run in runs if run.cost_usd is not None]
+    return mean(paid) if len(paid) == len(runs) else None
+
+
+def priced(runs: Sequence[RunRecord]) -> list[Priced]:
+    """Return each workflow whose price is known, over all rounds of the runs that validated it."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    unknown = set()
+    for each in (each for run in runs for each in run.rounds if each.validated and each.n):
+        if each.digest is not None and each.score is not None:
+            found.setdefault(each.digest, []).append((each.score, each.cost_usd / each.n))
+            unknown.update([each.digest] if each.unpriced else [])
+    return [
+        Priced(digest, fmean(score for score, _ in pairs), fmean(usd for _, usd in pairs))
+        for digest, pairs in found.items()
+        if digest not in unknown
+    ]
+
+
+def front(runs: Sequence[RunRecord]) -> list[Priced] | None:
+    """Return the workflows that no other beats in score and cost, the cheapest first; None where no price is known."""
+    return pareto(priced(runs), lambda each: each.usd_a_problem, lambda each: each.score) or None
 
 
 def outcome_counts(runs: Sequence[RunRecord]) -> dict[str, int]:

@@ -20,7 +20,7 @@ FEW_PAIRS = 6
 """Below this many pairs no effect is clear: so many coins must fall on one side before that is rarer than 1 in 20."""
 UNSET = "(unset)"
 _NO_CAUSE = (FREE_LEAVES - {"base_url"}) | {
-    *("seed", "run_dir", "shared", "recording", "cache", "final_test"),
+    *("seed", "run_dir", "shared", "recording", "cache", "final_calls"),
     *("default_local_dir", "experiment_name", "project_name", "logger"),
 }
 """Last parts of keys that cannot cause a difference in scores. A server's address can: another policy may be there."""

@@ -21,7 +21,7 @@ JSON = Any
 
 _COLUMNS = (
     *("session", "step", "round", "parent", "digest", "score", "low", "high", "n", "modification", "edit", "reason"),
-    *("outcomes", "cost_usd", "input_tokens", "output_tokens", "calls", "payload"),
+    *("outcomes", "cost_usd", "input_tokens", "output_tokens", "calls", "unpriced", "payload"),
 )
 
 
@@ -49,6 +49,7 @@ class RoundRecord:
     tokens: int
     calls: int
     q: float | None = None
+    unpriced: int = 0
 
     @property
     def validated(self) -> bool:
@@ -60,7 +61,8 @@ class RoundRecord:
 class RunRecord:
     """One run: `rounds` by step, session and round; `closing` is its closing report on all of them, else None.
 
-    `programs` holds the source of each workflow, `config` dotted keys. `cost_usd` is all that the run spent.
+    `programs` holds the source of each workflow, `config` dotted keys. `cost_usd` is all that the run spent, None
+    where a price is unknown.
     """
 
     name: str
@@ -68,7 +70,7 @@ class RunRecord:
     config: Mapping[str, JSON]
     rounds: tuple[RoundRecord, ...]
     closing: Mapping[str, JSON] | None
-    cost_usd: float
+    cost_usd: float | None
     programs: Mapping[str, str] = field(default_factory=dict, repr=False)
     curve: tuple[tuple[int, float], ...] = ()
     """(training step, best score of a session), of a run whose rounds are elsewhere."""
@@ -153,6 +155,6 @@ def _rounds(store: Reads) -> Iterator[RoundRecord]:
         payload = json.loads(found.pop("payload") or "{}") or {}
         tokens = (found.pop("input_tokens") or 0) + (found.pop("output_tokens") or 0)
         found["outcomes"] = json.loads(found["outcomes"] or "{}")
-        found |= {name: found[name] or 0 for name in ("n", "cost_usd", "calls")}
+        found |= {name: found[name] or 0 for name in ("n", "cost_usd", "calls", "unpriced")}
         found["reason"] = found["reason"] or ""
         yield RoundRecord(**found, tokens=tokens, q=payload.get("q"))

@@ -3,13 +3,13 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import StringIO
 from typing import Any
 
 from aflow_env.errors import ConfigError
 from aflow_env.report import numbers, pairs
-from aflow_env.report.numbers import Mean
+from aflow_env.report.numbers import Mean, Priced
 from aflow_env.report.pairs import Effect, Pair
 from aflow_env.report.runs import RunRecord
 from aflow_env.screen import one_line
@@ -26,16 +26,18 @@ CSV_COLUMNS = (
 class Group:
     """A group's figures: means of scores over seeds, None where no run was scored so; other means over runs.
 
-    `cost_usd` is a run's whole bill.
+    `cost_usd` is a run's whole bill, None where a price is unknown. `front` holds the workflows that no other beats in
+    score and USD a problem, None where no price is known.
     """
 
     label: str
     runs: int
     best: Mean | None
     test: Mean | None
-    cost_usd: Mean
+    cost_usd: Mean | None
     rounds: Mean
     rejected: float
+    front: Sequence[Priced] | None
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,16 @@ def as_csv(summary: Summary) -> str:
             low, high = test.get("ci95") or ("", "")
             keys = (run.config.get(key, "") for key in ("task.name", "seed", "rl_weight"))
             facts = (pairs.result(run, "best"), test.get("score", ""), low, high, test.get("n", ""))
-            row = (label, run.name, run.simulated, *keys, played(run), *facts, run.cost_usd, run.tokens)
+            row = (
+                label,
+                run.name,
+                run.simulated,
+                *keys,
+                played(run),
+                *facts,
+                "unknown" if run.cost_usd is None else run.cost_usd,
+                run.tokens,
+            )
             writer.writerow(map(_cell, row))
     return out.getvalue()
 
@@ -127,6 +138,7 @@ def as_object(summary: Summary, said: str) -> dict[str, Any]:
         "groups": [
             {"group": each.label, "runs": each.runs, "rounds": each.rounds.value, "rejected": each.rejected}
             | {name: _object(getattr(each, name)) for name in ("best", "test", "cost_usd")}
+            | {"front": None if each.front is None else [asdict(point) for point in each.front]}
             for each in summary.groups
         ],
         "effects": [
@@ -157,10 +169,17 @@ def _group(label: str, runs: Sequence[RunRecord]) -> Group:
         len(runs),
         _mean(pairs.draws(runs, "best")),
         _mean(pairs.draws(runs, "test")),
-        numbers.mean([run.cost_usd for run in runs]),
+        numbers.bill(runs),
         numbers.mean([played(run) for run in runs]),
         sum(each.score is None for each in rounds) / len(rounds) if rounds else 0.0,
+        numbers.front(runs),
     )
+
+
+def front_text(found: Sequence[Priced] | None) -> str:
+    """Return a front as text, the cheapest first."""
+    points = [f"{each.score:.2f} at {each.usd_a_problem:.6f}" for each in found or ()]
+    return f"{', '.join(points)} USD a problem" if points else "unknown: a price is missing"
 
 
 def _mean(scores: Mapping[Pair, float]) -> Mean | None:

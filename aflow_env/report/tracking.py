@@ -24,12 +24,13 @@ ORDER BY nodes.session LIKE 'train/%', nodes.score DESC, nodes.n DESC, nodes.dig
 def run_figures(store: Reads, seconds: float) -> dict[str, float]:
     """Return the best score so far with its interval, and its price: rounds, USD, seconds of this process.
 
-    The best score is on validate problems as soon as one workflow was scored there. Empty before the first round.
+    USD is left out where a price is unknown. The best score is on validate problems as soon as one workflow was scored
+    there. Empty before the first round.
     """
     best = best_node(store)
     if best is None:
         return {}
-    nodes, rejected = evaluated(store), rejections(store)
+    nodes, rejected, usd = evaluated(store), rejections(store), spent_usd(store)
     return {
         "aflow/run/best_score": best["score"],
         "aflow/run/best_score_low": best["ci95"][0],
@@ -39,9 +40,8 @@ def run_figures(store: Reads, seconds: float) -> dict[str, float]:
         "aflow/run/nodes": float(nodes),
         "aflow/run/workflows": float(store.read("SELECT count(DISTINCT digest) FROM programs")[0][0]),
         "aflow/run/rejected_share": rejected / (nodes + rejected),
-        "aflow/run/cost_usd": spent_usd(store),
         "aflow/run/seconds": seconds,
-    }
+    } | ({} if usd is None else {"aflow/run/cost_usd": usd})
 
 
 def top_workflows(store: Reads, count: int = 10) -> list[tuple[Any, ...]]:

@@ -63,7 +63,7 @@ def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> RunRecord:
         config=others | flat(search),
         rounds=(),
         closing={score: dict(_figures(history, score)) for score in SCORES if f"aflow/final/{score}_n" in history},
-        cost_usd=float(history.get("aflow/final/cost_usd", history.get("aflow/run/cost_usd", 0.0))),
+        cost_usd=history.get("aflow/final/cost_usd", history.get("aflow/run/cost_usd")),
         curve=tuple(sorted(curve.items())),
     )
 

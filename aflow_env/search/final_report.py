@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run gained: the best workflow it found, scored where it was not chosen, as a table and a folder.
 
-The best workflow is chosen by its score on the validate problems, among the best that the store holds: those that led
-there, and those that led on training problems, where a training finds most of what it finds. Choosing the best of many
-flatters that score; the test score is what to quote. A simulated executor is named as such.
+The best workflow is chosen (final_choice.py) among the best that the store holds: those that led on validate problems,
+and those that led on training problems, where a training finds most of what it finds. Choosing the best of many
+flatters its validate score; the test score is what to quote. A simulated executor is named as such.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -19,10 +20,11 @@ from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.ledger import Spend
 from aflow_env.screen import WIDTH, Screen
 from aflow_env.search.assemble import Assembly
+from aflow_env.search.final_choice import UNLIMITED, ClosingRuns, choose, held
 from aflow_env.search.prediction.worth import worth_of_q
 from aflow_env.store.findings import leaders, save_report, start_of
+from aflow_env.store.front import front, front_lines
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
-from aflow_env.workflow.program import Workflow
 
 CANDIDATES = 3
 """Of each kind of leader."""
@@ -37,64 +39,64 @@ class Report:
 
 
 async def report(assembly: Assembly, version: str = "") -> Report:
-    """The report of whatever the assembly's store holds; a spent budget leaves out what it cannot pay.
+    """Return the report of the assembly's store. It costs at most `final_calls`, and leaves out what they do not pay.
 
     `version` names the executor's weights where they change (a policy in training), as in `Evaluator.evaluate`.
     Raises BudgetExhausted when not even the start workflow can be scored.
     """
-    config = assembly.config
+    config, store, name = assembly.config, assembly.store, assembly.task.spec.name
+    calls = UNLIMITED if config.final_calls is None else config.final_calls
+    evaluator = held(assembly.evaluator, calls, config.executor.timeout_seconds)
+    weight = config.selection.cost_weight
+    runs = ClosingRuns(evaluator, store, version, config.repeats, calls, config.sandbox.calls, weight)
+    start = start_of(store, name) or assembly.start()
+    leading = [each for each in leaders(store, name, CANDIDATES) if each.digest != start.digest]
     validate = assembly.pool("validate")
-    start_workflow = start_of(assembly.store, assembly.task.spec.name) or assembly.start()
-    start = await assembly.evaluator.evaluate(start_workflow, validate, repeats=config.repeats, version=version)
-    best_workflow, best = start_workflow, start
-    test, untested = None, "final_test=false or no test problems"
-    try:
-        for workflow in leaders(assembly.store, assembly.task.spec.name, CANDIDATES):
-            evaluation = await assembly.evaluator.evaluate(workflow, validate, repeats=config.repeats, version=version)
-            if evaluation.score > best.score:
-                best_workflow, best = workflow, evaluation
-        if config.final_test and config.task.test_size:
-            test = await assembly.evaluator.evaluate(
-                best_workflow, assembly.pool("test"), repeats=config.repeats, version=version
-            )
-    except BudgetExhausted:
-        untested = "the budget is spent"
+    tests = assembly.pool("test") if config.task.test_size and calls else ()
+    reserve = min(calls // 2, len(tests) * config.repeats * max(map(runs.worst, [start, *leading])))
+    chosen, seen = await choose(runs, start, leading, validate, config.limit or len(validate), reserve)
+    if not seen:
+        limit = "the budget is spent: raise budget.*" if runs.spent else f"final_calls={calls} is too few: raise it"
+        raise BudgetExhausted(f"the start workflow cannot be scored at the end, because {limit}")
+    tested = await runs.advance([chosen], tests, runs.left)
+    figures = {"start": runs.evaluation(start, validate[:seen]), "best": runs.evaluation(chosen, validate[:seen])}
+    if tested:
+        figures["test"] = runs.evaluation(chosen, tests[:tested])
+    untested = "task.test_size=0" if not config.task.test_size else f"final_calls={calls} leaves no call"
     folder = Path(config.run_dir) / "best"
-    write_workflow(best_workflow, folder)
+    write_workflow(chosen, folder)
     spent = assembly.budget.totals.spent
-    metrics = {"aflow/final/cost_usd": spent.usd}
-    for name, known in (("start", start), ("best", best), ("test", test)):
-        metrics |= _metrics(name, known) if known else {}
-    figures = {"start": _figures(start), "best": _figures(best), "test": _figures(test) if test else None}
-    save_report(assembly.store, best_workflow.digest, figures)
-    q = worth_of_q(assembly.store, config)
-    return Report(table(config, start, best, test, best_workflow, folder, spent, untested, q), metrics)
+    metrics = {} if spent.unpriced else {"aflow/final/cost_usd": spent.usd}
+    for of, known in figures.items():
+        metrics |= _metrics(of, known)
+    save_report(store, chosen.digest, {of: _figures(figures.get(of)) for of in ("start", "best", "test")})
+    said = "the budget is spent" if runs.spent else untested
+    rows = {
+        "start, validate": _score(figures["start"]),
+        "best, validate": _score(figures["best"]),
+        "best, test": _score(figures["test"], len(tests)) if tested else f"not scored: {said}",
+        "best workflow": f"{chosen.digest} in {folder}",
+        "search's front": "\n".join(front_lines(front(store))),
+    }
+    return Report(table(config, rows, spent, worth_of_q(store, config)), metrics)
 
 
-def table(
-    config: AflowConfig,
-    start: Evaluation,
-    best: Evaluation,
-    test: Evaluation | None,
-    workflow: Workflow,
-    folder: Path,
-    spent: Spend,
-    untested: str,
-    q: str | None = None,
-) -> str:
-    """The closing table."""
+def at_most(config: AflowConfig) -> str:
+    """Say in a line what the end of a run may cost."""
+    cost = "has no limit of" if config.final_calls is None else f"costs at most {config.final_calls:,}"
+    return f"the end (choice and test) {cost} executor calls: final_calls"
+
+
+def table(config: AflowConfig, rows: Mapping[str, str], spent: Spend, q: str | None = None) -> str:
+    """Return the closing table: the rows, the bill, and how much Q was worth."""
     simulated = config.executor.kind == "simulated"
     title = f"{config.task.name}, rl_weight={config.rl_weight}" + (", SIMULATED executor" if simulated else "")
     grid = Table(title=title, show_header=False, width=80)
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row("start, validate", _score(start))
-    grid.add_row("best, validate", _score(best))
-    grid.add_row("best, test", _score(test) if test else f"not scored: {untested}")
-    grid.add_row("best workflow", f"{workflow.digest} in {folder}")
-    grid.add_row("cost", f"{spent.money}{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens")
-    if q:
-        grid.add_row("Q(s, a)", q)
+    cost = f"{spent.money}{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens"
+    for name, text in {**rows, "cost": cost, **({"Q(s, a)": q} if q else {})}.items():
+        grid.add_row(name, text)
     out = StringIO()
     Screen(file=out, width=WIDTH).print(grid)
     return out.getvalue()
@@ -106,10 +108,12 @@ def _metrics(name: str, evaluation: Evaluation) -> dict[str, float]:
     return {f"aflow/final/{name}_{figure}": value for figure, value in figures.items()}
 
 
-def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    return {"score": evaluation.score, "ci95": list(evaluation.ci95), "n": evaluation.n}
+def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    return None if evaluation is None else {"score": evaluation.score, "ci95": list(evaluation.ci95), "n": evaluation.n}
 
 
-def _score(evaluation: Evaluation) -> str:
+def _score(evaluation: Evaluation, of: int = 0) -> str:
+    """Return the score with its interval; `of` is how many problems there are to run it on."""
     low, high = evaluation.ci95
-    return f"{evaluation.score:.3f}  95% interval [{low:.3f}, {high:.3f}], n={evaluation.n}"
+    some = f" (of {of:,} problems)" if of > evaluation.n else ""
+    return f"{evaluation.score:.3f}  95% interval [{low:.3f}, {high:.3f}], n={evaluation.n}{some}"

@@ -89,7 +89,7 @@ class Search:
         those in flight are finished. Raises InfrastructureError when an evaluation could not be scored; an exhausted
         budget ends the session cleanly.
         """
-        session, stopper = SearchSession(), Stopper(self.config)
+        session, stopper = SearchSession(Tree(self.config.selection.cost_weight)), Stopper(self.config)
         tree, rounds, places = session.tree, self.config.rounds, self.config.in_flight
         flights: deque[Flight] = deque()
         try:

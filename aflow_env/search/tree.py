@@ -19,7 +19,8 @@ from aflow_env.store.node_rows import Node, Rejection
 class Tree:
     """Nodes by round. Not thread-safe: one search, one tree, one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, cost_weight: float = 0.0) -> None:
+        self.cost_weight = cost_weight
         self._ended: dict[int, Node | Rejection] = {}
         self._nodes: dict[int, Node] = {}
         self._place: dict[int, int] = {}  # round -> position in the three lists
@@ -55,11 +56,12 @@ class Tree:
             self._nodes[ended.round] = ended
             self._place[ended.round] = len(self._place)
             self._rounds.append(ended.round)
-            self._means.append(ended.score)
+            self._means.append(self.worth(ended))
             self._visits.append(1)
             if ended.parent is not None:
                 self._children.setdefault(ended.parent, []).append(ended)
-            if self._best is None or (-ended.score, ended.round) < (-self._best.score, self._best.round):
+            rank = -self.worth(ended), ended.round
+            if self._best is None or rank < (-self.worth(self._best), self._best.round):
                 self._best = ended
 
     def cancel(self, round_: int) -> None:
@@ -70,8 +72,12 @@ class Tree:
             self._free = min(self._free, round_)
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Parallel arrays (rounds, mean scores, visits) of all nodes, in the order recorded."""
+        """Parallel arrays (rounds, means of worth, visits) of all nodes, in the order recorded."""
         return np.array(self._rounds, np.int64), np.array(self._means, np.float64), np.array(self._visits, np.int64)
+
+    def worth(self, node: Node) -> float:
+        """Return what selection goes by: the score less the weighted cost of a problem."""
+        return node.evaluation.worth(self.cost_weight)
 
     def node(self, round_: int) -> Node:
         """The node of a round. Raises KeyError where there is none (rejected, in flight, or not begun)."""
@@ -92,7 +98,7 @@ class Tree:
         return self._visits[self._place[round_]]
 
     def best(self) -> Node:
-        """The node with the highest score, the earliest among equals. Raises ValueError for an empty tree."""
+        """The node with the highest worth, the earliest among equals. Raises ValueError for an empty tree."""
         if self._best is None:
             raise ValueError("the tree is empty: evaluate and record the start workflow first")
         return self._best

@@ -2,9 +2,10 @@
 """Questions that a run answers from its store: the best workflow, the nodes, the cost.
 
 The best workflow is the choice of the closing report, unless the search went on since. Without a report it is the
-leader: the workflow with the best mean score over its nodes on validate problems. Among equals the workflow that was
-scored more often leads, then the earlier one. Where none was scored there, the leader is the one of the training
-problems, by the lower end of the interval of all runs: a mean over one small draw of problems is often luck.
+leader: the workflow with the best mean score, less the weighted cost, over its nodes on validate problems. Among equals
+the workflow that was scored more often leads, then the earlier one. Where none was scored there, the leader is the one
+of the training problems, by the lower end of the interval of all runs: a mean over one small draw of problems is often
+luck.
 """
 
 import json
@@ -38,6 +39,15 @@ def leaders(store: Reads, task: str, count: int) -> list[Workflow]:
     """
     found = dict.fromkeys([*_leading_validated(store, task, count), *_leading_trained(store, task, count)])
     return [workflow_of(store, digest) for digest in found]
+
+
+def searched(store: Reads, digest: str, executor_key: str) -> list[tuple[str, int]]:
+    """Return (problem digest, repeat) of each result that an evaluated node of a workflow is made of."""
+    sql = (
+        "SELECT DISTINCT problems FROM nodes JOIN problem_sets ON problem_sets.id = nodes.problem_set "
+        "WHERE digest = ? AND executor_key = ?"
+    )
+    return [(key, repeat) for row in store.read(sql, (digest, executor_key)) for key, repeat, _ in json.loads(row[0])]
 
 
 def workflow_of(store: Reads, digest: str) -> Workflow:
@@ -135,33 +145,42 @@ def spent(store: Reads) -> Spend:
     return Spend(*map(round, store.read(f"SELECT {sums} FROM evaluations")[0]))
 
 
-def spent_usd(store: Reads) -> float:
-    """Return the run's bill in USD. Calls without a price are not in it."""
-    return spent(store).usd
+def spent_usd(store: Reads) -> float | None:
+    """Return the run's bill in USD; None where a call has no known price."""
+    paid = spent(store)
+    return None if paid.unpriced else paid.usd
 
 
 def _leading_validated(store: Reads, task: str | None, count: int) -> list[str]:
     rows = store.read(
-        f"SELECT digest, avg(score) AS mean, count(*) AS often {_EVALUATED} AND {_VALIDATED} "
+        f"SELECT digest, avg(score - ? * coalesce(cost_usd / nullif(n, 0), 0)) AS mean, count(*) AS often "
+        f"{_EVALUATED} AND {_VALIDATED} "
         "AND (? IS NULL OR nodes.task = ?) GROUP BY digest ORDER BY mean DESC, often DESC, min(round), digest LIMIT ?",
-        (task, task, count),
+        (_cost_weight(store), task, task, count),
     )
     return [row[0] for row in rows]
 
 
 def _leading_trained(store: Reads, task: str | None, count: int) -> list[str]:
+    weight = _cost_weight(store)
     rows = store.read(
-        f"SELECT digest, sum(score * n) / sum(n), sum(n), min(round) {_EVALUATED} AND NOT {_VALIDATED} AND n > 0 "
-        "AND (? IS NULL OR nodes.task = ?) GROUP BY digest",
+        f"SELECT digest, sum(score * n) / sum(n), sum(n), min(round), sum(cost_usd) / sum(n) {_EVALUATED} "
+        f"AND NOT {_VALIDATED} AND n > 0 AND (? IS NULL OR nodes.task = ?) GROUP BY digest",
         (task, task),
     )
 
     def order(row: Row) -> tuple[float, int, str]:
-        digest, mean, n, first = row
+        digest, mean, n, first, usd = row
         centre, half = wilson(mean, n)
-        return half - centre, first, digest
+        return half - centre + weight * usd, first, digest
 
     return [row[0] for row in sorted(rows, key=order)[:count]]
+
+
+def _cost_weight(store: Reads) -> float:
+    """Return the run's `selection.cost_weight`, which no run may change on the way."""
+    config = json.loads(store.meta("config") or "{}")
+    return float(config.get("selection", {}).get("cost_weight", 0.0))
 
 
 def _node(row: Row) -> dict[str, JSON]:

@@ -17,7 +17,9 @@ from aflow_env.tasks.own import own_digest
 
 JSON = Any
 
-FREE = frozenset(("run_dir", "shared", "recording", "cache", "rounds", "final_test", "stop", "budget", "convergence"))
+FREE = frozenset(
+    ("run_dir", "shared", "recording", "cache", "rounds", "final_calls", "logger", "stop", "budget", "convergence")
+)
 """Keys at the root, with all below them, that a run may change on the way."""
 FREE_LEAVES = frozenset(
     (

@@ -108,8 +108,14 @@ def main(seeds: int, rounds: int, problems: int, only: list[str]) -> None:
         found = []
         for seed in range(seeds):
             with tempfile.TemporaryDirectory() as folder:
-                given = (*ONE_BY_ONE, "q.kind=none", "proposer=random", "final_test=false", f"run_dir={Path(folder)}")
-                sizes = (f"rounds={rounds}", f"task.validate_size={problems}", f"seed={seed}")
+                given = (*ONE_BY_ONE, "q.kind=none", "proposer=random", f"run_dir={Path(folder)}")
+                sizes = (
+                    "final_calls=null",
+                    "task.test_size=0",
+                    f"rounds={rounds}",
+                    f"task.validate_size={problems}",
+                    f"seed={seed}",
+                )
                 found.append(asyncio.run(search(load((*given, *sizes, *overrides)))))
         searches, without_cache, again = zip(*found, strict=True)
         add(table, name, searches, winners)

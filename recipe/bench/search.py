@@ -89,7 +89,7 @@ def configuration(url: str, folder: Path, rounds: int, problems: int, concurrenc
         [
             "executor=openai", f"executor.base_url={url}", f"executor.model={MODEL}", "executor.prices=free",
             f"executor.concurrency={concurrency}", *ONE_BY_ONE, f"rounds={rounds - 1}", f"run_dir={folder}",
-            f"task.validate_size={problems}", "task.test_size=5", "final_test=false",
+            f"task.validate_size={problems}", "task.test_size=5",
         ]
     )  # fmt: skip
 

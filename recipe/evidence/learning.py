@@ -58,7 +58,7 @@ STEPS = {"bandit": 15, "chain": 30}
 REACHED, OVER = 0.9, 3
 PROBLEMS = ("task.validate_size=2", "task.options.difficulty=[1,2]")
 TRAINING = (
-    *("aflow.task.test_size=2", "aflow.limit=2", "aflow.problems.validate=1", "aflow.final_test=false"),
+    *("aflow.task.test_size=0", "aflow.limit=2", "aflow.problems.validate=1"),
     *("data.train_batch_size=2", "actor_rollout_ref.actor.ppo_mini_batch_size=2", "actor_rollout_ref.rollout.n=8"),
     *("trainer.val_before_train=false", "trainer.test_freq=-1", "trainer.save_freq=-1"),
 )

@@ -32,7 +32,7 @@ def policy() -> Iterator[PolicyServer]:
 
 def guided(server: PolicyServer, folder: Path, *more: str) -> tuple[str, ...]:
     named = (f"policy.base_url={server.address}", "policy.model=checkpoint")
-    return ("search", f"run_dir={folder}", *named, "final_test=false", *SMALL, *more, "--json")
+    return ("search", f"run_dir={folder}", *named, "final_calls=0", *SMALL, *more, "--json")
 
 
 def test_a_digit_is_read_by_its_text_whatever_the_token() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
 
 from aflow_env.report import numbers
-from aflow_env.report.html.courses import search_curves, training_curves
+from aflow_env.report.html.courses import fronts, search_curves, training_curves
 from tests.report.runs import round_, run, trained
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -88,3 +88,20 @@ def test_predictions_that_differ_between_sessions_alone_have_no_spread() -> None
         for place in range(2)
     ]
     assert numbers.prediction_spread([replace(run(0, 0), rounds=tuple(rounds))]) == (0.0, 0.0)
+
+
+def test_the_front_of_a_group_holds_what_no_other_workflow_beats_and_no_unknown_price() -> None:
+    """Workflows are pooled over the runs of a group; a bill with an unknown price has no mean."""
+    cheap, dear = round_(1, None, 0.3, cost_usd=0.08), round_(2, 1, 0.9, cost_usd=0.8)
+    beaten, unknown = round_(3, 1, 0.5, cost_usd=1.6), round_(4, 1, 1.0, cost_usd=0.0, unpriced=8)
+    found = replace(run(0, 0), rounds=(cheap, dear, beaten, unknown))
+    front = numbers.front([found])
+    assert front is not None
+    assert [(each.digest, each.usd_a_problem) for each in front] == [("d1", 0.01), ("d2", 0.1)]
+    figure = fronts({"group": [found]})
+    assert figure is not None
+    assert [row[1] for row in figure.rows] == ["d1", "d2"]
+    assert "n=3 workflows" in figure.caption
+    assert numbers.front([replace(found, rounds=(unknown,))]) is None
+    assert numbers.bill([found]) == numbers.Mean(0.5, 1)
+    assert numbers.bill([found, replace(found, cost_usd=None)]) is None

@@ -209,7 +209,7 @@ def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Pa
     raced = config(
         tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0",
         "selection.sample=2",
-        "racing.block=2", "racing.delta=0.3", "final_test=false",
+        "racing.block=2", "racing.delta=0.3", "final_calls=null", "task.test_size=0",
     )  # fmt: skip
 
     async def run() -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from aflow_env.cli.arguments import Overrides
@@ -30,6 +29,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.files import writing
 from aflow_env.llm.client import LLMError
+from aflow_env.screen import Screen, say
 from aflow_env.store.settings import lock
 from aflow_env.tasks.own import unanswered
 from aflow_env.tasks.problem import Problem
@@ -91,7 +91,7 @@ def run(
                 asyncio.run(_run(config, workflow, todo, file, tally))
         except (KeyboardInterrupt, asyncio.CancelledError):
             tally.interrupted = True
-    print(f"{output}: {tally}{' (SIMULATED)' if config.executor.kind == 'simulated' else ''}")
+    say(f"{output}: {tally}{' (SIMULATED)' if config.executor.kind == 'simulated' else ''}")
     if tally.interrupted:
         raise typer.Exit(130)
     if tally.error:
@@ -139,7 +139,7 @@ def _appending(output: Path) -> Iterator[BinaryIO]:
 
 async def _run(config: AflowConfig, workflow: Workflow, todo: dict[str, Problem], file: BinaryIO, tally: Tally) -> None:
     """Answer the problems, some side by side. Shows a bar on a terminal, else a line now and then."""
-    console, queue, said = Console(stderr=True), iter(todo.items()), time.monotonic()
+    console, queue, said = Screen(stderr=True), iter(todo.items()), time.monotonic()
 
     async def work() -> None:
         nonlocal said
@@ -148,7 +148,7 @@ async def _run(config: AflowConfig, workflow: Workflow, todo: dict[str, Problem]
             bar.update(task, completed=tally.skipped + tally.outcomes.total())
             if not console.is_terminal and time.monotonic() - said >= LINE_SECONDS:
                 said = time.monotonic()
-                typer.echo(tally, err=True)
+                say(str(tally), error=True)
             if tally.error or interrupt.is_set():
                 break
 
@@ -156,7 +156,7 @@ async def _run(config: AflowConfig, workflow: Workflow, todo: dict[str, Problem]
         lock(answer.assembly.store, config)
         with (
             Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-            finishing(lambda _: typer.echo(NOTE, err=True)) as interrupt,
+            finishing(lambda _: say(NOTE, error=True)) as interrupt,
         ):
             task = bar.add_task("", total=tally.total)
             await asyncio.gather(*(work() for _ in range(min(config.sandbox.workers, len(todo)))))

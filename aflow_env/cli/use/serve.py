@@ -19,6 +19,7 @@ from aflow_env.cli.use.answering import answering
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import ConfigError
+from aflow_env.screen import say
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -60,16 +61,16 @@ def serve(
     async def answer_all() -> None:
         from aflow_env.cli.use.serving import Endpoint
 
-        say = partial(typer.echo, err=True)
+        tell = partial(say, error=True)
         async with answering(config, workflow, temporary="run_dir" not in values(given)) as answer:
             answer.price(needed=request_usd is not None)
             model = name or f"{answer.assembly.task.spec.name}-{workflow.digest[:8]}"
             bounded = None if ceiling == BudgetConfig() else ceiling
             place = f"{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             simulated = ", SIMULATED executor," if config.executor.kind == "simulated" else ""
-            say(f"serving {model}{simulated} at http://{place}/v1 (Ctrl-C ends)")
+            tell(f"serving {model}{simulated} at http://{place}/v1 (Ctrl-C ends)")
             hosts = HERE if host in HERE else ()
-            await _until_asked(Endpoint(answer, model, key, concurrency, bounded, hosts, say).app(), listener)
+            await _until_asked(Endpoint(answer, model, key, concurrency, bounded, hosts, tell).app(), listener)
 
     with listener:
         asyncio.run(answer_all())

@@ -17,6 +17,7 @@ from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory, parse
 from aflow_env.errors import ConfigError
 from aflow_env.screen import WIDTH, Screen
+from aflow_env.search.final_report import at_most
 from aflow_env.training.hardware import plan as rl
 from aflow_env.training.hardware.costs import CALLS_A_RUN, PROMPT_TOKENS, REPLY_TOKENS, ROW_TOKENS, TFLOPS, Costs, costs
 from aflow_env.training.hardware.layout_check import check_layout
@@ -49,9 +50,13 @@ def plan(
     if as_json:
         facts = asdict(found) | {"offloaded": sorted(found.offloaded), "complaints": found.complaints}
         more = {"phases": found.phases, "peak": found.peak, "costs": asdict(asked) | {"seconds": asked.seconds}}
+        more["final_calls"] = aflow.final_calls
         print_json(facts | more)
     else:
         _print(found, asked, row_tokens)
+        end = None if asked.usd is None or not asked.calls else asked.usd / asked.calls * (aflow.final_calls or 0)
+        usd = "" if aflow.final_calls is None else f", {_usd(end)}"
+        Screen(width=WIDTH).print(f"Beside the steps, {at_most(aflow)}{usd}.")
         if aflow.lookahead.chooses:
             said = (
                 f"A validation draws {aflow.lookahead.edits} proposals of each node that it may expand, each by a call."

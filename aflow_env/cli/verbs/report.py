@@ -32,7 +32,7 @@ def report(
     """Compare runs: mean, interval, n and cost of each group, and a verdict."""
     needs("report", "matplotlib", "jinja2")
     from aflow_env.report.html.page import page
-    from aflow_env.report.summary import Summary, as_csv, as_object, mean_text, summarise
+    from aflow_env.report.summary import Summary, as_csv, as_object, front_text, mean_text, summarise
     from aflow_env.report.verdict import verdict
 
     summary: Summary = summarise(_read(runs), by or ["rl_weight"], baseline)
@@ -49,8 +49,10 @@ def report(
     grid = Table(Column("group", overflow="fold"), *columns, box=None, pad_edge=False)
     for each in summary.groups:
         scores = (mean_text(each.test, 2), mean_text(each.best, 2))
-        grid.add_row(each.label, str(each.runs), *scores, f"{each.cost_usd.value:.4f}")
+        grid.add_row(each.label, str(each.runs), *scores, f"{each.cost_usd.value:.4f}" if each.cost_usd else "unknown")
     screen.print(grid)
+    for each in summary.groups:
+        screen.print(f"score for cost, {each.label}: {front_text(each.front)}")
     for effect in summary.effects:
         interval = "" if effect.low is None else f" [{effect.low:+.3f}, {effect.high:+.3f}]"
         difference = f"{effect.difference:+.3f}{interval}, n={effect.n} pairs"

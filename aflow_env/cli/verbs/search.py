@@ -5,6 +5,7 @@
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import typer
@@ -12,13 +13,16 @@ import typer
 from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.output import print_json, score_text
 from aflow_env.cli.progress import SearchProgress, finishing
+from aflow_env.cli.search_log import SearchLog, search_log
 from aflow_env.config import AflowConfig
 from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.final_report import report
+from aflow_env.search.final_report import at_most, report
 from aflow_env.search.kinds import check_predictor
+from aflow_env.search.session import SearchSession, Turn
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
+from aflow_env.store.settings import lock
 
 
 def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -59,22 +63,38 @@ def _best_so_far(node: dict[str, Any]) -> str:
 async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
     assembly = await Assembly.open(config)
     try:
-        with (
-            SearchProgress(config.rounds, lambda: assembly.budget.totals.spent) as progress,
-            finishing(progress.note) as interrupt,
-        ):
-            if config.lookahead.chooses and config.proposer != "random":
-                progress.note(f"lookahead.edits={config.lookahead.edits}: that many calls for each node's proposals")
-            session = await assembly.play(progress, interrupt)
-        if interrupt.is_set():
-            found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
-            return _best_so_far(found["best"]), found
-        closing = await report(assembly)
-        said = last_report(assembly.store) or {}
-        found = {**overview(assembly.store), "stopped": session.stopped, "test": said.get("test")}
-        return f"{closing.text}stopped by: {session.stopped}", found
+        lock(assembly.store, config)  # a config that is refused is all that is said
+        with search_log(config) as log:
+            return await _logged(assembly, log)
     finally:
         await assembly.aclose()
+
+
+async def _logged(assembly: Assembly, log: SearchLog) -> tuple[str, dict[str, Any]]:
+    """Search, tell the loggers, and return the closing text and the object of `--json`."""
+    config, tell = assembly.config, partial(say, error=True)
+    with (
+        SearchProgress(config.rounds, lambda: assembly.budget.totals.spent) as progress,
+        finishing(progress.note) as interrupt,
+    ):
+        progress.note(at_most(config))
+        if config.lookahead.chooses and config.proposer != "random":
+            progress.note(f"lookahead.edits={config.lookahead.edits}: that many calls for each node's proposals")
+
+        def ended(session: SearchSession, turn: Turn) -> None:
+            progress(session, turn)
+            log.told(session, turn)
+
+        session = await assembly.play(ended, interrupt)
+    if interrupt.is_set():
+        log.end(None, tell)
+        found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
+        return _best_so_far(found["best"]), found
+    closing = await report(assembly)
+    log.end(closing, tell)
+    said = last_report(assembly.store) or {}
+    found = {**overview(assembly.store), "stopped": session.stopped, "test": said.get("test")}
+    return f"{closing.text}stopped by: {session.stopped}", found
 
 
 def resume(run: RunFolder, overrides: Overrides = None, as_json: AsJson = False) -> None:

@@ -12,6 +12,7 @@ from aflow_env.cli.output import cost_text, outcomes_text, print_json, score_tex
 from aflow_env.screen import Screen, one_line, say
 from aflow_env.search.prediction.worth import worth_of_q
 from aflow_env.store.findings import failed_cases, last_report, overview, rejections, spent, stopped
+from aflow_env.store.front import front, front_lines, workflows
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
@@ -47,10 +48,14 @@ def best(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option(help="Copy graph.py and prompt.py to this folder.")] = None,
     as_json: AsJson = False,
+    fronts: Annotated[bool, typer.Option("--front", help="Print score against cost instead, no workflow.")] = False,
 ) -> None:
     """Print the best workflow of a run; its score is on the problems that it was chosen by."""
     with open_run(run) as store:
         node, workflow = best_of(store, run)
+        if fronts:
+            _say_front(store, as_json)
+            return
     if out is not None:
         write_workflow(workflow, out)
     if as_json:
@@ -66,6 +71,19 @@ def best(
 def _failed_of_best(store: Store, found: dict[str, Any]) -> list[dict[str, Any]]:
     digest = found["best"]["digest"] if found["best"] else ""
     return failed_cases(store, FAILED_SHOWN, digest).get(digest, [])
+
+
+def _say_front(store: Store, as_json: bool) -> None:
+    """Print the workflows that no other beats in score and cost, the cheapest first."""
+    found = front(store)
+    unpriced = sum(each["usd_a_problem"] is None for each in workflows(store))
+    if as_json:
+        print_json({"front": found, "unpriced_workflows": unpriced})
+        return
+    for line in front_lines(found, len(found)):
+        say(line)
+    if found and unpriced:
+        say(f"# {unpriced} workflows are left out: a price of theirs is unknown")
 
 
 def _facts(store: Store, found: dict[str, Any]) -> list[str]:
@@ -85,8 +103,9 @@ def _facts(store: Store, found: dict[str, Any]) -> list[str]:
     if best:
         lines.append(f"best: round {best['round']}, {score_text(best['score'], best['ci95'])}, {best['digest']}")
         lines.append(f"its outcomes: {outcomes_text(best['outcomes'], best['truncated'])}")
-    if test := said.get("test"):
-        lines.append(f"test: {score_text(test['score'], test['ci95'])}, n={test['n']}")
+    for name, what in (("best", "validate, at the end"), ("test", "test")):
+        if figures := said.get(name):
+            lines.append(f"{what}: {score_text(figures['score'], figures['ci95'])}, n={figures['n']}")
     if config and (q := worth_of_q(store, config)):
         lines.append(f"Q(s, a): {q}")
     return lines

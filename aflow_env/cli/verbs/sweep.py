@@ -19,6 +19,7 @@ from aflow_env.store.settings import may_change
 from aflow_env.sweep import names
 from aflow_env.sweep.closing import closing_table, found
 from aflow_env.sweep.jobs import EndedJob, Job, run
+from aflow_env.sweep.launcher import group
 
 Grid = Annotated[
     list[str], typer.Argument(help="key=value of the aflow: node; key=a,b,c sweeps, as does key=range(1,4)")
@@ -68,7 +69,7 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
     config = search_config(searched)
     check_predictor(config)
     command = (sys.executable, "-m", "aflow_env.cli", "search", *searched)
-    return Job(name, folder, folder, command, what, may_change)
+    return Job(name, folder, folder, command, what, may_change, {"WANDB_RUN_GROUP": group(given)})
 
 
 def _object(ended: EndedJob) -> dict[str, object]:

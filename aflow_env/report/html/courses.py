@@ -120,6 +120,42 @@ def outcomes(groups: Groups) -> Figure | None:
     )
 
 
+def fronts(groups: Groups) -> Figure | None:
+    """Draw the workflows by cost and score, and the front of each group."""
+    found = {label: points for label, runs in groups.items() if (points := numbers.priced(runs))}
+    best = {label: numbers.front(groups[label]) or [] for label in found}
+    if not found:
+        return None
+    places = places_of(groups)
+
+    def draw(axes: Axes) -> None:
+        for label, points in found.items():
+            colour = series(places[label])
+            axes.plot(
+                [each.usd_a_problem for each in points], [each.score for each in points], ".", color=colour, alpha=0.5
+            )
+            x, y = [each.usd_a_problem for each in best[label]], [each.score for each in best[label]]
+            axes.plot(x, y, drawstyle="steps-post", marker=MARKERS[places[label] % 6], color=colour, label=short(label))
+        axes.set_xlabel("USD a problem")
+        axes.set_ylabel("score")
+        legend(axes)
+
+    return figure(
+        "front",
+        "What a better score costs",
+        "Each dot is a workflow: its mean score on the validate problems of the search against the mean cost of a "
+        "problem. The line joins those that no other workflow of the group beats in both. Workflows with a call of "
+        f"unknown price are left out. n: {sums({label: len(points) for label, points in found.items()})} workflows.",
+        draw,
+        ("group", "workflow on the front", "score", "USD a problem"),
+        [
+            (label, each.digest, f"{each.score:.3f}", f"{each.usd_a_problem:.6f}")
+            for label, points in best.items()
+            for each in points
+        ],
+    )
+
+
 def _spreads(groups: Groups) -> str:
     """Say how far predictions differ within a session, beside the scores: whether Q can choose at all."""
     found = {label: spread for label, runs in groups.items() if (spread := numbers.prediction_spread(runs))}

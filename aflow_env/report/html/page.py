@@ -10,7 +10,7 @@ from importlib.metadata import version
 from matplotlib.axes import Axes
 
 from aflow_env.report import numbers
-from aflow_env.report.html.courses import calibration, operators, outcomes, search_curves, training_curves
+from aflow_env.report.html.courses import calibration, fronts, operators, outcomes, search_curves, training_curves
 from aflow_env.report.html.drawing import INK, Figure, figure, series
 from aflow_env.report.html.marks import cells, interval, legend, name_rows, places_of, range_text, short, sums
 from aflow_env.report.html.templating import render
@@ -26,7 +26,9 @@ def page(summary: Summary) -> str:
     """Return the report as HTML."""
     groups, measure = summary.members, summary.measure
     found = [scores(groups, measure), effect_sizes(groups, summary.effects, summary.baseline, measure)]
-    found += [draw(groups) for draw in (search_curves, training_curves, calibration, operators, outcomes, costs)]
+    found += [
+        draw(groups) for draw in (search_curves, training_curves, calibration, operators, outcomes, fronts, costs)
+    ]
     return render(
         "report.html.j2",
         summary=summary,
@@ -106,9 +108,9 @@ def effect_sizes(groups: Groups, effects: Sequence[Effect], baseline: str, measu
 
 def costs(groups: Groups) -> Figure | None:
     """Draw the money: evaluations of the search, and the whole run."""
-    labels = list(groups)
+    labels = [label for label, runs in groups.items() if numbers.bill(runs)]
     searching = [numbers.mean([sum(each.cost_usd for each in run.rounds) for run in groups[label]]) for label in labels]
-    whole = [numbers.mean([run.cost_usd for run in groups[label]]) for label in labels]
+    whole = [found for label in labels if (found := numbers.bill(groups[label]))]
     tokens = [numbers.mean([run.tokens for run in groups[label]]) for label in labels]
     if not any(each.value for each in whole):
         return None
@@ -125,7 +127,8 @@ def costs(groups: Groups) -> Figure | None:
         "costs",
         "What a run costs",
         "Mean over runs. The whole run is what its ledger paid for: what the cache answered costs nothing there, while "
-        "the evaluations count what each would cost alone; proposals and the closing test are in the whole run. "
+        "the evaluations count what each would cost alone; proposals and the closing test are in the whole run. Groups "
+        "with a call of unknown price are left out. "
         f"Runs: {sums({label: len(runs) for label, runs in groups.items()})}.",
         draw,
         ("group", "whole run, USD", "95 % interval", "runs", "evaluations, USD", "tokens of evaluations"),

@@ -13,6 +13,7 @@ from typing import Any
 from aflow_env.report.html.templating import render
 from aflow_env.screen import one_line, visible
 from aflow_env.store.findings import best_node, failed_cases
+from aflow_env.store.front import front
 from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import stored_config
 
@@ -59,7 +60,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
     place = {(row["session"], row["round"]): at for at, row in enumerate(rows)}
     sessions = {session: at for at, session in enumerate(dict.fromkeys(row["session"] for row in rows))}
     programs = {row[0]: at for at, row in enumerate(store.read("SELECT id FROM programs ORDER BY rowid"))}
-    best = best_node(store)
+    best, on_front = best_node(store), {each["digest"] for each in front(store)}
     return {
         "sessions": [one_line(session) for session in sessions],
         "session": [sessions[row["session"]] for row in rows],
@@ -71,7 +72,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
         "low": [_short(row["low"]) for row in rows],
         "high": [_short(row["high"]) for row in rows],
         "n": [row["n"] or 0 for row in rows],
-        "cost": [_short(row["cost_usd"]) for row in rows],
+        "cost": [round(row["cost_usd"] or 0.0, 9) for row in rows],
         "unpriced": [row["unpriced"] or 0 for row in rows],
         "truncated": [row["truncated"] or 0 for row in rows],
         "calls": [row["calls"] or 0 for row in rows],
@@ -80,6 +81,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
         "text": [_line(row["modification"]) for row in rows],
         "reason": [_line(row["reason"] or "") for row in rows],
         "edits": [visible(row["edit"]) for row in rows],
+        "front": [int(row["digest"] in on_front) for row in rows],
         "best": place[best["session"], best["round"]] if best else -1,
     }
 

@@ -4,7 +4,6 @@
 `training/launch/driver.py` calls `before_ray` from where verl validates its own config.
 """
 
-import os
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aflow_env.config import AflowConfig, parse, plain, unresolved
 from aflow_env.errors import ConfigError
+from aflow_env.report.wandb_log import prepare_environment
 from aflow_env.screen import one_line
 from aflow_env.store.settings import flat, lock
 from aflow_env.store.store import Store
@@ -145,6 +145,8 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             f"{' or '.join(TRAINERS)}"
         )
     check_switches(config.algorithm)
+    if aflow.logger:
+        raise ConfigError("aflow.logger: a training logs where trainer.logger says; leave aflow.logger out")
     if aflow.proposer not in ("policy", "guided"):
         raise ConfigError(
             f"aflow.proposer={aflow.proposer}: training needs proposals that the policy wrote, since their tokens are "
@@ -174,15 +176,3 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             "critic.enable=true: no estimator of aflow_env reads a critic's values, and the search cannot ask it; "
             "leave critic.enable out"
         )
-
-
-def prepare_environment() -> None:
-    """wandb without a key runs offline instead of asking; Ray's processes inherit it."""
-    has_key = "WANDB_API_KEY" in os.environ or "api.wandb.ai" in _netrc()
-    if not has_key:
-        os.environ.setdefault("WANDB_MODE", "offline")
-
-
-def _netrc() -> str:
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    return path.read_text() if path.is_file() else ""

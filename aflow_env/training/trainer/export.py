@@ -13,10 +13,10 @@ from pathlib import Path
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.report.packages import installed
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.training.trainer.checkpoints import Checkpoint, checkpoints, tracked
-from aflow_env.training.trainer.packages import installed
 
 HF = "huggingface"
 """verl's folder of config and tokenizer, beside the shards."""

@@ -28,6 +28,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from aflow_env.config import parse
 from aflow_env.errors import BudgetExhausted
+from aflow_env.report.wandb_log import figures
 from aflow_env.tasks import load_task
 from aflow_env.training.nodes.owner import share
 from aflow_env.training.trainer.closing_table import final_report
@@ -36,7 +37,7 @@ from aflow_env.training.trainer.held_out import held_out
 from aflow_env.training.trainer.metrics import step_metrics
 from aflow_env.training.trainer.mini_batches import Stratum, deal, mini_batches, rows_of_problem
 from aflow_env.training.trainer.replay import STEPS, Replay
-from aflow_env.training.trainer.wandb_run import figures, finish, show
+from aflow_env.training.trainer.wandb_run import finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
 
 POLL_SECONDS = 0.25

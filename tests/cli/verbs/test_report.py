@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`report`: a table in 80 columns, and the files that were asked for, from the stores alone."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,7 @@ def test_it_only_reads(aflow: Command, finished: Path) -> None:
 
 
 def test_groups_of_a_sweep(aflow: Command, tmp_path: Path) -> None:
-    grid = ("seed=1", "selection.c_ucb=0,0.3", "rounds=1", "final_test=false", *SMALL)
+    grid = ("seed=1", "selection.c_ucb=0,0.3", "rounds=1", "final_calls=0", *SMALL)
     aflow("sweep", *grid, "--out", tmp_path, "--jobs", 2)
     found = aflow("report", tmp_path, "--by", "selection.c_ucb", "--json").json
     assert [group["group"] for group in found["groups"]] == ["selection.c_ucb=0", "selection.c_ucb=0.3"]
@@ -64,3 +66,22 @@ def test_a_folder_without_runs_is_the_users_error(aflow: Command, tmp_path: Path
     said = aflow("report", tmp_path / path)
     assert said.status == 2
     assert "run.sqlite" in said.err
+
+
+def test_an_unknown_price_is_unknown_everywhere(aflow: Command, tmp_path: Path) -> None:
+    """Table, page, CSV and JSON never show 0 USD for calls whose price nobody knows."""
+    run = tmp_path / "run"
+    aflow("search", f"run_dir={run}", "rounds=1", *SMALL)
+    (run / "ledger.sqlite").unlink()  # the bill is then that of the evaluations
+    with closing(sqlite3.connect(run / "run.sqlite")) as database, database:
+        database.execute("UPDATE nodes SET cost_usd = 0, unpriced = calls")
+        database.execute("UPDATE evaluations SET unpriced = calls, cost_usd = 0")
+    page, rows = tmp_path / "r.html", tmp_path / "r.csv"
+    said = aflow("report", run, "--html", page, "--csv", rows)
+    assert said.status == 0
+    assert "unknown" in said.out
+    assert "0.0000" not in said.out + page.read_text()
+    assert ",unknown," in rows.read_text()
+    (group,) = aflow("report", run, "--json").json["groups"]
+    assert group["cost_usd"] is None
+    assert group["front"] is None

@@ -233,7 +233,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_a_run_that_goes_on(aflow: Comma
     assert f"aflow-env resume {folder}" in said
     assert "Traceback" not in said + out
     assert nothing_left_of(process)
-    assert aflow("resume", folder, "rounds=1", "final_test=false").status == 0
+    assert aflow("resume", folder, "rounds=1", "final_calls=0").status == 0
 
 
 def test_show_says_that_a_price_is_unknown_and_replies_were_cut(aflow: Command, tmp_path: Path) -> None:
@@ -245,6 +245,70 @@ def test_show_says_that_a_price_is_unknown_and_replies_were_cut(aflow: Command, 
     assert "cost unknown" in said
     assert "0.0000 USD" not in said
     assert "its outcomes: correct 5, wrong 3, 3 replies truncated" in said
+
+
+def calls(folder: Path) -> tuple[int, int]:
+    """Executor calls of the search's nodes, and of all evaluations."""
+    with closing(sqlite3.connect(folder / "run.sqlite")) as database:
+        nodes = "SELECT sum(calls) FROM (SELECT DISTINCT digest, calls FROM nodes)"
+        return tuple(database.execute(sql).fetchone()[0] for sql in (nodes, "SELECT sum(calls) FROM evaluations"))
+
+
+@pytest.mark.parametrize("final", [0, 3, 12, 40])
+def test_the_end_costs_what_the_first_line_says_and_asks_nothing_twice(
+    aflow: Command, tmp_path: Path, final: int
+) -> None:
+    """`final_calls` bounds the choice and the test; the same command again prints the same table for nothing."""
+    sizes = ("rounds=2", "limit=2", "task.validate_size=8", "task.test_size=30", f"final_calls={final}")
+    said = aflow("search", f"run_dir={tmp_path}", *sizes)
+    assert said.err.splitlines()[0] == f"the end (choice and test) costs at most {final} executor calls: final_calls"
+    searched, paid = calls(tmp_path)
+    assert 0 <= paid - searched <= final
+    tested = "(of 30 problems)" if final > 3 else "not scored: final_calls=0 leaves no call"
+    assert tested in said.out or final == 3
+    again = aflow("search", f"run_dir={tmp_path}", *sizes)
+    assert again.out == said.out
+    assert calls(tmp_path) == (searched, paid)
+
+
+def test_the_front_is_in_the_table_and_in_best(aflow: Command, tmp_path: Path) -> None:
+    """`best --front` lists the workflows that no other beats, the closing table shows the same."""
+    said = aflow("search", f"run_dir={tmp_path}", "rounds=4", *SMALL)
+    front = aflow("best", tmp_path, "--front").out.splitlines()
+    assert front
+    assert all(line.split("  ")[0] in said.out and line.split()[-1] in said.out for line in front[-5:])
+    found = aflow("best", tmp_path, "--front", "--json").json
+    assert [f"{each['score']:.3f}" for each in found["front"]] == [line.split()[0] for line in front]
+    assert found["unpriced_workflows"] == 0
+    with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database, database:
+        database.execute("UPDATE nodes SET unpriced = calls, cost_usd = 0")
+    assert aflow("best", tmp_path, "--front").out == "unknown: no price is known of these workflows' calls\n"
+
+
+def test_the_weight_of_cost_steers_the_search_and_its_end(aflow: Command, tmp_path: Path) -> None:
+    """With a USD that is worth more than any score, the best workflow is the cheapest."""
+    sizes = ("rounds=5", "selection.cost_weight=100000", *SMALL)
+    found = aflow("search", f"run_dir={tmp_path}", *sizes, "--json").json
+    price = {node["digest"]: node["cost_usd"] / node["n"] for node in found["nodes"]}
+    assert price[found["best"]["digest"]] == min(price.values())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("executor=openai", "executor.model=m", "executor.base_url=http://localhost:1/v1"), "has no price"),
+        (("executor=vllm", "executor.model=m", "executor.base_url=http://localhost:1/v1"), "executor.prices=free"),
+        (("racing.delta=0.1",), "racing.delta=0.1 with selection.cost_weight=1.0"),
+    ],
+)
+def test_a_weight_that_cannot_be_honoured_is_refused(
+    aflow: Command, tmp_path: Path, overrides: tuple[str, ...], said: str
+) -> None:
+    """No price, a free server, or races, which compare scores alone."""
+    found = aflow("search", f"run_dir={tmp_path}", "selection.cost_weight=1", *overrides)
+    assert found.status == 2
+    assert said in found.err
+    assert "selection.cost_weight" in found.err
 
 
 def test_a_table_is_searched_by_its_name_alone(aflow: Command, tmp_path: Path) -> None:

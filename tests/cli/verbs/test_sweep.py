@@ -7,7 +7,7 @@ from tests.cli.conftest import SMALL, Command
 
 
 def test_a_grid_is_searched_once_and_repeated_only_where_it_is_missing(aflow: Command, tmp_path: Path) -> None:
-    grid = ("seed=1,2", "rounds=1", "final_test=false", *SMALL)
+    grid = ("seed=1,2", "rounds=1", "final_calls=0", *SMALL)
     said = aflow("sweep", *grid, "--out", tmp_path, "--jobs", 2, "--json")
     assert said.status == 0, said.err
     jobs = said.json["jobs"]
@@ -28,7 +28,7 @@ def test_a_failed_search_is_told_and_the_others_go_on(aflow: Command, tmp_path: 
     broken = tmp_path / "seed=1" / "run.sqlite"
     broken.write_text("no database at all, and longer than a header of SQLite would be" * 4)
     sizes = ("limit=2", "task.validate_size=4", "task.test_size=5")
-    said = aflow("sweep", "seed=1,2", "rounds=1", "final_test=false", *sizes, "--out", tmp_path)
+    said = aflow("sweep", "seed=1,2", "rounds=1", "final_calls=0", *sizes, "--out", tmp_path)
     assert said.status == 3
     assert "damaged" in said.err
     assert "1 done, 0 skipped, 1 failed" in said.out

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
+from aflow_env.llm.ledger import Spend
 from aflow_env.search.final_report import Report, report
 from aflow_env.search.rounds import SearchSession
 from aflow_env.store.settings import as_plain
@@ -107,7 +108,7 @@ class Executed(Quick):
 
 
 async def test_the_closing_report_scores_with_the_weights_that_it_names(tmp_path: Path) -> None:
-    settings = config(tmp_path, "final_test=false")
+    settings = config(tmp_path, "task.test_size=0")
     with closing(Store(tmp_path / "run.sqlite")) as store:
         evaluator = Executed()
         evaluator.keep_in(store)
@@ -118,10 +119,10 @@ async def test_the_closing_report_scores_with_the_weights_that_it_names(tmp_path
             evaluator=evaluator,
             pool=lambda split: PROBLEMS,
             start=lambda: START,
-            budget=SimpleNamespace(totals=SimpleNamespace(spent=SimpleNamespace(usd=0.0, tokens=0, money="0 USD"))),
+            budget=SimpleNamespace(totals=SimpleNamespace(spent=Spend())),
         )
         runs = []
         for version in ("a/1", "a/1", "b/2"):
             await report(assembly, version)
-            runs.append(evaluator.runs)
-    assert runs == [len(PROBLEMS), len(PROBLEMS), 2 * len(PROBLEMS)]
+            runs.append(len(evaluator.asked))
+    assert runs == [1, 1, 2]

@@ -18,8 +18,9 @@ from aflow_env.cli.compose import load
 from aflow_env.cli.verbs.search import search_to_end as search
 from aflow_env.report.offline_run import read_offline_run
 from aflow_env.report.tracking import TOP_COLUMNS, top_workflows
+from aflow_env.report.wandb_log import AGAINST, figures
 from aflow_env.store.read_only import ReadOnlyStore
-from aflow_env.training.trainer.wandb_run import AGAINST, continue_run, figures, finish, show
+from aflow_env.training.trainer.wandb_run import continue_run, finish, show
 from tests.cli.conftest import SMALL
 
 
@@ -70,7 +71,7 @@ def test_an_offline_run_holds_table_tree_artifact_and_versions(
     found = read_offline_run(tmp_path)
     assert found.column("aflow/tree/_type")
     logged = {key.split("/")[0] + "/" + key.split("/")[1] for row in found.history for key in row if "/" in key}
-    assert {"aflow/top_workflows", "aflow/tree", "aflow/best_by", "aflow/run"} <= logged
+    assert {"aflow/top_workflows", "aflow/front", "aflow/tree", "aflow/best_by", "aflow/run"} <= logged
     assert "aflow-env" in found.config["versions"]
     assert "wandb sync" in capsys.readouterr().out
     pages = list(tmp_path.glob("wandb/**/*.html"))

@@ -93,6 +93,7 @@ function draw() {
     pen.beginPath(); pen.arc(x, y, special ? r + 2 : r, 0, 7);
     if (D.score[i] === null) { pen.fillStyle = ground; pen.fill(); pen.strokeStyle = quiet; pen.lineWidth = 1.2; pen.stroke(); }
     else { pen.fillStyle = colour(D.score[i]); pen.fill(); }
+    if (D.front[i]) { pen.strokeStyle = ink; pen.lineWidth = 1.2; pen.setLineDash([2, 2]); pen.beginPath(); pen.arc(x, y, r + 2.5, 0, 7); pen.stroke(); pen.setLineDash([]); }
     if (i === D.best) { pen.strokeStyle = strong; pen.lineWidth = 2.5; pen.beginPath(); pen.arc(x, y, r + 5, 0, 7); pen.stroke(); }
     if (i === chosen) { pen.strokeStyle = ink; pen.lineWidth = 2; pen.beginPath(); pen.arc(x, y, r + 4, 0, 7); pen.stroke(); }
     if (room > 36 && D.score[i] !== null) { pen.fillStyle = ink; pen.fillText(D.score[i].toFixed(2), x, y + r + 15); }
@@ -155,7 +156,7 @@ function element(name, attributes, ...content) {
   return made;
 }
 const figure = (i) => (D.score[i] === null ? "rejected" : `${D.score[i].toFixed(3)} [${D.low[i].toFixed(2)}, ${D.high[i].toFixed(2)}], n=${D.n[i]}`);
-const price = (i) => (!D.unpriced[i] ? `${D.cost[i].toFixed(4)} USD` : D.unpriced[i] === D.calls[i] ? "USD unknown" : `at least ${D.cost[i].toFixed(4)} USD`);
+const price = (i) => (!D.unpriced[i] ? `${D.cost[i].toFixed(4)} USD, ${(D.cost[i] / D.n[i]).toFixed(6)} a problem` : D.unpriced[i] === D.calls[i] ? "USD unknown" : `at least ${D.cost[i].toFixed(4)} USD`);
 function link(i) {
   const made = element("button", { type: "button", class: "link" }, `round ${D.round[i]}: ${figure(i)} · ${D.text[i]}`);
   made.addEventListener("click", () => choose(i, true));
@@ -185,6 +186,7 @@ async function choose(i, centre) {
   const panel = $("panel"), p = D.parent[i], program = known.programs[D.program[i]];
   const parts = [element("h2", {}, `Round ${D.round[i]}: ${figure(i)}`)];
   if (D.digest[i]) parts.push(element("p", { class: "quiet" }, `workflow ${D.digest[i]} · ${price(i)}, ${D.calls[i]} calls`));
+  if (D.front[i]) parts.push(element("p", {}, "On the front: no workflow of the run beats it in score and cost."));
   parts.push(element("p", {}, D.text[i]));
   if (D.reason[i]) parts.push(element("p", {}, element("b", {}, "Not run: "), D.reason[i]));
   if (D.q[i] !== null) parts.push(element("p", {}, `Predicted before it was run: Q = ${D.q[i].toFixed(3)}.`));

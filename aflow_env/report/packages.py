@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages that a training result depends on."""
+"""The packages that a result depends on."""
 
 from importlib.metadata import distributions
 

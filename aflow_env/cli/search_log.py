@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a search without a trainer sends its loggers (`logger=[wandb,tensorboard,jsonl]`): the names are training's."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from aflow_env.cli.arguments import needs
+from aflow_env.config import AflowConfig
+from aflow_env.report.loggers import Logger, open_logger
+from aflow_env.report.wandb_log import figures
+from aflow_env.search.final_report import Report
+from aflow_env.search.session import SearchSession, Turn
+
+MODULES = {"wandb": ("wandb", "jinja2"), "tensorboard": ("tensorboard",), "jsonl": ()}
+NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds", "aflow/q_decision_share")
+"""Training's figures of rewards and of what a session waited for."""
+
+
+class SearchLog:
+    """The loggers of one search. Its steps are rounds; `told` is a listener of `Search.play`."""
+
+    def __init__(self, config: AflowConfig, loggers: list[Logger]) -> None:
+        self._config, self._loggers, self._began, self._step = config, loggers, time.monotonic(), 0
+
+    def told(self, session: SearchSession, turn: Turn) -> None:
+        """Log a round that has ended."""
+        if self._loggers:
+            self._step = session.tree.played
+            self._log({**self._figures(), **session_figures(session, self._config, time.monotonic() - self._began)})
+
+    def end(self, report: Report | None, say: Callable[[str], None]) -> None:
+        """Log the closing table, if there is one, and what loggers have for the end; say where it is."""
+        if self._loggers:
+            self._log({**self._figures(), **(report.metrics if report else {})})
+        for logger in self._loggers:
+            say(logger.end(self._step))
+
+    def _figures(self) -> dict[str, float]:
+        return figures(self._config.run_dir, time.monotonic() - self._began)
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        for logger in self._loggers:
+            logger.log(metrics, self._step)
+
+
+@contextmanager
+def search_log(config: AflowConfig) -> Iterator[SearchLog]:
+    """Open the config's loggers. Raises ConfigError where a library of theirs is missing."""
+    for kind in config.logger:
+        needs("log", *MODULES[kind])
+    with ExitStack() as stack:
+        loggers = [stack.enter_context(closing(open_logger(kind, config))) for kind in config.logger]
+        yield SearchLog(config, loggers)
+
+
+def session_figures(session: SearchSession, config: AflowConfig, seconds: float) -> dict[str, float]:
+    """Return training's figures of a session, of this one so far; those that a search does not have are left out."""
+    from aflow_env.training.rollout.rollout_rows import session_summary  # seconds that most searches need not wait
+    from aflow_env.training.trainer.metrics import q_metrics, session_metrics
+
+    predicted = [
+        {"parent": turn.state.workflow.digest, "q": turn.prediction.q, "mass": turn.prediction.mass, "q_target": score}
+        for turn in session.turns
+        if turn.prediction and (score := turn.q_target) is not None
+    ]
+    facts = {"return": 0.0, "seconds": seconds, "seed": 0, "predict_seconds": 0.0, "predictions": predicted}
+    played = [{**session_summary(session), **facts}]
+    found = {"aflow/rl_weight": config.rl_weight, **session_metrics(played), **q_metrics(played)}
+    return {name: value for name, value in found.items() if name not in NOT_OF_A_SEARCH}

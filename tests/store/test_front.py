@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The front of score against cost: who is on it, and that an unknown price is never 0."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aflow_env.report.html.tree_page import tree_data
+from aflow_env.store.findings import best_node, leaders
+from aflow_env.store.front import front, front_lines, pareto, workflows
+from aflow_env.store.store import SessionKey, Store
+from tests.search.support import EXECUTOR, node
+
+POINTS = {"cheap": (4, 0.1), "dear": (9, 2.0), "beaten": (6, 3.0), "middle": (7, 0.5)}
+"""Problems of ten that are solved, and USD of the evaluation."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store(tmp_path / "run.sqlite")) as opened:
+        key = SessionKey("validate/a")
+        opened.open_session(key, "task")
+        for place, (name, (right, usd)) in enumerate(POINTS.items()):
+            found = node(place + 1, place or None, right, name)
+            opened.put_many(name, EXECUTOR, found.evaluation.results)
+            opened.record(key, replace(found, evaluation=replace(found.evaluation, cost_usd=usd)))
+        yield opened
+
+
+def test_the_front_holds_those_that_no_other_beats_in_both(store: Store) -> None:
+    """The cheapest first, with USD of a problem; one that costs more and scores less is not there."""
+    found = front(store)
+    assert [each["digest"] for each in found] == ["cheap", "middle", "dear"]
+    assert [each["usd_a_problem"] for each in found] == pytest.approx([0.01, 0.05, 0.2])
+    assert front_lines(found)[0] == "0.400  0.010000 USD a problem  cheap"
+    tree = tree_data(store)
+    assert [digest for digest, on in zip(tree["digest"], tree["front"], strict=True) if on] == [
+        "cheap",
+        "dear",
+        "middle",
+    ]
+    assert front_lines(found, 1) == ["0.900  0.200000 USD a problem  dear"]
+
+
+@pytest.mark.parametrize("names", [["dear"], list(POINTS)])
+def test_a_workflow_of_unknown_price_has_no_place(store: Store, names: list[str]) -> None:
+    """It is left out, and where all are unknown the words say so."""
+    with closing(sqlite3.connect(store.path)) as database, database:
+        for name in names:
+            database.execute("UPDATE nodes SET unpriced = 1, cost_usd = 0 WHERE digest = ?", (name,))
+    found = front(store)
+    assert not {each["digest"] for each in found} & set(names)
+    assert sum(each["usd_a_problem"] is None for each in workflows(store)) == len(names)
+    assert front_lines(found)[0].startswith("unknown") == (len(names) == len(POINTS))
+
+
+@pytest.mark.parametrize(("weight", "best"), [(0.0, "dear"), (2.0, "middle"), (20.0, "cheap")])
+def test_the_weight_of_cost_decides_who_leads(store: Store, weight: float, best: str) -> None:
+    """score - weight * USD a problem, by the weight that the run keeps."""
+    store.set_meta("config", f'{{"selection": {{"cost_weight": {weight}}}}}')
+    assert leaders(store, "task", 1)[0].graph == f"graph of {best}"
+    found = best_node(store)
+    assert found is not None
+    assert found["digest"] == best
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1))
+def test_every_item_is_on_the_front_or_beaten(points: list[tuple[int, int]]) -> None:
+    """Nothing on the front beats another of it; all else is no cheaper and no better than one of it."""
+    found = pareto(points, lambda each: each[0], lambda each: each[1])
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(found))
+    assert all(any(a[0] <= point[0] and a[1] >= point[1] for a in found) for point in points)
