@@ -47,7 +47,6 @@ class AflowConfig(Section):
     state_characters: Annotated[int, Field(ge=200, le=MANY)] = 6000
     failed_cases: CountOrZero = 2
     experience_entries: CountOrZero = 6
-    instructions: tuple[str, ...] = ()
     selection: SelectionConfig = SelectionConfig()
     q: ValueConfig = ValueConfig()
     reward: RewardConfig = RewardConfig()
@@ -87,8 +86,10 @@ class AflowConfig(Section):
         """Refuse keys that contradict each other. The first contradiction is named, with the fix."""
         executor, llm, rule = self.executor, self.implementer.llm, self.convergence
         code, mode, quiet = self.action == "code", executor.mode, max(rule.top_k, rule.consecutive_rounds or 0)
+        table = self.task.table
         own = self.task.name.endswith((".yaml", ".yml"))  # its problems are looked at once they are loaded
-        free = "executor.kind=policy" if executor.kind == "policy" else "executor.prices=free"
+        unpriced = executor.kind in ("policy", "table")
+        free = f"executor.kind={executor.kind}" if unpriced else "executor.prices=free"
         counted = next(iter(self.counting_usd), "")
         fix = "use stop.tokens" if counted == "stop.usd" else f"leave {counted} out, or name prices in executor.prices"
         for wrong, said in (
@@ -138,7 +139,7 @@ class AflowConfig(Section):
                 "convergence.consecutive_rounds=null",
             ),
             (
-                counted and (executor.kind == "policy" or executor.prices == "free"),
+                counted and (unpriced or executor.prices == "free"),
                 f"{counted}={self.counting_usd.get(counted)} with {free}: no evaluation costs anything; {fix}",
             ),
             (
@@ -159,6 +160,15 @@ class AflowConfig(Section):
                 executor.kind == "policy" and mode == "replay",
                 "executor.mode=replay with executor.kind=policy: other weights give other completions, so none are "
                 "kept. Set executor.mode=live",
+            ),
+            (
+                (executor.kind == "table") != (table is not None),
+                f"executor.kind={executor.kind} with task.table={table}: a table answers for whole workflows. Both are "
+                "needed. Set executor=table table=NAME, or leave both out",
+            ),
+            (
+                table and self.repeats > 1,
+                f"repeats={self.repeats} with task.table={table}: it has one run a problem; set repeats=1",
             ),
             (
                 executor.kind == "simulated" and self.task.name != "arithmetic" and not own,

@@ -82,10 +82,12 @@ class TaskConfig(Section):
 
     name: str
     path: Place | None = None
+    table: Place | None = None
     train_size: CountOrZero = 0
     validate_size: Count = 20
     test_size: CountOrZero = 40
     options: dict[str, Any] = Field(default_factory=dict)
+    instructions: tuple[str, ...] = ()
 
     @field_validator("options")
     @classmethod

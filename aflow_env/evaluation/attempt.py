@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run of a workflow on a problem: ask the executor for the workflow's operators, and count the cost.
 
-The k-th identical question asks for draw repeat * DRAWS + k of that prompt. So an ensemble draws anew, a repeat draws
-anew, and the same workflow asks for the same draws again. Questions that run side by side are numbered as they arrive.
+The k-th identical question (k from 0) asks for draw repeat * DRAWS + k of that prompt. The first draw has the
+`temperature` of the executor, each later one its `sample_temperature`. So an ensemble votes on answers that differ, a
+repeat draws anew, and the same workflow asks for the same draws again. Questions that run side by side are numbered in
+the order of their calls.
 """
 
 from collections import Counter
@@ -52,13 +54,16 @@ class Attempt:
         """The key of the result in a cache, within a workflow and executor key."""
         return self.problem_digest, self.repeat
 
-    def context(self, client: LLMClient, config: LLMConfig, run_code: RunCode) -> OperatorContext:
+    def context(
+        self, client: LLMClient, config: LLMConfig, run_code: RunCode, answers: str = "text"
+    ) -> OperatorContext:
         """Return all that the operators of this attempt may use: no hidden test, no answer."""
         return OperatorContext(
             ask=partial(self._ask, client, config),
             run_code=run_code,
             public_tests=self.problem.public_tests,
             entry_point=self.problem.entry_point,
+            answers=answers,
             prelude=self.problem.prelude,
         )
 
@@ -99,17 +104,17 @@ class Attempt:
 
     async def _ask(self, client: LLMClient, config: LLMConfig, prompt: str, fields: tuple[str, ...]) -> str:
         """Ask for one completion. Raises as the client does, and WorkflowError for a question after the DRAWS-th."""
-        draw = self.asked[prompt, fields]
-        if draw == DRAWS:
-            raise WorkflowError(f"the same question was asked {DRAWS} times")
-        self.asked[prompt, fields] += 1
         wanted = fields if config.structured == "auto" else ()
         if wanted:
             prompt += f"\nWrite no tags: the reply is one JSON object with a text under each of {', '.join(wanted)}."
+        draw = self.asked[prompt, wanted]
+        if draw == DRAWS:
+            raise WorkflowError(f"the same question was asked {DRAWS} times")
+        self.asked[prompt, wanted] += 1
         request = Request(
             messages=(Message(role="user", content=prompt),),
             model=config.model,
-            temperature=config.temperature,
+            temperature=config.sample_temperature if draw else config.temperature,
             max_tokens=config.max_tokens,
             sample=self.repeat * DRAWS + draw,
             fields=wanted,

@@ -77,8 +77,9 @@ class Evaluator:
     def executor_key(self, version: str = "") -> str:
         """Return 16 hex digits over everything but workflow, problem and repeat that decides a result."""
         config = self.config
+        temperatures = config.temperature, config.sample_temperature
         parts = {
-            "executor": [config.decisive, config.temperature, config.max_tokens, config.landscape],
+            "executor": [config.decisive, *temperatures, config.max_tokens, config.landscape],
             "seed": self.seed,
             "task": self.task.spec.name,
             "limits": asdict(self.sandbox.limits),
@@ -159,7 +160,8 @@ class Evaluator:
 
         `client` answers in place of the executor's. Returns as `Sandbox.run_workflow` does.
         """
-        contexts = [attempt.context(client or self.client, self.config, self._run_code) for attempt in attempts]
+        asked, answers = client or self.client, self.task.spec.answers
+        contexts = [attempt.context(asked, self.config, self._run_code, answers) for attempt in attempts]
 
         async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
             before = attempts[index].cost_usd

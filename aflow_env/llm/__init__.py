@@ -15,7 +15,7 @@ from pathlib import Path
 from aflow_env.config import LLMConfig
 from aflow_env.errors import ConfigError
 from aflow_env.llm.budget import Budget, BudgetClient
-from aflow_env.llm.client import LLMClient
+from aflow_env.llm.client import LLMClient, Nobody
 from aflow_env.llm.keys import ApiKey, load_key
 from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price, say_once
 from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits
@@ -125,10 +125,19 @@ def _policy(wanted: Wanted) -> Made:
     return PolicyClient(wanted.generate, config.model, wanted.seed, config.timeout_seconds), FREE
 
 
+def _table(wanted: Wanted) -> Made:
+    return Nobody(), FREE
+
+
 def _openai(wanted: Wanted) -> Made:
     from aflow_env.llm.providers.openai import OpenAIClient
 
     price, key = wanted.price_and_key()
+    if wanted.config.send_temperature is False:
+        say_once(
+            f"{wanted.role}.send_temperature=false: {wanted.config.model} takes no temperature, so the draws of an "
+            "ensemble differ as the server likes"
+        )
     return (wanted.served or OpenAIClient)(wanted.config, price, key, wanted.seed), price
 
 
@@ -140,8 +149,8 @@ def _anthropic(wanted: Wanted) -> Made:
     price, key = wanted.price_and_key()
     if not config.send_temperature:
         say_once(
-            f"{role}.temperature={config.temperature:g} is not sent: the Claude API has no temperature any more, so "
-            "equal prompts get different answers (recorded ones are found again). "
+            f"{role}.temperature={config.temperature:g} is not sent, nor is sample_temperature: the Claude API has no "
+            "temperature any more, so equal prompts get different answers (recorded ones are found again). "
             f"{role}.send_temperature=true sends it, for older models and other servers"
         )
     if not config.batch:
@@ -153,6 +162,7 @@ def _anthropic(wanted: Wanted) -> Made:
 MAKERS: dict[str, Callable[[Wanted], Made]] = {
     "simulated": _simulated,
     "policy": _policy,
+    "table": _table,
     "openai": _openai,
     "anthropic": _anthropic,
 }

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BeforeValidator, Field
 
 from aflow_env.config.section import Section
-from aflow_env.errors import InfrastructureError, WorkflowError
+from aflow_env.errors import ConfigError, InfrastructureError, WorkflowError
 
 
 def derive_seed(seed: int, request: "Request") -> int:
@@ -173,6 +173,17 @@ class Wrapper:
 
     async def aclose(self) -> None:
         await self.inner.aclose()
+
+
+class Nobody:
+    """The LLMClient of executor.kind=table, whose outcomes are those of whole workflows."""
+
+    async def complete(self, request: Request) -> Completion:
+        """Refuse."""
+        raise ConfigError("executor.kind=table answers no prompt: set another executor to run a workflow")
+
+    async def aclose(self) -> None:
+        """Nothing to release."""
 
 
 class LLMError(InfrastructureError):

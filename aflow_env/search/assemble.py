@@ -15,6 +15,7 @@ from typing import Literal
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
+from aflow_env.evaluation.lookup import TableEvaluator, TableGate
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient
@@ -36,6 +37,8 @@ from aflow_env.tasks.benchmarks.arithmetic import read
 from aflow_env.tasks.own import own_digest
 from aflow_env.tasks.problem import Problem, Task, content_digest
 from aflow_env.tasks.start import start_workflow
+from aflow_env.tasks.table import TableTask
+from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import Workflow
 
 Split = Literal["train", "validate", "test"]
@@ -104,7 +107,9 @@ class Assembly:
             settings["structured"] = config.executor.structured
         if own := own_digest(config.task):
             settings["own_task"] = own
-        evaluator = Evaluator(
+        if isinstance(task, TableTask):
+            settings["table"] = task.table.digest
+        evaluator = (TableEvaluator if isinstance(task, TableTask) else Evaluator)(
             task,
             executor,
             config.executor,
@@ -186,6 +191,7 @@ class Assembly:
             proposer=PROPOSERS[config.proposer](known),
             implement=implement(config, self.implementer),
             predictor=PREDICTORS[config.q.kind](known),
+            gate=TableGate(self.task.table) if isinstance(self.task, TableTask) else check,
             version=version,
         )
 

@@ -113,7 +113,9 @@ def _from_yaml(config: TaskConfig) -> FileTask:
         config = config.model_copy(update={"path": str(file.parent / Path(task.path).expanduser())})
     if task.scorer == "tests" and not (task.entry_point and task.tests):
         raise ConfigError(f"{file}: scorer tests needs `entry_point` and `tests` (code that defines check(candidate)).")
-    spec = TaskSpec(task.name, task.dataset or task.name.upper(), task.operators, task.entry_point is not None)
+    kind = {"number": "number", "whole_number": "whole_number", "math": "boxed"}.get(task.scorer, "text")
+    dataset, coded = task.dataset or task.name.upper(), task.entry_point is not None
+    spec = TaskSpec(task.name, dataset, task.operators, coded, answers=kind)
     check_operators(spec, f"{file}: operators")
     _check_braces(task, file)
     refusals = {"math": refuses_gold} | {name: scorer.refuses for name, scorer in SHORT.items()}

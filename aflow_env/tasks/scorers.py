@@ -16,9 +16,9 @@ from functools import cache
 from math import isfinite
 
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.answers import LONGEST, last_decimal, whole_number
 from aflow_env.tasks.feedback import differs, miss, public_feedback
 from aflow_env.tasks.problem import Problem, RunTests, Score
+from aflow_env.workflow.answers import LONGEST, last_decimal, whole_number
 from aflow_env.workflow.parsing import extract_code
 
 FAILURE_LINE = 0.3

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -140,6 +141,8 @@ async def test_what_the_executor_is_sent_decides_which_results_are_found(store: 
         {"send_temperature": False},
         {"send_seed": False},
         {"accept_empty": True},
+        {"temperature": 0.4},
+        {"sample_temperature": 0.4},
     ]
     async with Sandbox() as sandbox:
 
@@ -164,6 +167,48 @@ async def test_identical_questions_are_new_draws_and_every_run_asks_for_the_same
                 draws = sorted(request.sample for request in answers if number(request) == problem)
                 assert draws == [0, 1, 2, 3, DRAWS, DRAWS + 1, DRAWS + 2, DRAWS + 3]
     assert seen[0] == seen[1]
+
+
+async def test_an_ensemble_votes_on_draws_of_another_temperature_whatever_the_timing() -> None:
+    """The first identical question of each repeat has `temperature`, each later one `sample_temperature`."""
+    workflow = to_workflow([Step("Custom", "Answer."), Step("ScEnsemble", samples=4)], SPEC)
+    config = EXECUTOR.model_copy(update={"temperature": 0.0, "sample_temperature": 0.9})
+    pauses = Random(0)
+    async with Sandbox() as sandbox:
+        client = ScriptedClient(lambda request: f"draw {request.sample}", lambda: asyncio.sleep(pauses.random() / 50))
+        await Evaluator(Sums(), client, config, sandbox).evaluate(workflow, PROBLEMS, repeats=2)
+    answers = [request for request in client.requests if "Answer." in request.messages[-1].content]
+    assert len(answers) == len(PROBLEMS) * 2 * 4
+    assert {(request.sample % DRAWS, request.temperature) for request in answers} == {
+        (0, 0.0),
+        (1, 0.9),
+        (2, 0.9),
+        (3, 0.9),
+    }
+
+
+async def test_select_draws_until_a_program_passes_the_public_tests() -> None:
+    """It pays for no draw after that one, and the hidden tests alone decide the score."""
+    spec = TaskSpec("code", "CODE", ("CustomCodeGenerate", "Select"), entry_point=True)
+    workflow = to_workflow([Step("CustomCodeGenerate"), Step("Select", samples=5)], spec)
+    problem = Problem("p", "question 0", "", "double", ("assert double(3) == 6",), "assert double(5) == 10")
+    for bodies, outcome, calls in ((("0", "6", "x + x"), "wrong", 2), (("0", "1", "x + x"), "correct", 3)):
+        client = ScriptedClient(lambda request, b=bodies: f"def double(x): return {b[min(request.sample, 2)]}")  # type: ignore[misc]
+        async with evaluators(spec=spec) as make:
+            evaluation = await make(client).evaluate(workflow, [problem])
+        assert (evaluation.outcomes, evaluation.calls) == ({outcome: 1}, calls)
+        assert all("== 10" not in request.messages[-1].content for request in client.requests)
+
+
+async def test_a_vote_over_a_planted_majority_is_exact() -> None:
+    """Four of six draws say it in other words; the evaluator reads the task's kind of answer."""
+    spec = TaskSpec("sums", "SUMS", ("Custom", "Vote"), answers="number")
+    workflow = to_workflow([Step("Custom", "Answer."), Step("Vote", samples=6)], spec)
+    said = ("9", "It is 4", "8", "\\boxed{4.0}", "so 4.", "4")
+    problem = Problem("p", "question 0", "It is 4")
+    async with evaluators(spec=spec) as make:
+        evaluation = await make(ScriptedClient(lambda request: said[request.sample])).evaluate(workflow, [problem])
+    assert (evaluation.outcomes, evaluation.calls) == ({"correct": 1}, 6)
 
 
 async def test_failures_of_the_world_are_excluded_and_asked_again_next_time(store: Store) -> None:

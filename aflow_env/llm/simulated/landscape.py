@@ -77,7 +77,7 @@ class ReviseEffects(Section):
     unreviewed: float
 
 
-class Vote(Section):
+class VoteOdds(Section):
     """The probability that an ensemble counts right."""
 
     reliability: Share
@@ -96,7 +96,7 @@ class Landscape(Section):
     retry: float
     review: ReviewOdds
     revise: ReviseEffects
-    vote: Vote
+    vote: VoteOdds
     common_slip: Share
     shared_noise: Share
     greedy_repeats: bool

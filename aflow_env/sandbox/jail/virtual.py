@@ -25,6 +25,8 @@ SIGNATURES: dict[str, dict[str, Any]] = {  # operator -> argument -> default
     "AnswerGenerate": {"input": _REQUIRED},
     "CustomCodeGenerate": {"problem": _REQUIRED, "entry_point": _REQUIRED, "instruction": _REQUIRED},
     "ScEnsemble": {"solutions": _REQUIRED, "problem": ""},
+    "Vote": {"solutions": _REQUIRED},
+    "Select": {"solutions": _REQUIRED, "entry_point": _REQUIRED},
     "MdEnsemble": {"solutions": _REQUIRED, "problem": ""},
     "Programmer": {"problem": _REQUIRED, "analysis": "None"},
     "Test": {"problem": _REQUIRED, "solution": _REQUIRED, "entry_point": _REQUIRED, "test_loop": 3},

@@ -20,7 +20,8 @@ from aflow_env.tasks.scorers import defines, hoist_future, score_by_tests, undef
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 
-SPEC = TaskSpec("humaneval", "HumanEval", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
+OPERATORS = ("Custom", "CustomCodeGenerate", "ScEnsemble", "Select", "Test")
+SPEC = TaskSpec("humaneval", "HumanEval", OPERATORS, entry_point=True)
 HUB = Hub("openai/openai_humaneval")
 
 

@@ -28,7 +28,7 @@ from aflow_env.tasks.records import Record
 from aflow_env.workflow.parsing import extract_code
 from aflow_env.workflow.program import TaskSpec
 
-OPERATORS = ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test")
+OPERATORS = ("Custom", "CustomCodeGenerate", "ScEnsemble", "Select", "Test")
 SPEC = TaskSpec("livecodebench", "LiveCodeBench", OPERATORS, entry_point=True)
 SECONDS = 30.0
 """For all tests of a problem; the benchmark's own harness grants 6 s a test."""

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.tasks.answers import LONGEST, last_boxed
 from aflow_env.tasks.feedback import differs, miss
 from aflow_env.tasks.formulas import read_gold
 from aflow_env.tasks.problem import Problem, RunTests, Score
+from aflow_env.workflow.answers import LONGEST, last_boxed
 
 MathScorer = Literal["verify", "aflow"]
 CHILDREN = 3
