@@ -57,7 +57,7 @@ def open_database(path: Path) -> SharedFile:
 
 
 def _prepare(database: SharedFile, path: Path) -> None:
-    begun = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    begun = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # first: another process may begin
     found = _pragma(database, "user_version")
     if found > VERSION:
         raise ConfigError(
@@ -70,6 +70,8 @@ def _prepare(database: SharedFile, path: Path) -> None:
         raise ConfigError(f"{path} has schema {found}, and this aflow_env writes {VERSION}: name another run_dir")
     database.to_wal()
     database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    if begun:
+        return
     database.execute("BEGIN IMMEDIATE")
     if _pragma(database, "user_version") < VERSION:  # else another process was quicker
         for statement in SCHEMA:
