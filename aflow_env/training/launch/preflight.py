@@ -177,7 +177,11 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
 
 
 def prepare_environment() -> None:
-    """wandb without a key runs offline instead of asking; Ray's processes inherit it."""
+    """Let wandb without a key run offline instead of asking, and Ray's workers run at the driver's own niceness.
+
+    Ray would add 15 to it, and any other busy process would take nearly all of the cores. Ray's processes inherit both.
+    """
+    os.environ.setdefault("RAY_worker_niceness", "0")
     has_key = "WANDB_API_KEY" in os.environ or "api.wandb.ai" in _netrc()
     if not has_key:
         os.environ.setdefault("WANDB_MODE", "offline")

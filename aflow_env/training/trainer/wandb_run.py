@@ -18,6 +18,7 @@ from aflow_env.report.html.tree_page import tree_page
 from aflow_env.report.runs import read_run
 from aflow_env.report.tracking import TOP_COLUMNS, predictions, run_figures, top_workflows
 from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.training.launch.verl_lines import marked
 from aflow_env.training.trainer.packages import installed
 
 ID_FILE = "wandb_run_id"
@@ -73,7 +74,7 @@ def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
         artifact.add_dir(str(path / "best"))
         run.log_artifact(artifact)
     if last and run.settings.mode == "offline":
-        print(f"wandb is offline; this uploads the run: wandb sync {Path(run.dir).parent}", flush=True)
+        print(marked(f"wandb is offline; this uploads the run: wandb sync {Path(run.dir).parent}"), flush=True)
 
 
 def finish(tracking: Any) -> None:
