@@ -8,6 +8,7 @@ errors of the workers, and at the end that of the driver.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from textwrap import wrap
 
 from aflow_env.screen import WIDTH, duration, fit
 from aflow_env.training.launch.verl_lines import MARK, Line, step_metrics
@@ -88,7 +89,7 @@ class Extract:
         self._first = (first, began)
         self.step, self.stage = step, "training"
         self.left = duration((now - began) / (step - first + 1) * (self.total - step)) if self.total else "-"
-        yield self._row(metrics)
+        yield fit(self._row(metrics), WIDTH)
 
     def _row(self, metrics: Mapping[str, float]) -> str:
         def figure(name: str, form: str, width: int) -> str:
@@ -110,9 +111,10 @@ class Extract:
         return f"{place:<7} {'  '.join(figures)}"
 
     def _ours(self, text: str) -> Iterator[str]:
-        if text not in self._shown or not text.strip():
+        if text not in self._shown:
             self._shown.add(text)
-            yield text
+            lines = wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=False)
+            yield from (line.rstrip() for line in lines)
 
     def _error(self, line: Line) -> Iterator[str]:
         """Tell of an error that a worker logged, of its cause, and of a worker that Ray's daemon saw die."""

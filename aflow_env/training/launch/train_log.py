@@ -82,8 +82,14 @@ class TrainLog:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="aflow-train-log", daemon=True)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[left]}"))
-        terminal = self._screen.is_terminal
-        self._bar = Progress(*columns, console=self._screen, transient=True, disable=not terminal)
+        self._bar = Progress(
+            *columns,
+            console=self._screen,
+            transient=True,
+            disable=not self._screen.is_terminal,
+            redirect_stdout=False,  # rich would bring to the screen what goes to the file
+            redirect_stderr=False,
+        )
         self._task = self._bar.add_task(self._extract.stage, total=steps or None, left="")
         _flush()
         with path.open("ab") as file:

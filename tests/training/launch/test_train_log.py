@@ -112,7 +112,7 @@ def test_a_terminal_has_a_bar(drivers: dict[str, list[str]], tmp_path: Path) -> 
     os.close(ours)
     assert driver.wait(timeout=60) == 0
     text = seen.decode(errors="replace")
-    assert "step 2/2" in text
+    assert "step 2/2" in text, text
     assert "━" in text
     assert "noise" not in text
 
