@@ -22,7 +22,7 @@ def by_chunks(torch_functional: ModuleType) -> None:
 
 def log_probs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the log-probability of each label; of shape (tokens,) or (rows, tokens), as the labels."""
-    flat = zip(logits.flatten(0, -2).split(CHUNK), labels.flatten().split(CHUNK), strict=True)
+    flat = zip(torch.split(logits.flatten(0, -2), CHUNK), torch.split(labels.flatten(), CHUNK), strict=True)
     return torch.cat([_chunk(*each) for each in flat]).view(labels.shape)
 
 
