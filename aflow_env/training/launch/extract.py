@@ -6,7 +6,7 @@ errors of the workers, and at the end that of the driver.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from textwrap import wrap
 
@@ -44,7 +44,7 @@ class Extract:
     step: int = 0
     left: str = ""
     stage: str = "Ray starts"
-    _known: dict[str, float] = field(default_factory=dict)
+    _run: dict[str, float] = field(default_factory=dict)
     _first: tuple[int, float] | None = None
     _errors: int = 0
     _erring: str = ""
@@ -79,8 +79,8 @@ class Extract:
             return ["ended by Ctrl-C; the same command goes on from the last checkpoint"]
         return ["failed:", *words[-LAST_WORDS:]]
 
-    def _metrics(self, step: int, metrics: Mapping[str, float], now: float) -> Iterator[str]:
-        self._known |= metrics
+    def _metrics(self, step: int, metrics: dict[str, float], now: float) -> Iterator[str]:
+        self._run |= {name: value for name, value in metrics.items() if name.startswith("aflow/run/")}
         if "timing_s/step" not in metrics:
             return
         if self._first is None:
@@ -91,14 +91,15 @@ class Extract:
         self.left = duration((now - began) / (step - first + 1) * (self.total - step)) if self.total else "-"
         yield fit(self._row(metrics), WIDTH)
 
-    def _row(self, metrics: Mapping[str, float]) -> str:
+    def _row(self, metrics: dict[str, float]) -> str:
         def figure(name: str, form: str, width: int) -> str:
-            return f"{metrics[name]:{form}}".rjust(width) if name in metrics else "-".rjust(width)
+            return f"{figures[name]:{form}}".rjust(width) if name in figures else "-".rjust(width)
 
-        low, high = (self._known.get(f"aflow/run/best_score_{end}") for end in ("low", "high"))
+        figures = metrics | self._run
+        low, high = (figures.get(f"aflow/run/best_score_{end}") for end in ("low", "high"))
         between = "-" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
         place = f"{self.step}/{self.total}" if self.total else str(self.step)
-        figures = (
+        columns = (
             figure("aflow/episode_return", ".3f", 6),
             figure("aflow/valid_rate", ".2f", 5),
             figure("aflow/run/best_score", ".3f", 5),
@@ -108,7 +109,7 @@ class Extract:
             figure("timing_s/step", ".1f", 4),
             self.left.rjust(5),
         )
-        return f"{place:<7} {'  '.join(figures)}"
+        return f"{place:<7} {'  '.join(columns)}"
 
     def _ours(self, text: str) -> Iterator[str]:
         if text not in self._shown:
