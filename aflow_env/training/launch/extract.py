@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 
 from aflow_env.screen import WIDTH, duration, fit
-from aflow_env.training.launch.verl_lines import MARK, Line, step_metrics
+from aflow_env.training.launch.verl_lines import MARK, LogLine, step_metrics
 
 STAGES = (
     ("Started a local Ray instance", "Ray is up, the trainer loads"),
@@ -54,7 +54,7 @@ class Extract:
 
     def read(self, raw: str, now: float) -> Iterator[str]:
         """Yield the lines for the screen that this line of the log gives, at the time `now` in seconds."""
-        line = Line.of(raw)
+        line = LogLine.of(raw)
         if found := step_metrics(line.text):
             yield from self._metrics(*found, now)
         elif line.text.startswith(MARK):
@@ -117,7 +117,7 @@ class Extract:
             lines = wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=False)
             yield from (line.rstrip() for line in lines)
 
-    def _error(self, line: Line) -> Iterator[str]:
+    def _error(self, line: LogLine) -> Iterator[str]:
         """Tell of an error that a worker logged, of its cause, and of a worker that Ray's daemon saw die."""
         caused = line.worker == self._erring and _CAUSE.match(line.text)
         if _ERROR.match(line.text) or ("raylet" in line.worker and _KILLED.search(line.text)):

@@ -14,14 +14,14 @@ _NUMBER = re.compile(r"(?:np\.\w+\()?(-?(?:\d[\d.e+-]*|inf|nan))\)?")
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """A line without colours; `worker` is Ray's prefix with a space after it, "" for the driver's own."""
 
     worker: str
     text: str
 
     @classmethod
-    def of(cls, raw: str) -> "Line":
+    def of(cls, raw: str) -> "LogLine":
         """Read a line of the log."""
         plain = _COLOUR.sub("", raw).rstrip()
         found = _WORKER.match(plain)
@@ -53,6 +53,6 @@ def metrics_of(log: str) -> dict[int, dict[str, float]]:
     """Return all metrics that a log of verl's console logger holds, by step."""
     steps: dict[int, dict[str, float]] = {}
     for raw in log.splitlines():
-        if found := step_metrics(Line.of(raw).text):
+        if found := step_metrics(LogLine.of(raw).text):
             steps.setdefault(found[0], {}).update(found[1])
     return steps

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from aflow_env.training.launch.verl_lines import Line, mark_warnings, marked, metrics_of, step_metrics
+from aflow_env.training.launch.verl_lines import LogLine, mark_warnings, marked, metrics_of, step_metrics
 
 RAY = "\x1b[36m(TaskRunnerV1 pid=7)\x1b[0m "
 
@@ -21,7 +21,7 @@ RAY = "\x1b[36m(TaskRunnerV1 pid=7)\x1b[0m "
     ],
 )
 def test_rays_prefix_is_told_from_the_line(raw: str, worker: str, text: str) -> None:
-    assert Line.of(raw) == Line(worker, text)
+    assert LogLine.of(raw) == LogLine(worker, text)
 
 
 def test_what_verl_logs_is_read_back() -> None:

@@ -82,6 +82,8 @@ def test_a_qwen3_trains_and_a_killed_engine_ends_the_run_with_its_name(tmp_path:
         processes = descendants(run.driver.pid)
         paths = holdings(processes)
         assert any(path.startswith("/dev/shm/") for path in paths), "nothing to leave behind: the test is blind"
+        ray = [process for process in processes if title(process).startswith("ray::")]
+        assert {process.nice() for process in ray} == {Process(run.driver.pid).nice()}, "Ray's own default is 15 more"
         os.kill(engine.pid, signal.SIGKILL)
         assert run.driver.wait(timeout=120) != 0
         *_, died, log = " ".join(run.text().split()).rpartition("the run ends because a part of it died.")
