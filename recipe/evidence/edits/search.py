@@ -171,7 +171,7 @@ class Search:
                 elsewhere.add(child)
 
     def _propose(self, steps: Steps, seed: int) -> Steps:
-        spec, phrases = self.world.task.spec, self.world.config.instructions
+        spec, phrases = self.world.task.spec, self.world.config.task.instructions
         return apply_edit(steps, uniform_edit(steps, spec, phrases, Random(seed)), spec)
 
     def _bounds(self) -> Floats:
