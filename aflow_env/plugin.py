@@ -36,7 +36,11 @@ class Registration:
 
 EVERYWHERE: tuple[Registration, ...] = (
     Registration("config path", "hydra.core.plugins", "aflow_env.training.launch.driver:register_search_path"),
-    Registration("resolver aflow_tiny_policy", "omegaconf", "aflow_env.training.launch.driver:register_resolver"),
+    Registration(
+        "resolvers aflow_tiny_policy, aflow_cpu_dtype",
+        "omegaconf",
+        "aflow_env.training.launch.driver:register_resolvers",
+    ),
     Registration("checks before Ray", "verl.utils.config", "aflow_env.training.launch.driver:register_checks"),
     Registration(
         "estimators gigpo, hgpo, grpo, rloo, reinforce_plus_plus",
@@ -52,6 +56,7 @@ EVERYWHERE: tuple[Registration, ...] = (
         "verl.experimental.reward_loop.reward_manager",
         "aflow_env.training.rollout.reward_manager:register",
     ),
+    Registration("end of the log", "verl.trainer.constants_ppo", "aflow_env.training.launch.train_log:at_exit"),
     Registration(
         "clean-up after the run", "verl.trainer.constants_ppo", "aflow_env.training.verl_patches.janitor:guard"
     ),
@@ -77,6 +82,11 @@ WITHOUT_GPU: tuple[Registration, ...] = (
         "platform cpu", "verl.plugin.platform", "aflow_env.training.verl_patches.cpu.platform:register_platform"
     ),
     Registration("gloo alone", "verl.utils.distributed", "aflow_env.training.verl_patches.cpu.engine:use_gloo_alone"),
+    Registration(
+        "log-probabilities by chunks",
+        "verl.utils.torch_functional",
+        "aflow_env.training.verl_patches.cpu.log_probs:by_chunks",
+    ),
     Registration(
         "engine fsdp2 on cpu",
         "verl.workers.engine.fsdp.transformer_impl",

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recipe.evidence import gpu
+from aflow_env.training.launch.verl_lines import metrics_of
 
 SMALL = (
     "aflow.rounds=3",
@@ -26,23 +26,28 @@ SMALL = (
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def start(folder: Path, log: Path, *overrides: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, screen: Path, *overrides: str, **environment: str) -> subprocess.Popen[bytes]:
     """`python -m verl.trainer.main_ppo --config-name aflow_gigpo_cpu` in `folder`, a session of its own.
 
-    Its processes can import `tests`, for a callback that a config names.
+    Its processes can import `tests`, for a callback that a config names. `screen` gets what a user would see.
     """
     command = [sys.executable, "-m", "verl.trainer.main_ppo", "--config-name", "aflow_gigpo_cpu", *SMALL, *overrides]
-    with log.open("wb") as out:
+    with screen.open("wb") as out:
         return subprocess.Popen(
             command,
             cwd=folder,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)},
+            env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)} | environment,
         )
 
 
 def metrics(log: Path) -> dict[int, dict[str, float]]:
-    """What a run printed of its steps."""
-    return gpu.metrics(log.read_text(errors="replace"))
+    """Return what verl printed of a run's steps."""
+    return metrics_of(log.read_text(errors="replace"))
+
+
+def train_log(folder: Path) -> Path:
+    """Return the log of the run that was started in this folder."""
+    return folder / "runs" / "test" / "train.log"

@@ -14,7 +14,7 @@ import pytest
 
 from aflow_env.report.offline_run import read_offline_run
 from aflow_env.training.verl_patches.proc import alive, descendants
-from tests.main_job import metrics, start
+from tests.main_job import metrics, start, train_log
 from tests.training.named import never_logged
 
 pytest.importorskip("verl", reason="needs verl: make setup")
@@ -56,10 +56,10 @@ def rounds_of(run: Path, step: int) -> list[tuple[str, int, str | None]]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | int]:
-    """A run that is killed in its third step, and the same command again."""
+    """A run with verl's own screen that is killed in its third step, and the same command again with ours."""
     folder = tmp_path_factory.mktemp("training")
     search = folder / "runs" / "test" / "search"
-    first = start(folder, folder / "first.log", *OVERRIDES)
+    first = start(folder, folder / "first.log", *OVERRIDES, AFLOW_SCREEN="verl")
     wait_for("step:2 - ", folder / "first.log", first, 400)
     deadline = time.monotonic() + 60
     while not rounds_of(search, step=3) and first.poll() is None and time.monotonic() < deadline:
@@ -70,15 +70,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | int]:
     while any(map(alive, left)) and time.monotonic() < deadline:
         time.sleep(0.1)  # the janitor of the killed run ends what it left
     wasted = wasted_calls(search)
-    second = start(folder, folder / "second.log", *OVERRIDES)
-    wait_for("best, test", folder / "second.log", second, 400)
+    second = start(folder, folder / "screen", *OVERRIDES)
+    wait_for("best, test", folder / "screen", second, 400)
     assert second.wait(timeout=120) == 0
     return {
         "folder": folder,
         "search": search,
         "wasted": wasted,
         "first": folder / "first.log",
-        "second": folder / "second.log",
+        "second": train_log(folder),
+        "screen": folder / "screen",
     }
 
 
@@ -135,10 +136,28 @@ def test_what_was_played_after_the_checkpoint_is_played_again_and_teaches_nobody
 
 
 def test_the_end_says_what_was_gained(runs: dict[str, Path]) -> None:
-    text = runs["second"].read_text(errors="replace")
+    text = runs["screen"].read_text(errors="replace")
     assert "SIMULATED executor" in text
     assert "start, validate" in text
     assert (runs["search"] / "best" / "graph.py").is_file()
+
+
+def test_the_screen_has_a_line_a_step_and_the_log_has_the_rest(runs: dict[str, Path]) -> None:
+    """Of a real run on a pipe: no line of a library, all within 80 columns, the log named first and last."""
+    lines = runs["screen"].read_text().splitlines()
+    assert len(lines) < 60
+    assert [line for line in lines if len(line) > 80 and "wandb sync" not in line] == []
+    named = [number for number, line in enumerate(lines) if "runs/test/train.log" in line]
+    assert len(named) == 2
+    assert named[0] <= 2
+    assert lines[named[1]] == lines[-1]
+    steps = [line.split() for line in lines if line.startswith(("3/4 ", "4/4 "))]
+    assert [step[0] for step in steps] == ["3/4", "4/4"]
+    assert all("-" not in step for step in steps), "every figure is known"
+    text = runs["second"].read_text(errors="replace")
+    assert "target_num_threads" in text
+    assert "'actor_rollout_ref'" in text
+    assert "\x1b[36m" not in text
 
 
 def test_wandb_has_one_run_offline_with_its_search(runs: dict[str, Path]) -> None:
@@ -151,4 +170,4 @@ def test_wandb_has_one_run_offline_with_its_search(runs: dict[str, Path]) -> Non
         assert ended.column(name), name
     assert never_logged(ended) == [], "every figure that docs/training.md names"
     assert ended.config["versions"]["verl"] == "0.9.1"
-    assert "wandb sync" in runs["second"].read_text(errors="replace")
+    assert "wandb sync" in runs["screen"].read_text(errors="replace")

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from aflow_env.cli.output import cost_text
 from aflow_env.llm.ledger import Spend
-from aflow_env.screen import Screen, fit
+from aflow_env.screen import Screen, duration, fit
 from aflow_env.search.rounds import SearchSession, Turn
 
 NOTE = "Ctrl-C: finishing the rounds under way; Ctrl-C again ends at once"
@@ -63,13 +63,6 @@ class SearchProgress:
     def note(self, text: str) -> None:
         """Print a line."""
         self._console.print(fit(text), soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextmanager

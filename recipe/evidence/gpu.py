@@ -2,21 +2,21 @@
 """Trainings on a GPU with a real executor: what verl printed, step by step, as data.
 
 recipe/aflow/0_5b_executor.sh QWEN05B &
-recipe/aflow/0_5b_one_80gb.sh actor_rollout_ref.model.path=QWEN05B aflow.task.path=GSM8K > qwen.log
-recipe/evidence/gpu_tiny.sh GSM8K > tiny.log
-python -m recipe.evidence.gpu qwen=qwen.log tiny=tiny.log
+recipe/aflow/0_5b_one_80gb.sh actor_rollout_ref.model.path=QWEN05B aflow.task.path=GSM8K trainer.experiment_name=qwen
+recipe/evidence/gpu_tiny.sh GSM8K trainer.experiment_name=tiny
+python -m recipe.evidence.gpu qwen=runs/qwen/train.log tiny=runs/tiny/train.log
 """
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from aflow_env.training.launch.verl_lines import metrics_of
+
 RESULTS = Path("recipe/evidence/results/gpu.jsonl")
-LINE = re.compile(r"step:(\d+) - (.*)")
 KEPT = {
     "start": "aflow/start_score",
     "best": "aflow/best_score",
@@ -37,19 +37,9 @@ KEPT = {
 """Name in the data -> verl's or our name of the metric."""
 
 
-def metrics(log: str) -> dict[int, dict[str, float]]:
-    """verl's console lines `step:N - name:value - ...`, by step."""
-    found: dict[int, dict[str, float]] = {}
-    for number, text in LINE.findall(log):
-        pairs = (part.partition(":")[::2] for part in text.split(" - "))
-        values = {name: float(re.sub(r"np\.\w+\((.*)\)", r"\1", value)) for name, value in pairs}
-        found.setdefault(int(number), {}).update(values)
-    return found
-
-
 def steps(log: str) -> Iterator[dict[str, float | int]]:
     """The metrics that are kept, of each training step that a console log of verl holds."""
-    for number, found in metrics(log).items():
+    for number, found in metrics_of(log).items():
         if KEPT["best"] in found:
             yield {"step": number, **{name: found[key] for name, key in KEPT.items() if key in found}}
 

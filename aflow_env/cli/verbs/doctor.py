@@ -29,6 +29,7 @@ from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.screen import Screen
+from aflow_env.training.hardware.processor import flags, reason
 
 CORE = ("hydra-core", "omegaconf", "pydantic", "numpy", "scipy", "aiohttp", "anthropic")
 REPORT = ("matplotlib", "jinja2")
@@ -144,9 +145,10 @@ def sandbox() -> Iterator[Finding]:
 
 
 def machine() -> Iterator[Finding]:
-    """Check GPU and disk."""
+    """Check GPU, processor and disk."""
     names = [path.name for path in Path("/dev").glob("nvidia[0-9]*")]
     yield Finding("GPU", None, ", ".join(names) if names else "none: the CPU platform is used")
+    yield Finding("dtype on the CPU", None, reason(flags()))
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     yield Finding("disk", free >= FREE_GIB, f"{free:.0f} GiB free here; checkpoints want {FREE_GIB:.0f} or more")
 

@@ -29,7 +29,7 @@ FUSED_CHUNK = 512
 ENTROPY_CHUNK = 2048
 """Tokens that verl's chunked entropy takes at a time."""
 ROW_OBJECTS = 8 * 1024
-"""Bytes a token of autograd's own objects, from verl's loop over tokens on a CPU, where a GPU has one kernel: measured
+"""Bytes a token of autograd's own objects on a CPU with the plain loss, where a GPU has one kernel: measured
 (docs/hardware.md), not derived."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the driver of a run needs from us before Ray starts: our YAML on Hydra's path, our resolver, our checks.
+"""What the driver of a run needs from us before Ray starts: our YAML on Hydra's path, resolvers, checks, the log.
 
 These hooks run in every process that imports verl, so they import late.
 """
@@ -23,15 +23,24 @@ def register_search_path(plugins_module: ModuleType) -> None:
     plugins_module.Plugins.instance().register(AflowSearchPath)
 
 
-def register_resolver(omegaconf: ModuleType) -> None:
-    """`${aflow_tiny_policy:}` is the folder of the tiny policy, built now if it is missing."""
+def register_resolvers(omegaconf: ModuleType) -> None:
+    """Add `${aflow_tiny_policy:}`, the folder of the tiny policy, built where it is missing, and `${aflow_cpu_dtype:}`.
+
+    The latter is the dtype that this machine's processor multiplies fast.
+    """
 
     def tiny_policy() -> str:
         from aflow_env.training.tiny_policy.build import cached_policy
 
         return str(cached_policy())
 
-    omegaconf.OmegaConf.register_new_resolver("aflow_tiny_policy", tiny_policy, use_cache=True, replace=True)
+    def cpu_dtype() -> str:
+        from aflow_env.training.hardware import processor
+
+        return processor.dtype(processor.flags())
+
+    for name, resolver in (("aflow_tiny_policy", tiny_policy), ("aflow_cpu_dtype", cpu_dtype)):
+        omegaconf.OmegaConf.register_new_resolver(name, resolver, use_cache=True, replace=True)
 
 
 def register_checks(config_module: ModuleType) -> None:
@@ -43,9 +52,12 @@ def register_checks(config_module: ModuleType) -> None:
 
     @functools.wraps(verls)
     def checked(*arguments: Any, **keywords: Any) -> None:
+        from aflow_env.training.launch import train_log
         from aflow_env.training.launch.preflight import before_ray
 
-        before_ray(keywords["config"] if "config" in keywords else arguments[0])
+        config = keywords["config"] if "config" in keywords else arguments[0]
+        before_ray(config)
         verls(*arguments, **keywords)
+        train_log.begin(config)
 
     config_module.validate_config = checked  # type: ignore[attr-defined]

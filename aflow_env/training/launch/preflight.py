@@ -4,6 +4,7 @@
 `training/launch/driver.py` calls `before_ray` from where verl validates its own config.
 """
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def before_ray(config: DictConfig) -> None:
     except ConfigError as error:
         _stop(error)
     prepare_environment()
+    keep_niceness()
     continue_run(config)
 
 
@@ -176,3 +178,11 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
             "critic.enable=true: no estimator of aflow_env reads a critic's values, and the search cannot ask it; "
             "leave critic.enable out"
         )
+
+
+def keep_niceness() -> None:
+    """Let Ray's workers run at the driver's niceness.
+
+    Ray would add 15, and any other busy process would take nearly all of the cores.
+    """
+    os.environ.setdefault("RAY_worker_niceness", "0")

@@ -19,6 +19,7 @@ from aflow_env.config import AflowConfig, parse
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
+from aflow_env.training.launch.verl_lines import mark_warnings
 from aflow_env.training.nodes.owner import join
 from aflow_env.training.rollout.policy import RolloutPolicy
 from aflow_env.training.rollout.rollout_rows import (
@@ -124,5 +125,6 @@ class AflowSearchLoop(AgentLoopBase):
 
 
 def register(agent_loops: ModuleType) -> None:
-    """Add the agent loop to verl's registry."""
+    """Add the agent loop to verl's registry, and let the workers that play it mark the package's warnings."""
+    mark_warnings()
     agent_loops.agent_loop.register("aflow_search")(AflowSearchLoop)

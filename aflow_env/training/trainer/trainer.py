@@ -30,6 +30,7 @@ from aflow_env.config import parse
 from aflow_env.errors import BudgetExhausted
 from aflow_env.report.wandb_log import figures
 from aflow_env.tasks import load_task
+from aflow_env.training.launch.verl_lines import marked
 from aflow_env.training.nodes.owner import share
 from aflow_env.training.trainer.closing_table import final_report
 from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl_name
@@ -159,11 +160,16 @@ class AflowTrainer:
         try:
             report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps, q))
         except BudgetExhausted as limit:
-            print(f"aflow_env: no closing report, not even the start workflow could be scored: {limit}", flush=True)
+            print(marked(f"no closing report, not even the start workflow could be scored: {limit}"), flush=True)
         else:
-            print(report.text, flush=True)
+            print(marked(report.text), flush=True)
             self.logger.log(data={**report.metrics, **q}, step=steps)  # type: ignore[attr-defined]
         self._show_run(steps, last=True)
+
+    def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *arguments: Any, **keywords: Any) -> None:
+        """Add the run so far, after the step's validation, if any."""
+        super()._compute_metrics(batch, metrics, *arguments, **keywords)  # type: ignore[misc]
+        metrics.update(figures(self.aflow.run_dir, time.monotonic() - self._began))
 
     def on_validate_end(self) -> None:
         """Send the trackers the state of the search; verl calls this every `trainer.test_freq` steps."""

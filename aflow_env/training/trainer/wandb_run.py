@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from aflow_env.report.packages import installed
 from aflow_env.report.wandb_log import kept_id, show_run
+from aflow_env.training.launch.verl_lines import marked
 
 
 def continue_run(config: DictConfig) -> None:
@@ -36,7 +37,7 @@ def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
     run.config.update({"versions": installed()}, allow_val_change=True)
     upload = show_run(run, run_dir, step, last)
     if upload:
-        print(f"wandb is offline; this uploads the run: {upload}", flush=True)
+        print(marked(f"wandb is offline; this uploads the run: {upload}"), flush=True)
 
 
 def finish(tracking: Any) -> None:

@@ -18,8 +18,8 @@ from aflow_env.training.hardware.plan import GIB, Plan, plan
 
 MEASURED = (  # MiB of real updates on a CPU: the largest phase of `python -m recipe.bench.memory` (docs/hardware.md)
     ("0.5B", Update(ranks=1, width=4, tokens=1024, log_prob_tokens=1024, device="cpu", sdpa=True), 9161.7),
-    ("tiny", Update(ranks=1, width=4, tokens=8192, log_prob_tokens=8192, device="cpu", sdpa=True), 357.0),
-    ("tiny", Update(ranks=1, width=4, tokens=4096, log_prob_tokens=4096, device="cpu", sdpa=True), 142.4),
+    ("tiny", Update(ranks=1, width=4, tokens=8192, log_prob_tokens=8192, device="cpu", sdpa=True), 296.9),
+    ("tiny", Update(ranks=1, width=4, tokens=4096, log_prob_tokens=4096, device="cpu", sdpa=True), 115.0),
     ("tiny", Update(ranks=1, width=4, tokens=8192, log_prob_tokens=8192, device="cpu", sdpa=True, fused=True), 291.5),
 )
 TINY = Architecture(hidden=128, layers=2, heads=4, kv_heads=2, intermediate=384, vocabulary=928, tied=True)

@@ -2,6 +2,7 @@
 """Each mistake is one paragraph that names the key, the value and the fix, before any process is started."""
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError
 
 pytest.importorskip("verl", reason="needs verl")
-from aflow_env.training.launch.preflight import check
+from aflow_env.training.launch.preflight import check, keep_niceness
 from aflow_env.training.trainer.estimators import ESTIMATORS
 
 
@@ -228,3 +229,15 @@ def test_numbers_and_names_that_nothing_could_use_are_refused(policy: str, overr
     with pytest.raises(ConfigError) as found:
         check(composed(policy, override))
     assert said in str(found.value)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, "0"), ("7", "7")])
+def test_rays_workers_keep_the_drivers_niceness(
+    given: str | None, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would add 15, and a busy process beside the training would get nearly all of the cores."""
+    monkeypatch.delenv("RAY_worker_niceness", raising=False)
+    if given:
+        monkeypatch.setenv("RAY_worker_niceness", given)
+    keep_niceness()
+    assert os.environ["RAY_worker_niceness"] == wanted  # noqa: SIM112  Ray spells it so

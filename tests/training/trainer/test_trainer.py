@@ -5,6 +5,9 @@ TransferQueue is a dictionary here, and workers only look at what they are sent;
 ones.
 """
 
+import time
+from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,10 +24,12 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict, make_iterator
 
 from aflow_env.config import parse
+from aflow_env.store.store import Store
 from aflow_env.training.trainer import replay, trainer
 from aflow_env.training.trainer.replay import PARTITION, Replay
 from aflow_env.training.trainer.trainer import POLL_SECONDS, AflowTrainerSync
 from tests.training.launch.test_preflight import composed
+from tests.training.trainer.test_held_out import play
 
 
 class OwnSampler(ReplayBuffer):
@@ -48,6 +53,18 @@ def test_a_step_does_not_wait_two_seconds_for_sessions_that_have_ended() -> None
     built = made()._build_replay_buffer()
     assert type(built) is ReplayBuffer
     assert built.poll_interval == POLL_SECONDS < 1
+
+
+def test_each_step_has_the_figures_of_the_run_so_far(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They come after the step's validation, so the best score of a step that validates is the new one."""
+    monkeypatch.setattr(PPOTrainerSync, "_compute_metrics", lambda self, batch, metrics, *rest, **more: None)
+    with closing(Store(tmp_path / "run.sqlite")) as store:
+        play(store, "validate/a", 1, 3, 9)
+    run = made(f"aflow.run_dir={tmp_path}", _began=time.monotonic())
+    metrics: dict[str, Any] = {"aflow/run/best_score": 0.0}
+    run._compute_metrics(None, metrics, {}, global_steps=1, epoch=0)
+    assert metrics["aflow/run/best_score"] == metrics["aflow/best_by/cost"] == 0.9
+    assert metrics["aflow/run/cost_usd"] == 0
 
 
 def test_a_samplers_own_pace_is_left_alone() -> None:

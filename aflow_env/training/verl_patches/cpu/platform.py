@@ -20,6 +20,7 @@ from aflow_env.training.verl_patches.cpu.versions import require_known
 DEFAULTS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; vLLM would take 40 % of the machine, which FSDP needs
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # trainer and rollout take turns on the same cores
+    "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait take the cores from all others (docs/hardware.md)
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it every actor warns
 }
 

@@ -15,7 +15,7 @@ import pytest
 from psutil import Process
 
 from aflow_env.training.verl_patches.proc import alive, descendants, holdings, title
-from tests.main_job import metrics, start
+from tests.main_job import metrics, start, train_log
 from tests.training.verl_patches.cpu.architectures import write_qwen3
 
 pytestmark = pytest.mark.real
@@ -28,12 +28,12 @@ class Run:
     """The main job, without end."""
 
     def __init__(self, folder: Path, *overrides: str) -> None:
-        self.log = folder / "log"
+        self.screen, self.log = folder / "screen", train_log(folder)
         endless = ("trainer.total_training_steps=1000", "trainer.save_freq=-1")
-        self.driver = start(folder, self.log, *endless, *overrides)
+        self.driver = start(folder, self.screen, *endless, *overrides)
 
     def text(self) -> str:
-        return self.log.read_text(errors="replace")
+        return self.screen.read_text(errors="replace")
 
     def wait_for(self, true: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START
@@ -71,7 +71,7 @@ def test_a_qwen3_trains_and_a_killed_engine_ends_the_run_with_its_name(tmp_path:
         "actor_rollout_ref.actor.entropy_coeff=0.1",  # no edit of a random model is valid: rewards alone move nothing
     )
     with main_job(tmp_path, *qwen3) as run:
-        run.wait_for(lambda: "step:2 - " in run.text())
+        run.wait_for(lambda: "\n2/1000 " in run.text())
         for step in (1, 2):
             seen = metrics(run.log)[step]
             assert seen["training/rollout_actor_probs_pearson_corr"] > 0.99
@@ -82,11 +82,14 @@ def test_a_qwen3_trains_and_a_killed_engine_ends_the_run_with_its_name(tmp_path:
         processes = descendants(run.driver.pid)
         paths = holdings(processes)
         assert any(path.startswith("/dev/shm/") for path in paths), "nothing to leave behind: the test is blind"
+        ray = [process for process in processes if title(process).startswith("ray::")]
+        assert {process.nice() for process in ray} == {Process(run.driver.pid).nice()}, "Ray's own default is 15 more"
         os.kill(engine.pid, signal.SIGKILL)
         assert run.driver.wait(timeout=120) != 0
-        last = run.text().strip().splitlines()[-1]
-        assert "a part of it died" in last
-        assert f"VLLM::EngineCore (pid {engine.pid})" in last
+        *_, died, log = " ".join(run.text().split()).rpartition("the run ends because a part of it died.")
+        assert died
+        assert f"VLLM::EngineCore (pid {engine.pid})" in log
+        assert log.endswith("runs/test/train.log")
         assert_nothing_left(processes, paths)
 
 

@@ -42,11 +42,14 @@ def test_import_verl_stays_quick_and_light() -> None:
 
 
 def test_verl_loads_the_plugin_and_takes_the_cpu_platform() -> None:
+    """Idle threads of torch and vLLM sleep there, in this process and in the server's."""
     run = python(
-        "import verl; from verl.plugin.platform import get_platform; print(get_platform().device_name)",
+        "import os; os.environ.pop('OMP_WAIT_POLICY', None); import verl\n"
+        "from verl.plugin.platform import get_platform; platform = get_platform()\n"
+        "print(platform.device_name, os.environ['OMP_WAIT_POLICY'], platform.rollout_env_vars()['OMP_WAIT_POLICY'])",
         AFLOW_DEVICE="cpu",
     )
-    assert run.stdout.split() == ["cpu"], run.stderr
+    assert run.stdout.split() == ["cpu", "passive", "passive"], run.stderr
 
 
 def test_a_reference_policy_is_sharded_without_an_accelerator() -> None:

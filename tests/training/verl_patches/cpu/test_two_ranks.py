@@ -19,7 +19,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from aflow_env.training.trainer.export import export_policy, find_checkpoint
-from tests.main_job import metrics, start
+from tests.main_job import metrics, start, train_log
 from tests.training.verl_patches.cpu.architectures import write_llama
 
 pytestmark = pytest.mark.real
@@ -39,10 +39,10 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("two")
     write_llama(folder / "policy")
-    log = folder / "log"
+    screen = folder / "screen"
     driver = start(
         folder,
-        log,
+        screen,
         f"actor_rollout_ref.model.path={folder / 'policy'}",
         "trainer.n_gpus_per_node=2",
         "actor_rollout_ref.rollout.agent.num_workers=2",
@@ -53,8 +53,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "trainer.test_freq=-1",
         "trainer.checkpoint_callback_class=tests.training.verl_patches.cpu.replicas.AskReplicas",
     )
-    assert driver.wait(timeout=900) == 0, log.read_text(errors="replace")[-3000:]
-    return Run(folder / "runs" / "test", metrics(log), folder / "policy")
+    assert driver.wait(timeout=900) == 0, screen.read_text(errors="replace")[-3000:]
+    return Run(folder / "runs" / "test", metrics(train_log(folder)), folder / "policy")
 
 
 def log_probs(policy: Path, ids: list[int]) -> np.ndarray:

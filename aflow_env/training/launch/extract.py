@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lines of a training's log that belong on the screen, each within 80 columns. Pure: lines in, lines out.
+
+One line a step, from those of verl's console logger; the stages of the start; lines of ours (`verl_lines.MARK`);
+errors of the workers, and at the end that of the driver.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from textwrap import wrap
+
+from aflow_env.screen import WIDTH, duration, fit
+from aflow_env.training.launch.verl_lines import MARK, LogLine, step_metrics
+
+STAGES = (
+    ("Started a local Ray instance", "Ray is up, the trainer loads"),
+    ("Connected to Ray cluster", "connected to Ray, the trainer loads"),
+    ("worker group kwargs", "the workers load the policy"),
+    ("actor and ref model engine initialized", "the rollout server starts"),
+    ("all initialize finished", "the first searches begin"),
+)
+"""A part of a line by Ray or verl, and the stage of the start that it begins."""
+HEAD = "step    return  valid   best  95 % interval  Q corr        USD   sec   left"
+DIED = "the run ends because a part of it died"
+MOST_ERRORS = 10
+"""Error lines of workers that are shown; the log has them all."""
+LAST_WORDS = 12
+"""Lines of a traceback that are shown: its innermost frames and the message."""
+_TOTAL = re.compile(r"Total training steps: (\d+)")
+_ERROR = re.compile(r"(?:\(\w+ pid=\d+\) )?(?:ERROR[: ]|\d{4}-\d\d-\d\d [\d:,]+ - ERROR - )")
+_CAUSE = re.compile(r"[\w.]*(?:Error|Exception|Exhausted|Timeout)\w*: ")
+_KILLED = re.compile(r"(?:died|killed|crashed)\b", re.IGNORECASE)
+_FAILED = ("Error executing job with overrides", "Traceback (most recent call last)")
+_HINT = "Set the environment variable HYDRA_FULL_ERROR=1"
+
+
+@dataclass
+class Extract:
+    """Fed the log line by line; `total` is the number of steps, 0 where only verl knows it."""
+
+    total: int
+    began: float
+    step: int = 0
+    left: str = ""
+    stage: str = "Ray starts"
+    _run: dict[str, float] = field(default_factory=dict)
+    _first: tuple[int, float] | None = None
+    _errors: int = 0
+    _erring: str = ""
+    _shown: set[str] = field(default_factory=set)
+    _failure: list[str] = field(default_factory=list)
+    _previous: str = ""
+
+    def read(self, raw: str, now: float) -> Iterator[str]:
+        """Yield the lines for the screen that this line of the log gives, at the time `now` in seconds."""
+        line = LogLine.of(raw)
+        if found := step_metrics(line.text):
+            yield from self._metrics(*found, now)
+        elif line.text.startswith(MARK):
+            yield from self._ours(line.text.removeprefix(MARK))
+        elif stage := next((stage for part, stage in STAGES if part in line.text), None):
+            self.stage = stage
+            yield f"{duration(now - self.began):>5}  {stage}"
+        elif total := _TOTAL.search(line.text):
+            self.total = int(total[1])
+        elif line.worker:
+            yield from self._error(line)
+        else:
+            self._drivers(line.text)
+        self._previous = line.text
+
+    def ending(self) -> list[str]:
+        """Return the essence of the error that ended the driver, nothing after a good end."""
+        if not self._failure or any(DIED in line for line in self._shown):
+            return []
+        words = [line for line in self._failure if line.strip() and not line.startswith(_HINT)]
+        if words[-1] == "KeyboardInterrupt":
+            return ["ended by Ctrl-C; the same command goes on from the last checkpoint"]
+        return ["failed:", *words[-LAST_WORDS:]]
+
+    def _metrics(self, step: int, metrics: dict[str, float], now: float) -> Iterator[str]:
+        self._run |= {name: value for name, value in metrics.items() if name.startswith("aflow/run/")}
+        if "timing_s/step" not in metrics:
+            return
+        if self._first is None:
+            yield HEAD
+        first, began = self._first or (step, now - metrics["timing_s/step"])
+        self._first = (first, began)
+        self.step, self.stage = step, "training"
+        self.left = duration((now - began) / (step - first + 1) * (self.total - step)) if self.total else "-"
+        yield fit(self._row(metrics), WIDTH)
+
+    def _row(self, metrics: dict[str, float]) -> str:
+        def figure(name: str, form: str, width: int) -> str:
+            return f"{figures[name]:{form}}".rjust(width) if name in figures else "-".rjust(width)
+
+        figures = metrics | self._run
+        low, high = (figures.get(f"aflow/run/best_score_{end}") for end in ("low", "high"))
+        between = "-" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
+        place = f"{self.step}/{self.total}" if self.total else str(self.step)
+        columns = (
+            figure("aflow/episode_return", ".3f", 6),
+            figure("aflow/valid_rate", ".2f", 5),
+            figure("aflow/run/best_score", ".3f", 5),
+            between.rjust(13),
+            figure("aflow/q_corr", ".2f", 6),
+            figure("aflow/run/cost_usd", ".4f", 9),
+            figure("timing_s/step", ".1f", 4),
+            self.left.rjust(5),
+        )
+        return f"{place:<7} {'  '.join(columns)}"
+
+    def _ours(self, text: str) -> Iterator[str]:
+        if text not in self._shown:
+            self._shown.add(text)
+            lines = wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=False)
+            yield from (line.rstrip() for line in lines)
+
+    def _error(self, line: LogLine) -> Iterator[str]:
+        """Tell of an error that a worker logged, of its cause, and of a worker that Ray's daemon saw die."""
+        caused = line.worker == self._erring and _CAUSE.match(line.text)
+        if _ERROR.match(line.text) or ("raylet" in line.worker and _KILLED.search(line.text)):
+            self._errors += 1
+            self._erring = line.worker
+        elif caused:
+            self._erring = ""
+        else:
+            return
+        if self._errors <= MOST_ERRORS:
+            yield fit(line.text if caused else f"{line.worker}{line.text}", WIDTH)
+        elif self._errors == MOST_ERRORS + 1 and not caused:
+            yield "further errors of workers are in the log alone"
+
+    def _drivers(self, text: str) -> None:
+        """Keep the driver's traceback: it is the last that a run which fails has to say."""
+        if text.startswith(_FAILED[0]) or (text.startswith(_FAILED[1]) and not self._previous.startswith("Exception")):
+            self._failure = self._failure if self._failure else [text]
+        elif self._failure:
+            self._failure.append(text)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that a training prints goes to one file, and the screen shows an extract of it.
+
+verl, Ray and vLLM print 1,500 lines of a run of 22 steps. From the checks on, the driver's stdout and stderr, which
+Ray brings the workers' to, are `train.log` in the run folder: file descriptors, so the file has every line even of a
+driver that is killed. A thread reads the file and puts the lines that matter (extract.py) on what stdout was: below a
+progress bar on a terminal, plain anywhere else. AFLOW_SCREEN=verl leaves everything on the screen.
+"""
+
+import atexit
+import io
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from types import ModuleType
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.progress import BarColumn, Progress, TextColumn
+
+from aflow_env.errors import ConfigError
+from aflow_env.screen import Screen
+from aflow_env.training.hardware import processor
+from aflow_env.training.launch.extract import Extract
+
+NAME = "train.log"
+LOOK_EVERY = 0.2
+_opened: "list[TrainLog]" = []
+
+
+def at_exit(_: ModuleType) -> None:
+    """Let the log outlive Ray: what is registered first is done last, and the janitor registers after this."""
+    atexit.register(end)
+
+
+def begin(config: DictConfig) -> None:
+    """Send this process's output to the log of a run that Hydra started; any other process is left alone."""
+    choice = os.environ.get("AFLOW_SCREEN", "extract")
+    if choice not in ("extract", "verl"):
+        raise ConfigError(f"AFLOW_SCREEN is {choice!r}; set it to extract or verl, or leave it unset for extract.")
+    if choice == "verl" or not HydraConfig.initialized() or config.get("aflow") is None:
+        return
+    end()
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+    log = TrainLog(Path(config.trainer.default_local_dir) / NAME, int(config.trainer.total_training_steps or 0))
+    _opened.append(log)
+    for line in (f"log        {log.path}: all that verl, Ray and vLLM print", *facts(config)):
+        log.say(line)
+    log.start()
+
+
+def end() -> None:
+    """Give stdout and stderr back, and say where the log is."""
+    while _opened:
+        _opened.pop().stop()
+
+
+def facts(config: DictConfig) -> list[str]:
+    """Return what a run is, in a few lines."""
+    rollout, aflow = config.actor_rollout_ref.rollout, config.aflow
+    simulated = ", SIMULATED executor" if aflow.executor.kind == "simulated" else ""
+    found = processor.flags()
+    why = f": {processor.reason(found)}" if rollout.dtype == processor.dtype(found) else ""
+    return [
+        f"policy     {config.actor_rollout_ref.model.path}",
+        f"task       {aflow.task.name}{simulated}",
+        *([f"dtype      {rollout.dtype}{why}"] if config.trainer.device == "cpu" else []),
+    ]
+
+
+class TrainLog:
+    """The file in the place of stdout and stderr, and the thread that extracts it."""
+
+    def __init__(self, path: Path, steps: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._before = {number: os.dup(number) for number in (1, 2)}
+        self._screen = Screen(file=os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1))
+        self._extract = Extract(steps, time.monotonic())
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="aflow-train-log", daemon=True)
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[left]}"))
+        self._bar = Progress(
+            *columns,
+            console=self._screen,
+            transient=True,
+            disable=not self._screen.is_terminal,
+            redirect_stdout=False,  # rich would bring to the screen what goes to the file
+            redirect_stderr=False,
+        )
+        self._task = self._bar.add_task(self._extract.stage, total=steps or None, left="")
+        _flush()
+        with path.open("ab") as file:
+            self._from = file.tell()
+            for number in self._before:
+                os.dup2(file.fileno(), number)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(line_buffering=True)
+
+    def say(self, text: str) -> None:
+        """Print on the screen."""
+        self._screen.print(text, soft_wrap=True)
+
+    def start(self) -> None:
+        """Begin to extract."""
+        self._bar.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read the rest, give stdout and stderr back, and print the end."""
+        _flush()
+        self._over.set()
+        self._thread.join()
+        self._bar.stop()
+        for number, before in self._before.items():
+            os.dup2(before, number)
+            os.close(before)
+        for line in (*self._extract.ending(), f"log: {self.path}"):
+            self.say(line)
+        self._screen.file.close()
+
+    def _follow(self) -> None:
+        with self.path.open("rb") as file:
+            file.seek(self._from)
+            rest = b""
+            while True:
+                over = self._over.wait(LOOK_EVERY)  # before the last reading, so that nothing is missed
+                *lines, rest = (rest + file.read()).split(b"\n")
+                for line in lines:
+                    self._tell(line.decode(errors="replace"))
+                if over:
+                    return
+
+    def _tell(self, line: str) -> None:
+        for text in self._extract.read(line, time.monotonic()):
+            self.say(text)
+        seen = self._extract
+        far = f"step {seen.step}" + f"/{seen.total}" * bool(seen.total) if seen.step else seen.stage
+        left = f"{seen.left} left" if seen.left else ""
+        self._bar.update(self._task, description=far, completed=seen.step, total=seen.total or None, left=left)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
