@@ -44,7 +44,7 @@ def settings(kind: str, address: str, folder: Path, *more: str) -> AflowConfig:
     prices.write_text("models: {test-model: {input: 3, output: 15}}")
     base = f"{address}/v1" if kind == "openai" else address
     executor = {
-        "model": "test-model", "base_url": base, "prices": prices, "max_tokens": MAX_TOKENS, "timeout_seconds": 1.5,
+        "model": "test-model", "base_url": base, "prices": prices, "max_tokens": MAX_TOKENS, "timeout_seconds": 5.0,
         "retry_seconds": 0.01, "retry_max_seconds": 0.5, "breaker_seconds": 0.05,
     }  # fmt: skip
     given = [f"executor.{name}={value}" for name, value in executor.items()]
