@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How should value rows be replayed? The tiny policy, taught offline what a `make train` run has stored. SIMULATED.
 
-    python -m recipe.evidence.replay RUN_DIR [RULE ...]
+    python -m recipe.evidence.replay RUN_DIR [RULE ...] >> recipe/evidence/results/replay.jsonl
 
 RUN_DIR is the run's `search` folder. The run's training steps are gone through once; each ends with optimiser steps on
 mini-batches of value rows, drawn by a rule. There is no edits' update between, so the figures are those of Q's own
@@ -13,10 +13,11 @@ Rules: `rows` draws evenly over the rows of 16 steps, `all` over those of all st
 training step, one behind @ the learning rate.
 """
 
+import json
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,11 +141,13 @@ def predict(model: Any, asker: Asker, rows: Sequence[Row]) -> list[float]:
     return list(expected_value(np.concatenate(parts)))
 
 
-def figures(rows: Sequence[Row], q: Sequence[float]) -> str:
-    """Spearman within parents and skill."""
-    scores = [row.score for row in rows]
-    within = within_parents(q, scores, [row.pair[0] for row in rows])
-    return f"within {within:5.2f} skill {calibration(q, scores).skill:5.2f} (n={len(rows)})"
+def show(rule: str, step: int, held_out: Mapping[str, Sequence[Row]], said: Mapping[str, Sequence[float]]) -> None:
+    """Print Spearman within parents and skill for each set of edits, one JSON line a set."""
+    for name, rows in held_out.items():
+        scores, parents = [row.score for row in rows], [row.pair[0] for row in rows]
+        within, skill = within_parents(said[name], scores, parents), calibration(said[name], scores).skill
+        figures = {"within": round(within, 2), "skill": round(skill, 2), "n": len(rows)}
+        print(json.dumps({"rule": rule, "step": step, "edits": name, **figures}), flush=True)
 
 
 def draw(rule: str, seen: Sequence[Row], step: int, count: int, random: Random) -> list[tuple[Row, int]]:
@@ -183,8 +186,7 @@ def teach(rule: str, asker: Asker, training: Sequence[Row], held_out: dict[str, 
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
         if step in (last // 2, last):
-            said = (f"{name} {figures(rows, predict(model, asker, rows))}" for name, rows in held_out.items())
-            print(f"{rule}, step {step}: {'; '.join(said)}", flush=True)
+            show(rule, step, held_out, {name: predict(model, asker, rows) for name, rows in held_out.items()})
 
 
 def main() -> None:
@@ -195,10 +197,11 @@ def main() -> None:
     training, validation = stored(run, asker, spec)
     held_out = {"random edits": random_edits(asker), "validation": validation}
     pairs = {row.pair for row in training}
-    print(f"SIMULATED executor; {len(training)} rows of {len(pairs)} pairs")
+    print(f"SIMULATED executor; {len(training)} rows of {len(pairs)} pairs", file=sys.stderr)
     ridge = fit([Observation(tokens(row.child), row.score, row.n) for row in training])
-    judged = {name: ridge.values([tokens(row.child) for row in rows]) or [] for name, rows in held_out.items()}
-    print("surrogate: " + "; ".join(f"{name} {figures(held_out[name], q)}" for name, q in judged.items()), flush=True)
+    if ridge:
+        said = {name: ridge.values([tokens(row.child) for row in rows]) for name, rows in held_out.items()}
+        show("surrogate", max(row.step for row in training), held_out, said)
     for rule in rules:
         teach(rule, asker, training, held_out)
 
