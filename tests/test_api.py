@@ -129,8 +129,8 @@ def test_keys_are_the_command_lines(keys: dict[str, Any], typed: list[str]) -> N
 def test_texts_arrive_as_they_are(tmp_path: Path) -> None:
     """Quotes, brackets, backslashes, line ends and other scripts in a value need no escape of the user's."""
     texts = ("It's {odd}: [a], \\ or 'b'", "", 'a "b"\n', "ünïcode ✓, null", "back\\")
-    config = search_config(overrides({"instructions": texts, "run_dir": tmp_path / "a run's=folder"}))
-    assert (config.instructions, config.run_dir) == (texts, str(tmp_path / "a run's=folder"))
+    config = search_config(overrides({"task": {"instructions": texts}, "run_dir": tmp_path / "a run's=folder"}))
+    assert (config.task.instructions, config.run_dir) == (texts, str(tmp_path / "a run's=folder"))
 
 
 def test_a_wrong_key_is_explained() -> None:

@@ -28,9 +28,23 @@ def load(overrides: Sequence[str], defaults: Sequence[str] = ()) -> AflowConfig:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Return conf/aflow/default.yaml with these overrides, unchecked. Raises ConfigError for an unknown key."""
+    """Return conf/aflow/default.yaml with these overrides, unchecked. Raises ConfigError for an unknown key.
+
+    `table=NAME` is short for `task=NAME executor=table task.table=NAME`; groups that are given stay as they are.
+    """
+    overrides = with_table(overrides)
     with composing(overrides), initialize_config_dir(str(config_directory() / "aflow"), version_base=None):
         return compose("default", overrides=list(overrides))
+
+
+def with_table(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with `table=NAME` written out."""
+    given = values(overrides)
+    if (name := given.get("table")) is None:
+        return list(overrides)
+    groups = [f"{key}={value}" for key, value in (("task", name), ("executor", "table")) if key not in given]
+    rest = [override for override in overrides if not override.startswith("table=")]
+    return [*groups, *rest, assigned("task.table", name)]
 
 
 def change(config: AflowConfig, overrides: Sequence[str]) -> AflowConfig:

@@ -26,7 +26,7 @@ DECIDE = (
 class LLMConfig(Section):
     """A model that answers prompts: the executor of workflows, or an implementer of edits."""
 
-    kind: Literal["simulated", "openai", "anthropic", "policy"]
+    kind: Literal["simulated", "openai", "anthropic", "policy", "table"]
     model: str = ""
     base_url: Address | None = None
     api_key_variable: str | None = None
@@ -36,6 +36,7 @@ class LLMConfig(Section):
     headers: Annotated[dict[str, Words], NoneIsEmpty] = Field(default_factory=dict)
     query: Annotated[dict[str, Words], NoneIsEmpty] = Field(default_factory=dict)
     temperature: Temperature = 0.0
+    sample_temperature: Temperature = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     stop: tuple[str, ...] = ()
     max_tokens: Many = 1024

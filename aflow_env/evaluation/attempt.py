@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run of a workflow on a problem: ask the executor for the workflow's operators, and count the cost.
 
-The k-th identical question asks for draw repeat * DRAWS + k of that prompt. So an ensemble draws anew, a repeat draws
-anew, and the same workflow asks for the same draws again. Questions that run side by side are numbered as they arrive.
+The k-th identical question (k from 0) asks for draw repeat * DRAWS + k of that prompt. The first draw has the
+`temperature` of the executor, each later one its `sample_temperature`. So an ensemble votes on answers that differ, a
+repeat draws anew, and the same workflow asks for the same draws again. Questions that run side by side are numbered in
+the order of their calls.
 """
 
 from collections import Counter
@@ -10,21 +12,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from pydantic import JsonValue
+
 from aflow_env.config import LLMConfig
 from aflow_env.errors import WorkflowError
 from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.tasks.problem import Problem
-from aflow_env.workflow.operators import OperatorContext, RunCode
+from aflow_env.workflow.operators import OperatorContext, RunCode, call_operator
+from aflow_env.workflow.signatures import SIGNATURES
 
 JSON = Any
 
 DRAWS = 1000  # of one prompt within a problem and repeat; far above what a problem's call limit lets through
+TRACED = 12  # operator calls in a trace
+TRACE_CHARACTERS = 160  # of an output in a trace
 
 
 @dataclass
 class Attempt:
-    """The questions so far for one problem and repeat, and their cost; `fatal` once no later call can succeed."""
+    """The questions so far for one problem and repeat, and their cost; `fatal` once no later call can succeed.
+
+    `steps` has a line for each operator call, in the order of the calls.
+    """
 
     problem: Problem
     problem_digest: str
@@ -37,20 +47,42 @@ class Attempt:
     truncated: int = 0
     unpriced: int = 0
     fatal: bool = False
+    steps: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, int]:
         """The key of the result in a cache, within a workflow and executor key."""
         return self.problem_digest, self.repeat
 
-    def context(self, client: LLMClient, config: LLMConfig, run_code: RunCode) -> OperatorContext:
+    def context(
+        self, client: LLMClient, config: LLMConfig, run_code: RunCode, answers: str = "text"
+    ) -> OperatorContext:
         """Return all that the operators of this attempt may use: no hidden test, no answer."""
         return OperatorContext(
             ask=partial(self._ask, client, config),
             run_code=run_code,
             public_tests=self.problem.public_tests,
             entry_point=self.problem.entry_point,
+            answers=answers,
+            prelude=self.problem.prelude,
         )
+
+    async def call(self, operator: str, arguments: dict[str, JSON], context: OperatorContext) -> dict[str, JsonValue]:
+        """Run an operator and note it in `steps`. Raises as `call_operator` does."""
+        place = len(self.steps)
+        self.steps.append(f"{operator}: no output")
+        reply = await call_operator(operator, arguments, context)
+        text = str(reply[SIGNATURES[operator].answer or "feedback"])
+        verdict = "".join(f"{name}={value} " for name, value in reply.items() if isinstance(value, bool))
+        self.steps[place] = f"{operator}: {verdict}{' '.join(text[: 2 * TRACE_CHARACTERS].split())[:TRACE_CHARACTERS]}"
+        return reply
+
+    @property
+    def trace(self) -> str:
+        """The first TRACED steps, numbered, and how many follow."""
+        lines = [f"{number}. {step}" for number, step in enumerate(self.steps[:TRACED], start=1)]
+        more = len(self.steps) - len(lines)
+        return "\n".join([*lines, *[f"and {more} more"] * (more > 0)])
 
     def result(self, outcome: Outcome, seconds: float = 0.0, **more: JSON) -> ProblemResult:
         """Return the result of this attempt."""
@@ -66,22 +98,23 @@ class Attempt:
             problem_digest=self.problem_digest,
             truncated=self.truncated,
             unpriced=self.unpriced,
+            trace="" if outcome == Outcome.CORRECT else self.trace,
             **more,
         )
 
     async def _ask(self, client: LLMClient, config: LLMConfig, prompt: str, fields: tuple[str, ...]) -> str:
         """Ask for one completion. Raises as the client does, and WorkflowError for a question after the DRAWS-th."""
-        draw = self.asked[prompt, fields]
-        if draw == DRAWS:
-            raise WorkflowError(f"the same question was asked {DRAWS} times")
-        self.asked[prompt, fields] += 1
         wanted = fields if config.structured == "auto" else ()
         if wanted:
             prompt += f"\nWrite no tags: the reply is one JSON object with a text under each of {', '.join(wanted)}."
+        draw = self.asked[prompt, wanted]
+        if draw == DRAWS:
+            raise WorkflowError(f"the same question was asked {DRAWS} times")
+        self.asked[prompt, wanted] += 1
         request = Request(
             messages=(Message(role="user", content=prompt),),
             model=config.model,
-            temperature=config.temperature,
+            temperature=config.sample_temperature if draw else config.temperature,
             max_tokens=config.max_tokens,
             sample=self.repeat * DRAWS + draw,
             fields=wanted,

@@ -27,7 +27,7 @@ from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.soon import Soon, soon
 from aflow_env.tasks.problem import Problem, Task
-from aflow_env.workflow.operators import CodeResult, call_operator
+from aflow_env.workflow.operators import CodeResult
 from aflow_env.workflow.program import Workflow
 
 JSON = Any
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 CUT_SHARE = 0.05  # of replies may be cut at max_tokens without a word
 ANSWER_CHARACTERS = 2000  # of an answer that are kept; scoring sees all of it
+FEEDBACK_CHARACTERS = 1000  # of a scorer's text that are kept
 
 
 class EvaluationCache(Protocol):
@@ -76,8 +77,9 @@ class Evaluator:
     def executor_key(self, version: str = "") -> str:
         """Return 16 hex digits over everything but workflow, problem and repeat that decides a result."""
         config = self.config
+        temperatures = config.temperature, config.sample_temperature
         parts = {
-            "executor": [config.decisive, config.temperature, config.max_tokens, config.landscape],
+            "executor": [config.decisive, *temperatures, config.max_tokens, config.landscape],
             "seed": self.seed,
             "task": self.task.spec.name,
             "limits": asdict(self.sandbox.limits),
@@ -158,11 +160,12 @@ class Evaluator:
 
         `client` answers in place of the executor's. Returns as `Sandbox.run_workflow` does.
         """
-        contexts = [attempt.context(client or self.client, self.config, self._run_code) for attempt in attempts]
+        asked, answers = client or self.client, self.task.spec.answers
+        contexts = [attempt.context(asked, self.config, self._run_code, answers) for attempt in attempts]
 
         async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
             before = attempts[index].cost_usd
-            result = await call_operator(operator, arguments, contexts[index])
+            result = await attempts[index].call(operator, arguments, contexts[index])
             return {"result": result, "cost_usd": attempts[index].cost_usd - before}
 
         calls: list[dict[str, JSON]] = [{"problem": attempt.problem.prompt} for attempt in attempts]
@@ -192,7 +195,8 @@ class Evaluator:
             attempt.fatal = isinstance(error, LLMError) and error.fatal
             return attempt.result(Outcome.LLM_ERROR, error=str(error))
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
-        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output), error=score.note)
+        told = {"answer": _cut(output), "error": score.note, "feedback": _cut(score.feedback, FEEDBACK_CHARACTERS)}
+        return attempt.result(outcome, run.seconds, score=score.value, **told)
 
     def judge(self, results: Sequence[ProblemResult], of: int | None = None) -> None:
         """Raise as `evaluate` does unless these results may become a score, or a part of the score of `of` runs."""
@@ -215,7 +219,7 @@ def _stored(result: ProblemResult, stored: Mapping[Key, ProblemResult]) -> Probl
     return stored.get((result.problem_digest, result.repeat), result)._replace(cached=False)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, characters: int = ANSWER_CHARACTERS) -> str:
     """Return the beginning and the end of a long text."""
-    half = ANSWER_CHARACTERS // 2
-    return text if len(text) <= ANSWER_CHARACTERS else f"{text[:half]} [...] {text[-half:]}"
+    half = characters // 2
+    return text if len(text) <= characters else f"{text[:half]} [...] {text[-half:]}"

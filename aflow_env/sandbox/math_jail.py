@@ -18,7 +18,7 @@ from pathlib import Path
 
 if "aflow_env" not in sys.modules:  # a script: give the files their package names, and run no package's __init__
     _root = Path(__file__).resolve().parents[1]
-    for _room in ("", "sandbox", "sandbox.kernel", "tasks", "tasks.benchmarks"):
+    for _room in ("", "sandbox", "sandbox.kernel", "tasks", "tasks.benchmarks", "workflow"):
         _module = types.ModuleType(f"aflow_env.{_room}".rstrip("."))
         _module.__path__ = [str(_root.joinpath(*_room.split(".")))]
         sys.modules[_module.__name__] = _module

@@ -15,12 +15,12 @@ from typing import Literal
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
+from aflow_env.evaluation.lookup import TableEvaluator, TableGate
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient
 from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
-from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.search.kinds import PREDICTORS, PROPOSERS, Known
 from aflow_env.search.prediction.predict import QPredictor
@@ -37,6 +37,8 @@ from aflow_env.tasks.benchmarks.arithmetic import read
 from aflow_env.tasks.own import own_digest
 from aflow_env.tasks.problem import Problem, Task, content_digest
 from aflow_env.tasks.start import start_workflow
+from aflow_env.tasks.table import TableTask
+from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import Workflow
 
 Split = Literal["train", "validate", "test"]
@@ -75,21 +77,8 @@ class Assembly:
         task = load_task(config.task)
         parts = parts or Parts.local(config)
         store, recording, budget = parts.store, parts.recording, Budget(config.budget, parts.ledger)
-        limits = config.sandbox
-        sandbox = Sandbox(
-            mode=limits.mode,
-            limits=JailLimits(
-                wall_seconds=limits.wall_seconds,
-                cpu_seconds=limits.cpu_seconds,
-                memory_mb=limits.memory_mb,
-                output_bytes=limits.output_bytes,
-                calls=limits.calls,
-                disk_mb=limits.disk_mb,
-                threads=limits.threads,
-            ),
-            workers=limits.workers,
-            concurrency=SIDE_BY_SIDE * config.executor.concurrency,
-        )
+        jail, side_by_side = config.sandbox, SIDE_BY_SIDE * config.executor.concurrency
+        sandbox = Sandbox(jail.mode, jail.limits, jail.workers, side_by_side)
         await sandbox.__aenter__()
 
         providers: dict[tuple[str, str | None], ProviderLimits] = {}
@@ -118,7 +107,9 @@ class Assembly:
             settings["structured"] = config.executor.structured
         if own := own_digest(config.task):
             settings["own_task"] = own
-        evaluator = Evaluator(
+        if isinstance(task, TableTask):
+            settings["table"] = task.table.digest
+        evaluator = (TableEvaluator if isinstance(task, TableTask) else Evaluator)(
             task,
             executor,
             config.executor,
@@ -200,6 +191,7 @@ class Assembly:
             proposer=PROPOSERS[config.proposer](known),
             implement=implement(config, self.implementer),
             predictor=PREDICTORS[config.q.kind](known),
+            gate=TableGate(self.task.table) if isinstance(self.task, TableTask) else check,
             version=version,
         )
 

@@ -36,7 +36,7 @@ def _policy(known: Known) -> Proposer:
 
 
 def _random(known: Known) -> Proposer:
-    return RandomProposer(known.config.instructions)
+    return RandomProposer(known.config.task.instructions)
 
 
 def _llm(known: Known) -> Proposer:

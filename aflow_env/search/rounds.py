@@ -27,7 +27,7 @@ from aflow_env.search.choice.frontier import DUPLICATE, Frontier
 from aflow_env.search.choice.selection import bar, select
 from aflow_env.search.flight import Flight, cancel_all, restore
 from aflow_env.search.prediction.predict import Candidate, LearningPredictor, QPredictor, value
-from aflow_env.search.proposals.expansion import Change, Changer, Duplicate, Implement, Place, draw, in_short
+from aflow_env.search.proposals.expansion import Change, Changer, Duplicate, Gate, Implement, Place, draw, in_short
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.proposals.states import States
 from aflow_env.search.session import Choice, Listener, SearchProblem, SearchSession, Turn, session_seed
@@ -38,6 +38,7 @@ from aflow_env.store.node_rows import JSON, Node, Rejection
 from aflow_env.store.shared import RunStore
 from aflow_env.store.store import StoredSession
 from aflow_env.tasks.problem import Problem, Task
+from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import Workflow
 
 __all__ = [
@@ -68,6 +69,7 @@ class Search:
     proposer: Proposer
     implement: Implement
     predictor: QPredictor | LearningPredictor | None = None
+    gate: Gate = check
     version: str = ""
     """Names the executor's weights where they change (executor.kind=policy in training): scores are theirs alone."""
 
@@ -130,7 +132,7 @@ class Search:
             config=config,
             states=States(config, spec, self.problems, self.store, problem.key),
             proposer=self.proposer,
-            change=Changer(spec, config.form, self.implement),
+            change=Changer(spec, config.form, self.implement, self.gate),
             predictor=self.predictor,
             frontier=Frontier.restored(stored.proposals, len(ended) - 1, taken),
             seed=problem.seed,

@@ -9,6 +9,7 @@ from aflow_env.tasks.benchmarks import aime, drop, gsm8k, hotpotqa, humaneval, l
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.tasks.own import is_own, own_task
 from aflow_env.tasks.problem import CodeRun, Problem, RunTests, Score, Split, Task
+from aflow_env.tasks.table import table_task
 
 __all__ = ["TASKS", "CodeRun", "Problem", "RunTests", "Score", "Split", "Task", "load_task"]
 
@@ -26,7 +27,9 @@ TASKS: dict[str, Callable[[TaskConfig], Task]] = {
 
 
 def load_task(config: TaskConfig) -> Task:
-    """The benchmark that `task.name` names. Raises ConfigError for an unknown name or option."""
+    """The benchmark that `task.name` names, or `task.table`'s record of it. Raises ConfigError."""
+    if config.table:
+        return table_task(config, load_task(config.model_copy(update={"table": None})).spec)
     if config.name in TASKS:
         return TASKS[config.name](config)
     if is_own(config.name):

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manual workflows that a search has to beat, written and evaluated like any other workflow.
 
-IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES such answers and takes the most frequent
-one (Wang et al. 2022). Program answers the output of a program, for mathematics (PoT, Chen et al. 2022). Self-refine
-reviews and rewrites its answer up to REFINEMENTS times (Madaan et al. 2023). MultiPersona lets PERSONAS answer, read
-each other and answer again, and a judge concludes (after Wang et al. 2024 and Liang et al. 2023). They follow these
-papers' ideas, not their prompts.
+IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES such answers, the first at the executor's
+`temperature` and the others at its `sample_temperature`, and takes the most frequent (Wang et al. 2022). Code has no
+short answer to count, so there ScEnsemble takes one. Select draws up to SAMPLES programs until one passes the public
+tests. Program answers the output of a program, for mathematics (PoT, Chen et al. 2022). Self-refine reviews and
+rewrites its answer up to REFINEMENTS times (Madaan et al. 2023). MultiPersona lets PERSONAS answer, read each other and
+answer again, and a judge concludes (after Wang et al. 2024 and Liang et al. 2023). They follow these papers' ideas, not
+their prompts.
 """
 
 from dataclasses import dataclass, replace
@@ -59,11 +61,15 @@ def baselines(task: TaskSpec) -> dict[str, Workflow]:
     anything = replace(task, operators=tuple(SIGNATURES))
     ask = kind.operators[0]
     shorten = (Step("Format"),) if kind is _SHORT else ()
-    reasoned = Step(ask, kind.reason)
+    plain, reasoned = Step(ask, kind.direct), Step(ask, kind.reason)
+    counted = Step("AnswerGenerate") if kind is _SHORT else reasoned
+    vote = Step("ScEnsemble" if kind is _PROGRAM else "Vote", samples=SAMPLES)
+    select = to_workflow((plain, Step("Select", samples=SAMPLES)), anything) if kind is _PROGRAM else None
     return {
-        "IO": to_workflow((Step(ask, kind.direct),), anything),
+        "IO": to_workflow((plain,), anything),
         "CoT": to_workflow((reasoned, *shorten), anything),
-        f"CoT-SC x{SAMPLES}": to_workflow((reasoned, Step("ScEnsemble", samples=SAMPLES), *shorten), anything),
+        f"CoT-SC x{SAMPLES}": to_workflow((counted, vote), anything),
+        **({f"Select x{SAMPLES}": select} if select else {}),
         **({"Program": to_workflow((Step("Programmer"),), anything)} if kind is _MATHEMATICS else {}),
         "Self-refine": _self_refine(task, kind),
         "MultiPersona": _multi_persona(task, kind),

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from math import log10
 
-from aflow_env.tasks.answers import last_boxed
+from aflow_env.workflow.answers import last_boxed
 
 LONGEST_FORMULA = 1_000
 """Characters of a formula; a longer one is compared as the text that it is."""

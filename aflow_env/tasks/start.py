@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The workflow that a search starts from: a folder's, or by default one poor step that asks for the bare answer."""
+"""The workflow that a search starts from: a folder's, or by default the plain question, as AFlow's round 1."""
 
 from pathlib import Path
 
@@ -11,11 +11,9 @@ from aflow_env.workflow.steps import Step, StepError, to_workflow
 
 
 def start_steps(spec: TaskSpec) -> tuple[Step, ...]:
-    """Return one Custom step (CustomCodeGenerate for code tasks)."""
-    if spec.entry_point and "CustomCodeGenerate" in spec.operators:
-        return (Step("CustomCodeGenerate", "Write the function, without explanation."),)
-    answer = "number" if "Programmer" in spec.operators else "answer"
-    return (Step("Custom", f"Answer with the {answer} only."),)
+    """Return one Custom step (CustomCodeGenerate for code tasks) with the task's start instruction, usually empty."""
+    writes = spec.entry_point and "CustomCodeGenerate" in spec.operators
+    return (Step("CustomCodeGenerate" if writes else "Custom", spec.start),)
 
 
 def start_workflow(where: str, spec: TaskSpec) -> Workflow:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The behaviour of the ten operators. It runs in the parent; the workflow in the sandbox calls `call_operator`.
+"""The behaviour of the twelve operators. It runs in the parent; the workflow in the sandbox calls `call_operator`.
 
 Each operator turns its typed arguments into a few completions (`ask`) and code runs (`run_code`) and returns AFlow's
 keys. Its docstring defines the result of a reply without the parts that were asked for, so only arguments can be wrong
@@ -17,6 +17,7 @@ from pydantic import JsonValue, ValidationError
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow import signatures as s
+from aflow_env.workflow.answers import short_answer
 from aflow_env.workflow.parsing import as_text, extract_code, fields, letter_index, strip_thinking
 
 PROGRAM_TRIES = 3
@@ -46,12 +47,14 @@ RunCode = Callable[[str, str, list[JsonValue], float], Awaitable[CodeResult]]  #
 
 @dataclass(frozen=True)
 class OperatorContext:
-    """All that an operator may use: completions, confined code runs, the problem's public tests."""
+    """All that an operator may use. `prelude` stands above the public tests; `answers` is the kind of answer."""
 
     ask: Ask
     run_code: RunCode
     public_tests: tuple[str, ...] = ()
     entry_point: str | None = None
+    answers: str = "text"
+    prelude: str = ""
 
 
 async def call_operator(
@@ -98,6 +101,23 @@ async def _sc_ensemble(call: s.ScEnsemble, context: OperatorContext) -> s.Respon
     task = "Find the answer that most of them agree on and choose a solution that states it."
     chosen = await _chosen(context, task, call.problem, call.solutions)
     return s.Response(response=_most_frequent(call.solutions) if chosen is None else call.solutions[chosen])
+
+
+async def _vote(call: s.Vote, context: OperatorContext) -> s.Response:
+    """No call. The first of equally frequent answers; without any answer the most frequent solution."""
+    return s.Response(response=most_voted(call.solutions, context.answers))
+
+
+async def _select(call: s.Select, context: OperatorContext) -> s.TestReply:
+    """No call. Two solutions behave the same when the reports of their failures are the same."""
+    entry_point = context.entry_point or call.entry_point
+    codes = [extract_code(solution, entry_point) for solution in call.solutions]
+    failures: list[str] = []
+    for code in codes:
+        failures.append(await _failure(code, entry_point, context))
+        if not failures[-1]:
+            return s.TestReply(result=True, solution=code)
+    return s.TestReply(result=False, solution=codes[failures.index(Counter(failures).most_common(1)[0][0])])
 
 
 async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Solution:
@@ -187,6 +207,8 @@ OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[s.OperatorReply]
     "AnswerGenerate": _answer_generate,
     "CustomCodeGenerate": _custom_code_generate,
     "ScEnsemble": _sc_ensemble,
+    "Vote": _vote,
+    "Select": _select,
     "MdEnsemble": _md_ensemble,
     "Programmer": _programmer,
     "Test": _test,
@@ -195,34 +217,50 @@ OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[s.OperatorReply]
     "Revise": _revise,
 }
 
-# Runs beside the solution. Each public test has its own copy of the solution's names, and its `check` is called if it
-# defines one. The report ends after three failures.
+# Runs the solution below the problem's prelude. Each public test has its own copy of their names, and its `check` is
+# called if it defines one. The report ends after three failures. It tells the value that a failed comparison saw.
 _HARNESS = """
+def value_seen(test, scope):
+    import ast, re
+    for node in ast.walk(ast.parse(test)):
+        if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare):
+            left = ast.unparse(node.test.left)
+            try:
+                if not eval(ast.unparse(node.test), scope):
+                    return left + " is " + re.sub(" at 0x[0-9a-f]+", "", repr(eval(left, scope)))
+            except Exception:
+                return ""
+    return ""
 
-def run_public_tests(tests, entry_point):
+
+def run_public_tests(prelude, solution, tests, entry_point):
     import json
-    if entry_point not in globals():
+    names = {"__name__": "solution"}
+    exec(prelude, names)
+    exec(compile(solution, "solution.py", "exec"), names)
+    if entry_point not in names:
         return json.dumps(["the code does not define " + entry_point])
     failures = []
     for test in tests:
         if len(failures) == 3:
             break
-        scope = dict(globals(), candidate=globals()[entry_point])
+        scope = dict(names, candidate=names[entry_point])
         check = scope.pop("check", None)
         try:
             exec(test, scope)
             if "check" in scope:
                 scope["check"](scope["candidate"])
         except (Exception, SystemExit) as error:
-            failures.append(test[:600] + "\\n" + type(error).__name__ + ": " + str(error)[:200])
+            said = str(error) or value_seen(test, scope)
+            failures.append(test[:600] + "\\n" + type(error).__name__ + ": " + said[:200])
     return json.dumps(failures)
 """
 
 
 async def _failure(solution: str, entry_point: str, context: OperatorContext) -> str:
     """Return the failures of the public tests, cut to MAX_REPORT characters; empty when all pass."""
-    arguments: list[JsonValue] = [list(context.public_tests), entry_point]
-    result = await context.run_code(solution + _HARNESS, "run_public_tests", arguments, TEST_SECONDS)
+    arguments: list[JsonValue] = [context.prelude, solution, list(context.public_tests), entry_point]
+    result = await context.run_code(_HARNESS, "run_public_tests", arguments, TEST_SECONDS)
     if result.outcome != "ok":
         return f"{result.outcome}: {result.error}"[:MAX_REPORT]
     try:
@@ -259,6 +297,13 @@ async def _chosen(context: OperatorContext, task: str, problem: str, solutions: 
 
 def _plain(solution: str) -> str:
     return " ".join(solution.lower().split())
+
+
+def most_voted(solutions: list[str], kind: str) -> str:
+    """Return the first solution with the most frequent answer of this kind; solutions without one have no vote."""
+    answers = [short_answer(solution, kind) for solution in solutions]
+    counts = Counter(filter(None, answers)).most_common(1)
+    return solutions[answers.index(counts[0][0])] if counts else _most_frequent(solutions)
 
 
 def _most_frequent(solutions: list[str]) -> str:

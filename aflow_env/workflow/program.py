@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from aflow_env.errors import WorkflowError
+from aflow_env.workflow.answers import KINDS
 
 MAX_DEPTH = 100  # of the syntax tree; people's code stays under 40, and recursion far from the stack's end
 # What AFlow's two own modules are called once their data set and round are gone; no import can write these.
@@ -41,17 +42,23 @@ class SourceError(WorkflowError):
 class TaskSpec:
     """The frame of a task's workflows: their operators, and whether they get an entry point (code tasks).
 
-    `dataset` is AFlow's folder name, e.g. "GSM8K". It stands in import paths, so it must be an identifier.
+    `dataset` is AFlow's folder name, e.g. "GSM8K". It stands in import paths, so it must be an identifier. `start` is
+    the instruction of the start workflow; empty, a search starts from the plain question. `answers` is the kind of
+    answer that the operator Vote counts, one of `answers.KINDS`.
     """
 
     name: str
     dataset: str
     operators: tuple[str, ...]
     entry_point: bool = False
+    start: str = ""
+    answers: str = "text"
 
     def __post_init__(self) -> None:
         if not self.dataset.isidentifier():
             raise ValueError(f"dataset {self.dataset!r} of task {self.name!r} is not a Python identifier")
+        if self.answers not in KINDS:
+            raise ValueError(f"answers {self.answers!r} of task {self.name!r} is none of {', '.join(KINDS)}")
 
 
 @dataclass(frozen=True)

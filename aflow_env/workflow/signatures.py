@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ten operators' typed interfaces, one subclass of `Signature` an operator.
+"""The twelve operators' typed interfaces, AFlow's ten and two of ours, one subclass of `Signature` an operator.
 
 The fields are the arguments (AFlow's names and order). The proposer reads the docstring. `returns` is the model of the
 reply, and `answer` the key in it that later steps read. Text arguments take any JSON value, as AFlow's prompts do:
@@ -54,7 +54,7 @@ class ProgramReply(OperatorReply):
 
 
 class TestReply(OperatorReply):
-    """Whether every public test passed, and the solution after repairs."""
+    """Whether every public test passed, and the solution that was repaired or chosen."""
 
     result: bool
     solution: str
@@ -126,6 +126,23 @@ class ScEnsemble(Signature):
     answer = "response"
     solutions: Solutions
     problem: Text
+
+
+class Vote(Signature):
+    """Returns the first solution with the most frequent answer; asks nobody."""
+
+    returns = Response
+    answer = "response"
+    solutions: Solutions
+
+
+class Select(Signature):
+    """Returns the first solution that passes the public tests, else one of the most common behaviour; asks nobody."""
+
+    returns = TestReply
+    answer = "solution"
+    solutions: Solutions
+    entry_point: Text
 
 
 class MdEnsemble(Signature):

@@ -5,7 +5,8 @@ Step k assigns `answer_k` and reads the latest earlier answer. The source is a p
 reads the operator calls loosely, writes the list again, and compares digests. Any other program is not in normal form.
 
 Custom, AnswerGenerate and CustomCodeGenerate read the problem with the earlier answer below it. Programmer reads the
-earlier answer as its analysis. An ensemble repeats the call before it until it has `samples` solutions, then votes.
+earlier answer as its analysis. An ensemble repeats the call before it until it has `samples` solutions, then votes;
+Select repeats it until a solution passes the public tests.
 Review sets `feedback` and leaves the answer, Revise reads both, Format and Test rewrite the answer.
 """
 
@@ -56,6 +57,11 @@ def takes_instruction(operator: str) -> bool:
 def takes_samples(operator: str) -> bool:
     """Return whether a step of this operator is an ensemble."""
     return "solutions" in SIGNATURES[operator].model_fields
+
+
+def stops_early(operator: str) -> bool:
+    """Return whether an ensemble of this operator draws no more solutions once one is good."""
+    return takes_samples(operator) and "result" in SIGNATURES[operator].returns.model_fields
 
 
 def starts(operator: str) -> bool:
@@ -152,6 +158,9 @@ def _statements(steps: Sequence[Step]) -> Iterator[str]:
             solutions = f"solutions_{number}"
             yield f"{solutions} = [{answer}]"
             yield f"for _ in range({step.samples - 1}):"
+            if stops_early(step.operator):
+                yield f"    if {_call(number, step, answer, feedback, '[-1:]', 'result')}:"
+                yield "        break"
             yield f"    {solutions}.append({generated})"
         call = _call(number, step, answer, feedback)
         if SIGNATURES[step.operator].answer:
@@ -163,7 +172,8 @@ def _statements(steps: Sequence[Step]) -> Iterator[str]:
     yield f"return {answer}, {_COST}"
 
 
-def _call(number: int, step: Step, answer: str, feedback: str) -> str:
+def _call(number: int, step: Step, answer: str, feedback: str, of: str = "", key: str = "") -> str:
+    """Return the call of a step's operator, on a slice `of` its solutions, and the wanted `key` of the reply."""
     signature = SIGNATURES[step.operator]
     context = f'problem + "\\n\\nEarlier answer:\\n" + {answer}' if answer else "problem"
     values = {
@@ -173,11 +183,11 @@ def _call(number: int, step: Step, answer: str, feedback: str) -> str:
         "entry_point": "entry_point",
         "analysis": answer or '"None"',
         "solution": answer,
-        "solutions": f"solutions_{number}",
+        "solutions": f"solutions_{number}{of}",
         "feedback": feedback or '"None"',
     }
     arguments = ", ".join(f"{name}={values[name]}" for name in signature.model_fields if name in values)
-    return f'(await self.{signature.attribute()}({arguments}))["{signature.answer or "feedback"}"]'
+    return f'(await self.{signature.attribute()}({arguments}))["{key or signature.answer or "feedback"}"]'
 
 
 def triple_quoted(text: str) -> str:

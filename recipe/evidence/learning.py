@@ -125,7 +125,7 @@ class Truth:
     @cache  # noqa: B019
     def value(self, steps: tuple[Step, ...]) -> float:
         """The best score one edit away."""
-        edits = every_edit(steps, self.task.spec, self.config.instructions)
+        edits = every_edit(steps, self.task.spec, self.config.task.instructions)
         best = 0.0
         for edit in edits:
             best = max(best, self.score(apply_edit(steps, edit, self.task.spec)))

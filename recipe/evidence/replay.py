@@ -110,7 +110,7 @@ def random_edits(asker: Asker) -> list[Row]:
         for node in nodes[1:]:
             parent, child = nodes[node.parent], to_workflow(node.steps, spec)
             before = to_workflow(parent.steps, spec)
-            text = _edit(parent.steps, node.steps, spec, asker.config.instructions)
+            text = _edit(parent.steps, node.steps, spec, asker.config.task.instructions)
             prompt = asker.prompt(State(before, spec, parent.score, VALIDATE), Candidate(text, child))
             rows.append(Row(0, (f"{seed} {before.digest}", child.digest), prompt, child, node.score, VALIDATE))
     return rows

@@ -198,8 +198,6 @@ def _table(found: list[Entry], fields: dict[str, FieldInfo], defaults: bool = Tr
     yield "| key | default | legal | what it does |" if defaults else "| key | legal | what it does |"
     yield "|---|---|---|---|" if defaults else "|---|---|---|"
     for entry in found:
-        if entry.name.startswith("instructions."):
-            continue
         cells = [f"`{entry.name}`", *([_default(entry.default)] if defaults else [])]
         yield f"| {' | '.join([*cells, legal(fields[entry.name]), _prose(entry.said)])} |"
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -140,6 +141,8 @@ async def test_what_the_executor_is_sent_decides_which_results_are_found(store: 
         {"send_temperature": False},
         {"send_seed": False},
         {"accept_empty": True},
+        {"temperature": 0.4},
+        {"sample_temperature": 0.4},
     ]
     async with Sandbox() as sandbox:
 
@@ -164,6 +167,48 @@ async def test_identical_questions_are_new_draws_and_every_run_asks_for_the_same
                 draws = sorted(request.sample for request in answers if number(request) == problem)
                 assert draws == [0, 1, 2, 3, DRAWS, DRAWS + 1, DRAWS + 2, DRAWS + 3]
     assert seen[0] == seen[1]
+
+
+async def test_an_ensemble_votes_on_draws_of_another_temperature_whatever_the_timing() -> None:
+    """The first identical question of each repeat has `temperature`, each later one `sample_temperature`."""
+    workflow = to_workflow([Step("Custom", "Answer."), Step("ScEnsemble", samples=4)], SPEC)
+    config = EXECUTOR.model_copy(update={"temperature": 0.0, "sample_temperature": 0.9})
+    pauses = Random(0)
+    async with Sandbox() as sandbox:
+        client = ScriptedClient(lambda request: f"draw {request.sample}", lambda: asyncio.sleep(pauses.random() / 50))
+        await Evaluator(Sums(), client, config, sandbox).evaluate(workflow, PROBLEMS, repeats=2)
+    answers = [request for request in client.requests if "Answer." in request.messages[-1].content]
+    assert len(answers) == len(PROBLEMS) * 2 * 4
+    assert {(request.sample % DRAWS, request.temperature) for request in answers} == {
+        (0, 0.0),
+        (1, 0.9),
+        (2, 0.9),
+        (3, 0.9),
+    }
+
+
+async def test_select_draws_until_a_program_passes_the_public_tests() -> None:
+    """It pays for no draw after that one, and the hidden tests alone decide the score."""
+    spec = TaskSpec("code", "CODE", ("CustomCodeGenerate", "Select"), entry_point=True)
+    workflow = to_workflow([Step("CustomCodeGenerate"), Step("Select", samples=5)], spec)
+    problem = Problem("p", "question 0", "", "double", ("assert double(3) == 6",), "assert double(5) == 10")
+    for bodies, outcome, calls in ((("0", "6", "x + x"), "wrong", 2), (("0", "1", "x + x"), "correct", 3)):
+        client = ScriptedClient(lambda request, b=bodies: f"def double(x): return {b[min(request.sample, 2)]}")  # type: ignore[misc]
+        async with evaluators(spec=spec) as make:
+            evaluation = await make(client).evaluate(workflow, [problem])
+        assert (evaluation.outcomes, evaluation.calls) == ({outcome: 1}, calls)
+        assert all("== 10" not in request.messages[-1].content for request in client.requests)
+
+
+async def test_a_vote_over_a_planted_majority_is_exact() -> None:
+    """Four of six draws say it in other words; the evaluator reads the task's kind of answer."""
+    spec = TaskSpec("sums", "SUMS", ("Custom", "Vote"), answers="number")
+    workflow = to_workflow([Step("Custom", "Answer."), Step("Vote", samples=6)], spec)
+    said = ("9", "It is 4", "8", "\\boxed{4.0}", "so 4.", "4")
+    problem = Problem("p", "question 0", "It is 4")
+    async with evaluators(spec=spec) as make:
+        evaluation = await make(ScriptedClient(lambda request: said[request.sample])).evaluate(workflow, [problem])
+    assert (evaluation.outcomes, evaluation.calls) == ({"correct": 1}, 6)
 
 
 async def test_failures_of_the_world_are_excluded_and_asked_again_next_time(store: Store) -> None:
@@ -314,3 +359,50 @@ async def test_cut_replies_and_unknown_prices_are_counted_stored_and_warned_of(
     assert again.cache_hits == 6
     assert "1 of 6 replies were cut at max_tokens=64" in caplog.text
     assert "raise executor.max_tokens" in caplog.text
+
+
+class Told(Sums):
+    """Sums whose scorer says why, with a text longer than what is kept."""
+
+    async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
+        score = await super().score(problem, output, run_code)
+        return replace(score, feedback="" if score.correct else f"expected {problem.answer} {'x' * 3000} end")
+
+
+async def test_a_wrong_answer_keeps_the_scorers_text_and_the_steps(store: Store) -> None:
+    """Both are stored, cut, and the same when they are looked up; a correct run keeps no steps."""
+    steps = [Step("Custom", "Answer."), Step("ScEnsemble", samples=3), Step("Custom", "Once more.")]
+    workflow = to_workflow(steps, SPEC)
+    async with Sandbox() as sandbox:
+        client = ScriptedClient(lambda request: right_below(1)(request) + "\n so  " + "y" * 900)
+        evaluator = Evaluator(Told(), client, EXECUTOR, sandbox, store)
+        first = await evaluator.evaluate(workflow, PROBLEMS[:2])
+        second = await evaluator.evaluate(workflow, PROBLEMS[:2])
+    assert first.results == tuple(each._replace(cached=False) for each in second.results)
+    right, wrong = second.results
+    assert (right.feedback, right.trace) == ("", "")
+    assert wrong.feedback.startswith("expected answer 1 xxx")
+    assert wrong.feedback.endswith("xx end")
+    assert len(wrong.feedback) < 1010
+    lines = wrong.trace.splitlines()
+    operators = ["Custom", "Custom", "Custom", "ScEnsemble", "Custom"]
+    assert [line.partition(":")[0] for line in lines] == [f"{n}. {name}" for n, name in enumerate(operators, start=1)]
+    assert lines[0] == f"1. Custom: no idea so {'y' * 900}"[: len("1. Custom: ") + 160]
+
+
+async def test_a_long_trace_says_how_many_steps_it_leaves_out_and_a_failed_call_has_no_output() -> None:
+    """Twelve steps stay; a call that raised is there, in its place."""
+    more = """\
+        try:
+            await operator.ScEnsemble(self.llm)(solutions=[], problem=problem)
+        except Exception:
+            pass
+        for n in range(19):
+            await self.custom(input=str(n) + problem, instruction="")
+        answer_1"""
+    graph = ASK.graph.replace("        answer_1", more, 1)
+    async with evaluators() as make:
+        evaluation = await make(ScriptedClient(right_below(0))).evaluate(Workflow(graph, ASK.prompts), PROBLEMS[:1])
+    lines = evaluation.results[0].trace.splitlines()
+    assert lines[:2] == ["1. ScEnsemble: no output", "2. Custom: no idea"]
+    assert (len(lines), lines[-1]) == (13, "and 9 more")

@@ -19,10 +19,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import JsonValue
 
 from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
 from aflow_env.config import BudgetConfig, LLMConfig
+from aflow_env.evaluation.attempt import Attempt
 from aflow_env.evaluation.results import COUNTED
 from aflow_env.llm import Budget, build_client
 from aflow_env.llm.client import Message, Request
@@ -31,9 +33,10 @@ from aflow_env.search.prediction.served import serve_policy
 from aflow_env.search.proposals.proposal import State
 from aflow_env.search.rounds import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
-from aflow_env.tasks import load_task
+from aflow_env.tasks import Problem, load_task
 from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.edits import InvalidEdit, NoChange, apply_edit, parse_edit
+from aflow_env.workflow.operators import CodeResult
 from aflow_env.workflow.program import TaskSpec
 from aflow_env.workflow.steps import to_workflow
 from tests.llm.helpers import KINDS
@@ -143,6 +146,28 @@ async def test_a_whole_search_on_vllm_and_the_books_of_both_sides_agree(server: 
         assert node.evaluation.calls >= 4
     assert totals.uncertain.calls == 0
     assert (totals.certain.calls, totals.certain.tokens) == (after[0] - before[0], after[1] - before[1])
+
+
+async def test_two_samples_of_one_question_differ_and_the_first_answer_is_the_greedy_one(server: str) -> None:
+    """An ensemble on a real server votes on different answers, and a second run draws the same ones."""
+    node = LLMConfig(
+        kind="openai", model="tiny", base_url=f"{server}/v1", prices="free", max_tokens=16, accept_empty=True
+    )
+    runs: list[list[str]] = []
+    for _ in range(2):
+        client = build_client(node, budget=Budget(BudgetConfig()), log=None, seed=0)
+        attempt = Attempt(Problem("p", "2 + 2?", "4"), "p", 0)
+        try:
+            runs.append([await attempt.context(client, node, no_code).ask("2 + 2?", ()) for _ in range(4)])
+        finally:
+            await client.aclose()
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) > 1
+
+
+async def no_code(code: str, function: str, arguments: list[JsonValue], seconds: float) -> CodeResult:
+    """Run nothing: these operators ask and that is all."""
+    raise AssertionError(code)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -52,7 +52,7 @@ def test_a_comment_goes_with_its_key_and_the_lines_below_it() -> None:
         ("stop.seconds", "number above 0, at most 1e+08 or null"),
         ("racing.delta", "number above 0, below 1 or null"),
         ("final_test", "true, false"),
-        ("instructions", "list"),
+        ("task.instructions", "list"),
         ("selection", "section"),
     ],
 )

@@ -118,7 +118,7 @@ async def play(
     """One session in the config's folder, begun or resumed, and the digest of its store."""
     with closing(Store(Path(config.run_dir) / "run.sqlite")) as store:
         evaluator.keep_in(store)
-        chosen = proposer or RandomProposer(config.instructions)
+        chosen = proposer or RandomProposer(config.task.instructions)
         search = Search(
             config=config,
             task=Arithmetic(config.task),

@@ -155,7 +155,7 @@ async def test_after_an_interrupt_no_round_begins_and_those_in_flight_are_told(t
             return await super().propose(state, seed)
 
     settings = config(tmp_path, "in_flight=3")
-    session, _ = await play(settings, Quick(shuffled(2)), Interrupting(settings.instructions), interrupt)
+    session, _ = await play(settings, Quick(shuffled(2)), Interrupting(settings.task.instructions), interrupt)
     assert session.stopped == "interrupted"
     assert begun == len(session.turns) in (5, 6, 7)
     assert session.tree.in_flight == ()

@@ -45,6 +45,20 @@ def test_the_file_makes_the_task_and_its_start_passes_the_gate(name: str) -> Non
     assert to_steps(workflow) == start_steps(task.spec)
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_a_search_starts_from_the_plain_question_and_its_edits_hold_the_plain_prompt(name: str) -> None:
+    """The embedded task alone has a handicap; mathematics asks for a box and code for a fenced function."""
+    config = read(name)
+    spec = load_task(config).spec
+    [start] = start_steps(spec)
+    assert (start.instruction == "") == (name != "arithmetic")
+    assert len(set(config.instructions)) == len(config.instructions) == 6
+    if name in ("gsm8k", "math", "aime"):
+        assert "\\boxed{}" in config.instructions[0]
+    if spec.entry_point:
+        assert "```python" in config.instructions[0]
+
+
 @pytest.mark.parametrize("name", ["drop", "livecodebench"])
 def test_tasks_without_a_data_set_to_fetch_ask_for_the_path(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name} has no data set to fetch: set task\.path"):

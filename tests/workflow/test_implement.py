@@ -31,7 +31,7 @@ def test_the_prompt_shows_all_that_the_implementer_needs() -> None:
     assert CODE.prompts.strip() in text
     assert "Drop the {braces} test." in text
     assert "__call__(self, problem, entry_point)" in text
-    assert "10. Revise" in text
+    assert "12. Revise" in text
     assert "entry_point" not in implementer_prompt(LOOPS, "", MATH_TASK)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ten operators: what they ask, what they make of any reply, and that they cannot lose a round."""
+"""The twelve operators: what they ask, what they make of any reply, and that they cannot lose a round."""
 
 import asyncio
 import inspect
@@ -28,6 +28,8 @@ ARGUMENTS: dict[str, dict[str, JsonValue]] = {
     "AnswerGenerate": {"input": "2+2?"},
     "CustomCodeGenerate": {"problem": "Add.", "entry_point": "add", "instruction": "Be brief."},
     "ScEnsemble": {"solutions": ["4", "5", "4"], "problem": "2+2?"},
+    "Vote": {"solutions": ["4", "5", "4"]},
+    "Select": {"solutions": ["def add(a, b): return a - b", "def add(a, b): return a + b"], "entry_point": "add"},
     "MdEnsemble": {"solutions": ["4", "5", "4"], "problem": "2+2?"},
     "Programmer": {"problem": "2+2?"},
     "Test": {"problem": "Add.", "solution": "def add(a, b): return a - b", "entry_point": "add"},
@@ -43,6 +45,7 @@ class World:
 
     replies: Sequence[str]
     public_tests: tuple[str, ...] = ()
+    answers: str = "text"
     prompts: list[str] = field(default_factory=list)
     programs: list[str] = field(default_factory=list)
 
@@ -63,13 +66,14 @@ class World:
             return CodeResult("crash", error=f"{type(error).__name__}: {error}")
 
     def call(self, name: str, **arguments: JsonValue) -> dict[str, JsonValue]:
-        context = OperatorContext(self.ask, self.run_code, self.public_tests)
+        context = OperatorContext(self.ask, self.run_code, self.public_tests, answers=self.answers)
         return asyncio.run(call_operator(name, {**ARGUMENTS[name], **arguments}, context))
 
 
-def test_all_ten_are_here_with_aflow_s_names() -> None:
+def test_aflow_s_ten_are_here_with_its_names_and_two_of_ours() -> None:
     attributes = (
-        "custom answer_generate custom_code_generate sc_ensemble md_ensemble programmer test format review revise"
+        "custom answer_generate custom_code_generate sc_ensemble vote select md_ensemble programmer test format review "
+        "revise"
     )
     assert [signature.attribute() for signature in signatures.SIGNATURES.values()] == attributes.split()
     assert list(OPERATORS) == list(signatures.SIGNATURES)
@@ -214,7 +218,7 @@ def test_a_solution_that_passes_costs_no_call() -> None:
 def test_a_solution_that_fails_is_repaired_with_the_failing_test() -> None:
     world = World(["", "<code>def add(a, b): return a + b</code>"], public_tests=TESTS)
     assert world.call("Test") == {"result": True, "solution": "def add(a, b): return a + b"}
-    assert "assert add(1, 2) == 3\nAssertionError" in world.prompts[0]
+    assert "assert add(1, 2) == 3\nAssertionError: add(1, 2) is -1" in world.prompts[0]
 
 
 def test_a_solution_that_stays_wrong_is_said_to_be() -> None:
@@ -229,6 +233,42 @@ def test_a_solution_that_stays_wrong_is_said_to_be() -> None:
 )
 def test_without_public_tests_the_code_must_at_least_define_the_entry_point(solution: str, result: bool) -> None:
     assert World([""]).call("Test", solution=solution, test_loop=0)["result"] is result
+
+
+@pytest.mark.parametrize(
+    ("answers", "solutions", "chosen"),
+    [
+        ("number", ["It is 5.", "so 4", "4.0, as \\boxed{4}", "5 or 6"], "so 4"),
+        ("number", ["none", "nothing", "It is 5."], "It is 5."),
+        ("number", ["1e3", "1,000", "7", "7", "-0", "0"], "1e3"),
+        ("whole_number", ["\\boxed{007}", "7", "8", "7.5"], "\\boxed{007}"),
+        ("boxed", ["\\boxed{\\frac{1}{2}}", "\\boxed{0.5}", "$\\boxed{ \\frac{1} {2} }$"], "\\boxed{\\frac{1}{2}}"),
+        ("text", ["Paris", "Rome", " paris"], "Paris"),
+        ("number", ["what", "no", "No"], "no"),
+    ],
+)
+def test_a_vote_counts_answers_and_returns_the_first_solution_with_the_most_frequent(
+    answers: str, solutions: list[JsonValue], chosen: str
+) -> None:
+    """Equal answers count together however they are written; a solution without an answer has no vote."""
+    world = World([""], answers=answers)
+    assert world.call("Vote", solutions=solutions) == {"response": chosen}
+    assert world.prompts == []
+
+
+def test_select_returns_the_first_solution_that_passes_and_looks_no_further() -> None:
+    """The rest is not run, and nobody is asked."""
+    codes = [f"def add(a, b): return {value}" for value in ("a - b", "a + b", "b + a")]
+    world = World([""], public_tests=TESTS)
+    assert world.call("Select", solutions=[*codes]) == {"result": True, "solution": codes[1]}
+    assert (len(world.programs), world.prompts) == (2, [])
+
+
+def test_select_without_a_pass_returns_the_most_common_behaviour_on_the_public_tests() -> None:
+    """Solutions that compute the same wrong values agree, whatever they look like; others do not."""
+    codes = [f"def add(a, b): return {value}" for value in ("a * b", "7", "a - b", "-b + a", "3 + 4 + a")]
+    result = World([""], public_tests=("assert add(1, 2) == 3",)).call("Select", solutions=[*codes])
+    assert result == {"result": False, "solution": codes[2]}
 
 
 @pytest.mark.parametrize("value", ["fine", None, "[" * 100_000, '""', "{}", "0"])
@@ -314,6 +354,6 @@ def test_an_infrastructure_failure_passes_through() -> None:
         async def ask(self, prompt: str, fields: tuple[str, ...]) -> str:
             raise InfrastructureError("overloaded")
 
-    for name in OPERATORS:
+    for name in [name for name in OPERATORS if name not in ("Vote", "Select")]:  # these ask nobody
         with pytest.raises(InfrastructureError, match="overloaded"):
             Down([""], public_tests=TESTS).call(name)

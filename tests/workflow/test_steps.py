@@ -92,5 +92,5 @@ def test_a_bad_list_is_refused_with_its_reason(steps: tuple[Step, ...], reason: 
 
 def test_operators_that_want_an_entry_point_need_a_code_task() -> None:
     plain = TaskSpec("own", "Own", EVERY)
-    assert set(EVERY) - set(usable_operators(plain)) == {"CustomCodeGenerate", "Test"}
+    assert set(EVERY) - set(usable_operators(plain)) == {"CustomCodeGenerate", "Select", "Test"}
     assert usable_operators(CODE_TASK) == EVERY

@@ -43,11 +43,11 @@ def export(
         key = next(key for key in store.sessions() if key.id == node["session"])
         if standalone:
             title = f"{store.sessions()[key]}, workflow {node['digest']}, {node['score']:.3f} on {node['n']} problems"
-            write_text(out, standalone_module(workflow, title))
+            write_text(out, standalone_module(workflow, title, _answers(config)))
             written = out
         else:
             dataset = store.meta("dataset") or (load_task(config.task).spec.dataset if config else key.problem.upper())
-            written = write_workspace(workspace_of(store, key, dataset, _problems(config)), out)
+            written = write_workspace(workspace_of(store, key, dataset, _problems(config)), out, _answers(config))
     if as_json:
         print_json({"written": str(written), "best": node})
     else:
@@ -99,6 +99,15 @@ def _problems(config: AflowConfig | None) -> dict[str, Problem]:
     except ConfigError as error:
         say(f"aflow-env: the logs of failed cases are left out: {error}", error=True)
         return {}
+
+
+def _answers(config: AflowConfig | None) -> str:
+    """Return the task's kind of answers, for Vote; that of any text for a run without a config or task."""
+    try:
+        return load_task(config.task).spec.answers if config else "text"
+    except ConfigError as error:
+        say(f"aflow-env: Vote counts whole texts there: {error}", error=True)
+        return "text"
 
 
 def _refused(workflow: Workflow, spec: TaskSpec) -> str:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from aflow_env.errors import WorkflowError
+from aflow_env.evaluation.lookup import OutsideTable
 from aflow_env.search.flight import Flight, first_to
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.tree import Tree
@@ -27,6 +28,8 @@ from aflow_env.workflow.suggestion import Suggestion, parse_suggestion
 
 Implement = Callable[[Workflow, Edit | Suggestion, TaskSpec], Awaitable[Modification]]
 """Who turns an edit of a workflow, or a suggestion, into a program."""
+Gate = Callable[[Workflow, TaskSpec], None]
+"""Raises WorkflowError unless the program may be evaluated."""
 
 
 class Duplicate(WorkflowError):
@@ -73,6 +76,7 @@ class Changer:
     spec: TaskSpec
     action: Literal["edit", "code", "suggestion"]
     implement: Implement
+    gate: Gate = check
 
     async def __call__(self, parent: Workflow, text: str) -> Change:
         """The change that a proposal comes to. Raises WorkflowError with the reason why it comes to none."""
@@ -82,7 +86,7 @@ class Changer:
             said = parse_suggestion(text, self.spec) if self.action == "suggestion" else parse_edit(text)
             change = await self.implement(parent, said, self.spec)
         workflow = to_program(change, self.spec)
-        check(workflow, self.spec)
+        self.gate(workflow, self.spec)
         return Change(workflow, change.modification)
 
 
@@ -106,7 +110,7 @@ async def draw(proposer: Proposer, change: Changer, place: Place, state: State, 
             return Drawn(reply, await _new(place, await change(place.parent.workflow, reply.text)))
         except WorkflowError as error:
             rejection = Rejection(place.round, place.parent.round, in_short(reply.text), reply.text, str(error))
-            drawn = Drawn(reply, rejection, isinstance(error, (Duplicate, NoChange)))
+            drawn = Drawn(reply, rejection, isinstance(error, (Duplicate, NoChange, OutsideTable)))
     return drawn
 
 

@@ -13,7 +13,7 @@ from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import score_whole_number
 from aflow_env.workflow.program import TaskSpec
 
-SPEC = TaskSpec("aime", "AIME", ("Custom", "ScEnsemble", "Programmer"))
+SPEC = TaskSpec("aime", "AIME", ("Custom", "ScEnsemble", "Vote", "Programmer"), answers="whole_number")
 HUB = Hub("HuggingFaceH4/aime_2024", whole="train")
 
 

@@ -31,7 +31,8 @@ class Arithmetic:
         name="arithmetic",
         dataset="ARITHMETIC",
         operators=("Custom", "AnswerGenerate", "ScEnsemble", "Programmer", "Format", "Review", "Revise"),
-        entry_point=False,
+        start="Answer with the number only.",  # a handicap: the simulation has something to find
+        answers="number",
     )
 
     def __init__(self, config: TaskConfig) -> None:

@@ -15,7 +15,7 @@ from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import SHORT, score_alternatives, score_alternatives_of_both
 from aflow_env.workflow.program import TaskSpec
 
-SPEC = TaskSpec("drop", "DROP", ("Custom", "AnswerGenerate", "ScEnsemble"))
+SPEC = TaskSpec("drop", "DROP", ("Custom", "AnswerGenerate", "ScEnsemble", "Vote"))
 SCORERS = {"f1": score_alternatives, "aflow": score_alternatives_of_both}
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import last_number, score_number
 from aflow_env.workflow.program import TaskSpec
 
-SPEC = TaskSpec("gsm8k", "GSM8K", ("Custom", "ScEnsemble", "Programmer"))
+SPEC = TaskSpec("gsm8k", "GSM8K", ("Custom", "ScEnsemble", "Vote", "Programmer"), answers="number")
 HUB = Hub("openai/gsm8k", ("main",), train="train")
 
 

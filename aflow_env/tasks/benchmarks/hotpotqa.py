@@ -14,7 +14,7 @@ from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import SHORT, score_f1
 from aflow_env.workflow.program import TaskSpec
 
-SPEC = TaskSpec("hotpotqa", "HotpotQA", ("Custom", "AnswerGenerate", "ScEnsemble"))
+SPEC = TaskSpec("hotpotqa", "HotpotQA", ("Custom", "AnswerGenerate", "ScEnsemble", "Vote"))
 HUB = Hub("hotpotqa/hotpot_qa", ("distractor",), train="train", whole="validation")
 
 

@@ -9,14 +9,14 @@ from fractions import Fraction
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.answers import last_boxed
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.dataset import FileTask, Hub
 from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
+from aflow_env.workflow.answers import last_boxed
 from aflow_env.workflow.program import TaskSpec
 
-SPEC = TaskSpec("math", "MATH", ("Custom", "ScEnsemble", "Programmer"))
+SPEC = TaskSpec("math", "MATH", ("Custom", "ScEnsemble", "Vote", "Programmer"), answers="boxed")
 SUBJECTS = ("counting_and_probability", "number_theory", "prealgebra", "precalculus")
 HUB = Hub("EleutherAI/hendrycks_math", SUBJECTS, train="train")
 SHARE = Fraction(119, 605)

@@ -15,7 +15,8 @@ from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import score_code, undefined
 from aflow_env.workflow.program import SourceError, TaskSpec, parse_source
 
-SPEC = TaskSpec("mbpp", "MBPP", ("Custom", "CustomCodeGenerate", "ScEnsemble", "Test"), entry_point=True)
+OPERATORS = ("Custom", "CustomCodeGenerate", "ScEnsemble", "Select", "Test")
+SPEC = TaskSpec("mbpp", "MBPP", OPERATORS, entry_point=True)
 HUB = Hub("google-research-datasets/mbpp", ("sanitized",), train="train")
 
 

@@ -69,7 +69,7 @@ def costs(
 
 
 def _usd(aflow: AflowConfig, calls: float, prompt: int, reply: int) -> float | None:
-    if aflow.executor.kind in ("policy", "simulated"):
+    if aflow.executor.kind in ("policy", "simulated", "table"):
         return 0.0
     price = find_price(aflow.executor, needed=False)
     return None if price is None else calls * price.cost(prompt, reply) / PICO

@@ -121,12 +121,11 @@ def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int 
 
 
 def embedded_config() -> AflowConfig:
-    """What the policy's prompts depend on, as in conf/aflow_gigpo_cpu.yaml and conf/aflow/default.yaml."""
-    phrases = yaml.safe_load((config_directory() / "aflow" / "default.yaml").read_text())["instructions"]
+    """What the policy's prompts depend on, as in conf/aflow_gigpo_cpu.yaml and conf/aflow/task/arithmetic.yaml."""
+    phrases = yaml.safe_load((config_directory() / "aflow" / "task" / "arithmetic.yaml").read_text())["instructions"]
     return AflowConfig(
-        task=TaskConfig(name="arithmetic"),
+        task=TaskConfig(name="arithmetic", instructions=tuple(phrases)),
         executor=LLMConfig(kind="simulated"),
-        instructions=tuple(phrases),
         state_characters=1200,
         failed_cases=0,
         experience_entries=4,
@@ -145,7 +144,7 @@ def build_tokenizer(config: AflowConfig, task: TaskSpec) -> PreTrainedTokenizerB
     asked = [action_messages(state, config) for state in states]
     asked += [value_messages(state, draw_edit(random, state, config), config) for state in states]
     texts = [message.content for messages in asked for message in messages]
-    texts += [format_edit(uniform_edit(state.steps, task, config.instructions, random)) for state in states]
+    texts += [format_edit(uniform_edit(state.steps, task, config.task.instructions, random)) for state in states]
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
     bpe.train_from_iterator(
@@ -235,7 +234,7 @@ def _recipe(seed: int) -> str:
         for state, edit in zip(states, edits, strict=True)
         for message in (*action_messages(state, config), *value_messages(state, edit, config))
     ]
-    odds = [edit_odds(state.steps, task, config.instructions) for state in states]
+    odds = [edit_odds(state.steps, task, config.task.instructions) for state in states]
     code = [Path(__file__).with_name(name).read_text() for name in ("build.py", "lessons.py", "warm_start.py")]
     everything = json.dumps([VERSION, seed, torch.__version__, said, odds, code])
     return hashlib.sha256(everything.encode()).hexdigest()[:12]

@@ -112,7 +112,7 @@ class Teacher:
             messages, odds = value_messages(state, draw_edit(random, state, self.config), self.config), DIGIT_ODDS
         else:
             messages = action_messages(state, self.config)
-            odds = edit_odds(state.steps, self.task, self.config.instructions)
+            odds = edit_odds(state.steps, self.task, self.config.task.instructions)
         answers = {self.answer(text): share for text, share in odds.items()}
         some = random.choices(list(answers), list(answers.values()), k=ANSWERS)
         return Lesson(self.tokens(messages)[prefix:], some, next_tokens(answers, some))
@@ -120,7 +120,7 @@ class Teacher:
 
 def draw_state(random: Random, task: TaskSpec, config: AflowConfig) -> DrawnState:
     """A state that a search of this task could show: random steps, score and experience."""
-    steps = draw_steps(random, task, config.instructions)
+    steps = draw_steps(random, task, config.task.instructions)
     count = random.choice((6, 8, 12, 16, 24))
     score = random.randint(0, count) / count
     entries = tuple(draw_entry(random, steps, score, task, config) for _ in range(random.randint(0, 4)))
@@ -129,7 +129,7 @@ def draw_state(random: Random, task: TaskSpec, config: AflowConfig) -> DrawnStat
 
 def draw_edit(random: Random, state: DrawnState, config: AflowConfig) -> Candidate:
     """An edit that the value question could be about, drawn uniformly."""
-    edit = uniform_edit(state.drawn, state.task, config.instructions, random)
+    edit = uniform_edit(state.drawn, state.task, config.task.instructions, random)
     return Candidate(format_edit(edit), to_workflow(apply_edit(state.drawn, edit, state.task), state.task))
 
 
@@ -151,8 +151,8 @@ def draw_steps(random: Random, task: TaskSpec, instructions: Sequence[str]) -> t
 
 def draw_entry(random: Random, steps: tuple[Step, ...], score: float, task: TaskSpec, config: AflowConfig) -> Entry:
     """What was tried before: mostly an edit of these steps, sometimes one that does not fit them."""
-    other = draw_steps(random, task, config.instructions) if random.random() < 0.2 else steps
-    edit = uniform_edit(other, task, config.instructions, random)
+    other = draw_steps(random, task, config.task.instructions) if random.random() < 0.2 else steps
+    edit = uniform_edit(other, task, config.task.instructions, random)
     try:
         apply_edit(steps, edit, task)
     except InvalidEdit as error:

@@ -170,7 +170,7 @@ def measure(model: Qwen2ForCausalLM, teacher: Teacher, count: int, seed: int) ->
         out = model.generate(**batch, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=48)
         texts = tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         for state, text in zip(some, texts, strict=True):
-            for operation, share in operation_odds(edit_odds(state.steps, task, config.instructions)).items():
+            for operation, share in operation_odds(edit_odds(state.steps, task, config.task.instructions)).items():
                 uniform[operation] = uniform.get(operation, 0.0) + share
             try:
                 edit = parse_edit(text)

@@ -7,7 +7,7 @@ round_N/log.json the failed cases, round_N/SCORE_TIME.csv a row for each problem
 results.json or log.json holds no entry. A CSV counts when its mean is the score of an entry of results.json; an entry
 has one CSV, the latest. The others are left from an earlier search, and `Workspace.stale` names them. A workspace that
 is written can be read back and gives the same. AFlow needs its own `scripts` package beside the workspace:
-template/operator.py takes the operators from there.
+template/operator.py takes AFlow's operators from there, and defines Vote and Select in plain Python.
 """
 
 import csv
@@ -22,6 +22,7 @@ from typing import Any
 from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
 from aflow_env.workflow.aflow.aflow_folder import read_workflow, write_workflow
+from aflow_env.workflow.aflow.template import template_operators
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.signatures import SIGNATURES
 
@@ -112,8 +113,11 @@ def read_workspace(path: Path) -> Workspace:
     return Workspace(folder.parent.name, tuple(rounds.values()), left_out, tuple(stale))
 
 
-def write_workspace(workspace: Workspace, root: Path) -> Path:
-    """Write `root`/DATASET/workflows, over earlier files of the same names; returns that folder."""
+def write_workspace(workspace: Workspace, root: Path, answers: str = "text") -> Path:
+    """Write `root`/DATASET/workflows, over earlier files of the same names; returns that folder.
+
+    `answers` is the kind of answer that Vote counts.
+    """
     folder = root / workspace.dataset / "workflows"
     for each in workspace.rounds:
         home = folder / f"round_{each.number}"
@@ -125,9 +129,8 @@ def write_workspace(workspace: Workspace, root: Path) -> Path:
     _dump(folder / "results.json", [entry for each in workspace.rounds for entry in each.results])
     template = folder / "template"
     if not (template / "operator.py").exists():  # AFlow's own, where we write into its workspace
-        names = ", ".join(SIGNATURES)
         write_text(template / "__init__.py", "")
-        write_text(template / "operator.py", f"from scripts.operators import {names}  # AFlow's\n")
+        write_text(template / "operator.py", template_operators(answers))
         known = SIGNATURES.items()
         described = {name: {"description": each.description(), "interface": each.interface()} for name, each in known}
         _dump(template / "operator.json", described)

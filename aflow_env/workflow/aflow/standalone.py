@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A workflow as one Python module that needs the standard library and a function that answers prompts.
 
-The module holds `standalone_runtime.py`, the functions of `operators.py` and `parsing.py` that the workflow's operators
-need, and the workflow. So it asks the prompts that the search evaluated. Code of Programmer and Test runs in a
-subprocess without the jail.
+The module holds `standalone_runtime.py`, the functions of `operators.py`, `parsing.py` and `answers.py` that the
+workflow's operators need, and the workflow. So it asks the prompts that the search evaluated. Code of Programmer,
+Test and Select runs in a subprocess without the jail.
 """
 
 import ast
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from aflow_env.errors import ConfigError
-from aflow_env.workflow import operators, parsing
+from aflow_env.workflow import answers, operators, parsing
 from aflow_env.workflow.aflow import standalone_runtime
 from aflow_env.workflow.program import (
     OPERATOR_MODULE,
@@ -37,8 +37,8 @@ Found by aflow_env. `ask` is any function from a prompt to a text, sync or async
 
 or, with the openai package and OPENAI_API_KEY: python THIS_FILE MODEL [ENTRY_POINT] < problem.txt
 
-Code that the model writes (operators Programmer and Test) runs in a subprocess with an empty environment and a time
-limit, but without a jail: pass a `run_code` of your own to confine it.
+Code that the model writes (operators Programmer, Test and Select) runs in a subprocess with an empty environment and a
+time limit, but without a jail: pass a `run_code` of your own to confine it.
 """
 '''
 _END = '''\
@@ -46,7 +46,7 @@ _END = '''\
 
 async def solve(problem, ask, entry_point=None, run_code=run_in_subprocess, public_tests=()):
     """The workflow's answer to a problem."""
-    return await run_workflow(Workflow, problem, ask, entry_point, run_code, public_tests)
+    return await run_workflow(Workflow, problem, ask, entry_point, run_code, public_tests, {answers!r})
 
 
 if __name__ == "__main__":
@@ -54,12 +54,15 @@ if __name__ == "__main__":
 '''
 
 
-def standalone_module(workflow: Workflow, title: str) -> str:
-    """Return the module's source. Raises ConfigError for a program whose own names clash with the operators'."""
+def standalone_module(workflow: Workflow, title: str, kind: str = "text") -> str:
+    """Return the module's source. `kind` is that of the task's answers.
+
+    Raises ConfigError for a program whose own names clash with the operators'.
+    """
     tree = parse_source(workflow.graph)
     used = [name for name in SIGNATURES if re.search(rf"\b{name}\b", workflow.graph)]
     behaviours = {name: operators.OPERATORS[name].__name__ for name in used}
-    library = needed([parsing, operators], [*behaviours.values(), "as_text"])
+    library = needed([answers, parsing, operators], [*behaviours.values(), "as_text"])
     own = {n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
     taken = {name for _, names in library for name in names} | set(vars(standalone_runtime))
     if clash := own & taken:
@@ -73,7 +76,7 @@ def standalone_module(workflow: Workflow, title: str) -> str:
         _namespace("prompt_custom", "The workflow's prompts.", prompts),
         _without_imports(workflow.graph, tree),
     )
-    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n" + _END
+    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n" + _END.format(answers=kind)
 
 
 def needed(modules: Iterable[ModuleType], names: Iterable[str]) -> list[tuple[str, set[str]]]:
@@ -118,7 +121,7 @@ def _parameters(name: str) -> list[str]:
     fields = SIGNATURES[name].model_fields
     defaults = {field: info.default for field, info in fields.items() if not info.is_required()}
     if "solutions" in fields:
-        defaults["problem"] = ""  # AFlow's ensembles can be called without it
+        defaults |= {"problem": ""} if "problem" in fields else {}  # AFlow's ensembles can be called without it
     required = [repr(field) for field in fields if field not in defaults]
     return [*required, *(f"{field}={value!r}" for field, value in defaults.items())]
 

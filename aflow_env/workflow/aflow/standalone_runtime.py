@@ -16,13 +16,14 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 from aflow_env.workflow.parsing import as_text
 
-__all__ = ["Counter", "Random", "json", "re"]  # what the copied operators use
+__all__ = ["Counter", "Decimal", "Random", "json", "re"]  # what the copied operators use
 
 # The replies of operators: plain dicts with AFlow's keys.
 s = SimpleNamespace(Response=dict, Solution=dict, ThoughtAnswer=dict, ProgramReply=dict, TestReply=dict, Verdict=dict)
@@ -61,9 +62,11 @@ async def run_in_subprocess(code: str, function: str, arguments: list[Any], seco
 class Asker:
     """All that the operators may use. A workflow knows it as `self.llm`."""
 
-    def __init__(self, ask: Callable[[str], Any], run_code: Any, public_tests: Any, entry_point: str | None) -> None:
+    def __init__(
+        self, ask: Callable[[str], Any], run_code: Any, public_tests: Any, entry_point: str | None, answers: str
+    ) -> None:
         self._ask, self.run_code = ask, run_code
-        self.public_tests, self.entry_point = tuple(public_tests), entry_point
+        self.public_tests, self.entry_point, self.answers = tuple(public_tests), entry_point, answers
 
     async def ask(self, prompt: str, fields: object = ()) -> str:
         if inspect.iscoroutinefunction(self._ask):
@@ -111,9 +114,13 @@ async def run_workflow(
     entry_point: str | None = None,
     run_code: Any = run_in_subprocess,
     public_tests: Any = (),
+    answers: str = "text",
 ) -> Any:
-    """Return the workflow's answer. Code tasks need the entry point, and Test uses the public tests."""
-    llm = Asker(ask, run_code, public_tests, entry_point)
+    """Return the workflow's answer. Code tasks need the entry point, Test and Select use the public tests.
+
+    `answers` is the kind of answer that Vote counts.
+    """
+    llm = Asker(ask, run_code, public_tests, entry_point, answers)
     given = (problem,) if entry_point is None else (problem, entry_point)
     answer, _ = await workflow("workflow", llm, "")(*given)
     return answer

@@ -59,6 +59,6 @@ Policies (`--part policies --policy NAME=DIR`, seeds 500 on, registered before i
 built (`untrained`) and after one `make train` (`trained`), in this process (players.py). Arms: each proposes at w = 0,
 and at w = 0.5 and 1 with the ridge or with its own Q; random edits with its Q at w = 0.5 and 1. Endpoints (a) and (b),
 paired to `stock` and to w = 0 with the same proposer. 60 seeds are too dear where others use the machine: as many as
-fit into the time, in order, at least 12. Not run yet. One training run, so it says nothing of other runs. Its prompts have the
-experience of this search, and none of earlier ones.
+fit into the time, in order, at least 12. One training run, so it says nothing of other runs. Its prompts have the
+experience of this search, and none of earlier ones. Not run yet.
 """

@@ -95,7 +95,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.seed = session_seed(self.world.seed) if self.seed is None else self.seed
-        self._drawer = self.proposer or RandomEdits(self.world.config.instructions)
+        self._drawer = self.proposer or RandomEdits(self.world.config.task.instructions)
         self._predicted: dict[tuple[int, Steps], float] = {}
         self._tell(Edited("", "", self.world.start), -1, None)
 

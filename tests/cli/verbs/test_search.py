@@ -27,6 +27,7 @@ from aflow_env.tasks.start import start_workflow
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from tests.cli.conftest import SMALL, Command
 from tests.report.runs import large_store
+from tests.tasks.tables import small_table
 
 NODE = {
     *("session", "round", "parent", "digest", "score", "ci95", "n", "modification", "outcomes", "cost_usd", "tokens"),
@@ -71,7 +72,7 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
 
 def test_show_has_the_names_that_others_script_against(aflow: Command, finished: Path) -> None:
     shown = aflow("show", finished, "--json").json
-    assert set(shown) == {"best", "nodes", "cost_usd", "unpriced", "store"}
+    assert set(shown) == {"best", "nodes", "cost_usd", "unpriced", "failed", "store"}
     assert all(set(node) == NODE for node in shown["nodes"])
     assert shown["best"] in shown["nodes"]
     assert shown["nodes"][0]["round"] == 1
@@ -244,3 +245,13 @@ def test_show_says_that_a_price_is_unknown_and_replies_were_cut(aflow: Command, 
     assert "cost unknown" in said
     assert "0.0000 USD" not in said
     assert "its outcomes: correct 5, wrong 3, 3 replies truncated" in said
+
+
+def test_a_table_is_searched_by_its_name_alone(aflow: Command, tmp_path: Path) -> None:
+    """`table=FILE` with its task is all that a user types; no model, key or data is named."""
+    said = aflow(
+        *("search", "task=mbpp", f"table={small_table(tmp_path)}", "rl_weight=0", "rounds=3"),
+        *("lookahead.nodes=1", "lookahead.edits=1", f"run_dir={tmp_path / 'run'}"),
+    )
+    assert said.status == 0, said.err
+    assert "best, test" in said.out

@@ -8,6 +8,7 @@ import pytest
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
+from aflow_env.llm.prices import say_once
 from tests.llm.helpers import KINDS, MemoryLog, ask, budget, config
 from tests.llm.server import serve
 
@@ -35,6 +36,15 @@ async def test_extras_are_sent_as_they_are(kind: str) -> None:
     assert body["stop" if kind == "openai" else "stop_sequences"] == ["STOP", "END"]
     assert body.get("top_p") == more.get("top_p")
     assert body["messages"][-1]["role"] == "user"
+
+
+async def test_a_model_without_a_temperature_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Of any number of clients one warns that the temperatures of the config are not sent."""
+    say_once.cache_clear()
+    for _ in range(2):
+        node = config("openai", send_temperature=False)
+        await build_client(node, budget=budget(), log=None, seed=0).aclose()
+    assert caplog.text.count("takes no temperature") == 1
 
 
 async def test_a_key_goes_into_the_header_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

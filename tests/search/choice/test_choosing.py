@@ -103,7 +103,7 @@ def test_the_tree_does_not_depend_on_who_answers_first(seed: int, k: int, jitter
     for draw in (jitter, jitter + 1):
         with tempfile.TemporaryDirectory() as folder:
             chosen = choosing(Path(folder), f"seed={seed}", f"in_flight={k}", "rl_weight=0.5", "q.kind=surrogate")
-            late = Late(chosen.instructions, draw)
+            late = Late(chosen.task.instructions, draw)
             found.append(asyncio.run(play(chosen, Quick(shuffled(draw)), late, predictor=Says()))[1])
     assert found[0] == found[1]
 

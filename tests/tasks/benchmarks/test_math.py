@@ -11,12 +11,12 @@ import pytest
 
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks import load_task
-from aflow_env.tasks.answers import whole_number
 from aflow_env.tasks.benchmarks import math_judge
 from aflow_env.tasks.benchmarks.math_child import aflow_equal, digits, extract, harmless
 from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.formulas import plain_form, read
 from aflow_env.tasks.problem import Problem
+from aflow_env.workflow.answers import whole_number
 from tests.tasks.support import config, no_code
 
 EQUAL = [  # gold, an output that is right, one that is wrong

@@ -37,6 +37,7 @@ EXECUTORS = {
     "anthropic": ["aflow.executor.model=claude-haiku-5-5"],
     "openai": ["aflow.executor.model=m", "aflow.executor.base_url=http://localhost:8000/v1"],
     "vllm": ["aflow.executor.model=m"],
+    "table": ["aflow.task.table=mbpp"],
 }
 TASKS = {"own": ["aflow.task.name=own.yaml"]}
 NO_FIT = [
@@ -55,7 +56,7 @@ def crossed() -> list[tuple[str, list[str]]]:
     tuned = product(names("model"), ["one_40gb"], names("tuning"))
     for model, hardware, tuning in (*every, *tuned):
         executor = next(executors)
-        task = "arithmetic" if executor == "simulated" else next(tasks)
+        task = {"simulated": "arithmetic", "table": "mbpp"}.get(executor) or next(tasks)
         groups = [f"model={model}", f"hardware={hardware}"] + [f"tuning={tuning}"] * bool(tuning)
         chosen = [f"aflow/task={task}", f"aflow/executor={executor}"]
         overrides = [*groups, *chosen, *EXECUTORS[executor], *TASKS.get(task, [])]

@@ -78,7 +78,7 @@ async def play(config: AflowConfig, parts: Parts | None) -> int:
     """Some sessions side by side, as an agent loop worker plays them; how many rounds they have."""
     assembly = await Assembly.open(config, parts=parts)
     try:
-        search = assembly.search(RandomProposer(config.instructions), None, "validate")
+        search = assembly.search(RandomProposer(config.task.instructions), None, "validate")
         problems = [
             SearchProblem(SessionKey(f"p{config.seed}-{k}"), session_seed(config.seed, k), assembly.start())
             for k in range(SESSIONS)

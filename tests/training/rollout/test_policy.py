@@ -103,7 +103,7 @@ def some(config: Any, count: int) -> tuple[State, list[Candidate]]:
     """The start workflow's state, and edits of it."""
     spec = load_task(config.task).spec
     steps = start_steps(spec)
-    every = list(every_edit(steps, spec, config.instructions))
+    every = list(every_edit(steps, spec, config.task.instructions))
     edits = every[:: len(every) // count][:count]
     made = [Candidate(format_edit(edit), to_workflow(apply_edit(steps, edit, spec), spec)) for edit in edits]
     return State(to_workflow(steps, spec), spec, 0.25, 4), made

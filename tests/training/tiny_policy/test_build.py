@@ -83,7 +83,7 @@ def test_prompts_are_short_and_edits_shorter(tokenizer: PreTrainedTokenizerBase)
     for _ in range(50):
         state = draw_state(random, TASK, CONFIG)
         assert len(teacher.tokens(action_messages(state, CONFIG))) < 400
-        edit = uniform_edit(state.steps, TASK, CONFIG.instructions, random)
+        edit = uniform_edit(state.steps, TASK, CONFIG.task.instructions, random)
         assert len(tokenizer.encode(format_edit(edit), add_special_tokens=False)) < 40
 
 
@@ -119,10 +119,10 @@ def test_lessons_teach_all_valid_edits_and_all_digits_alike(tokenizer: PreTraine
 
 def test_the_odds_are_those_of_uniform_edit() -> None:
     random, drawn, draws = Random(5), Counter[str](), 4000
-    steps = draw_steps(random, TASK, CONFIG.instructions)
-    odds = edit_odds(steps, TASK, CONFIG.instructions)
+    steps = draw_steps(random, TASK, CONFIG.task.instructions)
+    odds = edit_odds(steps, TASK, CONFIG.task.instructions)
     for _ in range(draws):
-        drawn[format_edit(uniform_edit(steps, TASK, CONFIG.instructions, random))] += 1
+        drawn[format_edit(uniform_edit(steps, TASK, CONFIG.task.instructions, random))] += 1
     assert set(drawn) <= set(odds)
     assert sum(odds.values()) == pytest.approx(1)
     for text, share in odds.items():

@@ -24,6 +24,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "AnswerGenerate": {"input": "2 + 2"},
     "CustomCodeGenerate": {"problem": "add", "entry_point": "add", "instruction": "Write it."},
     "ScEnsemble": {"solutions": ["four", "4", "five"], "problem": "2 + 2"},
+    "Vote": {"solutions": ["It is 5.", "4", "so 4.0"]},
+    "Select": {"solutions": ["def add(a, b): return a - b", "def add(a, b): return a + b"], "entry_point": "add"},
     "MdEnsemble": {"solutions": ["four", "4", "five"], "problem": "2 + 2"},
     "Programmer": {"problem": "2 + 2", "analysis": "add them"},
     "Test": {"problem": "add", "solution": "def add(a, b): return a - b", "entry_point": "add"},
@@ -72,7 +74,11 @@ def test_every_operator_asks_and_answers_the_same(name: str, tmp_path: Path) -> 
         async def run_code(code: str, function: str, arguments: list[Any], seconds: float) -> CodeResult:
             codes[where].append((code, function, arguments, seconds))
             failed = len(codes[where]) == 1
-            return CodeResult("crash", None, "broken") if failed else CodeResult("ok", "[]" if name == "Test" else "4")
+            return (
+                CodeResult("crash", None, "broken")
+                if failed
+                else CodeResult("ok", "[]" if name in ("Test", "Select") else "4")
+            )
 
         return run_code
 
@@ -84,9 +90,9 @@ def test_every_operator_asks_and_answers_the_same(name: str, tmp_path: Path) -> 
         asked["module"].append(prompt)
         return REPLY
 
-    context = OperatorContext(ask_search, run_code_of("search"), ("assert add(1, 2) == 3",), None)
+    context = OperatorContext(ask_search, run_code_of("search"), ("assert add(1, 2) == 3",), None, "number")
     expected = asyncio.run(call_operator(name, CALLS[name], context))
-    module = load(standalone_module(calling(name, CALLS[name]), "a title"), tmp_path)
+    module = load(standalone_module(calling(name, CALLS[name]), "a title", "number"), tmp_path)
     got = asyncio.run(
         module.solve("p", ask_module, run_code=run_code_of("module"), public_tests=("assert add(1, 2) == 3",))
     )

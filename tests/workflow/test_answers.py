@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from aflow_env.tasks.answers import LONGEST, last_boxed, last_decimal, whole_number
 from aflow_env.tasks.scorers import last_number, score_number, score_whole_number
+from aflow_env.workflow.answers import LONGEST, last_boxed, last_decimal, whole_number
 
 
 @pytest.mark.parametrize(

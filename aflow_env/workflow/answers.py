@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one answer of a text: its last `\\boxed{}`, its last number, its whole number. Standard library alone.
+"""The one answer of a text: its last `\\boxed{}`, its last number, its whole number, all of it. Standard library alone.
 
 Every function reads any text in linear time and never raises.
 """
@@ -12,6 +12,8 @@ LONGEST = 20_000
 LONGEST_NUMBER = 1_000
 """Characters of a number; a longer one is no answer."""
 
+KINDS = ("number", "whole_number", "boxed", "text")
+"""How a task's scorer reads an answer."""
 _SEPARATOR = r"(?:,(?:\\!)?|\{,\}|\\,)"
 _NUMBER = re.compile(rf"[-+]?(?:\d+(?:{_SEPARATOR}\d{{3}})*(?:\.\d+)?|(?<![\w.])\.\d+)(?:[eE][-+]?\d{{1,3}}(?!\w))?")
 _ASCII = str.maketrans("−﹣－＋．，", "---+.,")  # minus signs and the full-width forms
@@ -28,6 +30,20 @@ def last_decimal(text: str) -> Decimal | None:
     """
     number = next(reversed(_NUMBER.findall(text[-LONGEST:].translate(_ASCII))), "")
     return Decimal(re.sub(_SEPARATOR, "", number)) if 0 < len(number) <= LONGEST_NUMBER else None
+
+
+def short_answer(text: str, kind: str) -> str:
+    """Return a text's answer of one of KINDS, the same for equal answers; "" for a text that has none.
+
+    Without a box the last number is the answer of kind "boxed".
+    """
+    if kind == "text":
+        return " ".join(text.lower().split())
+    box = last_boxed(text[-LONGEST:]) if kind == "boxed" else None
+    if box is not None:
+        return "".join(box.split())
+    number = whole_number(text) if kind == "whole_number" else last_decimal(text)
+    return "" if number is None else f"{(Decimal(number) + 0).normalize():f}"
 
 
 def whole_number(text: str) -> int | None:
