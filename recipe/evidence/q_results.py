@@ -19,8 +19,8 @@ rows were drawn by `rows`); `skill` is 1 - Brier / Brier of the best constant in
 
 Median of {pairs} runs with `pairs`: {median:.2f}; nine were planned, and time allowed these. Their spread is wide, and
 Q's level is often off (`skill` below 0) where it ranks. `rows` draws evenly over the value rows of 16 steps, `pairs`
-evenly over distinct pairs of a workflow and an edit, of all steps. In the first run of `rows` 697 of 1,196 rows ask
-about three pairs.
+evenly over distinct pairs of a workflow and an edit, of all steps. In the first run of `rows` 551 of 1,196 rows ask
+about two of 230 pairs.
 
 **Offline**: the tiny policy, taught once through what that run stored, without edits' updates between
 (`recipe/evidence/replay.py`). One pass each. `pooled` is `pairs` with digits drawn anew from the pair's mean score, and

@@ -7,7 +7,7 @@ in phasic policy gradient (Cobbe et al. 2021), with the policy's own answer toke
 cloning term.
 
 Mini-batches are drawn evenly over the distinct pairs of a workflow and an edit of it. A policy that converges proposes
-few edits again and again: of 1,196 rows of a run of `make train` 697 asked about three pairs. Of a pair's rows one is
+few edits again and again: of 1,196 rows of a run of `make train` 551 asked about two pairs. Of a pair's rows one is
 drawn evenly, so its digits have the mean of its scores, each weighted by its number of problems.
 
 The digit of a value row is the one that came true, so an old row is as good as a new one and its gradient is that of
