@@ -24,7 +24,7 @@ pytestmark = pytest.mark.real
 STEPS = 4
 OVERRIDES = (
     *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=2"),
-    *("aflow.q.replay=2", "aflow.q.replay_rows=16"),
+    "aflow.q.replay=2",
 )
 
 

@@ -24,7 +24,6 @@ class LookaheadConfig(Section):
 
     nodes: Count = 16
     edits: Count = 8
-    training: bool = False
 
     @property
     def chooses(self) -> bool:
@@ -39,7 +38,6 @@ class ValueConfig(Section):
     runs: tuple[str, ...] = ()
     fewest: Count = 40
     replay: CountOrZero = 3
-    replay_rows: Count = 32
 
     @property
     def rows(self) -> int:

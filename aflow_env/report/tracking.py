@@ -38,6 +38,7 @@ def run_figures(store: Reads, seconds: float) -> dict[str, float]:
         "aflow/run/best_score_n": float(best["n"]),
         "aflow/run/rounds": float(nodes + rejected),
         "aflow/run/nodes": float(nodes),
+        "aflow/run/calls": float(store.read("SELECT coalesce(sum(calls), 0) FROM nodes")[0][0]),
         "aflow/run/workflows": float(store.read("SELECT count(DISTINCT digest) FROM programs")[0][0]),
         "aflow/run/rejected_share": rejected / (nodes + rejected),
         "aflow/run/seconds": seconds,

@@ -158,7 +158,7 @@ class Search:
         choice = Choice(parent.round, selection.ucb[selection.rounds.index(parent.round)])
         state = await chooser.states.of(tree, parent, unseen)
         place = Place(tree.begin(parent.round), parent, tree, tuple(flights), digest, rival)
-        seed, predictor = int(rng.integers(2**31)), chooser.predictor_at(tree)
+        seed, predictor = int(rng.integers(2**31)), chooser.predictor_at(tree).predictor
         turn = self._expand(place, choice, state, seed, chooser.change, predictor)
         return Flight(place.round, parent.round, digest, asyncio.ensure_future(turn))
 

@@ -28,7 +28,7 @@ class Choice:
 
     `ucb` is that node's. `changed` says that the same draw with w = 0 picks another pair. `q_mean` is the mean
     prediction of the open pairs, None where they were not predicted. `evaluations` is how many the predictor rests on,
-    where it says so; with `abstained` it gave no values, and w is 0.
+    where it says so. With `abstained` it predicts nothing, and w is 0.
     """
 
     round: int

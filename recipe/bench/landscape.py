@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints what the SIMULATED landscape gives to chosen workflows, through the real operators.
 
-    python -m recipe.bench.landscape [--problems 600] [--temperature 0.7] [--seed 0]
+    python -m recipe.bench.landscape [--problems 600] [--temperature 0.7] [--seed 0] [--landscape FILE]
 
 Steps are run here by a plain loop instead of the sandbox; it is the simulator's own code that runs in this process.
 Each line: mean score with its 95 % interval, tokens and nominal cost a problem, and the workflow.
@@ -97,11 +97,11 @@ async def run(steps: Sequence[Step], problem: str, context: OperatorContext) -> 
 
 
 async def measure(
-    steps: Sequence[Step], problems: Sequence[Problem], seed: int, temperature: float
+    steps: Sequence[Step], problems: Sequence[Problem], seed: int, temperature: float, landscape: str | None = None
 ) -> tuple[float, float, float]:
     """Mean score, words a problem, nominal USD a problem."""
     task = load_task(TaskConfig(name="arithmetic"))
-    client = SimulatedClient(load_landscape(), seed)
+    client = SimulatedClient(load_landscape(landscape), seed)
     score = tokens = cost = 0.0
     for problem in problems:
         meter = Meter(client, temperature)
@@ -187,6 +187,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=600)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--landscape", help="as executor.landscape")
     options = parser.parse_args()
     task = load_task(TaskConfig(name="arithmetic", test_size=options.problems))
     problems = task.load("test", seed=options.seed)
@@ -195,7 +196,8 @@ def main() -> None:
     for title, workflows in chosen().items():
         print(f"| | | | | *{title}* |")
         for steps in workflows:
-            score, tokens, cost = asyncio.run(measure(steps, problems, options.seed, options.temperature))
+            drawn = measure(steps, problems, options.seed, options.temperature, options.landscape)
+            score, tokens, cost = asyncio.run(drawn)
             half = 1.96 * math.sqrt(score * (1 - score) / len(problems))
             print(f"| {score:.2f} | {half:.2f} | {tokens:.0f} | {cost * 1e6:.0f} | {show(steps)} |", flush=True)
 

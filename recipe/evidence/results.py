@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recipe.evidence import edit_results, gpu_results, learning_results, real_results
+from recipe.evidence import edit_results, gpu_results, learning_results, q_results, real_results
 from recipe.evidence.guided_results import STOCK, gains, guidance
 from recipe.evidence.paired import Arms, by_arm, mean, over_runs
 
@@ -24,12 +24,12 @@ With a real executor (Qwen2.5-Coder-0.5B) no search has beaten the plain prompt 
 """
 
 
-def summary(searches: Arms, first: edit_results.Arms) -> list[str]:
+def summary(searches: Arms, both: edit_results.Arms) -> list[str]:
     """The rows of the first table: predicted edits at 600 calls, trained proposals at 8 rounds."""
     runs = gains(searches)
     trained = mean(searches, STOCK, lambda row: row["test"]) + sum(runs) / len(runs)
     return [
-        *edit_results.summary(first),
+        *edit_results.summary(both),
         f"| a trained policy proposes, {len(runs)} runs of `make train`, 8 rounds | {trained:.3f} | "
         f"{over_runs(runs)} |",
     ]
@@ -46,12 +46,14 @@ def read(name: str) -> Any:
 def page() -> str:
     """All of docs/results.md."""
     searches, beliefs, steps = by_arm(read("guidance")), read("beliefs"), read("gpu")
-    first, confirm = by_arm(read("edits")), by_arm(read("edits_confirm"))
+    parts = ("edits", "edits_confirm", "edits_library", "edits_traps")
+    first, confirm, library, traps = (by_arm(read(name)) for name in parts)
     qwen = [step for step in steps if step["run"] == "qwen"]
     return "".join(
         (
-            HEAD.format(rows="\n".join(summary(searches, first))),
-            edit_results.section(first, confirm),
+            HEAD.format(rows="\n".join(summary(searches, edit_results.together(confirm, library)))),
+            edit_results.section(first, confirm, library, traps),
+            q_results.section(read("q_training"), read("replay")),
             guidance(searches, beliefs),
             learning_results.section(read("learning")),
             gpu_results.section(steps),

@@ -5,7 +5,7 @@ from aflow_env.report.offline_run import OfflineRun
 
 NAMED = (
     *("aflow/q_error", "aflow/q_error_constant", "aflow/q_skill", "aflow/q_calibration_error", "aflow/q_corr"),
-    *("aflow/q_decision_share", "aflow/q_mean", "aflow/q_mass"),
+    *("aflow/q_mean", "aflow/q_mass"),
     *("aflow/anchor_group_size/mean", "aflow/anchor_group_size/max", "aflow/anchor_group_size/p50"),
     *("aflow/anchor_group_size/rows_1_1", "aflow/anchor_group_size/rows_3_4"),
     *("aflow/singleton_anchor_fraction", "aflow/singleton_row_fraction"),

@@ -19,7 +19,17 @@ from aflow_env.errors import ConfigError
 from aflow_env.screen import WIDTH, Screen
 from aflow_env.search.final_report import at_most
 from aflow_env.training.hardware import plan as rl
-from aflow_env.training.hardware.costs import CALLS_A_RUN, PROMPT_TOKENS, REPLY_TOKENS, ROW_TOKENS, TFLOPS, Costs, costs
+from aflow_env.training.hardware.costs import (
+    CALLS_A_RUN,
+    GPU_USD,
+    PREDICTIONS,
+    PROMPT_TOKENS,
+    REPLY_TOKENS,
+    ROW_TOKENS,
+    TFLOPS,
+    Costs,
+    costs,
+)
 from aflow_env.training.hardware.layout_check import check_layout
 from aflow_env.training.hardware.model_shape import architecture
 
@@ -33,6 +43,7 @@ def plan(
         float | None, typer.Option(min=1, help="Memory of one GPU in GiB; the hardware group's card unless given.")
     ] = None,
     gpu_tflops: Annotated[float, typer.Option(min=1, help="Nominal bf16 rate of one GPU; an A100's is 312.")] = TFLOPS,
+    gpu_usd: Annotated[float, typer.Option(min=0, help="Rent of one GPU for an hour.")] = GPU_USD,
     calls: Annotated[float, typer.Option(min=0, help="Executor calls a problem run.")] = CALLS_A_RUN,
     prompt_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's prompt.")] = PROMPT_TOKENS,
     reply_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's reply.")] = REPLY_TOKENS,
@@ -46,7 +57,7 @@ def plan(
     check_layout(config, shape)
     memory = gpu_gib or card(config_name, given)
     found = rl.plan(config, aflow, shape, int(memory * rl.GIB))
-    asked = costs(found, aflow, calls, prompt_tokens, reply_tokens, row_tokens, gpu_tflops)
+    asked = costs(found, aflow, calls, prompt_tokens, reply_tokens, row_tokens, gpu_tflops, gpu_usd)
     if as_json:
         facts = asdict(found) | {"offloaded": sorted(found.offloaded), "complaints": found.complaints}
         more = {"phases": found.phases, "peak": found.peak, "costs": asdict(asked) | {"seconds": asked.seconds}}
@@ -118,6 +129,10 @@ def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
     grid.add_row("", f"about {asked.calls:,} LLM calls, {_usd(asked.usd)}")
     grid.add_row("training, estimate", f"{asked.tokens_a_second:,.0f} tokens/s, {asked.seconds:,.0f} s a step")
     grid.add_row("", f"with rows of {row_tokens} tokens, the rollout not counted")
+    if asked.round_usd:
+        share = asked.prediction_usd / asked.round_usd
+        said = f"{asked.prediction_usd:.4f} USD of GPU time, {share:.1%} of a round's executor"
+        grid.add_row(f"{PREDICTIONS} predictions", said)
     Screen(width=WIDTH).print(grid)
     Screen(width=WIDTH).print("By formula (aflow_env/training/hardware), not a measurement.")
 

@@ -13,6 +13,7 @@ from aflow_env.report import numbers
 from aflow_env.report.html.courses import calibration, fronts, operators, outcomes, search_curves, training_curves
 from aflow_env.report.html.drawing import INK, Figure, figure, series
 from aflow_env.report.html.marks import cells, interval, legend, name_rows, places_of, range_text, short, sums
+from aflow_env.report.html.spending import spending_curves
 from aflow_env.report.html.templating import render
 from aflow_env.report.numbers import SCORES, Mean
 from aflow_env.report.pairs import FEW_PAIRS, Effect, Groups, draws, result
@@ -26,9 +27,8 @@ def page(summary: Summary) -> str:
     """Return the report as HTML."""
     groups, measure = summary.members, summary.measure
     found = [scores(groups, measure), effect_sizes(groups, summary.effects, summary.baseline, measure)]
-    found += [
-        draw(groups) for draw in (search_curves, training_curves, calibration, operators, outcomes, fronts, costs)
-    ]
+    drawn = (search_curves, spending_curves, training_curves, calibration, operators, outcomes, fronts, costs)
+    found += [draw(groups) for draw in drawn]
     return render(
         "report.html.j2",
         summary=summary,

@@ -4,10 +4,14 @@
 What is drawn for a node depends on (the session's seed, the node's round, the number of the draw) and on what the
 proposer may know, never on the order in which proposers answer. A node may have drawn (1 + redraws) proposals for each
 one that it had to have, so a proposer that repeats itself costs a bounded number of calls.
+
+A predictor that abstains makes the choice worth nothing, and proposals may be paid LLM calls. Such a round draws one
+edit of the node that AFlow selects.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -15,8 +19,15 @@ from numpy.random import Generator
 from aflow_env.config import AflowConfig
 from aflow_env.errors import WorkflowError
 from aflow_env.search.choice.frontier import Frontier, OpenPair, keeping
-from aflow_env.search.choice.selection import Floats, choose, select, ucb
-from aflow_env.search.prediction.predict import ActionValue, LearningPredictor, QPredictor, ask, value
+from aflow_env.search.choice.selection import choose, select, ucb
+from aflow_env.search.prediction.predict import (
+    ActionValue,
+    LearningPredictor,
+    QPredictor,
+    RoundPredictor,
+    ask,
+    value,
+)
 from aflow_env.search.proposals.expansion import Changer, in_short
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.proposals.states import States
@@ -24,6 +35,8 @@ from aflow_env.search.session import Choice, session_seed
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon, together
 from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
+from aflow_env.workflow.program import Workflow
+from aflow_env.workflow.steps import NotNormalForm, to_steps
 
 
 @dataclass(frozen=True)
@@ -51,74 +64,72 @@ class Chooser:
 
     async def pick(self, tree: Tree, begun: int, unseen: int | None, rng: Generator) -> Picked:
         """Choose a pair after `begun` rounds have begun, and take it out of the open ones."""
-        look, rule = self.config.lookahead, self.config.selection
+        look, rule, asked = self.config.lookahead, self.config.selection, self.predictor_at(tree)
+        abstained = self.config.rl_weight > 0 and asked.predictor is None
         rounds, means, visits = tree.arrays()
         found = ucb(means, visits, int(visits.sum()), rule.c_ucb)
         bounds = dict(zip(rounds.tolist(), found.tolist(), strict=True))
-        if look.nodes == 1:
+        if look.nodes == 1 or abstained:
             nodes = [select(rounds=rounds, means=means, visits=visits, config=rule, rng=rng).round]
         else:
             nodes = keeping(rounds, found, look.nodes)
         built = await together(self.states.of(tree, tree.node(node), unseen) for node in nodes)
         states = dict(zip(nodes, built, strict=True))
-        await self._fill(tree, states, begun)
+        await self._fill(tree, states, begun, 1 if abstained else look.edits)
         pairs = self.frontier.open(nodes)
         if not pairs:
             best = max(nodes, key=lambda node: (bounds[node], -node))
-            return Picked(Choice(best, bounds[best], open=0), states[best], None)
-        return await self._draw_pair(tree, pairs, states, np.array([bounds[each.node] for each in pairs]), rng)
+            choice = Choice(best, bounds[best], open=0, evaluations=asked.evaluations, abstained=abstained)
+            return Picked(choice, states[best], None)
+        w = 0.0 if abstained else self.config.rl_weight
+        pair, choice, prediction = await self._draw_pair(asked, w, pairs, states, bounds, float(rng.random()))
+        self.frontier.taken.add(pair.digest)
+        return Picked(replace(choice, abstained=abstained), states[pair.node], pair, prediction)
 
     async def _draw_pair(
-        self, tree: Tree, pairs: Sequence[OpenPair], states: Mapping[int, State], bounds: Floats, rng: Generator
-    ) -> Picked:
-        w, predictor = self.config.rl_weight, self.predictor_at(tree)
-        values = await self._values(predictor, pairs, states) if w > 0 and predictor else None
-        abstained = values is None and w > 0
-        w = 0.0 if abstained else w
-        q = None if values is None else np.array([each.q for each in values])
-        chosen = choose(bounds, q, w, self.config.selection, float(rng.random()))
-        pair = pairs[chosen.place]
-        self.frontier.taken.add(pair.digest)
-        if values is not None:
-            prediction: ActionValue | None = values[chosen.place]
-        elif predictor and not abstained:  # with w = 0 the values of the others decide nothing
-            prediction = await value(predictor, states[pair.node], pair.candidate)
-        else:
-            prediction = None
-        choice = Choice(
-            pair.node,
-            float(bounds[chosen.place]),
-            len(pairs),
-            w,
-            chosen.changed,
-            None if q is None else float(q.mean()),
-            getattr(predictor, "evaluations", None),
-            abstained,
+        self,
+        asked: RoundPredictor,
+        w: float,
+        pairs: Sequence[OpenPair],
+        states: Mapping[int, State],
+        bounds: Mapping[int, float],
+        uniform: float,
+    ) -> tuple[OpenPair, Choice, ActionValue | None]:
+        """Draw one of the pairs by AFlow's soft mix, with Q of all of them where it has a weight."""
+        values = await _values(asked.predictor, pairs, states) if w > 0 and asked.predictor else None
+        q = np.array([each.q for each in values]) if values else None
+        chosen = choose(
+            ucb=np.array([bounds[pair.node] for pair in pairs]),
+            q=q,
+            calls=np.array([calls(pair.candidate.workflow) for pair in pairs]),
+            w=w,
+            config=self.config.selection,
+            uniform=uniform,
         )
-        return Picked(choice, states[pair.node], pair, prediction)
+        pair = pairs[chosen.place]
+        # With w = 0 the values of the others decide nothing.
+        alone = None if values else await value(asked.predictor, states[pair.node], pair.candidate)
+        choice = Choice(
+            round=pair.node,
+            ucb=bounds[pair.node],
+            open=len(pairs),
+            w=w,
+            changed=chosen.changed,
+            q_mean=None if q is None else float(q.mean()),
+            evaluations=asked.evaluations,
+        )
+        return pair, choice, values[chosen.place] if values else alone
 
-    def predictor_at(self, tree: Tree) -> QPredictor | None:
+    def predictor_at(self, tree: Tree) -> RoundPredictor:
         """The predictor of the round that begins, fitted on what the round may know."""
         if not isinstance(self.predictor, LearningPredictor):
-            return self.predictor
+            return RoundPredictor(self.predictor)
         seen = [Evaluated(node.workflow, node.score, node.evaluation.n) for node in tree]
         return self.predictor.fitted([*self.earlier, *seen])
 
-    async def _values(
-        self, predictor: QPredictor, pairs: Sequence[OpenPair], states: Mapping[int, State]
-    ) -> list[ActionValue] | None:
-        """The prediction of each pair; None where the predictor abstains."""
-        nodes = list(dict.fromkeys(pair.node for pair in pairs))
-        families = [[pair.candidate for pair in pairs if pair.node == node] for node in nodes]
-        found = await together(ask(predictor, states[node], edits) for node, edits in zip(nodes, families, strict=True))
-        if any(each is None for each in found):
-            return None
-        values = dict(zip(nodes, (iter(each or ()) for each in found), strict=True))
-        return [next(values[pair.node]) for pair in pairs]
-
-    async def _fill(self, tree: Tree, states: Mapping[int, State], begun: int) -> None:
+    async def _fill(self, tree: Tree, states: Mapping[int, State], begun: int, edits: int) -> None:
         """Draw proposals until every node has as many open ones as it is to have, or has drawn all that it may."""
-        edits, draws = self.config.lookahead.edits, 1 + self.config.redraws
+        draws = 1 + self.config.redraws
         limits = {node: draws * (edits + tree.visits(node) - 1) for node in states}
         while wanted := self.frontier.missing(limits, edits):
             drawn = await together(self._propose(states[node], node, ordinal, begun) for node, ordinal in wanted)
@@ -140,3 +151,22 @@ class Chooser:
             return DrawnProposal(node, ordinal, begun, reply.text, in_short(reply.text), reason=str(error)), reply
         facts = (change.modification, change.workflow, change.workflow.digest)
         return DrawnProposal(node, ordinal, begun, reply.text, *facts), reply
+
+
+async def _values(predictor: QPredictor, pairs: Sequence[OpenPair], states: Mapping[int, State]) -> list[ActionValue]:
+    """The prediction of each pair; the pairs of a node come one after another and are asked about at a time."""
+    families = {pair.node: [each.candidate for each in pairs if each.node == pair.node] for pair in pairs}
+    found = await together(ask(predictor, states[node], edits) for node, edits in families.items())
+    return [each for values in found for each in values]
+
+
+@lru_cache(maxsize=4096)
+def calls(workflow: Workflow) -> int:
+    """The executor calls of one problem as far as the program tells: its steps' samples, or the awaits of its source.
+
+    Operators that try again on an error and loops of code that is no list of steps count once.
+    """
+    try:
+        return sum(max(step.samples, 1) for step in to_steps(workflow))
+    except NotNormalForm:
+        return max(1, workflow.graph.count("await "))

@@ -6,7 +6,8 @@
 
 `select` draws a node, i over round 1 and the best others by UCB. With c_ucb = 0 this is AFlow's own selection, step
 by step, so the probabilities agree to the last bit and the draw picks what `numpy.random.choice` would. `choose` draws
-a pair of a node and a proposed edit, i over all open pairs, where UCB is the node's and Q the pair's.
+a pair of a node and a proposed edit, i over all open pairs, where UCB is the node's and Q the pair's. It divides P(i)
+by the executor calls of the pair's workflow: two cheap edits cost no more than a dear one, and tell more.
 
 AFlow's code has alpha=0.2, lambda=0.3; its paper has alpha=0.4, lambda=0.2. Ties are broken by the lower round, as
 AFlow's stable sort does. One quirk is AFlow's: `sample=1` still gives two candidates.
@@ -147,20 +148,21 @@ def select(
     )
 
 
-def choose(ucb: Floats, q: Floats | None, w: float, config: SelectionConfig, uniform: float) -> Chosen:
-    """Draw a pair by a uniform draw from [0, 1). `ucb` (of the pair's node) and `q` are parallel, one entry a pair.
+def choose(*, ucb: Floats, q: Floats | None, calls: Ints, w: float, config: SelectionConfig, uniform: float) -> Chosen:
+    """Draw a pair by a uniform draw from [0, 1). `ucb` (of the pair's node), `q` and `calls` have one entry a pair.
 
-    Of pairs with the same c the earlier one stands first. Raises ValueError without pairs, and for w > 0 without Q.
+    `calls` >= 1 are the executor calls of a problem with the pair's workflow. Of pairs with the same c the earlier one
+    stands first. Raises ValueError without pairs, and for w > 0 without Q.
     """
-    place, probabilities = _mix(fuse(ucb, q, w), config, uniform)
-    without_q = place if w == 0.0 else _mix(ucb, config, uniform)[0]
+    place, probabilities = _mix(fuse(ucb, q, w), calls, config, uniform)
+    without_q = place if w == 0.0 else _mix(ucb, calls, config, uniform)[0]
     return Chosen(place, tuple(probabilities.tolist()), place != without_q)
 
 
-def _mix(c: Floats, config: SelectionConfig, uniform: float) -> tuple[int, Floats]:
+def _mix(c: Floats, calls: Ints, config: SelectionConfig, uniform: float) -> tuple[int, Floats]:
     """The place drawn, and the probability of each."""
     order = np.argsort(-c, kind="stable")
-    probabilities = mixed_probabilities(c[order], config.alpha, config.lambda_)
-    back = np.empty_like(probabilities)
-    back[order] = probabilities
-    return int(order[draw(probabilities, uniform)]), back
+    shares = mixed_probabilities(c[order], config.alpha, config.lambda_) / calls[order]
+    back = np.empty_like(shares)
+    back[order] = shares / shares.sum()
+    return int(order[draw(shares, uniform)]), back

@@ -34,8 +34,8 @@ class ActionValue:
 class QPredictor(Protocol):
     """Predict the scores of workflows that have not been run."""
 
-    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
-        """Return one value for each edit of the state's workflow, in order; None to abstain from all.
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
+        """Return one value for each edit of the state's workflow, in order.
 
         A value depends on the state and on its own edit, never on the other edits or their order. A predictor that
         cannot answer raises; it never returns a made-up value.
@@ -43,32 +43,32 @@ class QPredictor(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class RoundPredictor:
+    """Who predicts in a round: nobody where `predictor` is None. `evaluations` is how many a fit rests on."""
+
+    predictor: QPredictor | None
+    evaluations: int | None = None
+
+
 @runtime_checkable
 class LearningPredictor(Protocol):
     """A predictor that is fitted anew in each round, on the evaluations that the round may know."""
 
-    def fitted(self, evaluated: Sequence[Evaluated]) -> "FittedPredictor": ...
-
-
-class FittedPredictor(QPredictor, Protocol):
-    """A predictor that says how many evaluations it rests on."""
-
-    @property
-    def evaluations(self) -> int:
-        """How many evaluations it rests on."""
+    def fitted(self, evaluated: Sequence[Evaluated]) -> RoundPredictor:
+        """Return the round's predictor; without one it abstains."""
         ...
 
 
-async def ask(predictor: QPredictor, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
+async def ask(predictor: QPredictor, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
     """Ask a predictor, and check its answer: one value in [0, 1] for each edit. Raises ValueError for any other."""
     values = await predictor.predict(state, edits)
-    if values is not None and (len(values) != len(edits) or not all(0.0 <= each.q <= 1.0 for each in values)):
+    if len(values) != len(edits) or not all(0.0 <= each.q <= 1.0 for each in values):
         said = [each.q for each in values]
         raise ValueError(f"{type(predictor).__name__} predicted {said} for {len(edits)} edits: one in [0, 1] for each")
     return values
 
 
 async def value(predictor: QPredictor | None, state: State, edit: Candidate) -> ActionValue | None:
-    """Q of a single edit; None where nobody predicts, or the predictor abstains."""
-    values = await ask(predictor, state, [edit]) if predictor else None
-    return values[0] if values else None
+    """Q of a single edit; None where nobody predicts."""
+    return (await ask(predictor, state, [edit]))[0] if predictor else None

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.prediction.predict import ActionValue, Candidate, RoundPredictor
 from aflow_env.search.proposals.proposal import State
 from aflow_env.store.proposal_rows import Evaluated
 from aflow_env.workflow.program import Workflow
@@ -45,20 +45,16 @@ class Observation:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted ridge, or no model where there are too few evaluations. `evaluations` is how many it rests on."""
+    """A fitted ridge."""
 
-    evaluations: int
-    model: Any = None
+    model: Any
 
-    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
-        """Return the predicted score of each edit's workflow; None where there is no model. See QPredictor."""
-        values = self.values([tokens(edit.workflow) for edit in edits])
-        return None if values is None else [ActionValue(value) for value in values]
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
+        """Return the predicted score of each edit's workflow. See QPredictor."""
+        return [ActionValue(value) for value in self.values([tokens(edit.workflow) for edit in edits])]
 
-    def values(self, workflows: Sequence[tuple[str, ...]]) -> list[float] | None:
-        """Return the predicted score of each workflow, given by its tokens; None where there is no model."""
-        if self.model is None:
-            return None
+    def values(self, workflows: Sequence[tuple[str, ...]]) -> list[float]:
+        """Return the predicted score of each workflow, given by its tokens."""
         if not workflows:
             return []
         predicted = self.model.predict(_hashed(workflows))
@@ -73,9 +69,10 @@ class SurrogatePredictor:
     logged: tuple[Observation, ...] = ()
     fewest: int = FEWEST
 
-    def fitted(self, evaluated: Sequence[Evaluated]) -> Surrogate:
+    def fitted(self, evaluated: Sequence[Evaluated]) -> RoundPredictor:
         """The surrogate that rests on these evaluations and the logged ones."""
-        return fit([*self.logged, *map(observation, evaluated)], self.fewest)
+        known = [*self.logged, *map(observation, evaluated)]
+        return RoundPredictor(fit(known, self.fewest), len(known))
 
 
 def observation(evaluated: Evaluated) -> Observation:
@@ -83,17 +80,17 @@ def observation(evaluated: Evaluated) -> Observation:
     return Observation(tokens(evaluated.workflow), evaluated.score, evaluated.n)
 
 
-def fit(observations: Sequence[Observation], fewest: int = FEWEST, alpha: float = ALPHA) -> Surrogate:
-    """Fit a ridge on the observations; the same observations give the same values. Abstain below `fewest`."""
+def fit(observations: Sequence[Observation], fewest: int = FEWEST, alpha: float = ALPHA) -> Surrogate | None:
+    """Fit a ridge on the observations; the same observations give the same values. None below `fewest`."""
     if len(observations) < fewest:
-        return Surrogate(len(observations))
+        return None
     from sklearn.linear_model import Ridge
 
     problems = np.array([each.n for each in observations], dtype=np.float64)
     scores = np.array([each.score for each in observations])
     model = Ridge(alpha=alpha, solver="sparse_cg", tol=1e-6)
     model.fit(_hashed([each.tokens for each in observations]), scores, sample_weight=problems / problems.mean())
-    return Surrogate(len(observations), model)
+    return Surrogate(model)
 
 
 def _hashed(workflows: Sequence[tuple[str, ...]]) -> Any:

@@ -18,7 +18,11 @@ ROW_TOKENS = 716
 TFLOPS = 312.0
 """An A100's nominal bf16 rate."""
 UTILISATION = 0.35
-"""The share of the nominal rate that training is assumed to reach."""
+"""The share of the nominal rate that training, or reading a prompt, is assumed to reach."""
+PREDICTIONS = 32
+"""Candidates of a round that the policy predicts: most are asked about once and stay open."""
+GPU_USD = 2.5
+"""Nominal rent of a GPU for an hour."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Costs:
     """Policy tokens to train on, with rows of the assumed length."""
     tokens_a_second: float
     """Training tokens a second over all GPUs: log-probabilities, reference and update; the rollout not counted."""
+    prediction_usd: float = 0.0
+    """Of reading PREDICTIONS questions of the assumed length, without a prefix cache."""
+    round_usd: float | None = None
+    """Of the executor in one round."""
 
     @property
     def seconds(self) -> float:
@@ -39,16 +47,28 @@ class Costs:
 
 
 def costs(
-    plan: Plan, aflow: AflowConfig, calls: float, prompt: int, reply: int, row_tokens: int, tflops: float
+    plan: Plan,
+    aflow: AflowConfig,
+    calls: float,
+    prompt: int,
+    reply: int,
+    row_tokens: int,
+    tflops: float,
+    gpu_usd: float = GPU_USD,
 ) -> Costs:
-    """`calls` a problem run, `prompt` and `reply` tokens a call, `row_tokens` a training row, `tflops` a GPU."""
+    """`calls` a problem run, `prompt` and `reply` tokens a call, `row_tokens` a training row.
+
+    `tflops` are a GPU's, `gpu_usd` its rent for an hour.
+    """
     count = round(plan.problem_runs * calls)
     tokens = plan.rows * row_tokens
     rate = plan.gpus * tflops * 1e12 * UTILISATION / plan.flops_a_token
-    return Costs(count, _usd(aflow, count, prompt, reply), tokens, rate)
+    reading = PREDICTIONS * row_tokens * 2 * plan.parameters / (tflops * 1e12 * UTILISATION)
+    usd, a_round = _usd(aflow, count, prompt, reply), _usd(aflow, count / plan.evaluations, prompt, reply)
+    return Costs(count, usd, tokens, rate, reading * gpu_usd / 3600, a_round)
 
 
-def _usd(aflow: AflowConfig, calls: int, prompt: int, reply: int) -> float | None:
+def _usd(aflow: AflowConfig, calls: float, prompt: int, reply: int) -> float | None:
     if aflow.executor.kind in ("policy", "simulated", "table"):
         return 0.0
     price = find_price(aflow.executor, needed=False)

@@ -5,7 +5,6 @@ from omegaconf import DictConfig
 
 from aflow_env.config.search import ValueConfig
 from aflow_env.errors import ConfigError
-from aflow_env.training.trainer.mini_batches import ranks
 
 ACTOR = "actor_rollout_ref.actor"
 
@@ -33,10 +32,4 @@ def _check_replay(config: DictConfig, q: ValueConfig) -> None:
             f"{key} with {ACTOR}.optim.lr_scheduler_type={rate.lr_scheduler_type}, lr_warmup_steps="
             f"{rate.lr_warmup_steps}, lr_warmup_steps_ratio={rate.lr_warmup_steps_ratio}: verl's schedule moves on "
             "with each update, so it would run twice as fast; use a constant rate without warm-up, or replay=0"
-        )
-    sharing = ranks(config)
-    if q.replay_rows % sharing:
-        raise ConfigError(
-            f"{key} with q.replay_rows={q.replay_rows}: {sharing} ranks cannot share them; set q.replay_rows to a "
-            f"multiple of {sharing}"
         )

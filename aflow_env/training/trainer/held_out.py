@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from aflow_env.config import AflowConfig
 from aflow_env.search.prediction.predict import Candidate
 from aflow_env.search.prediction.q import calibration, within_parents
-from aflow_env.search.prediction.surrogate import SurrogatePredictor, tokens
+from aflow_env.search.prediction.surrogate import fit, observation, tokens
 from aflow_env.search.proposals.proposal import State
 from aflow_env.store.proposal_rows import StoredAction, evaluated, validated
 from aflow_env.store.read_only import ReadOnlyStore, Reads
@@ -69,8 +69,8 @@ async def held_out(
             began = time.monotonic()
             values = await policy.values([question(action, spec) for action in actions])
             seconds = time.monotonic() - began
-        surrogate = SurrogatePredictor(fewest=config.q.fewest).fitted(evaluated(store, spec.name, AFTER))
-        ridge = surrogate.values([tokens(action.child) for action in actions])
+        surrogate = fit(list(map(observation, evaluated(store, spec.name, AFTER))), config.q.fewest)
+        ridge = surrogate.values([tokens(action.child) for action in actions]) if surrogate else None
         chosen = decisions(store, spec.name)
     return {f"{HELD_OUT}seconds": seconds, **chosen, **judged(actions, [value.q for value in values], ridge)}
 

@@ -75,8 +75,6 @@ def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
             "aflow/q_mean": float(q.mean()),
             "aflow/q_mass": float(mass.mean()),
             "aflow/q_target_mean": float(target.mean()),
-            "aflow/q_decision_share": sum(session["steered"] for session in sessions)
-            / max(sum(session["turns"] for session in sessions), 1.0),
             "aflow/predict_seconds": sum(session["predict_seconds"] for session in sessions) / len(sessions),
         }
     )

@@ -36,7 +36,7 @@ from aflow_env.training.trainer.closing_table import final_report
 from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl_name
 from aflow_env.training.trainer.held_out import held_out
 from aflow_env.training.trainer.metrics import step_metrics
-from aflow_env.training.trainer.mini_batches import Stratum, deal, mini_batches, rows_of_problem
+from aflow_env.training.trainer.mini_batches import Stratum, deal, mini_batches, rows_of_problem, rows_of_replay
 from aflow_env.training.trainer.replay import STEPS, Replay
 from aflow_env.training.trainer.wandb_run import finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
@@ -61,7 +61,7 @@ class AflowTrainer:
         self._owner = share(config, self.aflow)  # It ends with its last reference.
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
-        self._replay = Replay(STEPS, self.aflow.seed)
+        self._replay = Replay(self.aflow.seed, STEPS if self.aflow.executor.kind == "policy" else None)
         self._began = time.monotonic()
 
     def _build_replay_buffer(self) -> Any:
@@ -110,7 +110,7 @@ class AflowTrainer:
     def _update_values(self, replay: Replay) -> dict[str, float]:
         """Take the further optimiser steps on value rows and return their metrics; ratios are to the present policy."""
         found: dict[str, Any] = {}
-        rows = self.aflow.q.replay_rows
+        rows = rows_of_replay(self.config)
         drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
         if drawn is None:
             return {"aflow/replay_updates": 0.0}
@@ -122,6 +122,7 @@ class AflowTrainer:
         return {
             "aflow/replay_updates": len(drawn) / rows,
             "aflow/replay_rows_held": float(len(replay)),
+            "aflow/replay_pairs_held": float(replay.pairs),
             "aflow/replay_grad_norm": float(found["actor/grad_norm"]),
             "aflow/replay_clip_fraction": float(found["actor/pg_clipfrac"]),
         }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does it pay to predict what an edit would score before it is run? The embedded task, a SIMULATED executor.
 
-    python -m recipe.evidence.edits [--part first|follow|confirm] [--seeds 60] [--table]
+    python -m recipe.evidence.edits [--part PART] [--seeds 60] [--table]
 
 Registered before the first run of these arms. The settings of the ridge were chosen beforehand on searches of other
 seeds (10000 to 10023 for the fit, 20000 to 20011 to judge it); seeds 30000 and 40000 served to try the code out.
@@ -43,4 +43,22 @@ follow-up's twelve settings one differed from the base: probabilities divided by
 chosen as the best of twelve, so it is run again: `all` with it at w = 0, 0.25, 0.5, 0.75, 1, and without it at
 w = 0.75. Endpoints (a) and (b). It becomes the library's only where its difference at w = 0.75 excludes 0 again, and
 what Q is worth in it is the difference of w = 0.75 to w = 0.
+
+The library's rule (`--part library`, seeds 300 to 359, registered before its first run). Probabilities divided by calls
+are in the library. So is a second change: with fewer than 40 evaluations to learn from, a round draws one edit of the
+node that AFlow selects. Arms: the library's rule at w = 0, 0.25, 0.5, 0.75, 1, and at w = 0.5 and 1 without a log.
+Endpoints (a) and (b). Reading: the rule gains over `stock` where its interval excludes 0; Q alone is worth the
+difference of w = 1 to w = 0; the score rises with w where the five means do, but for differences below 0.01.
+
+Traps (`--part traps`, seeds 400 to 459, registered before its first run). The same arms but those without a log, and
+`restarts`, on conf/aflow/landscape_traps.yaml, where edits look useless until a second one follows; the log is of 24
+stock searches there. Q is the child's own score. Expected: less than on the standard landscape, since the first edit of
+the pair that pays is predicted to be bad, and is.
+
+Policies (`--part policies --policy NAME=DIR`, seeds 500 on, registered before its first run). The tiny policy as it is
+built (`untrained`) and after one `make train` (`trained`), in this process (players.py). Arms: each proposes at w = 0,
+and at w = 0.5 and 1 with the ridge or with its own Q; random edits with its Q at w = 0.5 and 1. Endpoints (a) and (b),
+paired to `stock` and to w = 0 with the same proposer. 60 seeds are too dear where others use the machine: as many as
+fit into the time, in order, at least 12. One training run, so it says nothing of other runs. Its prompts have the
+experience of this search, and none of earlier ones. Not run yet.
 """

@@ -13,94 +13,29 @@ import numpy as np
 from scipy.stats import spearmanr, t
 
 from aflow_env.search.prediction.surrogate import Observation, fit
-from recipe.evidence.edits.search import EXPLORED, Found, Rule, Search, best, logged
+from recipe.evidence.edits.arms import PARTS, RESTARTED, SECONDARY, Arm, by_policies
+from recipe.evidence.edits.players import Policy
+from recipe.evidence.edits.search import Found, Rule, Search, best, logged
 from recipe.evidence.edits.world import World
 
 RESULTS = Path(__file__).parents[1] / "results"
 LOG_SEEDS = range(10000, 10024)
 CALLS, SHORT, LONG = 600, 8, 20
-SECONDARY = 30
-PARTS = {"first": (0, "edits.jsonl"), "follow": (100, "edits_follow.jsonl"), "confirm": (200, "edits_confirm.jsonl")}
-"""The first seed of each registered part, and the file of its results."""
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 Row = dict[str, Any]
 
 
-def arms() -> dict[str, Rule]:
-    """The arms of all seeds."""
-    joint = {f"joint {mix} w={w:g}": Rule(mix, w, 8, selection=EXPLORED) for mix in ("all", "best") for w in WEIGHTS}
-    plain = {
-        "stock": Rule(),
-        "control": Rule("rank", 0, 8),
-        "rank 8": Rule("rank", 1, 8),
-        "rank 32": Rule("rank", 1, 32),
-    }
-    return {**plain, **joint}
-
-
-def secondary() -> dict[str, Rule]:
-    """The arms of the first seeds only."""
-    base = Rule("best", 0.75, 8, selection=EXPLORED)
-    return {
-        **{f"joint nodes w={w:g}": replace(base, mix="nodes", w=w) for w in (0.0, 0.5, 1.0)},
-        **{f"joint top w={w:g}": replace(base, mix="top", w=w) for w in (0.5, 1.0)},
-        "best w=0.75, 4 nodes": replace(base, nodes=4),
-        "best w=0.75, 32 edits": replace(base, edits=32),
-        "best w=0.75, 4 nodes x 32": replace(base, nodes=4, edits=32),
-        "best w=0.75, c_ucb=0": replace(base, selection=EXPLORED.model_copy(update={"c_ucb": 0.0})),
-        "best w=0.75, no log": replace(base, log=0),
-        "best w=0.75, log of 40": replace(base, log=40),
-        "best w=0.75, log of 150": replace(base, log=150),
-        "rank 8, fresh": Rule("rank", 1, 8, fresh=True),
-    }
-
-
-def first_arms(seed: int) -> dict[str, Rule]:
-    """The arms of a seed of the first part."""
-    return {**arms(), **(secondary() if seed < SECONDARY else {})}
-
-
-def followed() -> dict[str, Rule]:
-    """The arms of the follow-up, on seeds of its own."""
-    base = Rule("all", 0.75, 8, selection=EXPLORED)
-    best4 = replace(base, mix="best")
-    select = EXPLORED.model_copy
-    return {
-        "stock": Rule(),
-        "rank 8, fresh": Rule("rank", 1, 8, fresh=True),
-        "all": base,
-        "all, w=1": replace(base, w=1),
-        "all, 32 edits": replace(base, edits=32),
-        "all, 4 nodes": replace(base, nodes=4),
-        "all, alpha=0.4": replace(base, selection=select(update={"alpha": 0.4})),
-        "all, lambda=0": replace(base, selection=select(update={"lambda_": 0.0})),
-        "all, price 0.01": replace(base, price=0.01),
-        "all, per call": replace(base, per_call=True),
-        "all, 32 edits, per call": replace(base, edits=32, per_call=True),
-        "best, 32 edits": replace(best4, edits=32),
-        "best, sample=16": replace(best4, selection=select(update={"sample": 16})),
-        "best, price 0.01": replace(best4, price=0.01),
-    }
-
-
-def confirmed() -> dict[str, Rule]:
-    """The arms of the confirmation, on seeds of its own."""
-    base = Rule("all", 0, 8, per_call=True, selection=EXPLORED)
-    return {
-        "stock": Rule(),
-        **{f"per call w={w:g}": replace(base, w=w) for w in WEIGHTS},
-        "all w=0.75": replace(base, w=0.75, per_call=False),
-    }
-
-
-def play(world: World, name: str, rule: Rule, log: Sequence[Observation]) -> Row:
+def play(world: World, name: str, arm: Arm, log: Sequence[Observation]) -> Row:
     """Search once; the row has the endpoints and, of arms that choose without Q, the predictions beside what came."""
     shadow = fit(log) if name in ("stock", "control") else None
-    search = Search(world, rule, log, shadow=shadow)
+    players = {policy for policy in (arm.proposer, arm.predictor) if policy}
+    before = sum(policy.tokens for policy in players)
+    search = Search(world, arm.rule, log, shadow=shadow, proposer=arm.proposer, predictor=arm.predictor)
     nodes = search.play(LONG if world.seed < SECONDARY else SHORT, CALLS)
     row = {"arm": name, "seed": world.seed, **endpoints(world, nodes)}
     if shadow:
         row["siblings"] = [[each.parent, round(each.predicted or 0, 4), each.score] for each in nodes[1:]]
+    if players:
+        row["policy_tokens"] = sum(policy.tokens for policy in players) - before
     return row
 
 
@@ -182,20 +117,22 @@ def main() -> None:
     parser.add_argument(
         "--part", choices=PARTS, default="first", help="which registered part, each on seeds of its own"
     )
+    parser.add_argument("--policy", action="append", default=[], help="NAME=DIR of a checkpoint, for --part policies")
     options = parser.parse_args()
-    first, name = PARTS[options.part]
-    results = RESULTS / name
+    part = PARTS[options.part]
+    results = RESULTS / ("edits.jsonl" if options.part == "first" else f"edits_{options.part}.jsonl")
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     if not options.table:
         done = {(row["arm"], row["seed"]) for row in rows}
-        log = list(logged(LOG_SEEDS))
+        log = list(logged(LOG_SEEDS, landscape=part.landscape))
         print(f"{len(log)} logged evaluations", flush=True)
-        for seed in range(first, first + options.seeds):
-            world = World.of(seed)
-            later = {"follow": followed, "confirm": confirmed}
-            wanted = later[options.part]() if options.part in later else first_arms(seed)
-            fresh = [play(world, arm, rule, log) for arm, rule in wanted.items() if (arm, seed) not in done]
-            fresh += [] if options.part in later or ("restarts", seed) in done else [restarts(world)]
+        folders = dict(each.split("=", 1) for each in options.policy)
+        policies = {name: Policy(Path(folder)) for name, folder in folders.items()}
+        for seed in range(part.first, part.first + options.seeds):
+            world = World.of(seed, part.landscape)
+            wanted = by_policies(policies) if policies else {arm: Arm(rule) for arm, rule in part.arms(seed).items()}
+            fresh = [play(world, name, arm, log) for name, arm in wanted.items() if (name, seed) not in done]
+            fresh += [restarts(world)] if options.part in RESTARTED and ("restarts", seed) not in done else []
             with results.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in fresh)
             rows += fresh

@@ -19,11 +19,16 @@ from aflow_env.config import SelectionConfig
 from aflow_env.search.choice.selection import AFLOW_CODE, Floats, draw, mixed_probabilities, select, ucb
 from aflow_env.search.prediction.surrogate import Observation, Surrogate, fit, step_tokens
 from aflow_env.search.session import session_seed
-from aflow_env.workflow.edits import apply_edit, uniform_edit
+from aflow_env.store.experience import Entry, choose
+from aflow_env.training.tiny_policy.lessons import DrawnState
+from aflow_env.workflow.program import Workflow
+from recipe.evidence.edits.players import Edited, Policy, RandomEdits
 from recipe.evidence.edits.world import VALIDATE, Steps, World
 
 BOUND = 4
 """Draws for each proposal that is wanted; duplicates use them up."""
+EXPERIENCE = 4
+"""Earlier edits of a node that a policy is shown, as in its training."""
 LIMIT = 60
 """Rounds of any search."""
 EXPLORED = SelectionConfig(sample=4, alpha=0.2, lambda_=0.3, c_ucb=0.1)
@@ -38,7 +43,7 @@ class Rule:
     node, then the best of its edits; `all`, the soft mix over all pairs; `best`, over the best `sample` pairs, of which
     one is the best pair of round 1; `nodes`, over the best `sample` nodes, each with its best pair; `top`, no mix but
     the best pair. `price` is taken off c for each executor call of the child beyond the first; with `per_call` a pair's
-    probability is divided by them.
+    probability is divided by them. With `shy` a round without a model draws one edit of the node that AFlow selects.
     """
 
     mix: Literal["one", "rank", "all", "best", "nodes", "top"] = "one"
@@ -50,6 +55,7 @@ class Rule:
     fewest: int = 16
     price: float = 0.0
     per_call: bool = False
+    shy: bool = False
     selection: SelectionConfig = AFLOW_CODE
 
 
@@ -64,26 +70,34 @@ class Found:
     round: int
     predicted: float | None = None
     visits: int = 1
+    said: str = ""
 
 
 @dataclass
 class Search:
-    """One search under a rule. `log` are the evaluations of earlier searches."""
+    """One search under a rule. `log` are the evaluations of earlier searches.
+
+    `proposer` draws the edits, None: evenly. `predictor` is the policy that predicts; None: the ridge.
+    """
 
     world: World
     rule: Rule
     log: Sequence[Observation] = ()
     seed: int | None = None
     nodes: list[Found] = field(default_factory=list)
-    open: dict[int, list[Steps]] = field(default_factory=dict)
+    open: dict[int, list[Edited]] = field(default_factory=dict)
     calls: int = 0
     played: int = 0
     tried: set[Steps] = field(default_factory=set)
     shadow: Surrogate | None = None
+    proposer: RandomEdits | Policy | None = None
+    predictor: Policy | None = None
 
     def __post_init__(self) -> None:
         self.seed = session_seed(self.world.seed) if self.seed is None else self.seed
-        self._tell(self.world.start, -1, None)
+        self._drawer = self.proposer or RandomEdits(self.world.config.task.instructions)
+        self._predicted: dict[tuple[int, Steps], float] = {}
+        self._tell(Edited("", "", self.world.start), -1, None)
 
     def play(self, rounds: int, calls: int) -> list[Found]:
         """Search until both so many rounds and so many calls are used; return the nodes, in order."""
@@ -96,30 +110,35 @@ class Search:
     def _one(self, rng: Generator) -> None:
         """Select a node, draw an edit of it, and lose the round where the parent has that child already."""
         parent = self._select(rng)
-        child = self._propose(self.nodes[parent].steps, int(rng.integers(2**31)))
+        (child,) = self._drawer.propose(self._state(parent), [int(rng.integers(2**31))])
         self.nodes[parent].visits += 1
-        if not any(each.steps == child and each.parent == parent for each in self.nodes):
-            self._tell(child, parent, self._values([child], self.shadow)[0] if self.shadow else None)
+        if child and not any(each.steps == child.steps and each.parent == parent for each in self.nodes):
+            self._tell(child, parent, _values([child], self.shadow)[0])
 
     def _among(self, rng: Generator) -> None:
         """Choose among open proposals."""
         rule = self.rule
+        model = self._model() if rule.w and not self.predictor else None
+        alone = rule.shy and bool(rule.w) and model is None and self.predictor is None
         mixed = rule.mix != "rank"
-        parents = self._frontier() if mixed else [self._select(rng)]
+        parents = self._frontier() if mixed and not alone else [self._select(rng)]
         draws = Random(int(rng.integers(2**31)))
         for parent in parents:
-            self._fill(parent, draws)
+            self._fill(parent, draws, 1 if alone else rule.edits)
         pairs = [(parent, child) for parent in parents for child in self.open[parent]]
         if not pairs:
             return
-        model = self._model() if rule.w else None
-        predicted = self._values([child for _, child in pairs], model or self.shadow)
-        q = np.array(predicted) if model else np.zeros(len(pairs))
-        w = rule.w if model else 0.0
+        if self.predictor and rule.w:
+            predicted: list[float | None] = list(self._ask(self.predictor, pairs))
+        else:
+            predicted = _values([child for _, child in pairs], model or self.shadow)
+        led = model is not None or bool(self.predictor and rule.w)
+        q = np.array(predicted) if led else np.zeros(len(pairs))
+        w = rule.w if led else 0.0
         if mixed:
             bounds = dict(enumerate(self._bounds()))
             c = (1 - w) * np.array([bounds[parent] for parent, _ in pairs]) + w * q
-            costs = np.array([price(child) for _, child in pairs])
+            costs = np.array([price(child.steps) for _, child in pairs])
             c = c - rule.price * (costs - 1)
             chosen = self._mix(np.array([parent for parent, _ in pairs]), c, costs, rng)
         else:
@@ -157,22 +176,35 @@ class Search:
         order = sorted(range(1, len(bounds)), key=lambda place: (-bounds[place], place))
         return [0, *order[: self.rule.nodes - 1]]
 
-    def _fill(self, parent: int, draws: Random) -> None:
+    def _fill(self, parent: int, draws: Random, edits: int) -> None:
         """Draw proposals of a node until it has enough open ones that nothing in this search equals."""
-        self.open[parent] = [each for each in self.open.get(parent, []) if each not in self.tried]
-        wanted = self.rule.edits + (len(self.open[parent]) if self.rule.fresh else 0)
-        elsewhere = {each for children in self.open.values() for each in children}
-        for _ in range(BOUND * (wanted - len(self.open[parent]))):
-            if len(self.open[parent]) >= wanted:
-                return
-            child = self._propose(self.nodes[parent].steps, draws.randrange(2**31))
-            if child not in self.tried and child not in elsewhere:
-                self.open[parent].append(child)
-                elsewhere.add(child)
+        mine = self.open[parent] = [each for each in self.open.get(parent, []) if each.steps not in self.tried]
+        wanted = edits + (len(mine) if self.rule.fresh else 0)
+        elsewhere = {each.steps for children in self.open.values() for each in children}
+        left = BOUND * (wanted - len(mine))
+        while (missing := min(wanted - len(mine), left)) > 0:
+            left -= missing
+            seeds = [draws.randrange(2**31) for _ in range(missing)]
+            for child in self._drawer.propose(self._state(parent), seeds):
+                if child and child.steps not in self.tried and child.steps not in elsewhere:
+                    mine.append(child)
+                    elsewhere.add(child.steps)
 
-    def _propose(self, steps: Steps, seed: int) -> Steps:
-        spec, phrases = self.world.task.spec, self.world.config.task.instructions
-        return apply_edit(steps, uniform_edit(steps, spec, phrases, Random(seed)), spec)
+    def _state(self, place: int) -> DrawnState:
+        """What a proposer and a predictor know of a node."""
+        node = self.nodes[place]
+        tried = [Entry(each.said, node.score, each.score) for each in self.nodes if each.parent == place]
+        facts = (self.world.task.spec, node.score, VALIDATE, tuple(choose(tried, EXPERIENCE)), ())
+        return DrawnState(Workflow("", ""), *facts, node.steps)
+
+    def _ask(self, policy: Policy, pairs: Sequence[tuple[int, Edited]]) -> list[float]:
+        """The policy's Q of each pair; it is asked once about each."""
+        for parent in dict.fromkeys(parent for parent, _ in pairs):
+            new = [child for of, child in pairs if of == parent and (parent, child.steps) not in self._predicted]
+            if new:
+                values = policy.predict(self._state(parent), new)
+                self._predicted.update(zip(((parent, child.steps) for child in new), values, strict=True))
+        return [self._predicted[parent, child.steps] for parent, child in pairs]
 
     def _bounds(self) -> Floats:
         visits = np.array([each.visits for each in self.nodes])
@@ -185,18 +217,19 @@ class Search:
 
     def _model(self) -> Surrogate | None:
         seen = [observation(each.steps, each.score) for each in self.nodes]
-        model = fit([*self.log[: self.rule.log], *seen], self.rule.fewest)
-        return model if model.model is not None else None
+        return fit([*self.log[: self.rule.log], *seen], self.rule.fewest)
 
-    def _values(self, children: Sequence[Steps], model: Surrogate | None) -> list[float | None]:
-        found = model.values([words(each) for each in children]) if model else None
-        return list(found) if found is not None else [None] * len(children)
-
-    def _tell(self, steps: Steps, parent: int, predicted: float | None) -> None:
-        score = self.world.score(steps)
+    def _tell(self, child: Edited, parent: int, predicted: float | None) -> None:
+        score = self.world.score(child.steps)
         self.calls += score.calls
-        self.tried.add(steps)
-        self.nodes.append(Found(steps, parent, score.mean, self.calls, self.played, predicted))
+        self.tried.add(child.steps)
+        found = Found(child.steps, parent, score.mean, self.calls, self.played, predicted, said=child.said)
+        self.nodes.append(found)
+
+
+def _values(children: Sequence[Edited], model: Surrogate | None) -> list[float | None]:
+    """The ridge's predictions, None where there is no ridge."""
+    return list(model.values([words(each.steps) for each in children])) if model else [None] * len(children)
 
 
 def price(steps: Steps) -> int:
@@ -220,8 +253,8 @@ def best(nodes: Sequence[Found], calls: float = np.inf, rounds: float = np.inf) 
     return max((each for each in nodes if each.calls <= calls and each.round <= rounds), key=lambda each: each.score)
 
 
-def logged(seeds: Sequence[int], rounds: int = 20) -> Iterator[Observation]:
+def logged(seeds: Sequence[int], rounds: int = 20, landscape: str | None = None) -> Iterator[Observation]:
     """The evaluations of stock random searches in other worlds."""
     for seed in seeds:
-        for node in Search(World.of(seed), Rule()).play(rounds, 0):
+        for node in Search(World.of(seed, landscape), Rule()).play(rounds, 0):
             yield observation(node.steps, node.score)

@@ -66,12 +66,16 @@ class World:
     scores: dict[tuple[str, Steps], Score] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, seed: int) -> "World":
-        """Build the world that `aflow-env search seed=SEED` with the overrides COMMON searches in."""
-        config = load([*COMMON, f"seed={seed}"])
+    def of(cls, seed: int, landscape: str | None = None) -> "World":
+        """Build the world that `aflow-env search seed=SEED` with the overrides COMMON searches in.
+
+        `landscape`: a file of `executor.landscape`; None: the package's own.
+        """
+        config = load([*COMMON, f"seed={seed}", *([f"executor.landscape={landscape}"] if landscape else [])])
         task = load_task(config.task)
         problems = {split: task.load(split, None, seed) for split in ("validate", "test")}
-        return cls(seed, config, task, Remembering(SimulatedClient(load_landscape(), seed)), problems)
+        client = SimulatedClient(load_landscape(config.executor.landscape), seed)
+        return cls(seed, config, task, Remembering(client), problems)
 
     @property
     def start(self) -> Steps:

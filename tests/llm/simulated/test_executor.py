@@ -242,6 +242,22 @@ async def test_landscape_has_its_promised_shape() -> None:
     assert await score(custom[0], Step("Custom", BARE), program, vote) < best - 0.3, "a bare answer buries the plan"
 
 
+async def test_in_the_landscape_with_traps_edits_look_useless_until_a_second_one_follows() -> None:
+    """A list and a program each make the start worse; the program from a list is far above any other two edits."""
+    problems = load_task(TaskConfig(name="arithmetic", test_size=120)).load("test")
+    traps = str(Path(__file__).parents[3] / "conf" / "aflow" / "landscape_traps.yaml")
+
+    async def score(*steps: Step) -> float:
+        return (await measure(steps, problems, 0, 0.7, traps))[0]
+
+    bare, listing, step, check = (Step("Custom", text) for text in (BARE, LIST, STEP, CHECK))
+    start, program = await score(bare), Step("Programmer")
+    for trap in ((listing,), (listing, bare), (program,), (bare, program)):
+        assert await score(*trap) < start, trap
+    assert await score(listing, program) > start + 0.3
+    assert await score(listing, program) > await score(step, check) + 0.25
+
+
 def test_bad_landscapes_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read"):
         load_landscape(str(tmp_path / "none.yaml"))

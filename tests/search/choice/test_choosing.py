@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from aflow_env.config import AflowConfig
 from aflow_env.errors import InfrastructureError
 from aflow_env.llm.client import Completion, Request
+from aflow_env.search.choice.choosing import calls
 from aflow_env.search.choice.frontier import DUPLICATE, Frontier
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.prediction.surrogate import SurrogatePredictor
@@ -27,7 +28,7 @@ from aflow_env.store.store import Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.workflow.edits import format_edit, uniform_edit
 from aflow_env.workflow.program import Workflow
-from aflow_env.workflow.steps import to_steps
+from aflow_env.workflow.steps import Step, to_steps, to_workflow
 from tests.search.quick import KEY, START, Quick, config, play, shuffled
 
 CHOOSING = ("lookahead.nodes=4", "lookahead.edits=3", "redraws=3")
@@ -55,7 +56,7 @@ class Says:
     def of(self, workflow: Workflow) -> float:
         return int(workflow.digest[:4], 16) / 0xFFFF
 
-    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
         self.asked.append(tuple(edit.workflow.digest for edit in edits))
         return [ActionValue(self.of(edit.workflow)) for edit in edits]
 
@@ -129,21 +130,38 @@ async def test_with_weight_0_only_the_chosen_edit_is_predicted(tmp_path: Path) -
     assert not any(turn.choice.changed for turn in session.turns)
 
 
-async def test_who_abstains_leaves_the_search_as_it_is_with_weight_0(tmp_path: Path) -> None:
-    """Too few evaluations to predict from: the very tree of w = 0, and each round says that Q abstained."""
-    keys = ("rounds=6", "q.kind=surrogate")
-    without, _ = await play(choosing(tmp_path / "a", *keys), Quick())
-    shy, _ = await play(choosing(tmp_path / "b", *keys, "rl_weight=1"), Quick(), predictor=SurrogatePredictor(fewest=9))
-    assert digests(shy) == digests(without)
-    assert all(turn.choice.abstained and turn.choice.w == 0.0 and turn.prediction is None for turn in shy.turns)
-    assert [turn.choice.evaluations for turn in shy.turns] == [1, 2, 3, 4, 5, 6]
+async def test_who_abstains_draws_one_edit_of_the_node_that_aflow_selects(tmp_path: Path) -> None:
+    """Proposals may be paid calls, and without Q a choice among them is worth nothing; each round says it abstained."""
+    shy = SurrogatePredictor(fewest=9)
+    session, _ = await play(choosing(tmp_path, "rounds=6", "q.kind=surrogate", "rl_weight=1"), Quick(), predictor=shy)
+    assert len([each for each in drawn_in(tmp_path) if not each.reason]) == len(session.turns) == 6
+    assert {turn.choice.open for turn in session.turns} == {1}
+    assert all(turn.choice.abstained and turn.choice.w == 0.0 and turn.prediction is None for turn in session.turns)
+    assert [turn.choice.evaluations for turn in session.turns] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_who_abstains_no_longer_is_given_a_choice(tmp_path: Path) -> None:
+    """From the round on that has evaluations enough, every node keeps its open proposals."""
+    shy = SurrogatePredictor(fewest=4)
+    session, _ = await play(choosing(tmp_path, "rounds=6", "q.kind=surrogate", "rl_weight=1"), Quick(), predictor=shy)
+    assert [turn.choice.abstained for turn in session.turns] == [True] * 3 + [False] * 3
+    assert all(turn.choice.open > 3 and turn.choice.w == 1.0 for turn in session.turns[3:])
+
+
+def test_the_calls_of_a_workflow_are_its_steps_samples_or_the_awaits_of_its_source() -> None:
+    """Of one problem; an ensemble repeats the call before it."""
+    steps = [Step("Custom", "Answer."), Step("ScEnsemble", samples=5), Step("Programmer")]
+    assert calls(to_workflow(steps, Arithmetic.spec)) == 1 + 5 + 1
+    twice = "        x = await self.custom(problem, '')\n        return"
+    assert calls(Workflow(START.graph.replace("        return", twice), "")) == 2
+    assert calls(Workflow("", "")) == 1
 
 
 async def test_a_predictor_that_fails_ends_the_search_with_its_error_and_no_task_is_left(tmp_path: Path) -> None:
     """Never a Q of 0 in its place."""
 
     class Fails(Says):
-        async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
+        async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
             if len(self.asked) > 2:
                 raise InfrastructureError("the server is gone")
             return await super().predict(state, edits)
@@ -160,7 +178,7 @@ async def test_values_that_are_not_one_in_0_to_1_for_each_edit_are_an_error(
     """A predictor of the user's own that answers wrongly is told so."""
 
     class Wrong(Says):
-        async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue] | None:
+        async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
             return [ActionValue(q)] * count
 
     with pytest.raises(ValueError, match=r"Wrong predicted .* for 3 edits"):

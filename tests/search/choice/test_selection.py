@@ -15,6 +15,7 @@ from aflow_env.config import SelectionConfig
 from aflow_env.search.choice.selection import (
     AFLOW_CODE,
     AFLOW_PAPER,
+    Chosen,
     bar,
     candidates,
     choose,
@@ -55,6 +56,19 @@ def aflow_select(scores: list[float], sample: int, alpha: float, lambda_: float,
 def draw_ours(scores: Any, rng: Any, config: SelectionConfig, **more: Any) -> Any:
     given = {"visits": np.ones(len(scores), dtype=np.int64)} | more
     return select(rounds=range(1, len(scores) + 1), means=np.asarray(scores), config=config, rng=rng, **given)
+
+
+def pick(
+    ucb: np.ndarray,
+    q: np.ndarray | None,
+    w: float,
+    config: SelectionConfig,
+    uniform: float,
+    calls: np.ndarray | None = None,
+) -> Chosen:
+    """`choose` among pairs whose workflows cost one call each, where nothing else is said."""
+    calls = np.ones(len(ucb), np.int64) if calls is None else calls
+    return choose(ucb=ucb, q=q, calls=calls, w=w, config=config, uniform=uniform)
 
 
 @pytest.mark.parametrize("preset", [AFLOW_CODE, AFLOW_PAPER])
@@ -121,9 +135,9 @@ def test_w_0_ignores_q_and_w_1_ignores_ucb(scores: np.ndarray, data: st.DataObje
     """The side of weight 0 has no influence, whatever it holds."""
     q = data.draw(arrays(np.float64, len(scores), elements=shares))
     uniform = min(uniform, 0.999)
-    stock = choose(scores, None, 0.0, rules(), uniform)
-    assert choose(scores, np.full(len(scores), np.nan), 0.0, rules(), uniform) == stock
-    led, misled = (choose(each, q, 1.0, rules(), uniform) for each in (scores, 1 - scores))
+    stock = pick(scores, None, 0.0, rules(), uniform)
+    assert pick(scores, np.full(len(scores), np.nan), 0.0, rules(), uniform) == stock
+    led, misled = (pick(each, q, 1.0, rules(), uniform) for each in (scores, 1 - scores))
     assert (led.place, led.probabilities) == (misled.place, misled.probabilities)
 
 
@@ -143,7 +157,7 @@ def test_a_weight_in_between_changes_probabilities_as_the_formula_says(
 ) -> None:
     """P(i) = lambda/n + (1 - lambda) softmax(100 alpha c), c = (1 - w) UCB + w Q, written down without our helpers."""
     q = data.draw(arrays(np.float64, len(scores), elements=shares))
-    chosen = choose(scores, q, w, rules(), 0.5)
+    chosen = pick(scores, q, w, rules(), 0.5)
     c = (1 - w) * scores + w * q
     soft = np.exp(20 * (c - c.max()))
     assert chosen.probabilities == pytest.approx(0.3 / len(c) + 0.7 * soft / soft.sum())
@@ -156,30 +170,52 @@ def test_a_decision_is_changed_where_the_same_draw_picks_another_pair_without_q(
 ) -> None:
     """`changed` compares the pair drawn with the pair that w = 0 draws; a Q that repeats UCB changes nothing."""
     q = data.draw(arrays(np.float64, len(scores), elements=shares))
-    led = choose(scores, q, w, rules(), uniform)
-    assert led.changed == (led.place != choose(scores, None, 0.0, rules(), uniform).place)
-    assert not choose(scores, scores, 1.0, rules(), uniform).changed
+    led = pick(scores, q, w, rules(), uniform)
+    assert led.changed == (led.place != pick(scores, None, 0.0, rules(), uniform).place)
+    assert not pick(scores, scores, 1.0, rules(), uniform).changed
 
 
 def test_with_w_0_the_edits_of_a_node_are_drawn_uniformly() -> None:
     """The control: pairs of one node have one c, so they are equally likely."""
     bounds = np.array([0.9] * 4 + [0.2] * 4)
-    found = choose(bounds, None, 0.0, rules(), 0.5).probabilities
+    found = pick(bounds, None, 0.0, rules(), 0.5).probabilities
     assert len(set(found[:4])) == len(set(found[4:])) == 1
     assert found[0] > found[4]
+
+
+@examples
+@given(some_scores, st.data(), shares, st.floats(0, 0.999))
+def test_a_pair_is_less_likely_by_the_calls_of_its_workflow(
+    scores: np.ndarray, data: st.DataObject, w: float, uniform: float
+) -> None:
+    """P(i) / calls(i), normalised; calls that are all alike change nothing."""
+    q = data.draw(arrays(np.float64, len(scores), elements=shares))
+    calls = data.draw(arrays(np.int64, len(scores), elements=st.integers(1, 20)))
+    free = np.array(pick(scores, q, w, rules(), uniform).probabilities)
+    paid = pick(scores, q, w, rules(), uniform, calls).probabilities
+    assert paid == pytest.approx(free / calls / (free / calls).sum())
+    alike = pick(scores, q, w, rules(), 0.5, np.full(len(scores), 4))
+    assert alike.probabilities == pytest.approx(free)
+
+
+def test_whether_q_decided_is_seen_at_equal_calls() -> None:
+    """The draw with w = 0 that a decision is compared with divides by the same calls."""
+    even, calls = np.full(4, 0.5), np.array([1, 9, 9, 9])
+    assert not pick(even, even, 1.0, rules(), 0.7, calls).changed
+    assert pick(even, even, 1.0, rules(), 0.7, calls).place == 0
 
 
 def test_of_equal_pairs_the_earlier_one_stands_first() -> None:
     """Ties go to the order of the pairs: with equal c the uniform draw runs through them from the first to the last."""
     even = np.full(4, 0.5)
-    assert [choose(even, even, 0.5, rules(), uniform).place for uniform in (0.1, 0.3, 0.6, 0.9)] == [0, 1, 2, 3]
+    assert [pick(even, even, 0.5, rules(), uniform).place for uniform in (0.1, 0.3, 0.6, 0.9)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("q", [None, np.array([0.5, np.nan]), np.array([0.5, 1.5])])
 def test_a_missing_q_is_an_error_that_names_the_key_and_never_a_zero(q: np.ndarray | None) -> None:
     """A Q that is not there or is no score is refused."""
     with pytest.raises(ValueError, match=r"aflow.rl_weight=0.5"):
-        choose(np.array([0.1, 0.2]), q, 0.5, rules(), 0.5)
+        pick(np.array([0.1, 0.2]), q, 0.5, rules(), 0.5)
 
 
 def test_ucb_is_the_mean_without_exploration_and_favours_the_less_visited_with_it() -> None:

@@ -144,6 +144,19 @@ def test_a_step_costs_what_its_calls_cost() -> None:
     assert asked.tokens == 700 * found.rows
 
 
+def test_predicting_32_candidates_costs_under_2_percent_of_a_round() -> None:
+    """With a 7B policy, whose prompts are read anew each time, and Claude as executor of 40 problems."""
+    overrides = ["aflow/task=gsm8k", "aflow/executor=anthropic", "aflow.executor.model=claude-sonnet-4-5"]
+    config = composed("recipe_7b_eight_80gb", [*overrides, "aflow.limit=40"])
+    aflow = parse(config.aflow)
+    shape = architecture(str(config.actor_rollout_ref.model.path))
+    found = plan(config, aflow, shape, 80 * GIB)
+    asked = costs(found, aflow, calls=2, prompt=181, reply=212, row_tokens=700, tflops=312, gpu_usd=3.6)
+    assert asked.prediction_usd == pytest.approx(32 * 700 * 2 * found.parameters / (312e12 * 0.35) * 0.001)
+    assert asked.round_usd == pytest.approx(40 * 2 * (181 * 3e-6 + 212 * 15e-6))
+    assert 0 < asked.prediction_usd < 0.02 * asked.round_usd
+
+
 def test_a_step_counts_rows_as_the_trainer_does() -> None:
     found = planned("data.train_batch_size=4", "actor_rollout_ref.rollout.n=8", "aflow.rounds=5", "aflow.limit=10")
     assert found.rows == 4 * 8 * 5 * 2, "an edit row and a value row a round"

@@ -106,7 +106,6 @@ def test_the_estimators_switches_in_the_yaml_are_the_schemas() -> None:
         (["actor_rollout_ref.actor.optim.lr_scheduler_type=cosine"], "optim.lr_scheduler_type=cosine"),
         (["actor_rollout_ref.actor.optim.lr_warmup_steps=3"], "lr_warmup_steps=3"),
         (["algorithm.rollout_correction.bypass_mode=true"], "algorithm.rollout_correction.bypass_mode=true"),
-        (["trainer.n_gpus_per_node=2", "aflow.q.replay_rows=33"], "q.replay_rows to a multiple of 2"),
     ],
 )
 def test_what_a_replay_cannot_go_with_is_named(policy: str, overrides: list[str], said: str) -> None:

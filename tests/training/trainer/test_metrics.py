@@ -47,7 +47,6 @@ def row(session: int, reward: float, predictions: list[dict[str, Any]]) -> dict[
         "seed": 0,
         "seconds": 4.0,
         "predict_seconds": 0.5,
-        "steered": 1.0,
     }
     return {"kind": "edit", "step_reward": reward, "session": {**summary, "predictions": predictions}, "uid": session}
 
@@ -80,7 +79,6 @@ def test_figures_are_what_they_say(config: AflowConfig) -> None:
     assert found["aflow/q_skill"] == pytest.approx(1 - found["aflow/q_error"] / found["aflow/q_error_constant"])
     assert found["aflow/q_corr"] == pytest.approx(1.0)
     assert found["aflow/q_within"] == pytest.approx(1.0), "siblings of several sessions of a search problem"
-    assert found["aflow/q_decision_share"] == pytest.approx(3 / 6), "decisions that Q changed, of all decisions"
     assert found["aflow/round_seconds"] == pytest.approx(2.0)
     assert found["aflow/predict_seconds"] == pytest.approx(0.5)
     assert (found["aflow/sessions"], found["aflow/failed_sessions"]) == (3.0, 1.0)

@@ -12,7 +12,14 @@ pytest.importorskip("verl", reason="needs verl: make setup")
 from aflow_env.cli.verbs.plan import composed
 from aflow_env.config import parse
 from aflow_env.errors import ConfigError
-from aflow_env.training.trainer.mini_batches import Stratum, check_mini_batches, deal, mini_batches
+from aflow_env.training.trainer.mini_batches import (
+    Stratum,
+    check_mini_batches,
+    deal,
+    mini_batches,
+    ranks,
+    rows_of_replay,
+)
 from tests.rl.batches import examples
 
 rows = st.tuples(st.just(False), st.integers(0, 3))
@@ -51,6 +58,14 @@ def test_a_single_mini_batch_stays_as_it_is(batch: tuple[list[Stratum], int, int
     """Where nothing is cut, nothing moves."""
     strata, ranks, _ = batch
     assert deal(strata, ranks, 1) == list(range(len(strata)))
+
+
+@pytest.mark.parametrize(("devices", "rows"), [(1, 32), (3, 33), (8, 32), (64, 64)])
+def test_ranks_can_share_a_mini_batch_of_value_rows(devices: int, rows: int) -> None:
+    """The usual number of rows, or the next that is a multiple of the ranks."""
+    config = composed("aflow_gigpo", [f"trainer.n_gpus_per_node={devices}", "trainer.nnodes=1"])
+    assert ranks(config) == devices
+    assert rows_of_replay(config) == rows
 
 
 def test_rows_that_come_by_session_are_not_cut_by_round() -> None:

@@ -102,7 +102,7 @@ def step_of(queue: Queue, sessions: int, rounds: int, lengths: tuple[int, int]) 
             keys.append(f"uid{session % 4}_{session}_{index}")
             tags.append({"seq_len": lengths[kind == "edit"] + session, "is_prompt": False})
             step = index if kind == "value" else index - kinds.count("value")
-            fields = {"kind": kind, "step_index": step, "step_reward": 0.1, "name": keys[-1]}
+            fields = {"kind": kind, "anchor": "", "child": "", "step_index": step, "step_reward": 0.1, "name": keys[-1]}
             queue.held[keys[-1]] = {"extra_fields": fields, "response_mask": torch.ones(1)}
     return KVBatchMeta(keys=keys, tags=tags, partition_id="train")
 
@@ -139,7 +139,7 @@ def test_every_update_of_a_step_has_as_many_rows_as_the_others(
 
 
 def test_replay_trains_on_no_row_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`ppo_epochs` is for the step's own rows: two updates of 16 rows stay two, and verl is told so in its call."""
+    """`ppo_epochs` is for the step's own rows: two updates of 32 rows stay two, and verl is told so in its call."""
     sent: list[dict[str, Any]] = []
 
     def update_actor(batch: KVBatchMeta) -> dict[str, Any]:
@@ -147,6 +147,8 @@ def test_replay_trains_on_no_row_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"metrics": {"grad_norm": [1.0], "actor/pg_clipfrac": [0.0], "mfu": [0.0]}}
 
     class Held:
+        pairs = 9
+
         def __len__(self) -> int:
             return 40
 
@@ -156,11 +158,11 @@ def test_replay_trains_on_no_row_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(PPOTrainerSync, "_compute_old_log_prob", lambda self, batch, metrics: batch)
     run = made(
-        *("aflow.q.replay=2", "aflow.q.replay_rows=16", "actor_rollout_ref.actor.ppo_epochs=3"),
+        *("aflow.q.replay=2", "actor_rollout_ref.actor.ppo_epochs=3"),
         actor_rollout_wg=SimpleNamespace(update_actor=update_actor),
     )
     metrics = run._update_values(Held())
     (call,) = sent
-    assert (call["rows"], call["mini_batch_size"], call["epochs"]) == (32, 16, 1)
+    assert (call["rows"], call["mini_batch_size"], call["epochs"]) == (64, 32, 1)
     assert metrics["aflow/replay_updates"] == 2
     assert run.config.actor_rollout_ref.actor.ppo_epochs == 3
