@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that a user names: written whole or not at all, and every refusal said in a sentence that names the place."""
+"""Files that a user names, and SQLite files that processes share. Each refusal is one sentence that names the place."""
 
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 from aflow_env.errors import ConfigError, InfrastructureError
 
@@ -45,6 +48,54 @@ def storing(path: Path | None) -> Iterator[None]:
         raise InfrastructureError(
             f"{path or 'memory'} cannot be used ({error}): make room on its disk, and check that the file is whole"
         ) from error
+
+
+BUSY_SECONDS = 60.0
+Value = str | int | float | bytes | None
+Row = tuple[Any, ...]
+
+
+class SharedFile(sqlite3.Connection):
+    """A SQLite file (None: memory) that threads and processes of one machine use at the same time.
+
+    `query` is SQLite's, such as "?mode=ro". `read` and `write` raise InfrastructureError when the file cannot be used.
+    """
+
+    def __init__(self, path: Path | None, query: str = "") -> None:
+        address = f"{path.resolve().as_uri()}{query}" if path else ":memory:"
+        super().__init__(address, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
+        self._path = path
+        self._lock = threading.RLock()
+
+    def to_wal(self) -> None:
+        """Switch to the WAL journal. The busy timeout does not cover this, so two first openers take turns here."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while self.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+            try:
+                self.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        self.execute("PRAGMA synchronous = NORMAL")
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """Return all rows of a query."""
+        with self._lock, storing(self._path):
+            return self.execute(sql, arguments).fetchall()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Make the block one transaction, which is on file whole or not at all when the block ends."""
+        with self._lock, storing(self._path):
+            self.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.execute("COMMIT")
+            except BaseException:
+                if self.in_transaction:  # a full disk has ended it already
+                    self.execute("ROLLBACK")
+                raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,36 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The typed schema of the `aflow:` node: every key that a user may set, its type and its range.
 
-The YAML files under conf/aflow document each key and hold the defaults; this package says what is legal. Unknown keys
-are errors. The same node is read by `python -m verl.trainer.main_ppo` (as `aflow.*`) and by `aflow-env` (at the root).
+The YAML files under conf/aflow document each key and have the defaults. This package defines the legal values.
+Unknown keys are errors. `python -m verl.trainer.main_ppo` reads the node as `aflow.*`, `aflow-env` at the root.
 """
 
 from aflow_env.config.loading import config_directory, explain, parse, plain, unresolved
-from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
+from aflow_env.config.models import ImplementerConfig, LLMConfig
 from aflow_env.config.root import AflowConfig
-from aflow_env.config.search import (
-    ConvergenceConfig,
-    RacingConfig,
-    RewardConfig,
-    SelectionConfig,
-    StopConfig,
-    ValueConfig,
-)
-from aflow_env.config.surroundings import BudgetConfig, ProblemsConfig, SandboxConfig, TaskConfig
+from aflow_env.config.search import BudgetConfig, RacingConfig, RewardConfig, SelectionConfig, TaskConfig, ValueConfig
 
 __all__ = [
     "AflowConfig",
     "BudgetConfig",
-    "ConvergenceConfig",
     "ImplementerConfig",
     "LLMConfig",
-    "PolicyServerConfig",
-    "ProblemsConfig",
     "RacingConfig",
     "RewardConfig",
-    "SandboxConfig",
     "SelectionConfig",
-    "StopConfig",
     "TaskConfig",
     "ValueConfig",
     "config_directory",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check a server's address, and that the parts of a request which are stored hold no key."""
+"""Check a server's address, and that the stored parts of a request contain no key."""
 
 import os
 import re
@@ -17,6 +17,7 @@ KEY_VALUE = re.compile(
     r"(?i)(bearer|basic) \S|(sk|rk|pk|gsk|hf|xai|ghp|nvapi|pplx)[-_][\w-]{16}|AIza\w{20}|eyJ[\w-]{20}"
 )
 KEY_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
+"""Environment variables with such a name have secrets."""
 OURS = {
     *("model", "messages", "system", "stream", "n", "seed", "temperature", "top_p", "max_tokens"),
     *("max_completion_tokens", "response_format", "reasoning_effort", "stop", "stop_sequences"),
@@ -58,10 +59,11 @@ def check_extras(headers: dict[str, str], query: dict[str, str], body: dict[str,
             f"extra_body.{taken[0]}: the request's {taken[0]} is decided by other keys (model, temperature, top_p, "
             "max_tokens, stop, send_seed, effort, structured): set those, and leave it out of extra_body"
         )
+    secrets = {value for name, value in os.environ.items() if KEY_VARIABLE.search(name) and len(value) >= 8}
     for place, node in (("headers", headers), ("query", query), ("extra_body", body)):
         for path, value in _texts(node, place):
             name = path.rpartition(".")[2].lower().replace("_", "-")
-            if name in KEY_NAMES or KEY_VALUE.match(value) or _is_known_key(value):
+            if name in KEY_NAMES or KEY_VALUE.match(value) or value in secrets:
                 raise ValueError(
                     f"{path} holds a key, and a config is stored: put the key into the environment, name the variable "
                     "in api_key_variable, and the header by api_key_header=api-key (Azure)"
@@ -77,8 +79,3 @@ def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _texts(value, path)
     elif isinstance(node, str):
         yield path, node
-
-
-def _is_known_key(value: str) -> bool:
-    """Whether it is the value of an environment variable that is named like a secret."""
-    return len(value) >= 8 and any(value == held for name, held in os.environ.items() if KEY_VARIABLE.search(name))

@@ -41,7 +41,7 @@ def unresolved(error: Exception) -> str:
 
 
 def explain(error: ValidationError, where: str) -> str:
-    """One sentence per wrong key, in the user's own spelling of it."""
+    """Return one sentence per wrong key, in the user's own spelling of it."""
     sentences = []
     for item in error.errors():
         key = ".".join([where, *map(str, item["loc"])]).strip(".")

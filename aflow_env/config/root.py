@@ -7,16 +7,19 @@ from pydantic import Field, model_validator
 
 from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
 from aflow_env.config.search import (
+    BudgetConfig,
     ConvergenceConfig,
     LookaheadConfig,
+    ProblemsConfig,
     RacingConfig,
     RewardConfig,
+    SandboxConfig,
     SelectionConfig,
     StopConfig,
+    TaskConfig,
     ValueConfig,
 )
 from aflow_env.config.section import MANY, Count, CountOrZero, Place, Section, Seed, Share
-from aflow_env.config.surroundings import BudgetConfig, ProblemsConfig, SandboxConfig, TaskConfig
 
 
 class AflowConfig(Section):
@@ -59,7 +62,7 @@ class AflowConfig(Section):
     def on_policy(self) -> "AflowConfig":
         """The config of a training session: each round draws one edit of one node, unless `lookahead.training`.
 
-        Q chooses nothing there, so rounds do not wait for it; the trainer asks once the session has been played.
+        Q chooses nothing there, so rounds do not wait for it. The trainer asks once the session has been played.
         """
         if self.lookahead.training:
             return self
@@ -74,123 +77,105 @@ class AflowConfig(Section):
 
     @property
     def counting_usd(self) -> dict[str, float]:
-        """The keys, with their values, that count USD of evaluations; they need a known price."""
+        """The keys, with their values, that count USD of evaluations. They need a known price."""
         keys = {"stop.usd": self.stop.usd, "reward.cost_weight": self.reward.cost_weight or None}
         return {key: value for key, value in keys.items() if value is not None}
 
     @model_validator(mode="after")
-    def _somebody_writes_the_code(self) -> "AflowConfig":
-        if self.proposer == "guided" and self.implementer.kind != "llm":
-            raise ValueError(
-                "proposer=guided with implementer.kind=rule: the policy only suggests, and an LLM has to write the "
-                "code. Set implementer=llm and implementer.llm.model=..., or proposer=policy"
-            )
-        if self.proposer == "guided" and self.action != "edit":
-            raise ValueError(f"proposer=guided with action={self.action}: a suggestion is no code; leave action out")
-        if self.action == "edit":
-            return self
-        if self.proposer == "random":
-            raise ValueError(
-                "proposer=random with action=code: a random edit is no code. Set action=edit, or proposer=llm "
-                "implementer=llm, or a served policy"
-            )
-        llm = self.implementer.llm
-        if self.proposer == "policy" and self.implementer.kind == "llm":
-            raise ValueError(
-                "implementer.kind=llm with proposer=policy and action=code: the policy writes the code itself. Set "
-                "implementer=rule, or action=edit, or proposer=guided"
-            )
-        if llm and llm.structured == "auto":
-            raise ValueError(
-                "implementer.llm.structured=auto with action=code: programs are read from the proposer's tags. Set "
-                "implementer.llm.structured=off, or action=edit"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _policy_is_there(self) -> "AflowConfig":
-        if self.rl_weight > 0 and self.q.kind == "none":
-            raise ValueError(
-                f"rl_weight={self.rl_weight} with q.kind=none: the search would be told to follow a Q that does not "
-                "exist. Set q.kind=surrogate or q.kind=policy, or rl_weight=0 for stock AFlow selection"
-            )
-        if self.rl_weight > 0 and not self.lookahead.chooses:
-            raise ValueError(
-                f"rl_weight={self.rl_weight} with lookahead.nodes=1 and lookahead.edits=1: a round has one proposal, "
-                "so Q has nothing to choose. Set lookahead.edits=8, or rl_weight=0"
-            )
-        if self.q.runs and self.q.kind != "surrogate":
-            raise ValueError(
-                f"q.runs with q.kind={self.q.kind}: only the surrogate learns from stored runs. Set q.kind=surrogate, "
-                "or leave q.runs out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _convergence_can_come(self) -> "AflowConfig":
-        rule = self.convergence
-        quiet = max(rule.top_k, rule.consecutive_rounds or 0)
-        if rule.consecutive_rounds and self.rounds <= quiet:
-            raise ValueError(
-                f"convergence.consecutive_rounds={rule.consecutive_rounds} with rounds={self.rounds} and "
-                f"convergence.top_k={rule.top_k}: the search ends before it can converge. Set rounds above {quiet}, or "
-                "convergence.consecutive_rounds=null"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _evaluations_cost_something(self) -> "AflowConfig":
-        executor = self.executor
+    def _consistent(self) -> "AflowConfig":
+        """Refuse keys that contradict each other. The first contradiction is named, with the fix."""
+        executor, llm, rule = self.executor, self.implementer.llm, self.convergence
+        code, mode, quiet = self.action == "code", executor.mode, max(rule.top_k, rule.consecutive_rounds or 0)
+        table = self.task.table
+        own = self.task.name.endswith((".yaml", ".yml"))  # its problems are looked at once they are loaded
         unpriced = executor.kind in ("policy", "table")
         free = f"executor.kind={executor.kind}" if unpriced else "executor.prices=free"
-        if unpriced or executor.prices == "free":
-            for key, value in self.counting_usd.items():
-                fix = "use stop.tokens" if key == "stop.usd" else f"leave {key} out, or name prices in executor.prices"
-                raise ValueError(f"{key}={value} with {free}: no evaluation costs anything; {fix}")
-        return self
-
-    @model_validator(mode="after")
-    def _completions_are_kept(self) -> "AflowConfig":
-        kind, mode = self.executor.kind, self.executor.mode
-        if self.recording and mode != "replay":
-            raise ValueError(
+        counted = next(iter(self.counting_usd), "")
+        fix = "use stop.tokens" if counted == "stop.usd" else f"leave {counted} out, or name prices in executor.prices"
+        for wrong, said in (
+            (
+                self.proposer == "guided" and self.implementer.kind != "llm",
+                "proposer=guided with implementer.kind=rule: the policy only suggests, and an LLM has to write the "
+                "code. Set implementer=llm and implementer.llm.model=..., or proposer=policy",
+            ),
+            (
+                self.proposer == "guided" and code,
+                f"proposer=guided with action={self.action}: a suggestion is no code; leave action out",
+            ),
+            (
+                code and self.proposer == "random",
+                "proposer=random with action=code: a random edit is no code. Set action=edit, or proposer=llm "
+                "implementer=llm, or a served policy",
+            ),
+            (
+                code and self.proposer == "policy" and self.implementer.kind == "llm",
+                "implementer.kind=llm with proposer=policy and action=code: the policy writes the code itself. Set "
+                "implementer=rule, or action=edit, or proposer=guided",
+            ),
+            (
+                code and llm is not None and llm.structured == "auto",
+                "implementer.llm.structured=auto with action=code: programs are read from the proposer's tags. Set "
+                "implementer.llm.structured=off, or action=edit",
+            ),
+            (
+                self.rl_weight > 0 and self.q.kind == "none",
+                f"rl_weight={self.rl_weight} with q.kind=none: the search would follow a Q that does not exist. Set "
+                "q.kind=surrogate or q.kind=policy, or rl_weight=0 for stock AFlow selection",
+            ),
+            (
+                self.rl_weight > 0 and not self.lookahead.chooses,
+                f"rl_weight={self.rl_weight} with lookahead.nodes=1 and lookahead.edits=1: a round has one proposal, "
+                "so Q has nothing to choose. Set lookahead.edits=8, or rl_weight=0",
+            ),
+            (
+                self.q.runs and self.q.kind != "surrogate",
+                f"q.runs with q.kind={self.q.kind}: only the surrogate learns from stored runs. Set q.kind=surrogate, "
+                "or leave q.runs out",
+            ),
+            (
+                rule.consecutive_rounds and self.rounds <= quiet,
+                f"convergence.consecutive_rounds={rule.consecutive_rounds} with rounds={self.rounds} and "
+                f"convergence.top_k={rule.top_k}: the search ends before it can converge. Set rounds above {quiet}, or "
+                "convergence.consecutive_rounds=null",
+            ),
+            (
+                counted and (unpriced or executor.prices == "free"),
+                f"{counted}={self.counting_usd.get(counted)} with {free}: no evaluation costs anything; {fix}",
+            ),
+            (
+                self.recording and mode != "replay",
                 f"recording={self.recording} with executor.mode={mode}: a recording is only read in a replay. Set "
-                "executor.mode=replay, or leave recording out"
-            )
-        if self.cache and kind == "policy":
-            raise ValueError(
-                f"cache={self.cache} with executor.kind=policy: other weights give other completions. Leave cache out"
-            )
-        if self.cache and mode != "record":
-            raise ValueError(
+                "executor.mode=replay, or leave recording out",
+            ),
+            (
+                self.cache and executor.kind == "policy",
+                f"cache={self.cache} with executor.kind=policy: other weights give other completions. Leave cache out",
+            ),
+            (
+                self.cache and mode != "record",
                 f"cache={self.cache} with executor.mode={mode}: completions are shared where they are recorded. Set "
-                "executor.mode=record, or leave cache out"
-            )
-        if kind == "policy" and mode == "replay":
-            raise ValueError(
+                "executor.mode=record, or leave cache out",
+            ),
+            (
+                executor.kind == "policy" and mode == "replay",
                 "executor.mode=replay with executor.kind=policy: other weights give other completions, so none are "
-                "kept. Set executor.mode=live"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _table_is_there(self) -> "AflowConfig":
-        kind, table = self.executor.kind, self.task.table
-        if (kind == "table") != (table is not None):
-            raise ValueError(
-                f"executor.kind={kind} with task.table={table}: a table answers for whole workflows, and needs both. "
-                "Set executor=table table=NAME, or leave both out"
-            )
-        if table and self.repeats > 1:
-            raise ValueError(f"repeats={self.repeats} with task.table={table}: it has one run a problem; set repeats=1")
-        return self
-
-    @model_validator(mode="after")
-    def _simulation_knows_the_task(self) -> "AflowConfig":
-        own = self.task.name.endswith((".yaml", ".yml"))  # its problems are looked at once they are loaded
-        if self.executor.kind == "simulated" and self.task.name != "arithmetic" and not own:
-            raise ValueError(
+                "kept. Set executor.mode=live",
+            ),
+            (
+                (executor.kind == "table") != (table is not None),
+                f"executor.kind={executor.kind} with task.table={table}: a table answers for whole workflows. Both are "
+                "needed. Set executor=table table=NAME, or leave both out",
+            ),
+            (
+                table and self.repeats > 1,
+                f"repeats={self.repeats} with task.table={table}: it has one run a problem; set repeats=1",
+            ),
+            (
+                executor.kind == "simulated" and self.task.name != "arithmetic" and not own,
                 f"executor=simulated with task.name={self.task.name}: the simulation only knows arithmetic. Set a "
-                "real executor, or task=arithmetic"
-            )
+                "real executor, or task=arithmetic",
+            ),
+        ):
+            if wrong:
+                raise ValueError(said)
         return self

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes of the search itself: selection, prediction, reward, end."""
+"""Nodes of the search (selection, prediction, reward, end) and around it (problems, sandbox, budget)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from aflow_env.config.section import Count, CountOrZero, NonNegative, Seconds, Section, Share, Total
+from aflow_env.config.section import MANY, Count, CountOrZero, NonNegative, Place, Seconds, Section, Share, Total
+from aflow_env.jail_limits import JailLimits
 
 
 class SelectionConfig(Section):
@@ -31,7 +32,7 @@ class LookaheadConfig(Section):
 
 
 class ValueConfig(Section):
-    """Q(s, a): who predicts the score of a proposed edit, and how the policy's prediction is trained."""
+    """Q(s, a): the predictor of a proposed edit's score, and the training of the policy's prediction."""
 
     kind: Literal["none", "policy", "surrogate"] = "policy"
     runs: tuple[str, ...] = ()
@@ -46,7 +47,7 @@ class ValueConfig(Section):
 
 
 class RewardConfig(Section):
-    """The step reward; `best_gain` sums to best score - start score."""
+    """The step reward. `best_gain` sums to best score - start score."""
 
     kind: Literal["best_gain", "parent_gain"] = "best_gain"
     cost_weight: NonNegative = 0.0
@@ -54,14 +55,14 @@ class RewardConfig(Section):
 
 
 class ConvergenceConfig(Section):
-    """AFlow's early stop: the mean of the top k scores has not moved for some rounds; null: never."""
+    """AFlow's early stop: the mean of the top k scores has not moved for some rounds. Null means never."""
 
     top_k: Count = 3
     consecutive_rounds: Count | None = None
 
 
 class StopConfig(Section):
-    """Reasons to end a search before `rounds`; null means none."""
+    """Reasons to end a search before `rounds`. Null means none."""
 
     score: Share | None = None
     seconds: Seconds | None = None
@@ -70,7 +71,61 @@ class StopConfig(Section):
 
 
 class RacingConfig(Section):
-    """Give a workflow up on the way when it is surely none that selection would look at; null: never."""
+    """Give a workflow up on the way when it is surely none that selection would look at. Null means never."""
 
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     block: Count = 8
+
+
+class TaskConfig(Section):
+    """The benchmark, and the place of its problems."""
+
+    name: str
+    path: Place | None = None
+    table: Place | None = None
+    train_size: CountOrZero = 0
+    validate_size: Count = 20
+    test_size: CountOrZero = 40
+    options: dict[str, Any] = Field(default_factory=dict)
+    instructions: tuple[str, ...] = ()
+
+    @field_validator("options")
+    @classmethod
+    def _given(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Drop options that are null."""
+        return {name: value for name, value in options.items() if value is not None}
+
+
+class SandboxConfig(Section):
+    """The sandbox of generated code."""
+
+    mode: Literal["auto", "strict", "off"] = "auto"
+    workers: Count = 2
+    wall_seconds: Seconds = JailLimits.wall_seconds
+    cpu_seconds: Count = JailLimits.cpu_seconds
+    memory_mb: Annotated[int, Field(ge=64, le=MANY)] = JailLimits.memory_mb
+    output_bytes: Annotated[int, Field(ge=1024, le=1024 * MANY)] = JailLimits.output_bytes
+    calls: Count = JailLimits.calls
+    disk_mb: Count = JailLimits.disk_mb
+    threads: Count = JailLimits.threads
+
+    @property
+    def limits(self) -> JailLimits:
+        """The limits of one child."""
+        return JailLimits(**self.model_dump(exclude={"mode", "workers"}))
+
+
+class BudgetConfig(Section):
+    """Ceilings for the whole run. Null means none."""
+
+    usd: NonNegative | None = None
+    tokens: Total | None = None
+    calls: Total | None = None
+
+
+class ProblemsConfig(Section):
+    """The search problems that become rows of the data sets: (task, seed, start workflow)."""
+
+    train: Count = 64
+    validate_: Annotated[Count, Field(alias="validate")] = 2
+    start: Place = "default"

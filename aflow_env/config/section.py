@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all nodes of the config are made of: a strict section, and the kinds of values with their largest ones."""
+"""The base of all nodes of the config: a strict section, and the kinds of values with their largest ones."""
 
 import os
 from typing import Annotated
@@ -16,9 +16,9 @@ CountOrZero = Annotated[int, Field(ge=0, le=MANY)]
 Total = Annotated[int, Field(ge=0, le=1000 * MANY**2)]
 """A ceiling of a sum: tokens, calls."""
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-"""A number that SQLite can keep."""
+"""A number that SQLite can store."""
 Place = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]
-"""The path of a file or a folder; `~` is the user's home."""
+"""The path of a file or a folder. `~` is the user's home."""
 
 
 class Section(BaseModel):

@@ -26,11 +26,13 @@ from aflow_env.llm.retry import RetryingClient
 DAY = 86_400.0
 """Seconds that a batch may take."""
 Served = Callable[[LLMConfig, Price | None, ApiKey, int], LLMClient]
+Made = tuple[LLMClient, Price | None]
+"""The client of one attempt, and its price."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The arguments of a maker of clients; see `build_client`."""
+    """The arguments of a maker of clients. See `build_client`."""
 
     config: LLMConfig
     seed: int
@@ -40,6 +42,21 @@ class Wanted:
     generate: Generate | None
     batches: Path | None
     served: Served | None
+
+    def price_and_key(self) -> tuple[Price | None, ApiKey]:
+        """Raise ConfigError when either is missing, or when the config repeats the key elsewhere."""
+        config, role = self.config, self.role
+        price = find_price(config, needed=self.price_needed, role=role)
+        if self.priced_for and price is None:
+            raise ConfigError(
+                f"{self.priced_for} is set, but {role}.model={config.model} has no price: name a YAML that has it, in "
+                f"the form of conf/aflow/prices.yaml, in {role}.prices, or leave {self.priced_for} out."
+            )
+        key = load_key(config, role)
+        for name, value in config.departures("headers", "query", "extra_body").items():
+            if key.scrub(written := json.dumps(value)) != written:
+                raise ConfigError(f"{role}.{name} holds the API key, and a config is stored: leave the key out there.")
+        return price, key
 
 
 def build_client(
@@ -60,10 +77,10 @@ def build_client(
 ) -> LLMClient:
     """Return the client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
 
-    `budget` and, for clients of one provider, `limits` are shared by passing the same objects. `log` None: nothing is
-    saved. `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy). `version` names its
-    present weights: without it the policy's completions are not saved, because other weights give others. `batches` is
-    the file with the ids of batches (batch=true); None: memory. `priced_for` names a key, beside a USD budget, that
+    Clients share `budget`, and clients of one provider `limits`, by passing the same object. `log` None saves nothing.
+    `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy). `version` names its
+    present weights. Without it the policy's completions are not saved, because other weights give others. `batches` is
+    the file with the ids of batches (batch=true), None: memory. `priced_for` names a key, beside a USD budget, that
     needs a price. `served` replaces OpenAIClient. `kept_under` replaces the config as the scope of the log's keys.
     Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
     """
@@ -86,10 +103,6 @@ def build_client(
     client = LimitedClient(client, limits or ProviderLimits.of(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
     return RecordingClient(client, log, mode, scope, cache)
-
-
-Made = tuple[LLMClient, Price | None]
-"""The client of one attempt, and its price."""
 
 
 def _simulated(wanted: Wanted) -> Made:
@@ -119,7 +132,7 @@ def _table(wanted: Wanted) -> Made:
 def _openai(wanted: Wanted) -> Made:
     from aflow_env.llm.providers.openai import OpenAIClient
 
-    price, key = _price_and_key(wanted)
+    price, key = wanted.price_and_key()
     if wanted.config.send_temperature is False:
         say_once(
             f"{wanted.role}.send_temperature=false: {wanted.config.model} takes no temperature, so the draws of an "
@@ -133,7 +146,7 @@ def _anthropic(wanted: Wanted) -> Made:
     from aflow_env.llm.providers.batch import AnthropicBatchClient, BatchBook
 
     config, role = wanted.config, wanted.role
-    price, key = _price_and_key(wanted)
+    price, key = wanted.price_and_key()
     if not config.send_temperature:
         say_once(
             f"{role}.temperature={config.temperature:g} is not sent, nor is sample_temperature: the Claude API has no "
@@ -156,24 +169,8 @@ MAKERS: dict[str, Callable[[Wanted], Made]] = {
 """The maker of each `kind`. Heavy libraries are imported only where they are used."""
 
 
-def _price_and_key(wanted: Wanted) -> tuple[Price | None, ApiKey]:
-    """Raises ConfigError when either is missing, or when the config repeats the key elsewhere."""
-    config, role = wanted.config, wanted.role
-    price = find_price(config, needed=wanted.price_needed, role=role)
-    if wanted.priced_for and price is None:
-        raise ConfigError(
-            f"{wanted.priced_for} is set, but {role}.model={config.model} has no price: name a YAML that has it, in "
-            f"the form of conf/aflow/prices.yaml, in {role}.prices, or leave {wanted.priced_for} out."
-        )
-    key = load_key(config, role)
-    for name, value in config.departures("headers", "query", "extra_body").items():
-        if key.scrub(written := json.dumps(value)) != written:
-            raise ConfigError(f"{role}.{name} holds the API key, and a config is stored: leave the key out there.")
-    return price, key
-
-
 def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:
-    """All that decides a completion beside the request: a log never mixes two models, seeds or landscapes.
+    """Return everything that decides a completion beside the request, so a log never mixes models, seeds or landscapes.
 
     A provider without a seed gives the same draw k of a prompt for all seeds.
     """

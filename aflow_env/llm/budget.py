@@ -11,10 +11,11 @@ reply) stays at its worst case and is shown apart, as `uncertain`.
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import Protocol
 
 from aflow_env.config import BudgetConfig
-from aflow_env.llm.client import Completion, LLMClient, LLMError, PromptTooLong, Request, Wrapper
+from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request, Wrapper
 from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.prices import PICO, Price
 from aflow_env.soon import Soon, soon
@@ -47,7 +48,7 @@ class Budget:
         return self.ledger.totals()
 
     async def reserve(self, worst: Spend, seconds: float) -> int:
-        """Set `worst` aside, waiting for calls in flight if need be. Raises BudgetExhausted when it cannot fit."""
+        """Reserve `worst`, waiting for calls in flight if need be. Raises BudgetExhausted when it cannot fit."""
         while (ticket := await soon(self.ledger.reserve(worst, self.ceiling, seconds))) is None:
             with contextlib.suppress(TimeoutError):  # other processes settle without telling us
                 await asyncio.wait_for(self._settled.wait(), timeout=0.25)
@@ -60,49 +61,36 @@ class Budget:
         self._settled = asyncio.Event()
 
 
+@dataclass(eq=False)
 class BudgetClient(Wrapper):
-    """Takes every attempt of `inner` through the budget; `seconds` bounds how long an attempt can be in flight."""
+    """Takes every attempt of `inner` through the budget. `seconds` bounds how long an attempt can be in flight."""
 
-    def __init__(self, inner: LLMClient, budget: Budget, price: Price | None, seconds: float) -> None:
-        super().__init__(inner)
-        self._budget = budget
-        self._price = price
-        self._seconds = seconds
+    budget: Budget
+    price: Price | None
+    seconds: float
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises BudgetExhausted when the worst case of this call does not fit."""
-        worst = Spend(
-            picos=self._price.worst(request) if self._price else 0,
-            tokens=request.input_bound + request.output_bound,
-            calls=1,
-            unpriced=int(self._price is None),
-        )
-        ticket = await self._budget.reserve(worst, self._seconds)
+        """As LLMClient. Raises BudgetExhausted when the worst case of this call does not fit."""
+        picos = self.price.worst(request) if self.price else 0
+        worst = Spend(picos, request.input_bound + request.output_bound, 1, int(self.price is None))
+        ticket = await self.budget.reserve(worst, self.seconds)
         actual: Spend | None = None
         try:
-            completion = await self._inner.complete(request)
+            completion = await self.inner.complete(request)
             actual = _spend(completion)
             return completion
         except LLMError as error:
-            actual = _bill(error)
+            actual = Spend() if error.bill == "none" else _spend(error.billed)
             raise
         except PromptTooLong:
             actual = Spend()
             raise
         finally:
-            await self._budget.settle(ticket, actual)
+            await self.budget.settle(ticket, actual)
 
 
-def _spend(completion: Completion) -> Spend | None:
-    """The cost of a reply; None when the server told no usage: tokens then count at their worst case."""
-    if not completion.counted:
+def _spend(reply: Completion | None) -> Spend | None:
+    """Return the cost of a reply. None, unknown: there was none, or the server reported no usage."""
+    if reply is None or not reply.counted:
         return None
-    picos, unpriced = round(completion.cost_usd * PICO), int(not completion.cost_known)
-    return Spend(picos, completion.tokens, calls=1, unpriced=unpriced)
-
-
-def _bill(error: LLMError) -> Spend | None:
-    """The cost of a failed attempt; None: unknown."""
-    if error.bill == "none":
-        return Spend()
-    return _spend(error.billed) if error.billed is not None else None
+    return Spend(round(reply.cost_usd * PICO), reply.tokens, calls=1, unpriced=int(not reply.cost_known))

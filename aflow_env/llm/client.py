@@ -7,10 +7,12 @@ exception, never a text.
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from aflow_env.config.section import Section
 from aflow_env.errors import ConfigError, InfrastructureError, WorkflowError
 
 
@@ -41,7 +43,7 @@ FATAL: frozenset[ErrorKind] = frozenset(("authentication", "quota", "not_found",
 
 
 def _well_formed(text: object) -> object:
-    """Lone surrogates (generated code can make them) become `?`: no provider and no store takes them."""
+    """Replace lone surrogates, which generated code can make, by `?`: no provider and no store takes them."""
     return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
 
 
@@ -52,20 +54,14 @@ Text = Annotated[str, BeforeValidator(_well_formed)]
 Tokens = Annotated[int, Field(ge=0)]
 
 
-class Frozen(BaseModel):
-    """An immutable record without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Message(Frozen):
+class Message(Section):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant"]
     content: Text
 
 
-class Request(Frozen):
+class Request(Section):
     """All that decides a completion. `sample` is the k-th independent draw of the same prompt (k from 0).
 
     `fields`: the reply should be a JSON object with a text under each of these names (structured outputs).
@@ -83,7 +79,7 @@ class Request(Frozen):
 
     @property
     def structured(self) -> bool:
-        """Whether the provider is to hold the reply to a schema."""
+        """Whether the reply has to follow a schema."""
         return bool(self.fields or self.schema_text)
 
     @property
@@ -125,13 +121,13 @@ class Request(Frozen):
         return self.max_tokens + 16
 
 
-class Completion(Frozen):
+class Completion(Section):
     """A model's answer and its cost.
 
     `input_tokens` leaves out the tokens read from or written to the provider's prompt cache: `cache_read_tokens`,
-    `cache_write_tokens`. `cost_known` is False when no price is known: `cost_usd` is then 0. `counted` is False when
-    the server told no usage: tokens are then estimated at `BYTES_PER_TOKEN`. `stop_reason` is `stop` (the model ended,
-    or a stop sequence did) or `length` (cut at max_tokens). `seconds` is the time of the successful attempt.
+    `cache_write_tokens`. Where no price is known, `cost_known` is False and `cost_usd` is 0. Where the server reported
+    no usage, `counted` is False and tokens are estimated at `BYTES_PER_TOKEN`. `stop_reason` is `stop` (the model
+    ended, or a stop sequence did) or `length` (cut at max_tokens). `seconds` is the time of the successful attempt.
     """
 
     text: Text
@@ -165,18 +161,18 @@ class LLMClient(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release connections; the client is not used afterwards."""
+        """Release connections. The client is not used afterwards."""
         ...
 
 
+@dataclass(eq=False)
 class Wrapper:
-    """An LLMClient around another one; a subclass says how a request passes."""
+    """An LLMClient around another one. A subclass passes the request on."""
 
-    def __init__(self, inner: LLMClient) -> None:
-        self._inner = inner
+    inner: LLMClient
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
 class Nobody:
@@ -193,8 +189,8 @@ class Nobody:
 class LLMError(InfrastructureError):
     """The provider or the way to it failed: never a score.
 
-    `retry_after` is the provider's own wish in seconds. `bill` is the cost of the failed attempt: nothing, told by the
-    provider (`billed`), or unknown.
+    `retry_after` is the provider's own wish in seconds. `bill` is the cost of the failed attempt: nothing, reported by
+    the provider (`billed`), or unknown.
     """
 
     def __init__(
@@ -221,9 +217,9 @@ class LLMError(InfrastructureError):
 
     @property
     def fatal(self) -> bool:
-        """Whether no later call will succeed until the user acts: the run should stop and tell."""
+        """Whether no later call can succeed until the user acts, so the run should stop."""
         return self.kind in FATAL
 
 
 class PromptTooLong(WorkflowError):
-    """The workflow built a prompt that does not fit the model: its own fault, so it counts."""
+    """The workflow built a prompt that does not fit the model. That is its own fault, so it counts."""

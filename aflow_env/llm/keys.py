@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""API keys: read them, and keep them out of every written text.
+"""API keys: read them, and leave them out of every written text.
 
-A key comes from an environment variable or from a file that only its owner can read. It lives in an `ApiKey`, which has
+A key comes from an environment variable or from a file that only its owner can read. It stays in an `ApiKey`, which has
 no readable repr and cannot be pickled, so it reaches neither logs nor other processes. Texts from outside are scrubbed.
 """
 
@@ -25,8 +25,14 @@ class ApiKey:
     __slots__ = ("_spelled", "_value")
 
     def __init__(self, value: str) -> None:
+        """Find the spellings that a server may use. Base64 depends on where in a text the key begins, modulo 3."""
         self._value = value
-        self._spelled = sorted(_spellings(value), key=len, reverse=True)
+        forms = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
+        for before in range(3) if len(value) >= 8 else ():
+            whole = base64.b64encode(b"\0" * before + value.encode()).decode().rstrip("=")
+            inner = whole[(0, 2, 3)[before] : len(whole) - ((len(value) + before) % 3 > 0)]
+            forms |= {inner, inner.replace("+", "-").replace("/", "_")}
+        self._spelled = sorted((form for form in forms if len(form) >= 4), key=len, reverse=True)
 
     def __repr__(self) -> str:
         return HIDDEN
@@ -39,23 +45,13 @@ class ApiKey:
         return self._value
 
     def scrub(self, text: str) -> str:
-        """`text` without the key, also where it is percent-encoded, in base64 or inside JSON.
+        """Return `text` without the key, also where it is percent-encoded, in base64 or inside JSON.
 
         Keys under 4 characters stay.
         """
         for form in self._spelled:
             text = text.replace(form, HIDDEN)
         return text
-
-
-def _spellings(value: str) -> set[str]:
-    """The ways in which a server may write the key. Base64 depends on where in its text the key begins, modulo 3."""
-    forms = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
-    for before in range(3) if len(value) >= 8 else ():
-        whole = base64.b64encode(b"\0" * before + value.encode()).decode().rstrip("=")
-        inner = whole[(0, 2, 3)[before] : len(whole) - ((len(value) + before) % 3 > 0)]
-        forms |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return {form for form in forms if len(form) >= 4}
 
 
 NO_KEY = ApiKey("no-key-needed")
@@ -69,21 +65,18 @@ def load_key(config: LLMConfig, role: str = "executor") -> ApiKey:
     """
     if config.api_key_file:
         path = Path(config.api_key_file).expanduser()
-        return _checked(_read(path, role), f"{role}.api_key_file={path}")
-    if value := os.environ.get(config.api_key_variable or "", "").strip():
-        return _checked(value, f"the environment variable {config.api_key_variable}")
-    if config.api_key_variable and not (config.base_url or "").startswith("http://"):
+        value, where = _read(path, role), f"{role}.api_key_file={path}"
+    elif value := os.environ.get(config.api_key_variable or "", "").strip():
+        where = f"the environment variable {config.api_key_variable}"
+    elif config.api_key_variable and not (config.base_url or "").startswith("http://"):
         raise ConfigError(
             f"{role}.api_key_variable={config.api_key_variable}: this environment variable is not set, and "
             f"{config.kind} needs a key. Export it (export {config.api_key_variable}=...), or name a file of mode 600 "
             f"that holds the key in {role}.api_key_file, or set {role}.api_key_variable=null for a server that asks "
             "for none."
         )
-    return NO_KEY
-
-
-def _checked(value: str, where: str) -> ApiKey:
-    """Return the key, if it can be one. Raises ConfigError that does not show it."""
+    else:
+        return NO_KEY
     if not (value and value.isascii() and value.isprintable() and " " not in value):
         raise ConfigError(f"{where} holds no API key: a key is one word of printable ASCII characters.")
     return ApiKey(value)
@@ -104,5 +97,5 @@ def _read(path: Path, role: str) -> str:
             return file.read().strip()
     except OSError as error:
         raise ConfigError(f"{role}.api_key_file={path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:  # it has the file's bytes: _checked raises without it
+    except UnicodeDecodeError:  # its text has the file's bytes; an empty key raises without them
         return ""

@@ -4,9 +4,9 @@
     share_i = max-min fair share of the provider's places, by the wishes of all processes
     may_i   = min(share_i, places - leased to the others)
 
-Every quarter of a second a process says how many calls it has in flight and how many it would have, and hears how many
-it may have (`Leases.renew`). In between it gives places that come free to its own calls. The book never counts less for
-a process than it has in flight, so all together never exceed the provider's places. A process that was not heard of for
+Every quarter of a second a process reports how many calls it has in flight and how many it wants, and gets the number
+that it may have (`Leases.renew`). In between it gives free places to its own calls. The book never counts less for a
+process than it has in flight, so all together never exceed the provider's places. A process that did not renew for
 `LAPSE` seconds has died, and loses its places. Places that nobody wants are leased out equally, so a process waits for
 no answer while there is room.
 
@@ -25,15 +25,15 @@ BEAT = 0.25
 SOONEST = 0.02
 """Seconds between a renewal and the next, when calls wait."""
 LAPSE = 5.0
-"""Seconds without a word after which a process counts as dead."""
+"""Seconds without a renewal after which a process counts as dead."""
 TURN = 5.0
-"""Seconds for which a process keeps an odd place."""
+"""Seconds after which an odd place goes to the next process."""
 
 
 def allot(places: int, wanted: Mapping[str, int], turn: int = 0) -> dict[str, int]:
-    """Max-min fair shares: nobody with less than it wants has less than anybody else.
+    """Return max-min fair shares: a process that gets less than it wants has no less than any other.
 
-    Odd places go round with `turn`. Shares sum to `places` at most; a surplus comes on top, equally.
+    Odd places go round with `turn`. Shares sum to `places` at most. A surplus is added equally.
     """
     shares, left = dict.fromkeys(wanted, 0), places
     hungry = sorted(name for name, want in wanted.items() if want > 0)
@@ -55,14 +55,14 @@ def allot(places: int, wanted: Mapping[str, int], turn: int = 0) -> dict[str, in
 class _Lease:
     places: int
     wanted: int
-    heard: float
+    renewed: float
 
 
 @dataclass
 class Leases:
-    """The book of all providers, in memory: after a restart every process tells its calls in flight again.
+    """The book of all providers, in memory: after a restart every process reports its calls in flight again.
 
-    For `settling` seconds nobody gets more than it says it has (after a restart: until all were heard).
+    For `settling` seconds no process gets more places than it has in use (after a restart: until all have reported).
     """
 
     settling: float = 0.0
@@ -73,14 +73,14 @@ class Leases:
     def __post_init__(self) -> None:
         self._opened = self.clock()
 
-    def renew(self, provider: str, places: int, process: str, held: int, wanted: int) -> int:
-        """Return how many calls `process` may have in flight. It has `held`, and would have `wanted` in all.
+    def renew(self, provider: str, places: int, process: str, used: int, wanted: int) -> int:
+        """Return how many calls `process` may have in flight. It has `used`, and wants `wanted` in all.
 
-        With less than `held` it begins none until so many have ended. 0 and 0 give the lease back.
+        With less than `used` it begins none until enough have ended. 0 and 0 end the lease.
         """
         now = self.clock()
         book = self._books.get(provider, {})
-        others = {name: each for name, each in book.items() if name != process and each.heard > now - LAPSE}
+        others = {name: each for name, each in book.items() if name != process and each.renewed > now - LAPSE}
         self._books[provider] = others
         if not wanted:
             if not others:
@@ -89,8 +89,8 @@ class Leases:
         free = places - sum(each.places for each in others.values())
         wishes = {name: each.wanted for name, each in others.items()} | {process: wanted}
         share = min(free, allot(places, wishes, int(now / TURN))[process])
-        may = min(share, held) if now < self._opened + self.settling else share
-        others[process] = _Lease(max(may, held), wanted, now)
+        may = min(share, used) if now < self._opened + self.settling else share
+        others[process] = _Lease(max(may, used), wanted, now)
         return max(0, may)
 
 
@@ -100,13 +100,13 @@ Renew = Callable[[int, int], Awaitable[int]]
 class LeasedPlaces:
     """An asyncio.Semaphore whose places other processes share: `async with places: ...`, first come first served.
 
-    `renew(held, wanted)` asks the book, and `told` hears its answer. All waiting calls raise a failure of `renew`.
+    `renew(used, wanted)` asks the book, and `on_answer` gets its answer. All waiting calls raise a failure of `renew`.
     """
 
-    def __init__(self, renew: Renew, told: Callable[[int], None] = lambda may: None) -> None:
+    def __init__(self, renew: Renew, on_answer: Callable[[int], None] = lambda may: None) -> None:
         self._renew = renew
-        self._told = told
-        self._held = 0
+        self._on_answer = on_answer
+        self._used = 0
         self._may = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._someone_waits = asyncio.Event()
@@ -127,21 +127,21 @@ class LeasedPlaces:
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._held -= 1
+        self._used -= 1
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self._held < self._may:
+        while self._waiting and self._used < self._may:
             if not (place := self._waiting.popleft()).done():
-                self._held += 1
+                self._used += 1
                 place.set_result(None)
 
     async def _keep_renewing(self) -> None:
         try:
-            while self._held or self._waiting:
+            while self._used or self._waiting:
                 self._may = 0  # a call that comes meanwhile was not counted, and waits
-                self._may = await self._renew(self._held, self._held + len(self._waiting))
-                self._told(self._may)
+                self._may = await self._renew(self._used, self._used + len(self._waiting))
+                self._on_answer(self._may)
                 self._admit()
                 await asyncio.sleep(SOONEST)
                 self._someone_waits.clear()
@@ -156,5 +156,5 @@ class LeasedPlaces:
             self._waiting.clear()
         finally:
             self._may, self._renewing = 0, None
-            if self._waiting:  # they came while the lease was given back
+            if self._waiting:  # they came while the lease ended
                 self._renewing = asyncio.create_task(self._keep_renewing())

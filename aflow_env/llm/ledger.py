@@ -2,20 +2,17 @@
 """The spending of a run, in SQLite: all its processes share one ceiling, and a killed run forgets nothing.
 
 An attempt first reserves its worst case, then settles its cost. A reservation that nobody settled by its deadline (the
-process was killed, the reply never came) stays counted in full, because it may have been billed. `Ledger()` lives in
-memory; `Ledger(path)` is shared by every process that opens the same file.
+process was killed, the reply never came) stays counted in full, because it may have been billed. `Ledger()` is in
+memory. `Ledger(path)` is shared by every process that opens the same file.
 """
 
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from aflow_env.errors import BudgetExhausted
-from aflow_env.files import storing, writing
+from aflow_env.files import SharedFile, storing, writing
 from aflow_env.llm.prices import PICO
 
 AMOUNTS = ("picos", "tokens", "calls", "unpriced")
@@ -55,7 +52,7 @@ class Spend:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The most that may be spent; None: no limit."""
+    """The most that may be spent. None means no limit."""
 
     picos: int | None = None
     tokens: int | None = None
@@ -75,7 +72,7 @@ NO_CEILING = Ceiling()
 
 @dataclass(frozen=True)
 class Totals:
-    """`certain`: told by providers; `uncertain`: worst cases of unknown bills; `reserved`: in flight."""
+    """`certain`: reported by providers. `uncertain`: worst cases of unknown bills. `reserved`: in flight."""
 
     certain: Spend
     uncertain: Spend
@@ -88,7 +85,7 @@ class Totals:
 
 
 class Ledger:
-    """The shared account; every method is one transaction, safe among threads and among processes.
+    """The shared account. Every method is one transaction, safe among threads and among processes.
 
     Each raises InfrastructureError when the file cannot be written.
     """
@@ -97,25 +94,22 @@ class Ledger:
         if path is not None:
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
         self._clock = clock
-        self._lock = threading.Lock()
         with storing(path):
-            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-        with self._transaction():
+            self._db = SharedFile(path)
+            self._db.to_wal()
+        with self._db.write():
             for statement in SCHEMA:
                 self._db.execute(statement)
 
     def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float, ticket: int | None = None) -> int | None:
-        """Set `worst` aside for an attempt that settles within `seconds`, and return its ticket.
+        """Reserve `worst` for an attempt that settles within `seconds`, and return its ticket.
 
-        `ticket` is the caller's own (for example drawn from 2^62): a second request under one that is reserved sets
-        nothing more aside. None when it only fits once attempts in flight have settled. Raises BudgetExhausted when it
-        does not fit at all.
+        `ticket` is the caller's own (for example drawn from 2^62). A second request under a reserved ticket reserves
+        nothing more. Return None when `worst` only fits once attempts in flight have settled. Raise BudgetExhausted
+        when it does not fit at all.
         """
-        with self._transaction():
+        with self._db.write():
             self._expire()
             if self._db.execute("SELECT 1 FROM reserved WHERE id = ?", (ticket,)).fetchone():  # never for NULL
                 return ticket
@@ -131,16 +125,16 @@ class Ledger:
             return cursor.lastrowid
 
     def settle(self, ticket: int, actual: Spend | None) -> None:
-        """Turn a reservation into the attempt's cost; None: unknown, so its worst case stays counted.
+        """Turn a reservation into the attempt's cost. None: unknown, so its worst case stays counted.
 
         A reservation that has expired is counted at its worst case already.
         """
-        with self._transaction():
+        with self._db.write():
             self._count("id = ?", ticket, actual)
 
     def totals(self) -> Totals:
-        """Return the account as it stands."""
-        with self._transaction():
+        """Return the present account."""
+        with self._db.write():
             self._expire()
             return self._totals()
 
@@ -162,18 +156,6 @@ class Ledger:
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in AMOUNTS)
         reserved = self._db.execute(f"SELECT {sums} FROM reserved").fetchone()
         return Totals(Spend(*rows[0]), Spend(*rows[1]), Spend(*reserved))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, storing(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has ended it already
-                    self._db.execute("ROLLBACK")
-                raise
 
 
 def _explain(key: str, spent: Spend, worst: Spend) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cost of a call: the dated price list, the user's own on top of it, and exact arithmetic.
+"""The cost of a call: the dated price list, the user's own list before it, and exact arithmetic.
 
-Money is counted in whole pico-USD (1e-12 USD), so sums are exact in any order. A model without a price has no cost of
-0: with a USD budget it is a ConfigError, without one its cost is reported as unknown.
+Money is counted in whole pico-USD (1e-12 USD), so sums are exact in any order. A model without a price does not cost 0.
+With a USD budget it is a ConfigError, and without one its cost is reported as unknown.
 """
 
 import datetime
@@ -15,8 +15,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from aflow_env.config import LLMConfig, config_directory, explain
+from aflow_env.config.section import Section
 from aflow_env.errors import ConfigError
-from aflow_env.llm.client import Frozen, Request
+from aflow_env.llm.client import Request
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +25,8 @@ PICO = 10**12
 Rate = Annotated[float, Field(ge=0, le=100_000)]
 
 
-class Rates(Frozen):
-    """USD per million tokens; cached tokens cost as much as others unless their rates are given."""
+class Rates(Section):
+    """USD per million tokens. Cached tokens cost as much as others unless their rates are given."""
 
     input: Rate
     output: Rate
@@ -33,11 +34,9 @@ class Rates(Frozen):
     cache_write: Rate | None = None
 
     def picos(self, fresh: int, output: int, read: int = 0, write: int = 0) -> int:
-        """Exact cost in pico-USD: fresh prompt tokens, reply tokens, tokens read from and written to the cache."""
-        read_rate = self.input if self.cache_read is None else self.cache_read
-        write_rate = self.input if self.cache_write is None else self.cache_write
-        parts = ((fresh, self.input), (output, self.output), (read, read_rate), (write, write_rate))
-        return sum(tokens * round(rate * PICO / 1_000_000) for tokens, rate in parts)
+        """Return the exact cost in pico-USD: fresh prompt tokens, reply tokens, tokens from and to the cache."""
+        parts = ((fresh, self.input), (output, self.output), (read, self.cache_read), (write, self.cache_write))
+        return sum(tokens * round((self.input if rate is None else rate) * PICO / 1e6) for tokens, rate in parts)
 
 
 class LongPrompt(Rates):
@@ -57,12 +56,12 @@ class Price(Rates):
         return not any(tier.picos(1, 1, 1, 1) for tier in (self, self.long_prompt or self))
 
     def cost(self, fresh: int, output: int, read: int = 0, write: int = 0) -> int:
-        """Exact cost of one call in pico-USD."""
+        """Return the exact cost of one call in pico-USD."""
         tier = self.long_prompt if self.long_prompt and fresh + read + write > self.long_prompt.above else self
         return tier.picos(fresh, output, read, write)
 
     def worst(self, request: Request) -> int:
-        """The most that one attempt at `request` can cost, in pico-USD: every bound reached, at the dearest rate."""
+        """Return the most that an attempt at `request` can cost in pico-USD: all bounds, at the dearest rate."""
         bound, reply = request.input_bound, request.output_bound
         long = self.long_prompt if self.long_prompt and bound > self.long_prompt.above else self
         prompts = ((bound, reply), (0, reply, bound), (0, reply, 0, bound))
@@ -74,7 +73,7 @@ BATCH_SHARE = 0.5
 
 
 def at_share(price: Price, share: float) -> Price:
-    """All rates of a price times `share`."""
+    """Return a price with all its rates times `share`."""
 
     def cut(rates: Rates) -> dict[str, object]:
         return {name: value * share for name in Rates.model_fields if (value := getattr(rates, name)) is not None}
@@ -86,7 +85,7 @@ def at_share(price: Price, share: float) -> Price:
 FREE = Price(input=0, output=0)
 
 
-class PriceList(Frozen):
+class PriceList(Section):
     """A price file: see conf/aflow/prices.yaml for its form."""
 
     as_of: datetime.date | None = None
@@ -108,10 +107,10 @@ def load_prices(path: Path) -> PriceList:
 
 
 def find_price(config: LLMConfig, needed: bool, role: str = "executor") -> Price | None:
-    """The price of the configured model; None when it is unknown and no USD budget needs it (said once).
+    """Return the price of the configured model, None when it is unknown and no USD budget needs it (one warning).
 
     `prices=free`: the user's own server costs nothing. Raises ConfigError when `needed` (a USD budget is set) and the
-    model is in neither list: a guess of 0 would make the budget worthless.
+    model is in neither list, because a guess of 0 would make the budget worthless.
     """
     if config.prices == "free":
         return FREE

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gates in front of a provider: calls at a time, tokens a minute, and a breaker for a provider that is down.
+"""The limits of a provider: calls at a time, tokens a minute, and a breaker for a provider that is down.
 
 One `ProviderLimits` belongs to one provider: give the same object to every client of it (an executor and an implementer
 that both ask Claude). `ProviderLimits.of` makes the limits of this process alone: n such processes may together reach n
 times the limits. `ProviderLimits.leased` makes this process's part of limits that several share: its leased places
-(leases.py), and as large a part of the tokens a minute. Breakers are not shared: each process finds out by itself.
+(leases.py), and an equal part of the tokens a minute. Each process has a breaker of its own.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMClient, LLMError, Request, Wrapper
+from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMError, Request, Wrapper
 from aflow_env.llm.leases import LeasedPlaces, Renew
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ PATIENCE = 10.0
 
 
 class TokenBucket:
-    """Lets `per_minute` tokens through, first come first served; holds at most one minute's worth. 0: no limit."""
+    """Lets `per_minute` tokens through, first come first served, and saves at most one minute's worth. 0: no limit."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._capacity = self._level = float(per_minute)
@@ -64,8 +65,8 @@ class TokenBucket:
 class Breaker:
     """Opens after `failures` in a row for `pause` seconds, doubled (up to 10 minutes) as long as the trial fails.
 
-    While it is open all calls wait, and one at a time tries. So a search pauses, and burns no rounds on a provider that
-    is down. A server that has never answered is most likely a wrong address, or was not started: after `PATIENCE`
+    While it is open all calls wait, and one at a time tries. So a search pauses, and wastes no rounds on a provider
+    that is down. A server that has never answered is most likely a wrong address, or was not started: after `PATIENCE`
     seconds every call fails at once.
     """
 
@@ -109,7 +110,7 @@ class Breaker:
         self._answered, self._unreached, self._in_a_row, self._pause = True, None, 0, 0.0
 
     def _failed(self, trial: bool, error: LLMError) -> LLMError:
-        """Count an error that may pass; any other shows that the provider is alive.
+        """Count an error that may pass. Any other shows that the provider is alive.
 
         Return the error to raise: `unreachable` where no connection was ever made, else the same.
         """
@@ -138,7 +139,7 @@ class Breaker:
 
 
 class ProviderLimits:
-    """The gates in front of one provider."""
+    """The limits of one provider."""
 
     def __init__(self, name: str, concurrency: int, tokens_per_minute: int, failures: int, pause: float) -> None:
         self.places: AbstractAsyncContextManager[None] = asyncio.Semaphore(concurrency)
@@ -147,36 +148,35 @@ class ProviderLimits:
 
     @classmethod
     def of(cls, config: LLMConfig, role: str = "executor") -> "ProviderLimits":
-        """The limits that a config asks for; `role` names it in the breaker's line."""
+        """Return the limits of a config. `role` names it in the breaker's line."""
         name = " ".join(filter(None, (role, config.kind, config.model, config.base_url)))
         return cls(name, config.concurrency, config.tokens_per_minute, config.breaker_failures, config.breaker_seconds)
 
     @classmethod
     def leased(cls, config: LLMConfig, role: str, renew: Renew) -> "ProviderLimits":
-        """This process's part of the limits that a config asks for; `renew` asks for its part of the places."""
+        """Return this process's part of the limits of a config. `renew` asks for its part of the places."""
         limits = cls.of(config, role)
 
-        def told(may: int) -> None:
+        def resize(may: int) -> None:
             limits.tokens.resize(config.tokens_per_minute * may / config.concurrency)
 
-        told(1)  # one place's worth, until more is leased
-        limits.places = LeasedPlaces(renew, told)
+        resize(1)  # the part of one place, until more is leased
+        limits.places = LeasedPlaces(renew, resize)
         return limits
 
 
+@dataclass(eq=False)
 class LimitedClient(Wrapper):
-    """Takes every attempt of `inner` through the gates: a place, tokens, the breaker."""
+    """Takes every attempt of `inner` through the limits: a place, tokens, the breaker."""
 
-    def __init__(self, inner: LLMClient, limits: ProviderLimits) -> None:
-        super().__init__(inner)
-        self._limits = limits
+    limits: ProviderLimits
 
     async def complete(self, request: Request) -> Completion:
-        limits, estimate = self._limits, estimated_tokens(request)
+        limits, estimate = self.limits, estimated_tokens(request)
         async with limits.places:
             await limits.tokens.take(estimate)
             try:
-                completion = await limits.breaker.call(lambda: self._inner.complete(request))
+                completion = await limits.breaker.call(lambda: self.inner.complete(request))
             except LLMError as error:
                 if error.bill == "none":
                     limits.tokens.give_back(estimate)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record and replay: every completion is saved before it is used, asked for once, and found again by its full request.
 
-live: ask, save nothing. record: look in the log, else ask and save. replay: look in the log only.
-`KeepingClient` saves before the budget settles the call, `RecordingClient` looks in the log first. A process killed
-between the two leaves a call that is saved and counted at its worst case, never one that is paid for and lost.
+live: ask, save nothing. record: look in the log, else ask and save. replay: look in the log only. `KeepingClient` saves
+before the budget settles the call, `RecordingClient` looks in the log first. A process that is killed between the two
+leaves a call that is saved and counted at its worst case. No call is paid for and lost.
 
-Identical requests in flight at the same time are one call. A completion from the log keeps its first cost. Behind a
-run's own log there may be one that runs share: a completion found there is saved in the own one too, so that each run
-can still be replayed alone. Two runs that ask the same at the same time both pay.
+Identical requests in flight at the same time are one call. A completion from the log has its first cost. Runs may
+share a second log. A completion found there is saved in the run's own log too, so that each run can be replayed alone.
+Two runs that ask the same at the same time both pay.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Mode = Literal["live", "record", "replay"]
 
 
 class CompletionLog(Protocol):
-    """The store of completions. `put` returns once the completion is on disk; of two under one key either may stay."""
+    """The store of completions. `put` returns once the completion is on disk. Of two under one key either may stay."""
 
     def get(self, key: str) -> Soon[Completion | None]: ...
     def put(self, key: str, request: Request, completion: Completion) -> Soon[None]: ...
@@ -36,33 +36,27 @@ class ReplayMiss(InfrastructureError):
 
 @dataclass
 class _Flight:
-    key: str
     task: asyncio.Task[Completion]
     waiting: int = 0
 
 
+@dataclass(eq=False)
 class KeepingClient(Wrapper):
     """Saves each completion of `inner` in a log before it is used, then in the log that runs share.
 
     `scope` as for RecordingClient.
     """
 
-    def __init__(
-        self,
-        inner: LLMClient,
-        log: CompletionLog,
-        scope: Callable[[], str] = lambda: "",
-        shared: CompletionLog | None = None,
-    ) -> None:
-        super().__init__(inner)
-        self._logs = (log,) if shared is None else (log, shared)
-        self._scope = scope
+    log: CompletionLog
+    scope: Callable[[], str] = lambda: ""
+    shared: CompletionLog | None = None
 
     async def complete(self, request: Request) -> Completion:
-        key = key_of(request, self._scope())  # before the call: afterwards the policy's weights may be others
-        completion = await self._inner.complete(request)
-        for log in self._logs:
-            await soon(log.put(key, request, completion))
+        key = key_of(request, self.scope())  # before the call: afterwards the policy's weights may be others
+        completion = await self.inner.complete(request)
+        for log in (self.log, self.shared):
+            if log is not None:
+                await soon(log.put(key, request, completion))
         return completion
 
 
@@ -92,17 +86,37 @@ class RecordingClient:
         return key_of(request, self._scope())
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises ReplayMiss, naming the key, when a replayed run asks for what was not recorded."""
+        """As LLMClient. Raises ReplayMiss, naming the key, when a replay asks for a completion that was not recorded.
+
+        The last request of a flight that gives up cancels it, and waits for its end.
+        """
         key = self.key(request)
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(key, asyncio.create_task(self._find(key, request)))
-            flight.task.add_done_callback(lambda task: self._landed(flight, task))
-        return await self._join(flight)
+        if key not in self._flights:
+            self._flights[key] = _Flight(asyncio.create_task(self._find(key, request)))
+            self._flights[key].task.add_done_callback(lambda task: self._landed(key, task))
+        flight = self._flights[key]
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.task.done():
+                del self._flights[key]  # the next request gets a call of its own
+                flight.task.cancel()
+                await asyncio.wait([flight.task])
+
+    async def aclose(self) -> None:
+        if self._inner is not None:
+            await self._inner.aclose()
 
     async def _find(self, key: str, request: Request) -> Completion:
-        """Look in the log, then ask; both within the flight, or what one found missing another might pay again."""
-        if (kept := await self._kept(key, request)) is not None:
+        """Look in the logs, then ask. All is one flight, or else two requests could both find nothing and pay."""
+        kept = None if self._log is None else await soon(self._log.get(key))
+        if kept is None and self._log is not None and self._shared is not None:
+            kept = await soon(self._shared.get(key))
+            if kept is not None:
+                await soon(self._log.put(key, request, kept))
+        if kept is not None:
             return kept
         if self._mode == "replay" or self._inner is None:
             begin = request.messages[-1].content[:80]
@@ -113,42 +127,13 @@ class RecordingClient:
             )
         return await self._inner.complete(request)
 
-    async def _kept(self, key: str, request: Request) -> Completion | None:
-        if self._log is None:
-            return None
-        kept = await soon(self._log.get(key))
-        if kept is None and self._shared is not None:
-            kept = await soon(self._shared.get(key))
-            if kept is not None:
-                await soon(self._log.put(key, request, kept))
-        return kept
-
-    async def aclose(self) -> None:
-        if self._inner is not None:
-            await self._inner.aclose()
-
-    async def _join(self, flight: _Flight) -> Completion:
-        """Wait for a call that others may wait for too. The last one to give up cancels it, and waits for its end."""
-        flight.waiting += 1
-        try:
-            return await asyncio.shield(flight.task)
-        finally:
-            flight.waiting -= 1
-            if not flight.waiting and not flight.task.done():
-                self._forget(flight)  # the next request gets a call of its own
-                flight.task.cancel()
-                await asyncio.wait([flight.task])
-
-    def _landed(self, flight: _Flight, task: asyncio.Task[Completion]) -> None:
-        self._forget(flight)
+    def _landed(self, key: str, task: asyncio.Task[Completion]) -> None:
+        if key in self._flights and self._flights[key].task is task:
+            del self._flights[key]
         if not task.cancelled():
             task.exception()  # mark it as seen: all waiting requests may have given up
 
-    def _forget(self, flight: _Flight) -> None:
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
-
 
 def key_of(request: Request, scope: str) -> str:
-    """64 hex digits: the log's key of a request in a scope."""
+    """Return 64 hex digits: the log's key of a request in a scope."""
     return hashlib.sha256(f"{scope}\n{request.key}".encode()).hexdigest()

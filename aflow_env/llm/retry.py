@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bounded retries: exponential waits with full jitter, never shorter than the provider asks for.
 
-They sit outside the limits and the budget: each attempt takes its own place in the queue and its own reservation, and a
-call that waits holds neither. A server that has never answered may just be starting: it is asked again every `first`
+They are outside the limits and the budget: each attempt takes its own place in the queue and its own reservation, and a
+call that waits has neither. A server that has never answered may just be starting: it is asked again every `first`
 seconds, for `PATIENCE` seconds.
 """
 
@@ -44,34 +44,25 @@ class RetryingClient(Wrapper):
             return in_vain or state.attempt_number >= attempts
 
         def wait(state: tenacity.RetryCallState) -> float:
-            if _error(state).kind == "unreachable":
-                return min(first, PATIENCE / 4)
-            return max(backoff(state), _error(state).retry_after or 0.0)
-
-        def tell(state: tenacity.RetryCallState) -> None:
-            log.info(
-                "attempt %d of %d: %s, again in %.1f s",
-                state.attempt_number,
-                attempts,
-                _error(state),
-                state.upcoming_sleep,
+            error = _error(state)
+            return (
+                min(first, PATIENCE / 4) if error.kind == "unreachable" else max(backoff(state), error.retry_after or 0)
             )
 
+        def tell(state: tenacity.RetryCallState) -> None:
+            done, pause = state.attempt_number, state.upcoming_sleep
+            log.info("attempt %d of %d: %s, again in %.1f s", done, attempts, _error(state), pause)
+
+        retry = tenacity.retry_if_exception(again)
         self._retrying = tenacity.AsyncRetrying(
-            stop=enough,
-            wait=wait,
-            retry=tenacity.retry_if_exception(again),
-            before_sleep=tell,
-            sleep=sleep,
-            reraise=True,
+            stop=enough, wait=wait, retry=retry, before_sleep=tell, sleep=sleep, reraise=True
         )
 
     async def complete(self, request: Request) -> Completion:
-        return await self._retrying.copy()(self._inner.complete, request)
+        return await self._retrying.copy()(self.inner.complete, request)
 
 
 def _error(state: tenacity.RetryCallState) -> LLMError:
-    """The failure that tenacity is about to wait for; `again` lets through nothing else."""
     error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, LLMError)
+    assert isinstance(error, LLMError)  # `again` lets through nothing else
     return error

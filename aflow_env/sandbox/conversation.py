@@ -11,20 +11,18 @@ import json
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
+from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
-from aflow_env.sandbox.jail_run import JailLimits, JailRun, Outcome
-from aflow_env.sandbox.worker import Child, ChildEnd
+from aflow_env.sandbox.jail_run import JailRun, Outcome
+from aflow_env.sandbox.worker import Child, ChildEnd, OnLine
 
 Handler = Callable[[int, str, dict[str, JSON]], Awaitable[dict[str, JSON]]]
 """(problem's index, operator, arguments) -> {"result": {...}, "cost_usd": float}."""
-
-Launch = Callable[[Callable[[bytes | None], None]], Awaitable[Child]]
-"""Starts a child whose lines go to the given function."""
 
 MESSAGES = 10
 """All operator calls of one problem together may be this many times as large as one message."""
@@ -35,13 +33,20 @@ GRACE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Work:
-    """The parts that all children of a batch share; `job` is a child's first frame."""
+    """The parts that all children of a batch share.
 
-    launch: Launch
+    `launch` starts a child whose lines go to the given function. `job` is a child's first frame.
+    """
+
+    launch: Callable[[OnLine], Awaitable[Child]]
     job: dict[str, JSON]
     handle: Handler
     limits: JailLimits
     concurrency: int
+
+    @property
+    def out_of_time(self) -> str:
+        return f"more than {self.limits.wall_seconds:g} s"
 
 
 @dataclass(eq=False)
@@ -50,7 +55,7 @@ class ProblemCall:
 
     index: int
     arguments: dict[str, JSON]
-    left: float
+    left: float = 0.0
     result: JailRun | BaseException | None = None
     began: float = 0.0
     alone: bool = False
@@ -63,40 +68,53 @@ class ProblemCall:
     timer: asyncio.TimerHandle | None = None
     since: float = 0.0
 
+    def start_clock(self, expired: Callable[["ProblemCall"], None]) -> None:
+        """Run the clock, and call `expired` when no time is left."""
+        self.since = time.monotonic()
+        self.timer = asyncio.get_running_loop().call_later(max(self.left, 0.0), expired, self)
 
+    def stop_clock(self) -> None:
+        """Stop the clock, or the grace period after it."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+            self.left -= time.monotonic() - self.since
+
+    def finish(self, outcome: Outcome, error: str = "", value: JSON = None) -> None:
+        """Set the result."""
+        self.result = JailRun(outcome, value, error, time.monotonic() - self.began)
+
+
+@dataclass(eq=False)
 class ChildSession:
     """One child's part of a batch: takes problems from `waiting`, and puts back the ones that its child cuts short."""
 
-    def __init__(self, work: Work, waiting: deque[ProblemCall]) -> None:
-        self._work = work
-        self._waiting = waiting
-        self._running: dict[int, ProblemCall] = {}
-        self._loop = asyncio.get_running_loop()
-        self._child: Child
-        self._ready = False
-        self._number = 0
-        self._stray = 0
-        self._blame: tuple[ProblemCall | None, Outcome, str] | None = None
-        self._bug: BaseException | None = None
-        self._over = False
-        self._load_timer: asyncio.TimerHandle | None = None
+    work: Work
+    waiting: deque[ProblemCall]
+    _running: dict[int, ProblemCall] = field(default_factory=dict)
+    _ready: bool = False
+    _number: int = 0
+    _stray: int = 0
+    _blame: tuple[ProblemCall | None, Outcome, str] | None = None
+    _bug: BaseException | None = None
+    _over: bool = False
 
     async def run(self) -> None:
         """Serve the child until no problem waits, or the child has ended."""
-        self._child = await self._work.launch(self._line)
+        self._child = await self.work.launch(self._line)
+        self._child.send(self.work.job)
+        seconds = self.work.limits.wall_seconds
+        self._load_timer = asyncio.get_running_loop().call_later(seconds, self._abort_late)
         try:
-            self._child.send(self._work.job)
-            self._load_timer = self._loop.call_later(self._work.limits.wall_seconds, self._abort_late)
             ended = await self._child.ended()
         except asyncio.CancelledError:
             self._child.kill()
             raise
         finally:
             self._over = True
-            if self._load_timer:
-                self._load_timer.cancel()
+            self._load_timer.cancel()
             for problem in self._running.values():
-                self._stop_clock(problem)
+                problem.stop_clock()
         if self._bug is not None:
             raise self._bug
         self._after(ended)
@@ -108,7 +126,7 @@ class ChildSession:
             return
         try:
             if line is None:
-                raise FrameError(f"a message of more than {self._work.limits.output_bytes} bytes")
+                raise FrameError(f"a message of more than {self.work.limits.output_bytes} bytes")
             self._frame(unpack(line), len(line))
         except FrameError as error:
             self._abort(None, "violation", f"broker: {error}")
@@ -119,8 +137,7 @@ class ChildSession:
         match frame:
             case {"ready": bool(ready)} if not self._ready:
                 self._ready = True
-                if self._load_timer:
-                    self._load_timer.cancel()
+                self._load_timer.cancel()
                 if ready:
                     self._fill()
                 else:
@@ -134,7 +151,7 @@ class ChildSession:
                     self._asked(problem, number, operator[:64], arguments, size)
                 else:
                     self._stray += 1  # a task may outlive its problem
-                    if self._stray > self._work.limits.calls:
+                    if self._stray > self.work.limits.calls:
                         raise FrameError("calls for problems that are not running")
             case {"end": int(index), "outcome": str(outcome)}:
                 problem = self._running.pop(index, None)
@@ -145,7 +162,7 @@ class ChildSession:
                 raise FrameError("a message of unknown form")
 
     def _asked(self, problem: ProblemCall, number: int, operator: str, arguments: dict[str, JSON], size: int) -> None:
-        limits = self._work.limits
+        limits = self.work.limits
         problem.asked += 1
         problem.asked_bytes += size
         if problem.asked > limits.calls or problem.asked_bytes > MESSAGES * limits.output_bytes:
@@ -155,11 +172,11 @@ class ChildSession:
         key = sha256(json.dumps([operator, arguments], sort_keys=True).encode()).digest()
         replies = problem.replies.setdefault(key, [])
         if problem.seen[key] == len(replies):
-            replies.append(asyncio.ensure_future(self._work.handle(problem.index, operator, arguments)))
+            replies.append(asyncio.ensure_future(self.work.handle(problem.index, operator, arguments)))
         task = replies[problem.seen[key]]
         problem.seen[key] += 1
         problem.pending += 1
-        self._stop_clock(problem)
+        problem.stop_clock()
         task.add_done_callback(lambda done: self._reply(problem, number, done))
 
     def _reply(self, problem: ProblemCall, number: int, task: "asyncio.Task[dict[str, JSON]]") -> None:
@@ -178,18 +195,18 @@ class ChildSession:
             self._fail(error)
             return
         if not problem.pending:
-            self._start_clock(problem)
+            problem.start_clock(self._expired)
 
     def _ended(self, problem: ProblemCall, outcome: str, frame: dict[str, JSON]) -> None:
-        self._stop_clock(problem)
+        problem.stop_clock()
         if problem.result is None:
             value, error = frame.get("value"), frame.get("error", "")
             if problem.expired:
-                self._finish(problem, "timeout", self._out_of_time())
+                problem.finish("timeout", self.work.out_of_time)
             elif outcome == "ok" and isinstance(value, str):
-                self._finish(problem, "ok", value=value)
+                problem.finish("ok", value=value)
             elif outcome in ("crash", "violation") and isinstance(error, str):
-                self._finish(problem, "violation" if outcome == "violation" else "crash", short(error))
+                problem.finish("violation" if outcome == "violation" else "crash", short(error))
             else:
                 self._running[problem.index] = problem
                 raise FrameError("an end of unknown form")
@@ -199,45 +216,31 @@ class ChildSession:
         """End every problem with one error, as the workflow could not be loaded."""
         said = frame.get("outcome")
         outcome: Outcome = said if said in ("violation", "timeout") else "crash"
-        for problem in (*self._running.values(), *self._waiting):
+        for problem in (*self._running.values(), *self.waiting):
             problem.began = problem.began or time.monotonic()
-            self._finish(problem, outcome, short(frame.get("error", "the workflow could not be loaded")))
+            problem.finish(outcome, short(frame.get("error", "the workflow could not be loaded")))
         self._running.clear()
-        self._waiting.clear()
+        self.waiting.clear()
         self._child.kill()
 
     # problems to the child
 
     def _fill(self) -> None:
-        while self._waiting and len(self._running) < self._work.concurrency:
-            alone = self._waiting[0].alone
-            if self._running and (alone or any(p.alone for p in self._running.values())):
+        """Start the problems that have a place. A suspect runs alone."""
+        while self.waiting and len(self._running) < self.work.concurrency:
+            if self._running and (self.waiting[0].alone or any(p.alone for p in self._running.values())):
                 break
-            self._start(self._waiting.popleft())
-        if not self._running and not self._waiting:
+            problem = self.waiting.popleft()
+            problem.began = time.monotonic()
+            problem.left = self.work.limits.wall_seconds
+            problem.asked = problem.asked_bytes = problem.pending = 0
+            problem.expired = False
+            problem.seen.clear()
+            self._running[problem.index] = problem
+            self._child.send({"run": problem.index, "arguments": problem.arguments})
+            problem.start_clock(self._expired)
+        if not self._running and not self.waiting:
             self._child.kill()
-
-    def _start(self, problem: ProblemCall) -> None:
-        problem.began = time.monotonic()
-        problem.left = self._work.limits.wall_seconds
-        problem.asked = problem.asked_bytes = problem.pending = 0
-        problem.expired = False
-        problem.seen.clear()
-        self._running[problem.index] = problem
-        self._child.send({"run": problem.index, "arguments": problem.arguments})
-        self._start_clock(problem)
-
-    # clocks
-
-    def _start_clock(self, problem: ProblemCall) -> None:
-        problem.since = self._loop.time()
-        problem.timer = self._loop.call_later(max(problem.left, 0.0), self._expired, problem)
-
-    def _stop_clock(self, problem: ProblemCall) -> None:
-        if problem.timer is not None:
-            problem.timer.cancel()
-            problem.timer = None
-            problem.left -= self._loop.time() - problem.since
 
     def _expired(self, problem: ProblemCall) -> None:
         problem.expired = True
@@ -245,18 +248,15 @@ class ChildSession:
 
     def _give_up(self, problem: ProblemCall) -> None:
         """Ask the child to drop a problem, and kill it when it does not answer."""
-        self._stop_clock(problem)
+        problem.stop_clock()
         self._child.send({"cancel": problem.index})
-        problem.timer = self._loop.call_later(GRACE_SECONDS, self._abort_late)
-
-    def _abort_late(self) -> None:
-        """Kill a child whose loop is held up; `_after` finds the problem that did it."""
-        self._abort(None, "timeout", self._out_of_time())
-
-    def _out_of_time(self) -> str:
-        return f"more than {self._work.limits.wall_seconds:g} s"
+        problem.timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._abort_late)
 
     # the child's end
+
+    def _abort_late(self) -> None:
+        """Kill a child whose loop is busy. `_after` finds the problem that did it."""
+        self._abort(None, "timeout", self.work.out_of_time)
 
     def _abort(self, problem: ProblemCall | None, outcome: Outcome, error: str) -> None:
         if not self._over:
@@ -274,11 +274,11 @@ class ChildSession:
         """End the problem that caused the child's end, and put the others back.
 
         The board names the problem that had the processor at the end. It may be another one that broke the protocol,
-        closed the pipe or held up the loop. Then all suspects run again, each alone, until one ends its child.
+        closed the pipe or blocked the loop. Then all suspects run again, each alone, until one ends its child.
         """
         if self._ready and not self._running:
             return
-        culprit, outcome, error = self._blame or (None, *ended.verdict(self._work.limits.cpu_seconds))
+        culprit, outcome, error = self._blame or (None, *ended.verdict(self.work.limits.cpu_seconds))
         if not self._ready:
             self._fail_all({"outcome": outcome, "error": error})
             return
@@ -289,39 +289,36 @@ class ChildSession:
         else:
             sure = culprit is not None or (outcome == "timeout" and guilty.expired)
         if sure or len(running) == 1:
-            for problem in (*running, *self._waiting):
+            for problem in (*running, *self.waiting):
                 problem.alone = problem.alone and not guilty.alone
             running.remove(guilty)
             if guilty.result is None:
-                self._finish(guilty, outcome, error)
+                guilty.finish(outcome, error)
         else:
             for problem in running:
                 problem.alone = outcome != "timeout" or problem.expired or problem is guilty
-        self._waiting.extendleft(reversed([p for p in running if p.result is None]))
-
-    def _finish(self, problem: ProblemCall, outcome: Outcome, error: str = "", value: JSON = None) -> None:
-        problem.result = JailRun(outcome, value, error, time.monotonic() - problem.began)
+        self.waiting.extendleft(reversed([p for p in running if p.result is None]))
 
 
-async def run_batch(work: Work, calls: Sequence[dict[str, JSON]]) -> list[JailRun | BaseException]:
-    """Return one result a call, in order: a JailRun, or the handler's InfrastructureError or BudgetExhausted.
+async def run_batch(work: Work, calls: Mapping[int, dict[str, JSON]]) -> dict[int, JailRun | BaseException]:
+    """Return one result an index: a JailRun, or the handler's InfrastructureError or BudgetExhausted.
 
     Raises any other exception of the handler but WorkflowError, and InfrastructureError when no child starts. Waits for
     requests that the handler has begun, unless it is cancelled.
     """
-    problems = [ProblemCall(i, arguments, work.limits.wall_seconds) for i, arguments in enumerate(calls)]
+    problems = [ProblemCall(index, arguments) for index, arguments in calls.items()]
     waiting = deque(problems)
+
+    def requests() -> "list[asyncio.Task[dict[str, JSON]]]":
+        return [task for problem in problems for tasks in problem.replies.values() for task in tasks]
+
     try:
         while waiting:
             await ChildSession(work, waiting).run()
     except asyncio.CancelledError:
-        for task in _requests(problems):
+        for task in requests():
             task.cancel()
         raise
     finally:  # a request under way is paid for, and has to be recorded
-        await asyncio.gather(*_requests(problems), return_exceptions=True)
-    return [p.result for p in problems if p.result is not None]
-
-
-def _requests(problems: list[ProblemCall]) -> "list[asyncio.Task[dict[str, JSON]]]":
-    return [task for problem in problems for tasks in problem.replies.values() for task in tasks]
+        await asyncio.gather(*requests(), return_exceptions=True)
+    return {problem.index: problem.result for problem in problems if problem.result is not None}

@@ -4,6 +4,8 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aflow_env.errors import ConfigError
@@ -12,19 +14,21 @@ from aflow_env.sandbox.jail_run import JailRun, Outcome
 from aflow_env.sandbox.worker import Child, Worker
 
 Part = tuple[Worker, dict[str, JSON] | None, Callable[[dict[str, JSON]], None]]
-"""A worker, the first frame for its child (None: it gets one later), and the function that takes the child's frames."""
+"""A worker, the first frame for its child (None: sent later), and the function that takes the child's frames."""
 
 
+@dataclass(eq=False)
 class Once:
     """One run with one result: the first of an answer, a broken frame, the end of a child and the end of the time.
 
     `settings` are the limits that a zygote gets with a job, `cap` is the bytes of the longest frame.
     """
 
-    def __init__(self, settings: dict[str, Any], cap: int, seconds: float) -> None:
-        self._settings = settings
-        self._cap = cap
-        self._seconds = seconds
+    settings: dict[str, Any]
+    cap: int
+    seconds: float
+
+    def __post_init__(self) -> None:
         self._result: asyncio.Future[tuple[Outcome, JSON, str]] = asyncio.get_running_loop().create_future()
 
     async def call(self, worker: Worker, code: str, function: str, arguments: list[JSON]) -> JailRun:
@@ -45,8 +49,10 @@ class Once:
         def from_solution(frame: dict[str, JSON]) -> None:
             nonlocal turn
             match frame:
+                case {"end": 0, "outcome": "ok"}:
+                    self._end({**frame, "outcome": "crash"})
                 case {"end": 0}:
-                    self._end({**frame, "outcome": frame.get("outcome") if frame.get("outcome") != "ok" else "crash"})
+                    self._end(frame)
                 case {"ready": True, "entry": str(entry)} if turn == 0:
                     turn = 2
                     children[1].send({**judge, "entry": entry})
@@ -67,41 +73,38 @@ class Once:
                 case _:
                     self._end(frame)
 
-        judge = {"kind": "judge", "cap": self._cap, "tests": tests, "entry_point": entry_point}
+        judge = {"kind": "judge", "cap": self.cap, "tests": tests, "entry_point": entry_point}
         job = {"kind": "solution", "code": solution, "entry_point": entry_point}
         return await self._run([(for_solution, job, from_solution), (for_tests, None, from_tests)], children)
 
     async def _run(self, parts: list[Part], children: list[Child]) -> JailRun:
-        """Start a child of each part, in order, in `children`; send the first frames; wait for the result."""
+        """Start a child of each part, in order, in `children`. Send the first frames. Wait for the result."""
         began = time.monotonic()
         ends: list[asyncio.Task[None]] = []
         try:
             for worker, _, take in parts:
-                children.append(await worker.launch(self._settings, self._line(take), self._cap))
+                children.append(await worker.launch(self.settings, self.cap, partial(self._line, take)))
             ends += [asyncio.create_task(self._ended(child)) for child in children]
             for child, (_, job, _) in zip(children, parts, strict=True):
                 if job is not None:
-                    child.send({**job, "cap": self._cap})
-            async with asyncio.timeout(self._seconds):
+                    child.send({**job, "cap": self.cap})
+            async with asyncio.timeout(self.seconds):
                 outcome, value, error = await self._result
         except TimeoutError:
-            outcome, value, error = "timeout", None, f"more than {self._seconds:g} s"
+            outcome, value, error = "timeout", None, f"more than {self.seconds:g} s"
         finally:
             for child in children:
                 child.kill()
             await asyncio.gather(*ends)
         return JailRun(outcome, value, error, time.monotonic() - began)
 
-    def _line(self, take: Callable[[dict[str, JSON]], None]) -> Callable[[bytes | None], None]:
-        def on_line(line: bytes | None) -> None:
-            try:
-                if line is None:
-                    raise FrameError(f"a message of more than {self._cap} bytes")
-                take(unpack(line))
-            except FrameError as error:
-                self._settle("violation", None, f"broker: {error}")
-
-        return on_line
+    def _line(self, take: Callable[[dict[str, JSON]], None], line: bytes | None) -> None:
+        try:
+            if line is None:
+                raise FrameError(f"a message of more than {self.cap} bytes")
+            take(unpack(line))
+        except FrameError as error:
+            self._settle("violation", None, f"broker: {error}")
 
     def _end(self, frame: dict[str, JSON]) -> None:
         match frame:
@@ -118,7 +121,7 @@ class Once:
         except Exception as error:  # the helper process died: raised where the result is awaited
             self._fail(error)
             return
-        outcome, text = ended.verdict(int(self._seconds) + 1)
+        outcome, text = ended.verdict(int(self.seconds) + 1)
         self._settle(outcome, None, text)
 
     def _fail(self, error: Exception) -> None:

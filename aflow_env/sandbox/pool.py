@@ -11,17 +11,19 @@ import json
 import logging
 import platform
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.errors import ConfigError
+from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.conversation import Handler, Work, run_batch
 from aflow_env.sandbox.jail.wire import JSON
-from aflow_env.sandbox.jail_run import JailLimits, JailRun
+from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.kernel import confine
 from aflow_env.sandbox.once import Once
-from aflow_env.sandbox.worker import Child, Worker
+from aflow_env.sandbox.worker import Worker
 
 if TYPE_CHECKING:
     from aflow_env.workflow.program import Workflow
@@ -33,7 +35,7 @@ Mode = Literal["auto", "strict", "off"]
 class Sandbox:
     """Jailed children for one event loop. It is an async context manager that leaves no process and no file behind.
 
-    mode: "strict" raises ConfigError without Landlock or seccomp; "auto" uses the layers of this machine; "off" limits
+    mode: "strict" raises ConfigError without Landlock or seccomp. "auto" uses the layers of this machine. "off" limits
     resources alone, and warns. workers: workflows at a time, and as many code or test runs. concurrency: problems of
     one workflow side by side.
     """
@@ -78,11 +80,11 @@ class Sandbox:
     async def run_workflow(
         self, workflow: "Workflow", calls: Sequence[dict[str, JSON]], handle: Handler
     ) -> list[JailRun | BaseException]:
-        """Call the workflow with each of the keyword arguments in `calls`; operator calls go to `handle`.
+        """Call the workflow with each of the keyword arguments in `calls`. Operator calls go to `handle`.
 
         Returns one result a call, in order: a JailRun (`value` is the answer as text), or the InfrastructureError or
         BudgetExhausted with which the handler ended that problem. A WorkflowError of the handler becomes an exception
-        of the operator call in the workflow; any other exception of the handler is raised here. Equal calls, which
+        of the operator call in the workflow. Any other exception of the handler is raised here. Equal calls, which
         repeat a problem, get a child each, so a workflow cannot carry a reply from one repeat to the next.
         """
         job: dict[str, JSON] = {
@@ -92,38 +94,37 @@ class Sandbox:
             "cap": self.limits.output_bytes,
             "step_seconds": self.limits.cpu_seconds,
         }
-        results: list[JailRun | BaseException] = [InfrastructureError("it did not run")] * len(calls)
+        seen: Counter[str] = Counter()
+        groups: dict[int, dict[int, dict[str, JSON]]] = {}  # no group has two equal calls
+        for place, call in enumerate(calls):
+            key = json.dumps(call, sort_keys=True)
+            groups.setdefault(seen[key], {})[place] = call
+            seen[key] += 1
+        results: dict[int, JailRun | BaseException] = {}
 
-        async def run_apart(places: list[int]) -> None:
-            cpu = self.limits.cpu_seconds * (len(places) + 1)
-
-            async def launch(on_line: Callable[[bytes | None], None]) -> Child:
-                return await worker.launch(self._limits(cpu), on_line, self.limits.output_bytes)
-
-            async def handle_placed(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
-                return await handle(places[index], operator, arguments)
-
-            work = Work(launch, job, handle_placed, self.limits, self._concurrency)
+        async def run_apart(group: dict[int, dict[str, JSON]]) -> None:
+            limits = self._limits(self.limits.cpu_seconds * (len(group) + 1))
             async with self._workflows, self._worker() as worker:
-                for place, run in zip(places, await run_batch(work, [calls[i] for i in places]), strict=True):
-                    results[place] = run
+                launch = partial(worker.launch, limits, self.limits.output_bytes)
+                work = Work(launch, job, handle, self.limits, self._concurrency)
+                results.update(await run_batch(work, group))
 
-        tasks = [asyncio.create_task(run_apart(places)) for places in _apart(calls)]
+        tasks = [asyncio.create_task(run_apart(group)) for group in groups.values()]
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return results
+        return [results[place] for place in range(len(calls))]
 
     async def run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> JailRun:
-        """Execute `code` and call its `function(*arguments)` within `seconds`; `value` is the result's text, cut."""
+        """Execute `code` and call its `function(*arguments)` within `seconds`. `value` is the result's text, cut."""
         async with self._codes, self._worker() as worker:
             return await self._once(seconds).call(worker, code, function, arguments)
 
     async def run_tests(self, solution: str, tests: str, entry_point: str, seconds: float) -> JailRun:
-        """Execute `tests` on `entry_point` of `solution`, then their `check(candidate)` if defined; `ok`: all passed.
+        """Execute `tests` on `entry_point` of `solution`, then their `check(candidate)` if defined. `ok`: all passed.
 
         A failed assertion is a `crash` with AssertionError. An error that begins with "Refused" names a value or an
         operation that cannot cross: solution and tests run in separate children (exam.py). Raises ConfigError for tests
@@ -137,17 +138,12 @@ class Sandbox:
 
     def _limits(self, cpu_seconds: int) -> dict[str, Any]:
         mb = 1 << 20
+        limits = {"AS": self.limits.memory_mb * mb, "CPU": cpu_seconds, "FSIZE": self.limits.disk_mb * mb}
+        limits |= {"NOFILE": 64, "CORE": 0, "MEMLOCK": 0}
         return {
             "disk_bytes": self.limits.disk_mb * mb,
             "threads": self.limits.threads,
-            "limits": {
-                "RLIMIT_AS": self.limits.memory_mb * mb,
-                "RLIMIT_CPU": cpu_seconds,
-                "RLIMIT_FSIZE": self.limits.disk_mb * mb,
-                "RLIMIT_NOFILE": 64,
-                "RLIMIT_CORE": 0,
-                "RLIMIT_MEMLOCK": 0,
-            },
+            "limits": {f"RLIMIT_{name}": value for name, value in limits.items()},
         }
 
     @contextlib.asynccontextmanager
@@ -167,16 +163,3 @@ class Sandbox:
     async def _discard(self, worker: Worker) -> None:
         self._all.discard(worker)
         await worker.close()
-
-
-def _apart(calls: Sequence[dict[str, JSON]]) -> list[list[int]]:
-    """Return the places of the calls in groups, none of which holds two equal calls."""
-    groups: list[list[int]] = []
-    seen: Counter[str] = Counter()
-    for place, call in enumerate(calls):
-        key = json.dumps(call, sort_keys=True)
-        if seen[key] == len(groups):
-            groups.append([])
-        groups[seen[key]].append(place)
-        seen[key] += 1
-    return groups

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import Any, cast
 
 from aflow_env.errors import InfrastructureError
 from aflow_env.sandbox.jail import scratch
@@ -22,6 +22,7 @@ from aflow_env.sandbox.jail_run import Outcome
 START_SECONDS = 30.0
 LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Some interpreters need these to start. The zygote clears its environment before any generated code runs."""
+OnLine = Callable[[bytes | None], None]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ChildEnd:
     refused: str
 
     def verdict(self, cpu_seconds: int) -> tuple[Outcome, str]:
-        """Return the outcome and error of the code that ran in it; `cpu_seconds` was its limit."""
+        """Return the outcome and error of the code that ran in it. `cpu_seconds` was its limit."""
         if self.why:
             return "violation", self.why
         if -self.code in (signal.SIGPROF, signal.SIGXCPU):
@@ -47,13 +48,17 @@ class ChildEnd:
 
 
 class Lines(asyncio.Protocol):
-    """Splits a stream into lines of at most `cap` bytes. A longer line is dropped and passed on as None."""
+    """A socket of lines of at most `cap` bytes. A longer line is dropped and passed on as None."""
 
-    def __init__(self, on_line: Callable[[bytes | None], None], cap: int) -> None:
+    def __init__(self, on_line: OnLine, cap: int) -> None:
         self.lost = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport
         self._on_line = on_line
         self._cap = cap
         self._buffer = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -69,30 +74,31 @@ class Lines(asyncio.Protocol):
         if not self.lost.done():
             self.lost.set_result(None)
 
+    def send(self, frame: dict[str, JSON]) -> None:
+        """Send a frame, unless the socket is closing."""
+        if not self.transport.is_closing():
+            self.transport.write(pack(frame))
 
-class Child:
+
+class Child(Lines):
     """One running job: frames to it, lines from it, and its end."""
 
-    def __init__(self, transport: asyncio.Transport, lines: Lines, worker: "Worker") -> None:
-        self._transport = transport
-        self._lines = lines
+    def __init__(self, worker: "Worker", on_line: OnLine, cap: int) -> None:
+        super().__init__(on_line, cap)
         self._worker = worker
-
-    def send(self, frame: dict[str, JSON]) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(pack(frame))
+        self.lost.add_done_callback(lambda _: self.kill())  # a child that closed the pipe cannot answer
 
     def kill(self) -> None:
-        """End it now; does nothing when it has ended."""
-        self._worker.tell({"kill": True})
+        """End it now. Does nothing when it has ended."""
+        self._worker.control.send({"kill": True})
 
     async def ended(self) -> ChildEnd:
         """Wait for its end, the clearing of its directory and its last line."""
         try:
             ended = await asyncio.shield(self._worker.ended)
-            await self._lines.lost
+            await self.lost
         finally:
-            self._transport.close()
+            self.transport.close()
         if ended.refused:
             raise InfrastructureError(f"a sandbox layer that was there could not be put on: {ended.refused}")
         return ended
@@ -107,14 +113,15 @@ class Worker:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[ChildEnd] = asyncio.get_running_loop().create_future()
         self.process = process
+        self.control = Lines(self._take, 1 << 16)
+        self.control.lost.add_done_callback(self._gone)
         self._socket = control
-        self._control: asyncio.Transport
 
     @classmethod
     async def start(cls, layers: Sequence[str]) -> "Worker":
-        """Start a zygote and wait until it can fork; raises InfrastructureError when it does not come up.
+        """Start a zygote and wait until it can fork. Raises InfrastructureError when it does not come up.
 
-        Its children put on those of `layers` that this machine has: `worker.layers`.
+        Its children put on the ones of `layers` that this machine has: `worker.layers`.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -131,9 +138,7 @@ class Worker:
                 pass_fds=[theirs.fileno()],
             )
         worker = cls(process, ours)
-        loop = asyncio.get_running_loop()
-        worker._control, lines = await loop.create_unix_connection(lambda: Lines(worker._take, 1 << 16), sock=ours)
-        lines.lost.add_done_callback(worker._gone)
+        await asyncio.get_running_loop().create_unix_connection(lambda: worker.control, sock=ours)
         try:
             await asyncio.wait_for(asyncio.shield(worker.ready), START_SECONDS)
         except (TimeoutError, InfrastructureError) as error:
@@ -141,34 +146,28 @@ class Worker:
             raise InfrastructureError(f"the sandbox's helper process did not start: {error}") from error
         return worker
 
-    async def launch(self, job: dict[str, Any], on_line: Callable[[bytes | None], None], cap: int) -> Child:
-        """Fork a child with the limits of `job`; lines of up to `cap` bytes go to `on_line`, longer ones as None."""
+    async def launch(self, job: dict[str, Any], cap: int, on_line: OnLine) -> Child:
+        """Fork a child with the limits of `job`. Lines of up to `cap` bytes go to `on_line`, longer ones as None."""
         loop = asyncio.get_running_loop()
         self.ended = loop.create_future()
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)
-            transport, lines = await loop.create_unix_connection(lambda: Lines(on_line, cap), sock=ours)
+            _, child = await loop.create_unix_connection(lambda: Child(self, on_line, cap), sock=ours)
             try:
                 socket.send_fds(self._socket, [pack({"start": job})], [theirs.fileno()])
             except OSError as error:
-                transport.close()
+                child.transport.close()
                 raise InfrastructureError(f"the sandbox's helper process is gone: {error}") from error
-        child = Child(transport, lines, self)
-        lines.lost.add_done_callback(lambda _: child.kill())  # a child that closed the pipe cannot answer
         return child
 
     @property
     def alive(self) -> bool:
-        return not self._control.is_closing()
-
-    def tell(self, command: dict[str, Any]) -> None:
-        if self.alive:
-            self._control.write(pack(command))
+        return not self.control.transport.is_closing()
 
     async def close(self) -> None:
-        """End the zygote, and with it its child and its directories; waits until it is reaped."""
-        self._control.close()
+        """End the zygote, and with it its child and its directories. Waits until it is reaped."""
+        self.control.transport.close()
         try:
             await asyncio.to_thread(self.process.wait, 5.0)
         except subprocess.TimeoutExpired:

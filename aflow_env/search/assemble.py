@@ -21,7 +21,6 @@ from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient
 from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
-from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.search.kinds import PREDICTORS, PROPOSERS, Known
 from aflow_env.search.prediction.predict import QPredictor
@@ -78,21 +77,8 @@ class Assembly:
         task = load_task(config.task)
         parts = parts or Parts.local(config)
         store, recording, budget = parts.store, parts.recording, Budget(config.budget, parts.ledger)
-        limits = config.sandbox
-        sandbox = Sandbox(
-            mode=limits.mode,
-            limits=JailLimits(
-                wall_seconds=limits.wall_seconds,
-                cpu_seconds=limits.cpu_seconds,
-                memory_mb=limits.memory_mb,
-                output_bytes=limits.output_bytes,
-                calls=limits.calls,
-                disk_mb=limits.disk_mb,
-                threads=limits.threads,
-            ),
-            workers=limits.workers,
-            concurrency=SIDE_BY_SIDE * config.executor.concurrency,
-        )
+        jail, side_by_side = config.sandbox, SIDE_BY_SIDE * config.executor.concurrency
+        sandbox = Sandbox(jail.mode, jail.limits, jail.workers, side_by_side)
         await sandbox.__aenter__()
 
         providers: dict[tuple[str, str | None], ProviderLimits] = {}

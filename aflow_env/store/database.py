@@ -3,169 +3,91 @@
 
 WAL journal, a busy timeout, one immediate transaction a write. With synchronous=NORMAL a commit is in the operating
 system's hands when `write` returns: `kill -9` of any process loses nothing that was committed. A power cut or a kernel
-crash may lose the last commits; the file stays consistent, and a search pays for those again. WAL needs shared memory,
+crash may lose the last commits. The file stays consistent, and a search pays for them again. WAL needs shared memory,
 so the file must lie on a local disk: no other machine and no network file system.
 
-The tables are readable with plain SQL; JSON columns hold JSON text.
+The tables are readable with plain SQL. JSON columns have JSON text.
 
-- sessions: one search from a start workflow; `id` is "problem/seed/step/session".
+- sessions: one search from a start workflow. `id` is "problem/seed/step/session".
 - nodes: one row a round that ended. A rejected round has a `reason` and no score. `before` and `parent_digest` are the
   parent's, so that the view `experience` reads this table alone. `parent_digest` is cleared when a training run goes on
   from a checkpoint before the node's step.
-- proposals: every edit that was drawn of a node to choose from, open, evaluated or rejected (`reason`); `drawn` is how
+- proposals: every edit that was drawn of a node to choose from, open, evaluated or rejected (`reason`). `drawn` is how
   many rounds had begun by then.
 - programs: the text of workflows, by its hash. `digest` is the workflow's own.
 - problem_sets: which results, in order, a node's evaluation was made of: [[problem_digest, repeat, problem_id], ...].
-- evaluations: a workflow's run on a problem and repeat under an executor's settings; only runs that count.
+- evaluations: a workflow's run on a problem and repeat under an executor's settings. Only runs that count.
 - completions: every LLM call that was paid for, by the request's key.
 - events: everything else (failures of the world, stops), with wall-clock time.
 - meta: the identity of the run (its config).
 """
 
 import sqlite3
-import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.files import storing, writing
+from aflow_env.files import SharedFile, writing
 
-BUSY_SECONDS = 60.0
 CHECKPOINT_PAGES = 8000
 """How far (32 MB) the journal grows before a write waits for it to be moved into the file and synchronised."""
-Value = str | int | float | bytes | None
-Row = tuple[Any, ...]
 
 
-class Database:
-    """A connection to a file of a known schema; it makes the file when there is none. Threads may share it.
+def open_database(path: Path) -> SharedFile:
+    """Open a run's file, and make it where it is missing.
 
-    `application_id` marks files as ours, `version` is the schema's (`PRAGMA user_version`), `schema` the statements
-    that create it. Raises ConfigError for a file that is not ours, is newer, or is not SQLite at all.
+    Raises ConfigError for a file that is newer, is of another program, or is not SQLite.
     """
-
-    def __init__(self, path: Path, schema: Sequence[str], version: int, application_id: int) -> None:
-        self.path = path
-        self._lock = threading.RLock()
-        with writing(path.parent, "run_dir"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path.parent, "run_dir"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        database = SharedFile(path)
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-        except sqlite3.Error as error:
-            raise ConfigError(f"run_dir={path.parent}: cannot open {path.name} ({error}); name another") from error
-        try:
-            self._prepare(schema, version, application_id)
-        except sqlite3.OperationalError as error:
-            self._connection.close()
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise InfrastructureError(f"{path}: {error}; make room, or name another run_dir") from error
-            raise ConfigError(f"{path} cannot be used ({error}): name a run_dir that can be written") from error
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise ConfigError(f"{path} is damaged or is not a SQLite file ({error}): move it away") from error
+            _prepare(database, path)
         except BaseException:
-            self._connection.close()
+            database.close()
             raise
-
-    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """Return all rows of a query. Raises InfrastructureError when the file cannot be read."""
-        with self._lock, storing(self.path):
-            return self._connection.execute(sql, arguments).fetchall()
-
-    def stream(self, sql: str, arguments: Sequence[Value] = ()) -> Iterator[Row]:
-        """Yield the rows of a query one by one, for results too large for memory."""
-        with storing(self.path):
-            yield from self._connection.execute(sql, arguments)
-
-    @contextmanager
-    def write(self) -> Iterator["Writer"]:
-        """Open a transaction, which is on file whole or not at all when the block ends. Raises InfrastructureError."""
-        with self._lock, storing(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield Writer(self._connection)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    def close(self) -> None:
-        """Close the connection; the file is complete without this."""
-        with self._lock:
-            self._connection.close()
-
-    def _prepare(self, schema: Sequence[str], version: int, application_id: int) -> None:
-        self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-        found = self._pragma("user_version")
-        if found > version:
-            raise ConfigError(
-                f"{self.path} has schema {found}, and this aflow_env knows schemas up to {version}: "
-                "upgrade aflow_env, or name another run_dir"
-            )
-        empty = not self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        if not empty and self._pragma("application_id") != application_id:
-            raise ConfigError(f"{self.path} is a SQLite file, but not of aflow_env: name another run_dir")
-        self._to_wal()
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        if found < version:
-            self._create(schema, version, application_id)
-
-    def _create(self, schema: Sequence[str], version: int, application_id: int) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        if self._pragma("user_version") < version:  # else another process was quicker
-            there = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
-            for statement in schema:
-                if statement.partition("(")[0].split()[2] not in there:  # a file of an older schema lacks some
-                    self._connection.execute(statement)
-            self._connection.execute(f"PRAGMA application_id = {application_id}")
-            self._connection.execute(f"PRAGMA user_version = {version}")
-        self._connection.execute("COMMIT")
-
-    def _to_wal(self) -> None:
-        """Switch to WAL; SQLite's busy timeout does not cover this, so two first openers take turns here."""
-        deadline = time.monotonic() + BUSY_SECONDS
-        while self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-
-    def _pragma(self, name: str) -> int:
-        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+        return database
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise InfrastructureError(f"{path}: {error}; make room, or name another run_dir") from error
+        raise ConfigError(f"{path} cannot be used ({error}): name a run_dir that can be written") from error
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{path} is damaged or is not a SQLite file ({error}): move it away") from error
 
 
-class Writer:
-    """The statements of a transaction."""
+def _prepare(database: SharedFile, path: Path) -> None:
+    found = _pragma(database, "user_version")
+    if found > VERSION:
+        raise ConfigError(
+            f"{path} has schema {found}, and this aflow_env knows schemas up to {VERSION}: upgrade aflow_env, or name "
+            "another run_dir"
+        )
+    begun = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    if begun and _pragma(database, "application_id") != APPLICATION_ID:
+        raise ConfigError(f"{path} is a SQLite file, but not of aflow_env: name another run_dir")
+    database.to_wal()
+    database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    if found == VERSION:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    if _pragma(database, "user_version") < VERSION:  # else another process was quicker
+        there = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+        for statement in SCHEMA:
+            if statement.partition("(")[0].split()[2] not in there:  # a file of an older schema lacks some
+                database.execute(statement)
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {VERSION}")
+    database.execute("COMMIT")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
 
-    def run(self, sql: str, arguments: Sequence[Value] = ()) -> int:
-        """Execute one statement; return the number of rows that it changed."""
-        return self._connection.execute(sql, arguments).rowcount
-
-    def run_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
-        """Execute one statement for each row."""
-        self._connection.executemany(sql, rows)
-
-    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """Return all rows of a query, as of this transaction."""
-        return self._connection.execute(sql, arguments).fetchall()
+def _pragma(database: SharedFile, name: str) -> int:
+    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 VERSION = 2
 APPLICATION_ID = 0x61666C77  # "aflw"
 NOT_VALIDATION = "session NOT LIKE 'validate/%'"
-"""The sessions whose rounds later steps may learn from: all but those of a training run's validation."""
+"""The sessions whose rounds later steps may learn from: all but the ones of a training run's validation."""
 
 SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

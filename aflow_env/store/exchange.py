@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between a run's store and AFlow's workspace.
+"""Read AFlow's workspace into a run's store, and write a session as AFlow's workspace.
 
 An imported round is a node with AFlow's own figures under the executor key "aflow", so that results of the two are
 never confused. Where AFlow saved no score for each problem, `n` is 0 and the interval is [0, 1]. A search that goes on
-from there compares new scores with AFlow's, so use the same executor and problems; the closing report evaluates again.
+from there compares new scores with AFlow's, so use the same executor and problems.
 """
 
 import math
@@ -20,32 +20,24 @@ EXECUTOR_KEY = "aflow"
 
 
 def import_workspace(store: Store, key: SessionKey, task: str, workspace: Workspace) -> None:
-    """Record every round as part of one session; recorded rounds stay, so it can be done again."""
+    """Record every round as part of one session. Recorded rounds stay, so it can be done again."""
     store.open_session(key, task)
     for each in workspace.rounds:
         experience = each.experience or {}
         modification = str(experience.get("modification", "start"))
-        node = Node(each.number, each.father, each.workflow, evaluation_of(each), modification)
+        evaluation = Evaluation(  # AFlow saves no figures by problem
+            digest=each.workflow.digest,
+            executor_key=EXECUTOR_KEY,
+            score=each.score,
+            ci95=interval95(each.scores) if each.scores else (0.0, 1.0),
+            n=len(each.scores),
+            outcomes={},
+            cost_usd=math.fsum(float(entry.get("total_cost") or 0.0) for entry in each.results),
+            results=(),
+            **dict.fromkeys(("input_tokens", "output_tokens", "calls", "cache_hits", "spent_usd"), 0),
+        )
+        node = Node(each.number, each.father, each.workflow, evaluation, modification)
         store.record(key, node, {"aflow": {"results": each.results, "experience": each.experience, "log": each.log}})
-
-
-def evaluation_of(each: AflowRound) -> Evaluation:
-    """Return AFlow's figures of a round; it saves none by problem."""
-    return Evaluation(
-        digest=each.workflow.digest,
-        executor_key=EXECUTOR_KEY,
-        score=each.score,
-        ci95=interval95(each.scores) if each.scores else (0.0, 1.0),
-        n=len(each.scores),
-        outcomes={},
-        cost_usd=math.fsum(float(entry.get("total_cost") or 0.0) for entry in each.results),
-        input_tokens=0,
-        output_tokens=0,
-        calls=0,
-        cache_hits=0,
-        spent_usd=0.0,
-        results=(),
-    )
 
 
 def workspace_of(store: Store, key: SessionKey, dataset: str, problems: Mapping[str, Problem]) -> Workspace:

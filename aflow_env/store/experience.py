@@ -2,7 +2,7 @@
 """The edits that were tried on a workflow before, and their results.
 
 Entries belong to a (task, digest of the expanded workflow), so a session learns from all earlier ones that met the same
-program (`Store.experience`). AFlow calls successes "absolutely prohibited" like failures; here they read as successes.
+program (`Store.experience`). AFlow writes "absolutely prohibited" over successes too. Here they read as successes.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Entry:
-    """One earlier expansion: `before` and `after` are the scores of parent and child; `after` is None for a rejection.
+    """One earlier expansion: `before` and `after` are the scores of parent and child. `after` is None for a rejection.
 
-    `reason` says why an action was rejected.
+    `reason` is why an action was rejected.
     """
 
     modification: str
@@ -29,7 +29,7 @@ class Entry:
 
     @property
     def gain(self) -> float | None:
-        """after - before; None for a rejection."""
+        """after - before, or None for a rejection."""
         return None if self.after is None else self.after - self.before
 
     @property
@@ -39,7 +39,7 @@ class Entry:
 
 
 def choose(entries: Sequence[Entry], limit: int) -> list[Entry]:
-    """Choose at most `limit` entries: the largest gains first, then the latest others; both kinds when both are there.
+    """Choose at most `limit` entries: the largest gains first, then the latest others. Both kinds when both are there.
 
     `entries` are in the order tried. Of entries that say the same only the latest stays.
     """

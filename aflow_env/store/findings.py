@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions that a run answers from its store: the best workflow, the nodes, the cost.
 
-The best workflow is the one that the closing report chose, unless the search went on since; without a report it is
-the leader: the best mean score over the nodes of one workflow on validate problems, the workflow scored more often and
-then the earlier one among equals. Where none was scored there, it is the leader of the training problems, by the lower
-end of the interval of all runs: each session draws other ones, and a mean over one small draw is often luck.
+The best workflow is the choice of the closing report, unless the search went on since. Without a report it is the
+leader: the workflow with the best mean score over its nodes on validate problems. Among equals the workflow that was
+scored more often leads, then the earlier one. Where none was scored there, the leader is the one of the training
+problems, by the lower end of the interval of all runs: a mean over one small draw of problems is often luck.
 """
 
 import json
-import sqlite3
 from contextlib import closing
 from typing import Any
 
 from aflow_env.evaluation.results import wilson
-from aflow_env.files import storing
+from aflow_env.files import Row, SharedFile, storing
 from aflow_env.llm.ledger import AMOUNTS, Spend
-from aflow_env.store.database import Row
 from aflow_env.store.read_only import Reads
 from aflow_env.store.store import Store
 from aflow_env.workflow.program import Workflow
@@ -50,13 +48,13 @@ def workflow_of(store: Reads, digest: str) -> Workflow:
 
 
 def start_of(store: Reads, task: str) -> Workflow | None:
-    """Return the start of the searches on validate problems, None before the first; an imported run has its own."""
+    """Return the start of the searches on validate problems, None before the first. An imported run has its own."""
     found = store.read(f"SELECT digest {_EVALUATED} AND parent IS NULL AND {_VALIDATED} AND nodes.task = ?", (task,))
     return workflow_of(store, found[0][0]) if found else None
 
 
 def best_node(store: Reads) -> dict[str, JSON] | None:
-    """Return the node of the best workflow, as in `all_nodes`; None for a run without a node."""
+    """Return the node of the best workflow, as in `all_nodes`, or None for a run without a node."""
     said = last_report(store)
     if said and said["nodes"] == evaluated(store):
         wanted = [said["digest"]]
@@ -68,7 +66,7 @@ def best_node(store: Reads) -> dict[str, JSON] | None:
 
 
 def all_nodes(store: Reads) -> list[dict[str, JSON]]:
-    """Return every evaluated node, by session and round; the names are those of `aflow-env show --json`."""
+    """Return every evaluated node, by session and round. The names are the ones of `aflow-env show --json`."""
     return [_node(row) for row in store.read(f"SELECT {_NODE} {_EVALUATED} ORDER BY nodes.session, round")]
 
 
@@ -80,18 +78,18 @@ def overview(store: Reads) -> dict[str, JSON]:
 
 def evaluated(store: Reads) -> int:
     """Count the nodes."""
-    return _number(store, "SELECT count(*) FROM nodes WHERE score IS NOT NULL")
+    return int(store.read("SELECT count(*) FROM nodes WHERE score IS NOT NULL")[0][0])
 
 
 def rejections(store: Reads) -> int:
     """Count the rounds that ended with an action that was not run."""
-    return _number(store, "SELECT count(*) FROM nodes WHERE score IS NULL")
+    return int(store.read("SELECT count(*) FROM nodes WHERE score IS NULL")[0][0])
 
 
 def stopped(store: Reads) -> dict[str, str]:
-    """Return session -> why it stopped; sessions that still go on, or were cut off, are absent."""
-    states = {session: json.loads(state) for session, state in store.read("SELECT id, state FROM sessions ORDER BY id")}
-    return {session: str(state["stopped"]) for session, state in states.items() if state and "stopped" in state}
+    """Return session -> why it stopped. Sessions that still go on, or were cut off, are absent."""
+    sql = "SELECT id, json_extract(state, '$.stopped') AS why FROM sessions WHERE why IS NOT NULL ORDER BY id"
+    return {session: str(why) for session, why in store.read(sql)}
 
 
 def last_report(store: Reads) -> dict[str, JSON] | None:
@@ -110,16 +108,16 @@ def spent(store: Reads) -> Spend:
     """Return the run's bill: its ledger's account of every call, or without one the cost of its evaluations."""
     ledger = store.path.with_name("ledger.sqlite")
     if ledger.is_file():
-        with storing(ledger), closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'spent'").fetchone():
+        with storing(ledger), closing(SharedFile(ledger, "?mode=ro")) as database:
+            if database.read("SELECT 1 FROM sqlite_master WHERE name = 'spent'"):
                 sums = ", ".join(f"sum({name})" for name in AMOUNTS)
-                return Spend(*database.execute(f"SELECT {sums} FROM spent").fetchone())
+                return Spend(*database.read(f"SELECT {sums} FROM spent")[0])
     sums = "total(cost_usd) * 1e12, total(input_tokens + output_tokens), total(calls), total(unpriced)"
     return Spend(*map(round, store.read(f"SELECT {sums} FROM evaluations")[0]))
 
 
 def spent_usd(store: Reads) -> float:
-    """Return the run's bill in USD; calls without a price are not in it."""
+    """Return the run's bill in USD. Calls without a price are not in it."""
     return spent(store).usd
 
 
@@ -145,10 +143,6 @@ def _leading_trained(store: Reads, task: str | None, count: int) -> list[str]:
         return half - centre, first, digest
 
     return [row[0] for row in sorted(rows, key=order)[:count]]
-
-
-def _number(store: Reads, sql: str) -> int:
-    return int(store.read(sql)[0][0])
 
 
 def _node(row: Row) -> dict[str, JSON]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of the store to plain data and back; pure."""
+"""Turn rows of the store into plain data and back, without I/O."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult
-from aflow_env.store.database import Row, Value
+from aflow_env.files import Row, Value
 from aflow_env.workflow.program import Workflow
 
 JSON = Any
@@ -16,7 +16,7 @@ JSON = Any
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An evaluated workflow. `round` 1 is the start (no parent); `edit` is the proposer's text, "" for the start."""
+    """An evaluated workflow. `round` 1 is the start (no parent). `edit` is the proposer's text, "" for the start."""
 
     round: int
     parent: int | None
@@ -38,7 +38,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A round whose action was rejected, for `reason`, and not run; `edit` is the proposer's text."""
+    """A round whose action was rejected, for `reason`, and was not run. `edit` is the proposer's text."""
 
     round: int
     parent: int
@@ -62,7 +62,7 @@ EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_s
 
 
 def round_columns(ended: RoundEnd) -> dict[str, Value]:
-    """Return the columns that nodes and rejections share. Lone surrogates, which no database keeps, become `?`."""
+    """Return the columns that nodes and rejections share. Lone surrogates become `?`: SQLite stores none."""
     return {
         "round": ended.round,
         "parent": ended.parent,
@@ -73,7 +73,7 @@ def round_columns(ended: RoundEnd) -> dict[str, Value]:
 
 
 def program_row(workflow: Workflow, digest: str) -> tuple[str, str, str, str]:
-    """Return (id, digest, graph, prompts) of a workflow's text; the id is a hash of both files."""
+    """Return (id, digest, graph, prompts) of a workflow's text. The id is a hash of both files."""
     graph, prompts = storable(workflow.graph), storable(workflow.prompts)
     return content_id(f"{graph}\0{prompts}"), digest, graph, prompts
 
@@ -85,10 +85,9 @@ def problem_set_row(results: Sequence[ProblemResult]) -> tuple[str, str]:
 
 
 def evaluation_columns(evaluation: Evaluation) -> dict[str, Value]:
-    """Return an evaluation's figures, and in full the results that no table of evaluations holds."""
-    uncounted = [
-        [place, *result[:-1]] for place, result in enumerate(evaluation.results) if result.outcome not in COUNTED
-    ]
+    """Return an evaluation's figures, and in full the results that are not in the table of evaluations."""
+    results = enumerate(evaluation.results)
+    uncounted = [[place, *result[:-1]] for place, result in results if result.outcome not in COUNTED]
     return {name: getattr(evaluation, name) for name in FIGURES} | {
         "low": evaluation.ci95[0],
         "high": evaluation.ci95[1],
@@ -123,7 +122,7 @@ def result_row(result: ProblemResult) -> Row:
 
 
 def storable(text: str) -> str:
-    """Return the text without lone surrogates; an `Outcome` becomes a plain string."""
+    """Return the text without lone surrogates. An `Outcome` becomes a plain string."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

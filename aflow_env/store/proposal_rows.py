@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Proposals of a session as they were drawn, and evaluated workflows to learn from: rows of the store as plain data."""
+"""Rows of the store as plain data: proposals as they were drawn, and evaluated workflows and edits to learn from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aflow_env.store.database import Row, Value, Writer
+from aflow_env.files import Row, SharedFile
 from aflow_env.store.node_rows import program_row, storable
 from aflow_env.store.read_only import Reads
 from aflow_env.workflow.program import Workflow
@@ -17,7 +17,7 @@ class DrawnProposal:
     """The proposal number `ordinal` of an edit of the node of round `node`.
 
     `drawn` is how many rounds had begun when it was drawn. `workflow` is the program that it makes, and `digest` its
-    digest; where it was rejected, for `reason`, there is none.
+    digest. A proposal that was rejected, for `reason`, has neither.
     """
 
     node: int
@@ -39,28 +39,39 @@ class Evaluated:
     n: int
 
 
-def save(writer: Writer, session: str, proposals: Sequence[DrawnProposal]) -> None:
-    """Add the proposals to a session's, within a transaction; one that is there already stays as it is."""
+@dataclass(frozen=True, slots=True)
+class StoredAction:
+    """An edit of a workflow that was evaluated, and the scores before and after it."""
+
+    parent: Workflow
+    parent_digest: str
+    before: float
+    n: int
+    text: str
+    child: Workflow
+    child_digest: str
+    score: float
+
+
+def save(database: SharedFile, session: str, proposals: Sequence[DrawnProposal]) -> None:
+    """Add the proposals to a session's, within a transaction. One that is there already stays as it is."""
+    names = ", ".join(("session", *COLUMNS, "program"))
     for each in proposals:
-        program: Value = None
+        program = None
         if each.workflow is not None and each.digest is not None:
-            row = program_row(each.workflow, each.digest)
-            writer.run("INSERT OR IGNORE INTO programs VALUES (?, ?, ?, ?)", row)
-            program = row[0]
+            program, *_ = row = program_row(each.workflow, each.digest)
+            database.execute("INSERT OR IGNORE INTO programs VALUES (?, ?, ?, ?)", row)
         texts = (storable(each.text), storable(each.modification), each.digest, storable(each.reason))
         values = (session, each.node, each.ordinal, each.drawn, *texts, program)
-        names = ", ".join(("session", *COLUMNS, "program"))
-        writer.run(f"INSERT OR IGNORE INTO proposals ({names}) VALUES ({', '.join('?' * len(values))})", values)
+        database.execute(f"INSERT OR IGNORE INTO proposals ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
 def proposals_of(rows: Sequence[Row]) -> tuple[DrawnProposal, ...]:
-    """The proposals of rows of SELECT."""
+    """Return the proposals of rows of SELECT."""
     found = []
-    for *values, graph, prompts in rows:
-        workflow = Workflow(str(graph), str(prompts)) if graph is not None else None
-        node, ordinal, drawn, text, modification, digest, reason = values
-        facts = (int(str(node)), int(str(ordinal)), int(str(drawn)), str(text), str(modification), workflow)
-        found.append(DrawnProposal(*facts, None if digest is None else str(digest), str(reason)))
+    for node, ordinal, drawn, text, modification, digest, reason, graph, prompts in rows:
+        workflow = None if graph is None else Workflow(graph, prompts)
+        found.append(DrawnProposal(node, ordinal, drawn, text, modification, workflow, digest, reason))
     return tuple(found)
 
 
@@ -71,9 +82,9 @@ SELECT = (
 
 
 def evaluated(store: Reads, task: str, before: int | None = None) -> list[Evaluated]:
-    """Every evaluated node of a task, in order; with `before` those of training steps before it, validation left out.
+    """Return every evaluated node of a task, in order. With `before` only nodes of training steps before it.
 
-    Validation measures a training run, so nothing in the run may learn from it.
+    `before` leaves out validation, which measures a training run: nothing in the run may learn from it.
     """
     some = "" if before is None else "AND step < ? AND session NOT LIKE 'validate/%'"
     rows = store.read(
@@ -81,4 +92,25 @@ def evaluated(store: Reads, task: str, before: int | None = None) -> list[Evalua
         f"WHERE task = ? AND score IS NOT NULL AND n > 0 {some} ORDER BY step, session, round",
         (task,) if before is None else (task, before),
     )
-    return [Evaluated(Workflow(str(g), str(p)), float(str(score)), int(str(n))) for g, p, score, n in rows]
+    return [Evaluated(Workflow(graph, prompts), score, n) for graph, prompts, score, n in rows]
+
+
+def validated(store: Reads, task: str, most: int) -> list[StoredAction]:
+    """Return the first `most` actions of validation sessions, on which nothing was trained.
+
+    Each pair of parent and child comes once.
+    """
+    rows = store.read(
+        "SELECT old.graph, old.prompts, parent.digest, parent.score, parent.n, child.edit, new.graph, new.prompts, "
+        "child.digest, child.score FROM nodes AS child "
+        "JOIN nodes AS parent ON parent.session = child.session AND parent.round = child.parent "
+        "JOIN programs AS old ON old.id = parent.program JOIN programs AS new ON new.id = child.program "
+        "WHERE child.task = ? AND child.score IS NOT NULL AND child.session LIKE 'validate/%' "
+        "GROUP BY parent.digest, child.digest ORDER BY min(child.step), child.digest LIMIT ?",
+        (task, most),
+    )
+    found = []
+    for graph, prompts, parent, before, n, edit, new_graph, new_prompts, child, score in rows:
+        old, new = Workflow(graph, prompts), Workflow(new_graph, new_prompts)
+        found.append(StoredAction(old, parent, before, n, edit, new, child, score))
+    return found

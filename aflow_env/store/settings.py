@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's config, saved in its store: `resume` reads it, and most of it may not change on the way.
+"""A run's config, saved in its store. `resume` reads it, and most of it may not change on the way.
 
-The first config stays in `meta`; later ones are events. Results of two configs must not mix, so a change is an error,
-but for the extent, the speed, the addresses of servers and the display.
+The first config stays in `meta`, and later ones are events. Results of two configs must not mix, so a change is an
+error, except for the extent, the speed, the addresses of servers and the display.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aflow_env.config import AflowConfig, parse
@@ -36,7 +36,7 @@ def as_plain(config: AflowConfig) -> dict[str, JSON]:
 
 
 def stored_config(store: Reads) -> AflowConfig | None:
-    """Return the config that the run follows; None where none is saved. Raises ConfigError."""
+    """Return the config that the run follows, or None where none is saved. Raises ConfigError."""
     rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
     text = rows[0][0] if rows else store.meta("config")
     try:
@@ -49,7 +49,7 @@ def stored_config(store: Reads) -> AflowConfig | None:
 
 
 def lock(store: Store, config: AflowConfig) -> None:
-    """Save the config of a run, or check it against the saved one; a run without results takes any.
+    """Save the config of a run, or check it against the saved one. A run without results takes any.
 
     Raises ConfigError that names each key that differs and may not, or when an own task scores otherwise than before.
     """
@@ -87,28 +87,23 @@ def _lock_own_task(store: Store, config: AflowConfig) -> None:
 
 
 def _begun(store: Store) -> bool:
-    """Whether the run has results of its config."""
+    """Return whether the run has results of its config."""
     tables = ("sessions", "evaluations", "completions")
     return any(store.read(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
 
 
 def may_change(key: str) -> bool:
-    """Whether a dotted key only says how far, how fast or where."""
+    """Return whether a dotted key only sets the extent, the speed or a place."""
     parts = key.split(".")
     return parts[0] in FREE or parts[-1] in FREE_LEAVES
 
 
 def flat(node: Mapping[str, JSON], prefix: str = "") -> dict[str, JSON]:
-    """Return dotted keys -> values; a list is one value, and so is an empty node."""
-    return dict(_leaves(node, prefix))
-
-
-def _leaves(node: Mapping[str, JSON], prefix: str) -> Iterator[tuple[str, JSON]]:
+    """Return dotted keys -> values. A list is one value, and so is an empty node."""
+    found: dict[str, JSON] = {}
     for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return found
 
 
 def _show(value: JSON) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all processes of a run share: its store, its ledger, and how hard it may hit a provider.
+"""The parts that all processes of a run share: its store, its ledger, the limits of its providers.
 
-`Parts.local` opens the run's files here: one process, or several of one machine. In a run of several machines one
-process owns the files and the others ask it (`aflow_env.training.nodes.owner`); searches cannot tell the difference.
+`Parts.local` opens the run's files in this process, beside other processes of this machine. In a run of several
+machines one process owns the files and the others ask it (training/nodes/owner.py).
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from aflow_env.store.store import SessionKey, Store, StoredSession
 
 
 class RunStore(EvaluationCache, CompletionLog, Protocol):
-    """What sessions need of `Store`, whose methods these are: each is on file once it is answered.
+    """The methods of `Store` that sessions use. Each is on file once it is answered.
 
-    Asked twice, each does the same as asked once, but `event` and the failures in `put_many`, which are noted twice.
+    Repeating a call changes nothing, except that `event` and the failures in `put_many` are noted twice.
     """
 
     def open_session(self, key: SessionKey, task: str) -> Soon[StoredSession]: ...
@@ -45,9 +45,9 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """`recording` is the log that a replay answers from, None: the store; `cache` the one that runs share, if any.
+    """`recording` is the log that a replay reads (None: the store). `cache` is the log that runs share, if any.
 
-    `limits` makes a provider's gates, `turn` what one evaluation of a workflow at a time can enter.
+    `limits` makes a provider's gates. `turn` makes a lock that lets one evaluation of a workflow in at a time.
     """
 
     store: RunStore
@@ -75,7 +75,7 @@ class Parts:
 
 
 def open_recording(config: AflowConfig) -> Store | None:
-    """Open the store of a replay's recording; None: the run's own. Raises ConfigError where there is none."""
+    """Open the store of a replay's recording. None means the run's own. Raises ConfigError where there is none."""
     return Store(store_file("recording", config.recording, "a recorded")) if config.recording else None
 
 

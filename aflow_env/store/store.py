@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that a run found and paid for, in one SQLite file: sessions and their nodes, evaluations, LLM calls, events.
+"""The SQLite file of a run: sessions and their nodes, evaluations, LLM calls, events.
 
-Every method that writes is one transaction that is on file when it returns (database.py says what that survives). A
-session killed at any instant is opened again with every recorded round, and nothing is paid twice: results of
-evaluations and completions of LLM calls are looked up before they are asked for. The first writer wins: an evaluation,
-a completion or a node never changes. Several processes of one machine may use one file at a time.
+Every method that writes is one transaction that is on file when it returns (database.py). A session killed at any
+instant is opened again with every recorded round, and nothing is paid twice. The first writer wins: an evaluation, a
+completion or a node never changes. Several processes of one machine may use one file at a time.
 """
 
 import hashlib
@@ -17,9 +16,10 @@ from urllib.parse import quote
 
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED, ProblemResult
+from aflow_env.files import Row, Value, storing
 from aflow_env.llm.client import Completion, Request
 from aflow_env.store import node_rows, proposal_rows
-from aflow_env.store.database import APPLICATION_ID, NOT_VALIDATION, SCHEMA, VERSION, Database, Row, Value, Writer
+from aflow_env.store.database import NOT_VALIDATION, open_database
 from aflow_env.store.experience import Entry, choose
 from aflow_env.store.node_rows import JSON, Node, RoundEnd
 from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
@@ -32,7 +32,7 @@ _SCAN = 100  # rows looked at for the experience of one workflow, in either orde
 
 @dataclass(frozen=True)
 class SessionKey:
-    """What names a session: the search problem, its seed, which session of its group, the training step (or 0)."""
+    """The name of a session: search problem, seed, number in its group, training step (0 without a training)."""
 
     problem: str
     seed: int = 0
@@ -49,8 +49,8 @@ class SessionKey:
 class StoredSession:
     """A session as far as it was recorded, by ascending round.
 
-    `payloads` came with `record`; `state` is that of the last `set_state`, None before.
-    `proposals` were drawn to choose from, by node and ordinal.
+    `payloads` came with `record`. `state` is the one of the last `set_state`, or None. `proposals` were drawn to choose
+    from, by node and ordinal.
     """
 
     key: SessionKey
@@ -65,20 +65,11 @@ _MARKS = ", ".join("?" * (2 + len(node_rows.RESULT_COLUMNS)))
 
 
 class Store(Reads):
-    """One run's file; also the evaluator's EvaluationCache and the LLM room's CompletionLog."""
+    """One run's file, the evaluator's EvaluationCache and the LLM room's CompletionLog."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the file. Raises ConfigError for one of a newer schema, of another program, or not SQLite."""
-        self.path = path
-        self._database = Database(path, SCHEMA, VERSION, APPLICATION_ID)
-
-    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
-        """Return all rows of a query; database.py describes the tables."""
-        return self._database.read(sql, arguments)
-
-    def close(self) -> None:
-        """Close the connection; nothing is pending."""
-        self._database.close()
+        super().__init__(path, open_database(path))
 
     def get_many(
         self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]
@@ -86,24 +77,24 @@ class Store(Reads):
         """Return the stored results among (problem digest, repeat) keys, marked as cached. One query."""
         wanted = set(keys)
         sql = f"SELECT {_RESULT} FROM evaluations WHERE digest = ? AND executor_key = ?"
-        found = map(node_rows.result_of, self._database.read(sql, (digest, executor_key)))
+        found = map(node_rows.result_of, self.read(sql, (digest, executor_key)))
         return {key: result for result in found if (key := (result.problem_digest, result.repeat)) in wanted}
 
     def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
-        """Store results in one transaction; one that does not count (llm_error, budget) becomes an event instead."""
-        with self._database.write() as writer:
-            writer.run_many(
+        """Store results in one transaction. One that does not count (llm_error, budget) becomes an event instead."""
+        with self._database.write():
+            self._database.executemany(
                 f"INSERT OR IGNORE INTO evaluations (digest, executor_key, {_RESULT}) VALUES ({_MARKS})",
                 [(digest, executor_key, *node_rows.result_row(each)) for each in results if each.outcome in COUNTED],
             )
             for result in results:
                 if result.outcome not in COUNTED:
                     data = {"digest": digest, "executor_key": executor_key, **result._asdict()}
-                    note(writer, str(result.outcome), data)
+                    self._note(str(result.outcome), data)
 
     def get(self, key: str) -> Completion | None:
         """Return the completion of a request's key, or None."""
-        rows = self._database.read("SELECT response FROM completions WHERE key = ?", (key,))
+        rows = self.read("SELECT response FROM completions WHERE key = ?", (key,))
         return Completion.model_validate_json(rows[0][0]) if rows else None
 
     def put(self, key: str, request: Request, completion: Completion) -> None:
@@ -111,28 +102,24 @@ class Store(Reads):
         response = completion.model_dump_json()
         tokens = (completion.tokens - completion.output_tokens, completion.output_tokens)
         row = (key, completion.model, request.model_dump_json(), response, *tokens, completion.cost_usd, time.time())
-        with self._database.write() as writer:
-            writer.run("INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._write("INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def open_session(self, key: SessionKey, task: str) -> StoredSession:
         """Register the session if it is new, and return its recorded rounds."""
-        with self._database.write() as writer:
-            writer.run(
-                "INSERT OR IGNORE INTO sessions (id, problem, seed, step, session, task) VALUES (?, ?, ?, ?, ?, ?)",
-                (key.id, key.problem, key.seed, key.step, key.session, task),
-            )
+        sql = "INSERT OR IGNORE INTO sessions (id, problem, seed, step, session, task) VALUES (?, ?, ?, ?, ?, ?)"
+        self._write(sql, key.id, key.problem, key.seed, key.step, key.session, task)
         return self.session(key)
 
     def sessions(self) -> dict[SessionKey, str]:
         """Return all sessions, with their tasks, by step and name."""
-        rows = self._database.read("SELECT problem, seed, session, step, task FROM sessions ORDER BY step, id")
+        rows = self.read("SELECT problem, seed, session, step, task FROM sessions ORDER BY step, id")
         return {SessionKey(*row[:4]): row[4] for row in rows}
 
     def session(self, key: SessionKey) -> StoredSession:
         """Return an open session's recorded rounds. Raises ValueError for one that was never opened."""
-        (state,) = _one(self._database, "SELECT state FROM sessions WHERE id = ?", key.id)
+        (state,) = self._one("SELECT state FROM sessions WHERE id = ?", key.id)
         names = (*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS, "payload", "graph", "prompts", "problems")
         sql = (
             f"SELECT {', '.join('nodes.digest' if name == 'digest' else name for name in names)} FROM nodes "
@@ -140,12 +127,12 @@ class Store(Reads):
             "LEFT JOIN problem_sets ON problem_sets.id = nodes.problem_set WHERE session = ? ORDER BY round"
         )
         ended, payloads = [], {}
-        for row in self._database.read(sql, (key.id,)):
+        for row in self.read(sql, (key.id,)):
             record: dict[str, JSON] = dict(zip(names, row, strict=True))
             ended.append(node_rows.round_end(record, self._results(record)))
             if record["payload"] is not None:
                 payloads[record["round"]] = json.loads(record["payload"])
-        proposals = proposal_rows.proposals_of(self._database.read(proposal_rows.SELECT, (key.id,)))
+        proposals = proposal_rows.proposals_of(self.read(proposal_rows.SELECT, (key.id,)))
         return StoredSession(key, tuple(ended), payloads, json.loads(state), proposals)
 
     def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> None:
@@ -156,42 +143,42 @@ class Store(Reads):
         """
         columns: dict[str, Value] = {"session": key.id, "step": key.step, **node_rows.round_columns(ended)}
         columns["payload"] = None if payload is None else json.dumps(payload)
-        with self._database.write() as writer:
-            (columns["task"],) = _one(writer, "SELECT task FROM sessions WHERE id = ?", key.id)
+        run = self._database.execute
+        with self._database.write():
+            (columns["task"],) = self._one("SELECT task FROM sessions WHERE id = ?", key.id)
             if ended.parent is not None:
                 parent = "SELECT digest, score FROM nodes WHERE session = ? AND round = ? AND score IS NOT NULL"
-                columns["parent_digest"], columns["before"] = _one(writer, parent, key.id, ended.parent)
+                columns["parent_digest"], columns["before"] = self._one(parent, key.id, ended.parent)
             if isinstance(ended, Node):
                 program = node_rows.program_row(ended.workflow, ended.digest)
                 problems = node_rows.problem_set_row(ended.evaluation.results)
-                writer.run("INSERT OR IGNORE INTO programs VALUES (?, ?, ?, ?)", program)
-                writer.run("INSERT OR IGNORE INTO problem_sets VALUES (?, ?)", problems)
+                run("INSERT OR IGNORE INTO programs VALUES (?, ?, ?, ?)", program)
+                run("INSERT OR IGNORE INTO problem_sets VALUES (?, ?)", problems)
                 columns |= node_rows.evaluation_columns(ended.evaluation)
                 columns |= {"program": program[0], "problem_set": problems[0]}
             marks = ", ".join("?" * len(columns))
             sql = f"INSERT OR IGNORE INTO nodes ({', '.join(columns)}) VALUES ({marks})"
-            if not writer.run(sql, tuple(columns.values())):
+            if not run(sql, tuple(columns.values())).rowcount:
                 names = ("parent", "program", "score", "edit", "reason")
                 stored = f"SELECT {', '.join(names)} FROM nodes WHERE session = ? AND round = ?"
-                if _one(writer, stored, key.id, ended.round) != tuple(map(columns.get, names)):
+                if self._one(stored, key.id, ended.round) != tuple(map(columns.get, names)):
                     raise ValueError(f"round {ended.round} of session {key.id} ended before, and otherwise")
 
     def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> None:
-        """Add proposals to an open session's, in one transaction; one that is there already stays as it is."""
-        with self._database.write() as writer:
-            proposal_rows.save(writer, key.id, proposals)
+        """Add proposals to an open session's, in one transaction. One that is there already stays as it is."""
+        with self._database.write():
+            proposal_rows.save(self._database, key.id, proposals)
 
     def evaluated(self, task: str, before: int) -> list[Evaluated]:
-        """Every evaluated node of training steps before this one, as `proposal_rows.evaluated`."""
+        """Return every evaluated node of training steps before this one, as `proposal_rows.evaluated`."""
         return proposal_rows.evaluated(self, task, before)
 
     def set_state(self, key: SessionKey, state: JSON) -> None:
         """Replace the session's own state (JSON), e.g. why it stopped."""
-        with self._database.write() as writer:
-            writer.run("UPDATE sessions SET state = ? WHERE id = ?", (json.dumps(state), key.id))
+        self._write("UPDATE sessions SET state = ? WHERE id = ?", json.dumps(state), key.id)
 
     def experience(self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None) -> list[Entry]:
-        """Return earlier changes of this workflow: at most `limit` entries, chosen as `experience.choose` says.
+        """Return earlier changes of this workflow: at most `limit` entries, chosen by `experience.choose`.
 
         A session sees its own rounds below `unseen` and the rounds of earlier steps, of any session and search problem.
         It sees no round of a session that runs beside it, because their order of arrival is chance, and none of a
@@ -208,7 +195,7 @@ class Store(Reads):
                 f"WHERE task = ? AND parent_digest = ? AND {some} "
                 f"AND (step < ? AND {NOT_VALIDATION} OR session = ? AND round < ?) ORDER BY {order} LIMIT {_SCAN}"
             )
-            rows.update(self._database.read(sql, (task, digest, key.step, key.id, end)))
+            rows.update(self.read(sql, (task, digest, key.step, key.id, end)))
         return choose([Entry(*row[3:]) for row in sorted(rows, key=lambda row: row[:3])], limit)
 
     def take_back(self, step: int) -> None:
@@ -216,32 +203,29 @@ class Store(Reads):
 
         Lost weights proposed them. Their events are marked as forgotten. The rounds stay, as evaluated workflows.
         """
-        with self._database.write() as writer:
-            forgotten = writer.run(
+        forgotten = 0
+        with self._database.write():
+            for sql in (
                 "UPDATE nodes SET parent_digest = NULL WHERE parent_digest IS NOT NULL AND session IN (SELECT id FROM "
                 "sessions WHERE step > ?)",
-                (step,),
-            )
-            forgotten += writer.run(
                 "UPDATE events SET kind = 'forgotten ' || kind WHERE session IS NULL AND kind NOT LIKE 'forgotten %' "
                 "AND json_extract(data, '$.step') > ?",
-                (step,),
-            )
+            ):
+                forgotten += self._database.execute(sql, (step,)).rowcount
             if forgotten:
-                note(writer, "resumed", {"after_step": step})
+                self._note("resumed", {"after_step": step})
 
     # -- events, meta, the whole ---------------------------------------------------------------------------------------
 
     def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> None:
         """Record an event with the time of day."""
-        with self._database.write() as writer:
-            note(writer, kind, data, key.id if key else None)
+        with self._database.write():
+            self._note(kind, data, key.id if key else None)
 
     def set_meta(self, name: str, value: str) -> str:
-        """Set a property of the run unless it is set; return the first writer's value."""
-        with self._database.write() as writer:
-            writer.run("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
-            return str(_one(writer, "SELECT value FROM meta WHERE key = ?", name)[0])
+        """Set a property of the run unless it is set. Return the first writer's value."""
+        self._write("INSERT OR IGNORE INTO meta VALUES (?, ?)", name, value)
+        return self.meta(name) or ""
 
     def digest(self) -> str:
         """Return 64 hex digits of nodes, evaluations and proposals, which the same seed and config must reproduce.
@@ -252,13 +236,14 @@ class Store(Reads):
         nodes = ", ".join(name for name in _NODES.split(", ") if name not in chance)
         results = ", ".join(name for name in node_rows.RESULT_COLUMNS if name not in chance)
         total = hashlib.sha256()
-        for sql in (
-            f"SELECT session, task, step, {nodes} FROM nodes ORDER BY session, round",
-            f"SELECT digest, executor_key, {results} FROM evaluations ORDER BY 1, 2, problem_digest, repeat",
-            f"SELECT session, {', '.join(proposal_rows.COLUMNS)} FROM proposals ORDER BY session, node, ordinal",
-        ):
-            for row in self._database.stream(sql):
-                total.update(repr(row).encode())
+        with storing(self.path):
+            for sql in (
+                f"SELECT session, task, step, {nodes} FROM nodes ORDER BY session, round",
+                f"SELECT digest, executor_key, {results} FROM evaluations ORDER BY 1, 2, problem_digest, repeat",
+                f"SELECT session, {', '.join(proposal_rows.COLUMNS)} FROM proposals ORDER BY session, node, ordinal",
+            ):
+                for row in self._database.execute(sql):
+                    total.update(repr(row).encode())
         return total.hexdigest()
 
     def _results(self, node: Mapping[str, JSON]) -> list[ProblemResult]:
@@ -276,15 +261,19 @@ class Store(Reads):
             results.append(result if result.problem_id == problem_id else result._replace(problem_id=problem_id))
         return results
 
+    def _one(self, sql: str, *arguments: Value) -> Row:
+        rows = self.read(sql, arguments)
+        if not rows:
+            raise ValueError(
+                f"nothing stored for {arguments}: open the session first, and record parents before children"
+            )
+        return rows[0]
 
-def _one(source: Writer | Database, sql: str, *arguments: Value) -> Row:
-    rows = source.read(sql, arguments)
-    if not rows:
-        raise ValueError(f"nothing stored for {arguments}: open the session first, and record parents before children")
-    return rows[0]
+    def _write(self, sql: str, *arguments: Value) -> None:
+        with self._database.write():
+            self._database.execute(sql, arguments)
 
-
-def note(writer: Writer, kind: str, data: JSON, session: str | None = None) -> None:
-    """Record an event with the time of day, within a transaction."""
-    sql = "INSERT INTO events (time, session, kind, data) VALUES (?, ?, ?, ?)"
-    writer.run(sql, (time.time(), session, kind, json.dumps(data)))
+    def _note(self, kind: str, data: JSON, session: str | None = None) -> None:
+        """Record an event with the time of day, within a transaction."""
+        sql = "INSERT INTO events (time, session, kind, data) VALUES (?, ?, ?, ?)"
+        self._database.execute(sql, (time.time(), session, kind, json.dumps(data)))

@@ -33,7 +33,7 @@ def closing_table(ended: Sequence[EndedJob]) -> str:
 
 
 def found(run_dir: Path) -> dict[str, Any] | None:
-    """Return the closing report of a run; None without one, or where a failed job left no store that can be read."""
+    """Return the closing report of a run, or None without one, or where a failed job left no readable store."""
     try:
         with closing(ReadOnlyStore(run_dir / "run.sqlite")) as store:
             return last_report(store)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs of a sweep: each a process of its own, some at a time; a failure stops no other, a job that is done is skipped.
+"""Jobs of a sweep: each is a process of its own. A failure stops no other job, and a job that is done is skipped.
 
 A job's folder has `job.json` (its identity, and how it ended), `job.log` (all its output) and a lock, so that two
 sweeps never run one job at once. "Done" is written after the process ended with status 0. A sweep that was killed at
-any instant runs only the missing jobs when it is given again; a job that was cut off resumes in its folder. The kernel
+any instant runs only the missing jobs when it is repeated. A job that was cut off resumes in its folder. The kernel
 sends SIGTERM to the jobs of a sweep that is killed.
 """
 
@@ -34,7 +34,7 @@ _LIBC = ctypes.CDLL(None)
 
 @dataclass(frozen=True)
 class Job:
-    """`identity` is the job's overrides; `run_dir` is the folder of its search's store.
+    """`identity` is the job's overrides. `run_dir` is the folder of its search's store.
 
     A key of `identity` that is `free` may differ from the folder's record: the job is then not done yet.
     """
@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class EndedJob:
-    """How a job ended: `reason` says why it failed, "" otherwise."""
+    """The end of a job. `reason` is why it failed, or ""."""
 
     job: Job
     status: Status
@@ -67,9 +67,9 @@ class _Running:
 
 
 def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[EndedJob]:
-    """Run the missing jobs, at most `at_once` at a time, and tell of each start and end; results in the jobs' order.
+    """Run the missing jobs, at most `at_once` at a time, and announce each start and end. Results are in order.
 
-    On Ctrl-C, or any other exception, the running jobs are told to end and are waited for.
+    On Ctrl-C, or any other exception, the running jobs get SIGTERM and are waited for.
     """
     ended: dict[str, EndedJob] = {}
     running: list[_Running] = []
@@ -95,7 +95,7 @@ def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[E
 
 
 def _begin(job: Job) -> _Running | EndedJob:
-    """Start a job, or say why there is nothing to start."""
+    """Start a job, or return why there is nothing to start."""
     job.folder.mkdir(parents=True, exist_ok=True)
     lock = (job.folder / "job.lock").open("a")
     try:
@@ -120,7 +120,7 @@ def _begin(job: Job) -> _Running | EndedJob:
 
 
 def _ended_before(job: Job) -> EndedJob | None:
-    """Return how the job ended where its folder holds it as done, or holds another job."""
+    """Return how the job ended where its folder has it as done, or has another job."""
     path = job.folder / "job.json"
     saved: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     before, wanted = saved.get("identity", {}), dict(job.identity)
@@ -152,7 +152,7 @@ def _end(running: _Running) -> EndedJob:
 
 
 def _stop(running: Sequence[_Running]) -> None:
-    """End the running jobs; a search needs time to save its last round, a training to end its servers."""
+    """End the running jobs. A search needs time to save its last round, a training to end its servers."""
     for each in running:
         with suppress(ProcessLookupError):
             each.process.terminate()
@@ -186,5 +186,5 @@ def _line(ended: EndedJob, place: int, total: int) -> str:
 
 
 def _end_with_parent() -> None:
-    """In the new process: ask the kernel for SIGTERM when the sweep's process is gone, however it ended."""
+    """Ask the kernel, in the new process, for SIGTERM when the sweep's process ends in any way."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -2,7 +2,7 @@
 """`--multirun` over verl's entry point: Hydra's side of a sweep, each job a fresh `python -m verl.trainer.main_ppo`.
 
 Stock verl fails at the second job, because Ray stays up in the driver with the first job's placement groups. A process
-for each job also keeps memory, environment variables and crashes apart. Jobs run one after the other by default: a
+for each job also separates memory, environment variables and crashes. Jobs run one after the other by default: a
 training job needs the whole machine.
 
 A job's experiment name is the config's own, with `-key=value` for every swept key that is not part of it. Run folder,
@@ -28,15 +28,15 @@ from aflow_env.sweep.closing import closing_table, found
 from aflow_env.sweep.jobs import EndedJob, Job, run
 
 PARENTS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode")
-"""Overrides of Hydra that are the sweep's own; the others go on to the jobs."""
+"""Overrides of Hydra that are the sweep's own. The others go on to the jobs."""
 
 
 class SweepError(CompactHydraException):
-    """A sweep that cannot be, or the value of a job that failed; Hydra prints it without a traceback (status 1)."""
+    """A sweep that cannot be, or the value of a job that failed. Hydra prints it without a traceback (status 1)."""
 
 
 class ProcessLauncher:
-    """The launcher `aflow_process`; `hydra_plugins.aflow_process_launcher` makes it a plugin of Hydra's."""
+    """The launcher `aflow_process`. `hydra_plugins.aflow_process_launcher` makes it a plugin of Hydra's."""
 
     config: DictConfig
     context: HydraContext
@@ -102,14 +102,14 @@ def group(given: Sequence[str]) -> str:
 
 
 def _free(key: str) -> bool:
-    """Whether a job may change the key on the way: how long, how often, how much."""
+    """Return whether a job may change the key on the way: how long, how often, how much."""
     if key.startswith("aflow."):
         return may_change(key.removeprefix("aflow."))
     return key.startswith(("trainer.", "ray_kwargs.", "transfer_queue.", "hydra."))
 
 
 def _in(raw_name: str, key: str) -> bool:
-    """Whether the unresolved experiment name already holds this key's value."""
+    """Return whether the unresolved experiment name has this key's value already."""
     dotted = key.lstrip("+").replace("/", ".")
     return f"${{{dotted}}}" in raw_name or f"${{{dotted}.name}}" in raw_name
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of a sweep's jobs: each holds the values that differ, always spelled the same. Pure."""
+"""Names of a sweep's jobs: each has the values that differ, always spelled the same. Pure."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ NAME_CHARACTERS = 120
 
 
 def identity(overrides: Iterable[str]) -> dict[str, str]:
-    """Return key -> value of a job's overrides; `~key` and `+key=value` keep their marks in the key."""
+    """Return key -> value of a job's overrides. A key includes the marks of `~key` and `+key=value`."""
     return {key: value for key, _, value in (override.partition("=") for override in overrides)}
 
 

@@ -36,6 +36,7 @@ def arenas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     for part in (
         "aflow_env/__init__.py",
         "aflow_env/errors.py",
+        "aflow_env/jail_limits.py",
         "aflow_env/sandbox",
         "tests/__init__.py",
         "tests/sandbox",

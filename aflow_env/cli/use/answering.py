@@ -27,7 +27,7 @@ from aflow_env.workflow.program import Workflow
 class WorkflowAnswer:
     """The answer of a workflow to one problem.
 
-    `text` is "" and `error` says why unless `outcome` is `ok`. `cost_usd` is None where no price is known.
+    Unless `outcome` is `ok`, `text` is "" and `error` is why. `cost_usd` is None where no price is known.
     """
 
     text: str
@@ -42,13 +42,13 @@ class WorkflowAnswer:
 
 @dataclass(frozen=True)
 class Answering:
-    """A workflow with its executor and sandbox open; `answering` makes it."""
+    """A workflow with its executor and sandbox open. `answering` makes it."""
 
     workflow: Workflow
     assembly: Assembly
 
     async def __call__(self, problem: Problem, sample: int = 0, ceiling: BudgetConfig | None = None) -> WorkflowAnswer:
-        """Run the workflow on a problem. `sample` names an independent draw; `ceiling` bounds this problem alone.
+        """Run the workflow on a problem. `sample` names an independent draw. `ceiling` bounds this problem alone.
 
         Raises ConfigError for a code task's problem without entry point, InfrastructureError when the world failed,
         BudgetExhausted when a ceiling stopped it.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenAI's chat completions as plain data: make a request a problem, and an answer a reply.
 
-The last message has to be the user's, and is the problem. Earlier messages stand above it as text. `seed` names the
+The last message has to be the user's, and is the problem. Earlier messages are above it as text. `seed` names the
 draw. Sampling keys (`temperature`, `max_tokens`, `tools`, ...) are ignored, since the workflow sets its own.
 """
 
@@ -18,7 +18,7 @@ from aflow_env.workflow.program import TaskSpec
 
 JSON = dict[str, Any]
 SHOWN = 500
-"""Characters of an error message, which may hold a whole request."""
+"""Characters of an error message, which may repeat a whole request."""
 _FUNCTION = re.compile(r"^(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
 
 
@@ -86,7 +86,7 @@ def read_request(body: bytes) -> ChatRequest:
 
 
 def completion(head: JSON, answer: WorkflowAnswer) -> JSON:
-    """Return the whole reply. `head` holds id, created and model."""
+    """Return the whole reply. `head` has id, created and model."""
     message = {"role": "assistant", "content": answer.text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     ours = {"cost_usd": answer.cost_usd, "calls": answer.calls, "seconds": answer.seconds}

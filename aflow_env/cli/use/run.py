@@ -2,7 +2,7 @@
 """`aflow-env run RUN_OR_DIR --input in.jsonl --output out.jsonl`: a workflow on a file of problems.
 
 Each answer is one whole line, on disk before the next problem takes its place, so the same command goes on after a
-kill. `OUTPUT.run/` holds completions and the account of the budget: nothing that was answered is paid for twice.
+kill. `OUTPUT.run/` has completions and the account of the budget: nothing that was answered is paid for twice.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ NOTE = "Ctrl-C: finishing the problems under way; Ctrl-C again ends at once"
 
 @dataclass
 class Tally:
-    """How far the run of a file is. `row` counts problems lost since the last answer; `error` ended the run early."""
+    """How far the run of a file is. `row` counts problems lost since the last answer. `error` ended the run early."""
 
     total: int
     skipped: int

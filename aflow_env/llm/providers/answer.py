@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The edge to a server: read its answer up to a limit, and clean every text of it before any other use.
+"""Read a server's answer up to a limit, and clean every text of it before any other use.
 
 A clean text has no API key in any spelling, and no lone surrogates. Displayed texts (headers, errors) have no control
-characters either. The whole room works on `Answer`, so nothing goes around this.
+characters either. The whole room works on `Answer`, so every text is clean.
 """
 
 import json
@@ -16,7 +16,7 @@ from aflow_env.llm.keys import ApiKey
 JSON = Any
 
 LARGEST = 8 * 2**20
-"""Bytes of an answer, decompressed: far above any chat completion, and little enough to hold for each call."""
+"""Bytes of an answer, decompressed: far above any chat completion, and little memory for each call."""
 SHOWN, READ = 300, 3000
 """Characters of a server's words that are shown, and that are read for their meaning."""
 COMPRESSED = ("gzip", "x-gzip", "deflate")
@@ -24,12 +24,12 @@ ACCEPTED = "gzip, deflate"
 
 
 class UnreadableAnswer(Exception):
-    """The body is larger than the limit, or is not compressed as its header says."""
+    """The body is larger than the limit, or is not compressed as its header claims."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A server's whole answer, clean. `plain` is its body as JSON, or None; `begin` its beginning in one line."""
+    """A server's whole answer, clean. `plain` is its body as JSON, or None. `begin` is its beginning in one line."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,7 +38,7 @@ class Answer:
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """The provider's name for the request, cut to 100 characters, or the empty string."""
+    """Return the provider's name for the request, cut to 100 characters, or the empty string."""
     return (headers.get("request-id") or headers.get("x-request-id") or "")[:100]
 
 
@@ -54,7 +54,7 @@ def clean_answer(status: int, headers: Mapping[str, str], body: bytes, key: ApiK
 
 
 def one_line(text: str, size: int = SHOWN) -> str:
-    """The text as one line of at most `size` characters; unprintable characters become spaces."""
+    """Return the text as one line of at most `size` characters. Unprintable characters become spaces."""
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(text.split())[:size]
@@ -80,7 +80,7 @@ async def read_body(chunks: AsyncIterator[bytes], encoding: str, largest: int = 
 
 
 def _scrubbed(node: JSON, key: ApiKey) -> JSON:
-    """The same JSON with clean texts."""
+    """Return the same JSON with clean texts."""
     if isinstance(node, str):
         return key.scrub(node).encode("utf-8", "replace").decode("utf-8")
     if isinstance(node, dict):

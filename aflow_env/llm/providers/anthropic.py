@@ -65,7 +65,7 @@ class AnthropicClient(Provider):
         largest = self.largest
 
         class Bounded(anthropic.DefaultAsyncHttpxClient):
-            """Reads no answer beyond the limit."""
+            """Read no answer beyond the limit."""
 
             async def send(self, request: Any, **options: Any) -> Any:
                 response = await super().send(request, **{**options, "stream": True})
@@ -95,7 +95,7 @@ class AnthropicClient(Provider):
         return await self._exchange(self._client.messages.with_raw_response.create(**self._parameters(request)))
 
     async def _exchange(self, sending: Awaitable[Any], lines: bool = False) -> Answer | LLMError:
-        """Return the clean answer to a raw call of the SDK, whatever its status, or the LLMError of an exception.
+        """Return the clean answer of any status to a raw call of the SDK, or the LLMError of an exception.
 
         `lines`: read the body's lines as a list.
         """

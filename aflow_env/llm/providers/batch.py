@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claude through the Message Batches API: half the price, an answer within a day (mostly within an hour).
 
-Operators ask one call at a time, so batches are gathered: calls made within `batch_seconds` of the first become one.
-An evaluation's problems ask side by side: a batch holds up to `concurrency` of them. A workflow that asks k times in a
-row takes k batches, one after another. That suits large evaluations, and no interactive search.
+Calls made within `batch_seconds` of the first become one batch. An evaluation's problems ask side by side, so a batch
+has up to `concurrency` of them. A workflow that asks k times in a row takes k batches, one after another. That suits
+large evaluations, and no interactive search.
 
-The id of a batch is on disk before anybody waits for it, so a killed run finds its batches again and pays nothing
-twice. Two gaps are left. A process killed between the provider's yes and our line on disk has a batch that nobody
+The id of a batch is on disk before anything waits for it, so a killed run finds its batches again and pays nothing
+twice. There are two gaps. A process killed between the provider's reply and our line on disk has a batch that nobody
 collects. The reservations of a killed process stay counted at their worst case, as everywhere (budget.py).
 """
 
@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasPath, Field, TypeAdapter, ValidationError
 
 from aflow_env.config import LLMConfig
-from aflow_env.files import storing
+from aflow_env.files import SharedFile, storing
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
@@ -37,7 +36,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _NOBODY = Request(messages=(Message(role="user", content=""),))
-"""Stands for a whole batch where an error is put into words."""
+"""Stands for a whole batch in the text of an error."""
 
 
 class _Batch(Lenient):
@@ -64,28 +63,26 @@ _BATCH = TypeAdapter(_Batch)
 
 
 class BatchBook:
-    """Which batch answers which call; a file that several processes may share, or memory."""
+    """The batch of each call, in a file that several processes may share, or in memory."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
         with storing(path):
-            self._db = sqlite3.connect(path or ":memory:", timeout=60, isolation_level=None)
+            self._db = SharedFile(path)
             self._db.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
-        """Save that the batch will answer these calls; on disk when this returns."""
-        with storing(self._path), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
+        """Save that the batch will answer these calls. It is on disk when this returns."""
+        with self._db.write():
             self._db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(call, batch) for call in calls])
 
     def batch_of(self, call: str) -> str | None:
         """Return the batch that answers the call, if one was made."""
-        row = self._db.execute("SELECT batch FROM batches WHERE call = ?", (call,)).fetchone()
-        return str(row[0]) if row else None
+        rows = self._db.read("SELECT batch FROM batches WHERE call = ?", (call,))
+        return rows[0][0] if rows else None
 
     def forget(self, call: str) -> None:
         """Drop a call that its batch did not answer: it is made anew."""
-        with storing(self._path):
+        with self._db.write():
             self._db.execute("DELETE FROM batches WHERE call = ?", (call,))
 
     def close(self) -> None:
@@ -94,14 +91,14 @@ class BatchBook:
 
 @dataclass
 class _Window:
-    """Calls that will become one batch; `made` is its id, or why there is none."""
+    """Calls that will become one batch. `made` is its id, or why there is none."""
 
     made: asyncio.Task[str | Failed]
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class AnthropicBatchClient(AnthropicClient):
-    """An LLMClient whose calls go out in batches; `price` is that of batches."""
+    """An LLMClient whose calls go out in batches. `price` is the one of batches."""
 
     largest = 64 * LARGEST
 
@@ -113,14 +110,18 @@ class AnthropicBatchClient(AnthropicClient):
         self._collecting: dict[str, asyncio.Task[Results]] = {}
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; waits as long as the batch takes."""
+        """As LLMClient. Waits as long as the batch takes."""
         started = time.monotonic()
         parameters = self._parameters(request)
         call = hashlib.sha256(f"{request.key}{json.dumps(parameters, sort_keys=True)}".encode()).hexdigest()
         made = self._book.batch_of(call) or await self._made(call, parameters)
         if not isinstance(made, str):
             raise made
-        results = await self._results(made)
+        if made not in self._collecting:
+            self._collecting[made] = asyncio.create_task(self._collect(made))
+        results = await asyncio.shield(self._collecting[made])
+        if not isinstance(results, dict):
+            self._collecting.pop(made, None)
         if isinstance(results, LLMError):
             results.bill = "unknown"  # the batch itself may be well: the next attempt finds it again
         if not isinstance(results, dict):
@@ -135,22 +136,13 @@ class AnthropicBatchClient(AnthropicClient):
             raise
 
     async def aclose(self) -> None:
-        """As LLMClient; the next process collects batches that are on their way."""
+        """As LLMClient. The next process collects batches that are on their way."""
         for task in (*self._collecting.values(), *([self._window.made] if self._window else [])):
             task.cancel()
         # wait for a batch that is just being made: its id has to get into the book
         await asyncio.gather(*self._collecting.values(), *self._making, return_exceptions=True)
         self._book.close()
         await super().aclose()
-
-    async def _results(self, batch: str) -> Results:
-        """Wait for a batch's results, together with its other calls."""
-        if batch not in self._collecting:
-            self._collecting[batch] = asyncio.create_task(self._collect(batch))
-        results = await asyncio.shield(self._collecting[batch])
-        if not isinstance(results, dict):
-            self._collecting.pop(batch, None)
-        return results
 
     async def _made(self, call: str, parameters: dict[str, Any]) -> str | Failed:
         """Put the call into the window, and wait for the batch that it becomes."""
@@ -201,7 +193,7 @@ class AnthropicBatchClient(AnthropicClient):
 
 
 def _read(form: TypeAdapter[T], answer: Answer | LLMError) -> T | Failed:
-    """Read the provider's word about a batch."""
+    """Read the provider's answer about a batch."""
     if isinstance(answer, LLMError):
         return answer
     if failed := failure(answer, _NOBODY):
@@ -214,6 +206,6 @@ def _read(form: TypeAdapter[T], answer: Answer | LLMError) -> T | Failed:
 
 
 def _body(parameters: dict[str, Any]) -> dict[str, Any]:
-    """A call's parameters as the body of its part of a batch."""
+    """Return a call's parameters as the body of its part of a batch."""
     plain = {name: value for name, value in parameters.items() if not name.startswith("extra_")}
     return {**plain, **parameters.get("extra_body", {})}

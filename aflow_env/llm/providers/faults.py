@@ -18,7 +18,7 @@ from aflow_env.llm.providers.answer import READ, SHOWN, Answer, one_line, reques
 CONNECT_SECONDS = 5.0
 """How long a connection may take."""
 LONG_PROMPT = 32_768
-"""Bytes from which a prompt may be too large for a server that answers 413; below, the server's limit is to blame."""
+"""Bytes from which a prompt may be too large for a server that answers 413. Below, the server's limit is to blame."""
 KINDS: dict[int, ErrorKind] = {
     **dict.fromkeys((301, 302, 303, 307, 308, 404), "not_found"),
     **dict.fromkeys((401, 403), "authentication"),
@@ -32,8 +32,6 @@ STATUS = {
     "overloaded_error": 529, "api_error": 500, "server_error": 500, "internal_server_error": 500,
 }  # fmt: skip
 """Statuses by the names that providers have for them, for failures that come without one."""
-HINTS = {"not_found": ", no such address or model: check base_url (it often ends in /v1) and model"}
-"""The advice where a server says nothing itself."""
 TOO_LONG = re.compile(
     "context_length_exceeded|maximum context length|prompt is too long|longer than the maximum model|"
     "exceed context limit"
@@ -42,7 +40,7 @@ CONTEXT = re.compile(r"(?:maximum context length is|tokens >|maximum model lengt
 
 
 def failure(answer: Answer, request: Request) -> LLMError | PromptTooLong | None:
-    """The error that an answer means; None for a success, whose body may still be no reply."""
+    """Return the error that an answer means, None for a success, whose body may still be no reply."""
     codes, text, told = _problem(answer)
     if not 200 <= answer.status < 300:
         return status_error(answer.status, codes, text, answer.headers, request)
@@ -60,17 +58,28 @@ def failure(answer: Answer, request: Request) -> LLMError | PromptTooLong | None
 def status_error(
     status: int, codes: str, text: str, headers: Mapping[str, str], request: Request
 ) -> LLMError | PromptTooLong:
-    """The exception for an error status; `codes` are the provider's own names for it, if any. All texts are clean."""
+    """Return the exception for an error status. `codes` are the provider's own names for it. All texts are clean.
+
+    A prompt that does not fit is the workflow's fault, unless max_tokens alone takes more than half of the model's
+    context. Then it is the config's fault.
+    """
     if status in (400, 413, 422) and TOO_LONG.search(f"{codes} {text}"):
-        return _too_long(text, request)
+        context = CONTEXT.search(text)
+        if context and 2 * request.max_tokens > int(context[1]):
+            fix = f"max_tokens={request.max_tokens} leaves too little of the model's {context[1]} tokens: lower it"
+            return LLMError("bad_request", f"{fix} ({text[:SHOWN]})")
+        return PromptTooLong(text[:SHOWN])
     if status == 413 and request.prompt_bytes >= LONG_PROMPT:
         return PromptTooLong(text[:SHOWN])
     kind: ErrorKind = KINDS.get(status, "server_error" if status >= 500 else "bad_request")
     if "insufficient_quota" in codes or "billing_error" in codes or "credit balance" in text:
         kind = "quota"
+    said = f": {text[:SHOWN]}" if text else ""
+    if kind == "not_found" and not text:
+        said = ", no such address or model: check base_url (it often ends in /v1) and model"
     return LLMError(
         kind,
-        f"status {status}{': ' if text else ''}{text[:SHOWN] or HINTS.get(kind, '')}",
+        f"status {status}{said}",
         retry_after=retry_after(headers),
         request_id=request_id(headers),
         bill="unknown" if kind == "timeout" else "none",
@@ -78,14 +87,14 @@ def status_error(
 
 
 def connection_error(text: str, never_sent: bool) -> LLMError:
-    """No whole reply came. Nothing was billed when not even a connection was made."""
+    """Return the error of a reply that did not come whole. Without a connection nothing was billed."""
     if not never_sent:
         return LLMError("connection", text, bill="unknown")
     return LLMError("connection", f"{text}: is the server up, and is base_url its address (host, port, /v1)?")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait (retry-after-ms, or retry-after in seconds or as a date), if it does."""
+    """Return the seconds that the server asks to wait (retry-after-ms, or retry-after in seconds or as a date)."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit
@@ -100,7 +109,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _problem(answer: Answer) -> tuple[str, str, int | None]:
-    """Return the server's own names for the failure, its words, and the status that it tells in the body.
+    """Return the server's own names for the failure, its words, and the status in its body.
 
     Understood are {"error": {"message", "code", "type"}}, {"error": text}, the same without the outer object (`object`
     is "error" then), and an error within a choice. An error status with any other body shows the body's beginning.
@@ -128,12 +137,3 @@ def _status(name: Any) -> int | None:
         return int(name) if 400 <= int(name) < 600 else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _too_long(text: str, request: Request) -> LLMError | PromptTooLong:
-    """The workflow's fault, unless max_tokens alone takes more than half of the model's context: then the config's."""
-    context = CONTEXT.search(text)
-    if context and 2 * request.max_tokens > int(context[1]):
-        fix = f"max_tokens={request.max_tokens} leaves too little of the model's {context[1]} tokens: lower it"
-        return LLMError("bad_request", f"{fix} ({text[:SHOWN]})")
-    return PromptTooLong(text[:SHOWN])

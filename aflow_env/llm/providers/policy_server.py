@@ -7,6 +7,7 @@ unchanged, because a dead rollout server must end the run.
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 from aflow_env.llm.client import Completion, LLMError, Request, derive_seed
@@ -20,30 +21,30 @@ class Generate(Protocol):
     ) -> tuple[str, int, int]: ...
 
 
+@dataclass(eq=False)
 class PolicyClient:
-    """An LLMClient over `generate`; `seconds` is the time-out of a call."""
+    """An LLMClient over `generate`. `seconds` is the time-out of a call."""
 
-    def __init__(self, generate: Generate, model: str = "policy", seed: int = 0, seconds: float = 600.0) -> None:
-        self._generate = generate
-        self._model = model or "policy"
-        self._seed = seed
-        self._seconds = seconds
+    generate: Generate
+    model: str = "policy"
+    seed: int = 0
+    seconds: float = 600.0
 
     async def complete(self, request: Request) -> Completion:
-        """As LLMClient; raises LLMError(timeout). Stop sequences cut the text, not the tokens counted."""
+        """As LLMClient. Raises LLMError(timeout). Stop sequences cut the text, not the tokens counted."""
         started = time.monotonic()
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         try:
-            async with asyncio.timeout(self._seconds):
-                text, prompt_tokens, reply_tokens = await self._generate(
-                    messages, request.temperature, request.max_tokens, derive_seed(self._seed, request)
+            async with asyncio.timeout(self.seconds):
+                text, prompt_tokens, reply_tokens = await self.generate(
+                    messages, request.temperature, request.max_tokens, derive_seed(self.seed, request)
                 )
         except TimeoutError:
-            raise LLMError("timeout", f"the policy gave no answer within {self._seconds:g} s") from None
+            raise LLMError("timeout", f"the policy gave no answer within {self.seconds:g} s") from None
         cut = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=len(text))
         return Completion(
             text=text[:cut],
-            model=self._model,
+            model=self.model or "policy",
             input_tokens=prompt_tokens,
             output_tokens=reply_tokens,
             stop_reason="length" if reply_tokens >= request.max_tokens and cut == len(text) else "stop",
@@ -51,4 +52,4 @@ class PolicyClient:
         )
 
     async def aclose(self) -> None:
-        """Nothing to release: the server belongs to verl."""
+        """Release nothing: the server belongs to verl."""

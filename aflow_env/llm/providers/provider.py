@@ -3,7 +3,7 @@
 
 Servers reply in many dialects, so a reply is read for the few fields we use, and the rest is ignored. A missing field,
 an empty text or an impossible count is an LLMError: a failure never becomes a text. Where a price is set, a reply
-without usage is an error too. Where none is, its tokens are estimated.
+without usage is an error too. Without a price its tokens are estimated.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from aflow_env.llm.providers.faults import failure
 log = logging.getLogger(__name__)
 
 LONGEST_TOKEN = 256
-"""Bytes; the longest tokens of the vocabularies in use are runs of 128 spaces and of 64 dashes of three bytes each."""
+"""Bytes. The longest tokens of the vocabularies in use are runs of 128 spaces and of 64 dashes of three bytes each."""
 ADDED_PROMPT = 100_000
 """Tokens that a gateway may add to a prompt: a system prompt of its own, tools."""
 
@@ -39,7 +39,7 @@ BROKEN = ("error", "abort", "aborted", "cancelled", "insufficient_system_resourc
 
 
 class Lenient(BaseModel):
-    """A part of a reply: the fields we use, checked; all others ignored (providers add fields every month)."""
+    """A part of a reply: the fields we use are checked, and all others are ignored."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Reply:
     """A reply in our words. `size` is the bytes that the model wrote.
 
     `fresh`, `read`, `written`: prompt tokens not cached, from and to the cache. `fresh` and `output` are None where the
-    server told no usage.
+    server reported no usage.
     """
 
     text: str
@@ -61,20 +61,20 @@ class Reply:
 
     @property
     def prompt(self) -> int:
-        """All prompt tokens that the server told."""
+        """All prompt tokens that the server reported."""
         return (self.fresh or 0) + self.read + self.written
 
     @property
     def counted(self) -> bool:
-        """Whether the server told the usage. A prompt, or a text, of no tokens comes from one that does not count."""
+        """Whether the server reported the usage. A server that does not count may report a prompt of no tokens."""
         told = self.fresh is not None and self.output is not None
         return told and self.prompt > 0 and bool(self.output or not self.text)
 
 
 class Provider:
-    """An LLMClient over HTTP; a subclass says how to send and how to read. One attempt a call, no retries.
+    """An LLMClient over HTTP. A subclass sends and reads. One attempt a call, no retries.
 
-    (A second one only where a server refuses the schema of a request: nothing was answered or billed then.)
+    A server that refuses the schema of a request is asked a second time: nothing was answered or billed then.
     """
 
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey) -> None:
@@ -89,7 +89,7 @@ class Provider:
         seconds = self._config.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                outcome = await self._held_to_fields(request)
+                outcome = await self._structured_or_plain(request)
         except TimeoutError:
             outcome = LLMError("timeout", f"no whole reply within {seconds:g} s", bill="unknown")
         if isinstance(outcome, Answer):
@@ -100,8 +100,8 @@ class Provider:
     async def aclose(self) -> None:
         raise NotImplementedError
 
-    async def _held_to_fields(self, request: Request) -> Answer | LLMError | PromptTooLong:
-        """Send once; a request for fields goes out again without them when that is what the server refuses."""
+    async def _structured_or_plain(self, request: Request) -> Answer | LLMError | PromptTooLong:
+        """Send once. A request with a schema goes out again without it when the server refuses the schema."""
         plain = request.unstructured
         if not request.structured or not self._structured:
             return await self._attempt(plain)
@@ -115,12 +115,12 @@ class Provider:
         return second
 
     async def _attempt(self, request: Request) -> Answer | LLMError | PromptTooLong:
-        """Send once; return the answer if it may be a reply, or the error that it means."""
+        """Send once. Return the answer if it may be a reply, or the error that it means."""
         outcome = await self._send(request)
         return outcome if isinstance(outcome, LLMError) else failure(outcome, request) or outcome
 
     async def _send(self, request: Request) -> Answer | LLMError:
-        """Send once; return what came, whatever its status, or the error of the way to the server."""
+        """Send once. Return the answer of any status, or the error of the way to the server."""
         raise NotImplementedError
 
     def _read(self, plain: JSON) -> Reply:
@@ -137,8 +137,12 @@ class Provider:
                     f"the server tells no usage, so the cost of the call by the price of {self._config.model} is not "
                     "known: have the server send usage, or set prices=free if it costs nothing"
                 )
-        except (ValidationError, ValueError) as error:
-            problem = _explain(error)
+        except ValueError as error:
+            said: object = error
+            if isinstance(error, ValidationError):  # in one line, without the input, which pydantic would quote
+                first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+                said = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
+            problem = f"no valid reply: {said}"
         if problem:
             text = f"{problem}; the reply begins {answer.begin[:120]!r}"
             raise LLMError("malformed", text, request_id=name, bill="unknown")
@@ -155,7 +159,7 @@ class Provider:
         raise LLMError(kind, text, request_id=name, bill="told", billed=completion)
 
     def _counted(self, reply: Reply, request: Request, name: str, seconds: float) -> Completion:
-        """The completion; tokens that the server does not tell are estimated."""
+        """Return the completion. Tokens that the server does not report are estimated."""
         told = reply.counted
         fresh = (reply.fresh or 0) if told else math.ceil(request.prompt_bytes / BYTES_PER_TOKEN)
         output = (reply.output or 0) if told else math.ceil(reply.size / BYTES_PER_TOKEN)
@@ -188,7 +192,7 @@ def stop_of(reason: object) -> Stop:
 
 
 def impossible(reply: Reply, request: Request) -> str:
-    """Why text and usage of a reply cannot be true, or the empty string."""
+    """Return why text and usage of a reply cannot be true, or the empty string."""
     output = reply.output or 0
     if min(reply.fresh or 0, reply.read, reply.written, output) < 0:
         return "the usage has a negative count"
@@ -201,11 +205,3 @@ def impossible(reply: Reply, request: Request) -> str:
     if reply.size > LONGEST_TOKEN * tokens:
         return f"the reply has {reply.size} bytes, which cannot be in {tokens} tokens"
     return ""
-
-
-def _explain(error: Exception) -> str:
-    """A parse failure in one line, without the input (which pydantic would quote)."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        return f"no valid reply: {'.'.join(map(str, first['loc']))} {first['msg']}".strip()
-    return f"no valid reply: {error}"

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIMULATED executor: no language model. It solves generated arithmetic problems as well as its prompt deserves.
+"""SIMULATED executor: no language model. It solves generated arithmetic problems, better with a better prompt.
 
 It reads the prompt and nothing else (prompts.py). The landscape (conf/aflow/landscape.yaml) gives the probability of a
-right reply from the problem's difficulty, the instruction's cues, an earlier answer, a review and so on. Seeded luck
-decides. The reply is written in words, or in Python that really runs (writing.py). Completions name `simulated` as
-their model.
+right reply from the problem's difficulty, the instruction's cues, an earlier answer and a review. Seeded luck decides.
+The reply is words, or Python that really runs (writing.py). Completions name `simulated` as their model.
 
 A search finds here the structure that the landscape's author put there. It shows that searching and learning work, and
-says nothing about language models. Prompts without an arithmetic story get a fixed reply that says so.
+nothing about language models. Prompts without an arithmetic story get a fixed reply.
 """
 
 import hashlib
@@ -30,15 +29,15 @@ NOTHING_TO_SOLVE = (
 _NORMAL = NormalDist()
 
 
+@dataclass(eq=False)
 class SimulatedClient:
     """An LLMClient that computes its replies from the prompt by a landscape and a seed."""
 
-    def __init__(self, landscape: Landscape, seed: int = 0) -> None:
-        self.landscape = landscape
-        self.seed = seed
+    landscape: Landscape
+    seed: int = 0
 
     async def complete(self, request: Request) -> Completion:
-        """Return the reply to `request`, always the same; cut at `max_tokens` words. Never raises."""
+        """Return always the same reply to a request, cut at `max_tokens` words. Never raises."""
         prompt = "\n".join(message.content for message in request.messages)
         text = self.reply(prompt, request)
         words, scape = text.split(), self.landscape
@@ -56,7 +55,7 @@ class SimulatedClient:
         )
 
     async def aclose(self) -> None:
-        """Nothing to release."""
+        """Release nothing."""
 
     def reply(self, prompt: str, request: Request) -> str:
         """Return the text of the reply."""
@@ -75,33 +74,33 @@ class Luck:
     """Named draws without a generator: hashes of names, the same in every process and order.
 
     `problem` is the same for every prompt about a problem, `request` for one prompt and sample. Where the problem's
-    part is bad, the problem is hard for every prompt. The parts are mixed as normal deviates, which keeps each
-    probability exact.
+    part is bad, the problem is hard for every prompt. The parts are mixed as normal deviates, so each
+    probability is exact.
     """
 
     problem: str
     request: str
 
     def happens(self, name: str, probability: float, shared: float = 0.0) -> bool:
-        """True with exactly `probability`; `shared` is the share of the luck that belongs to the problem."""
+        """Return True with exactly `probability`. `shared` is the share of the luck that belongs to the problem."""
         ours = math.sqrt(shared) * _NORMAL.inv_cdf(_uniform(f"{name}/{self.problem}"))
         own = math.sqrt(1 - shared) * _NORMAL.inv_cdf(_uniform(f"{name}/{self.request}"))
         return _NORMAL.cdf(ours + own) < probability
 
     def pick(self, name: str, count: int, of_problem: bool = False) -> int:
-        """One of `count`, evenly; the same for every prompt about the problem when `of_problem`."""
+        """Return one of `count`, evenly. With `of_problem` all prompts about the problem get the same."""
         return int(_uniform(f"{name}/{self.problem if of_problem else self.request}") * count)
 
 
 def _uniform(name: str) -> float:
-    """In (0, 1), a function of the name alone."""
+    """Return a number in (0, 1), a function of the name alone."""
     bits = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 12
     return (bits + 0.5) / 2**52
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """One reply in the making; `seen` is the view of the earlier text."""
+    """One reply in the making. `seen` is the view of the earlier text."""
 
     landscape: Landscape
     luck: Luck
@@ -114,13 +113,14 @@ class _Draft:
             case "text":
                 return self._text(self._text_logit(), self.reading.cues)
             case "think":
-                return write.write_thought(self._understood(self._text_logit(), "text"))
+                story = self._understood(self._text_logit(), "text")
+                return f"<thought>\n{write.write_work(story)}\n</thought>\n<answer>{story.answer}</answer>"
             case "code":
                 return self._code()
             case "vote":
                 return self._vote()
             case "review":
-                return write.write_review(not self._rejects())
+                return write.REJECTED if self._rejects() else write.ACCEPTED
             case "revise":
                 return f"<solution>\n{self._revised()}\n</solution>"
             case "format":
@@ -131,7 +131,7 @@ class _Draft:
         return write.write_text(self._understood(logit, "text"), self._quantities(), cues)
 
     def _quantities(self) -> str:
-        """The list of quantities, when it is asked for or stands in the earlier answer already."""
+        """Return the list of quantities, when it is asked for or is in the earlier answer already."""
         cues, earlier, plan = self.reading.cues, self.seen.plan, self.landscape.plan
         if "quantities" not in cues and earlier == "none":
             return ""
@@ -185,7 +185,7 @@ class _Draft:
         return ability.skill - ability.slope * (self.reading.story.difficulty - 1)
 
     def _understood(self, logit: float, name: str) -> Story:
-        """The story itself when luck and `logit` say so, else a slip of it."""
+        """Return the story itself when luck and `logit` allow it, else a slip of it."""
         story = self.reading.story
         if self.luck.happens(name, 1 / (1 + math.exp(-logit)), self.landscape.shared_noise):
             return story

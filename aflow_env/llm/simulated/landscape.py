@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the simulated executor, typed. conf/aflow/landscape.yaml holds and explains the values.
+"""The parameters of the simulated executor, typed. conf/aflow/landscape.yaml has and explains the values.
 
 Effects are in logits.
 """
@@ -22,20 +22,20 @@ class Ability(Section):
 
 
 class CodeAbility(Ability):
-    """As Ability; `crash` is the probability of code that raises."""
+    """As Ability. `crash` is the probability of code that raises."""
 
     crash: Share
 
 
 class PlanAbility(Ability):
-    """As Ability; `carried`: a right list is there already (minus: a wrong one); `checked`: a list is to be checked."""
+    """As Ability. `carried`: a right list is there already (minus: a wrong one). `checked`: a list is to be checked."""
 
     carried: float
     checked: float
 
 
 class Cue(Section):
-    """A request of an instruction. Each of `words` is a set of word beginnings that one sentence must hold."""
+    """A request of an instruction. Each of `words` is a set of word beginnings that one sentence must have."""
 
     effect: float
     words: tuple[str, ...]

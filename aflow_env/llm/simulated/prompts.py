@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a prompt for the simulated executor: the problem, the request, and the earlier text.
 
-An operator's prompt is recognised by the tags that it asks for. Its arguments stand in tags of their own. A Custom
-step's earlier answer stands below "Earlier answer:" (or "Previous solution:" and the like).
+An operator's prompt is recognised by the tags that it asks for. Its arguments have tags of their own. A Custom step's
+earlier answer is below "Earlier answer:" (or "Previous solution:" and similar labels).
 """
 
 import re
@@ -58,7 +58,7 @@ class Reading:
 
 
 def read_prompt(prompt: str, cues: Mapping[str, Cue]) -> Reading | None:
-    """Return the content of the prompt; None when there is no arithmetic story in it."""
+    """Return the content of the prompt, or None when there is no arithmetic story in it."""
     story = read(prompt)
     if story is None:
         return None
@@ -89,7 +89,7 @@ def look_at(text: str, story: Story) -> Text:
 
 
 def asks_for(instruction: str, cue: Cue) -> bool:
-    """Whether some sentence of the instruction holds all the words of one of the cue's wordings, in any order or form.
+    """Return whether a sentence of the instruction has all words of one of the cue's wordings, in any order or form.
 
     A negation ("do not think step by step") is not understood.
     """
@@ -111,7 +111,7 @@ def _wanted(instruction: str, cues: tuple[tuple[str, tuple[str, ...]], ...]) -> 
 
 
 def _role(wish: str, given: Mapping[str, str]) -> Role:
-    """By the tags that the reply should have; the tags of given texts do not count."""
+    """Return the role by the tags that the reply should have. The tags of given texts do not count."""
     asked: dict[str, Role] = {
         **{"<review_result>": "review", "<solution_letter>": "vote", "<code>": "code", "<thought>": "think"},
         **({"<solution>": "revise", "<answer>": "format"} if "solution" in given else {}),

@@ -17,10 +17,16 @@ _GREETING = (
     "we will look at it together, calmly and with a smile, and you will see that there is nothing to be afraid of."
 )
 _FAREWELL = "You did wonderfully by asking, and I am very proud of you. Keep up the good work and never lose heart!"
+ACCEPTED = "<review_result>True</review_result>\n<feedback>The solution is right.</feedback>"
+REJECTED = (
+    "<review_result>False</review_result>\n"
+    "<feedback>The solution is wrong: one of the changes was not followed. Go through the story again.</feedback>"
+)
+"""Verdicts, each with a sentence of feedback."""
 
 
 def slips(story: Story) -> tuple[Story, ...]:
-    """The stories that a careless reader might have read instead, each with another result; at least one."""
+    """Return the stories of a careless reader, at least one, each with another result."""
     misread = []
     for index, operation in enumerate(story.operations):
         rest = story.operations[:index], story.operations[index + 1 :]
@@ -32,13 +38,13 @@ def slips(story: Story) -> tuple[Story, ...]:
 
 
 def write_quantities(story: Story) -> str:
-    """The list that the cue `quantities` calls for."""
+    """Return the list that the cue `quantities` asks for."""
     changes = "".join(f"; {_CHANGES[operation.kind]} {operation.number}" for operation in story.operations)
     return f"Quantities: start {story.start}{changes}."
 
 
 def write_work(story: Story) -> str:
-    """The steps, one a line."""
+    """Return the steps, one a line."""
     lines = []
     for index, (operation, before) in enumerate(zip(story.operations, story.quantities, strict=False), start=1):
         sign, after = _SIGNS[operation.kind], operation.apply(before)
@@ -47,7 +53,7 @@ def write_work(story: Story) -> str:
 
 
 def write_text(story: Story, quantities: str, cues: Collection[str]) -> str:
-    """A reply in words about `story` as it was understood; its last number is the result."""
+    """Return a reply in words about `story` as it was understood. Its last number is the result."""
     if "bare" in cues:
         return str(story.answer)
     parts = [_GREETING] if "teacher" in cues else []
@@ -61,26 +67,11 @@ def write_text(story: Story, quantities: str, cues: Collection[str]) -> str:
     return "\n".join(parts)
 
 
-def write_thought(story: Story) -> str:
-    """A reply in AnswerGenerate's form."""
-    return f"<thought>\n{write_work(story)}\n</thought>\n<answer>{story.answer}</answer>"
-
-
 def write_code(story: Story, crashes: bool) -> str:
-    """A reply with `solve()`; when it crashes, by a name that is not defined."""
+    """Return a reply with `solve()`. With `crashes` it uses a name that is not defined."""
     lines = [f"    {story.thing} = {story.start}"]
     for operation in story.operations:
         sign = "//" if operation.kind == "divide" else _SIGNS[operation.kind]
         lines.append(f"    {story.thing} = {story.thing} {sign} {operation.number}")
     result = "result" if crashes else story.thing
     return "<code>\ndef solve():\n" + "\n".join(lines) + f"\n    return {result}\n</code>"
-
-
-def write_review(accepted: bool) -> str:
-    """A verdict and a sentence of feedback."""
-    if accepted:
-        return "<review_result>True</review_result>\n<feedback>The solution is right.</feedback>"
-    return (
-        "<review_result>False</review_result>\n"
-        "<feedback>The solution is wrong: one of the changes was not followed. Go through the story again.</feedback>"
-    )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The far side of the pipe: what runs in, and starts, a jailed process. Standard library only."""
+"""The far side of the pipe: the code that starts a jailed process and runs in it. Standard library only."""

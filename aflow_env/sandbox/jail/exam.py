@@ -77,8 +77,8 @@ class Judge(Side):
         if self._ended:
             return self._ended
         if not self.asked:
-            told = f"they fail before they call it: {failure(0, error)['error']}" if error else "they never call it"
-            return {"end": 0, "outcome": "unfit", "error": told}
+            why = f"they fail before they call it: {failure(0, error)['error']}" if error else "they never call it"
+            return {"end": 0, "outcome": "unfit", "error": why}
         if error is None:
             return {"end": 0, "outcome": "ok", "value": True}
         if not isinstance(error, AssertionError):
@@ -108,14 +108,14 @@ class Judge(Side):
             raise self.refuse(reply["refused"])
         return reply
 
-    def told(self, error: BaseException) -> BaseException:
+    def reported(self, error: BaseException) -> BaseException:
         return AssertionError() if isinstance(error, AssertionError) else error
 
     def name(self, value: Any) -> str:
         return super().name(value) or public_name(value)
 
     def check(self, value: Any) -> None:
-        """Let functions, iterators and the tests' own classes and objects cross; anything else ends the exam."""
+        """Let functions, iterators and the tests' own classes and objects cross. Anything else ends the exam."""
         kind = type(value)
         is_walked = isinstance(value, Iterator) and kind.__module__ in ("builtins", "itertools")
         if not (_of_tests(value) or callable(value) or is_walked):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The child's end of the pipe; loading and calling generated code; the frame of a failure. Standard library only."""
+"""The child's end of the pipe, calls of generated code, the frame of a failure. Standard library only."""
 
 import asyncio
 import inspect
@@ -27,13 +27,13 @@ class Link:
             data = data[os.write(self.fd, data) :]
 
     def receive(self) -> dict[str, JSON]:
-        """Wait for the next frame; raises EOFError when the parent has closed."""
+        """Wait for the next frame. Raises EOFError when the parent has closed."""
         while not self._frames:
             self._fill()
         return self._frames.popleft()
 
     def receive_all(self) -> list[dict[str, JSON]]:
-        """Read once and return the complete frames; raises EOFError when the parent has closed."""
+        """Read once and return the complete frames. Raises EOFError when the parent has closed."""
         self._fill()
         frames = list(self._frames)
         self._frames.clear()

@@ -2,8 +2,8 @@
 """Values that travel between tests and a solution, as JSON and back. Standard library only.
 
 The other side rebuilds plain data from its own types. A subclass becomes its plain base, so an object whose `==` always
-agrees arrives as the number or text that it holds. Any other object travels as its number (sides.py). Lists, dicts and
-sets keep their identity within one exchange: both sides count them in order, and `{"a": n}` is the n-th of them.
+agrees arrives as its own number or text. Any other object travels as its number (sides.py). Lists, dicts and
+sets have one identity within an exchange: both sides count them in order, and `{"a": n}` is the n-th of them.
 """
 
 import builtins
@@ -23,17 +23,17 @@ from uuid import UUID
 from aflow_env.sandbox.jail.wire import JSON, MAX_DEPTH
 
 LEVELS = MAX_DEPTH - 6
-"""How deep the JSON of one value may nest; the rest is the frame's."""
+"""How deep the JSON of one value may nest. The rest is the frame's."""
 
 _SAFE = 1 << 53
 
 
 class Refused(BaseException):
-    """A value or an operation that cannot cross between tests and solution; the text names it."""
+    """A value or an operation that cannot cross between tests and solution. The text names it."""
 
 
 class Objects(Protocol):
-    """References to objects (sides.py); `finite` refuses nan and inf of the other side."""
+    """References to objects (sides.py). `finite` refuses nan and inf of the other side."""
 
     finite: bool
 
@@ -88,7 +88,7 @@ TYPES = {kind.__name__: kind for kind in (*_SIMPLE, *_PARTS, *_DICTS.values(), o
 
 @cache
 def plain_type(kind: Any) -> type | None:
-    """Return the plain type as which instances of `kind` travel; None for types that add names of their own."""
+    """Return the plain type as which instances of `kind` travel, or None for types that add names of their own."""
     base = next((parent for parent in kind.__mro__ if parent in PLAIN), None)
     if base is None or issubclass(kind, Enum):
         return base
@@ -123,7 +123,7 @@ def refill(container: Any, items: list[Any]) -> Any:
 
 
 class Values:
-    """The coder of one exchange; `shared` are its containers in order."""
+    """The coder of one exchange. `shared` are its containers in order."""
 
     def __init__(self, objects: Objects) -> None:
         self.shared: list[Any] = []

@@ -22,7 +22,7 @@ PROBLEM: ContextVar[int] = ContextVar("PROBLEM", default=-1)
 
 
 class OperatorError(Exception):
-    """The parent refused or could not answer an operator call; the text says why."""
+    """The parent refused or could not answer an operator call, for the reason in the text."""
 
 
 class AnnouncedCoroutine(Coroutine[Any, Any, Any]):
@@ -64,7 +64,7 @@ class Session:
         self.loop.set_task_factory(self._task)
 
     def load(self, graph: str, prompts: str) -> None:
-        """Run the workflow's module; tell the parent that problems can come, or why they cannot."""
+        """Run the workflow's module, and report to the parent that problems can come, or why they cannot."""
         self._enter(-1)
         try:
             Modules(prompts, self.ask).install()

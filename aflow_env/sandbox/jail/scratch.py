@@ -17,7 +17,7 @@ MAX_ENTRIES = 10_000
 
 
 def make(parent: str) -> tuple[Path, int]:
-    """Make a directory under `parent`; also returns the descriptor that locks it while it is open."""
+    """Make a directory under `parent`. Also returns the descriptor that locks it while it is open."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         with contextlib.suppress(OSError):  # another zygote has just removed the directory
@@ -43,7 +43,7 @@ def sweep(parent: str) -> None:
 
 
 def usage(root: Path) -> int | None:
-    """Return the bytes on disk beneath `root`; None for more than MAX_ENTRIES files, or paths that are too long."""
+    """Return the bytes on disk beneath `root`, or None for more than MAX_ENTRIES files, or paths that are too long."""
     total, entries, open_directories = 0, 0, [str(root)]
     while open_directories:
         try:
@@ -84,7 +84,7 @@ def empty(root: Path) -> None:
 
 
 def remove(root: Path) -> None:
-    """Remove `root` and everything in it; does nothing when it is gone."""
+    """Remove `root` and everything in it. Does nothing when it is gone."""
     with contextlib.suppress(FileNotFoundError):
         empty(root)
         root.rmdir()

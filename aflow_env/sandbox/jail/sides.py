@@ -41,7 +41,7 @@ class Side:
     # requests
 
     def request(self, operation: str, *args: Any, **named: Any) -> Any:
-        """Have the other side perform an operation; raise here the exception that it raises there."""
+        """Have the other side perform an operation. Raise here the exception that it raises there."""
         with self._lock:
             error, value = self.exchange(operation, args, named)
         if error is not None:
@@ -102,13 +102,13 @@ class Side:
         except BaseException as raised:
             if operation == "__next__" and isinstance(raised, StopIteration):
                 return {"id": number, "stopped": True}
-            told = self.told(raised)
-            blocked = failure(0, told)["outcome"] == "violation"
-            said = {"name": type(told).__name__, "text": short(told), "blocked": blocked}
-            return {"id": number, "raises": values.exception(told), **said}
+            shown = self.reported(raised)
+            blocked = failure(0, shown)["outcome"] == "violation"
+            said = {"name": type(shown).__name__, "text": short(shown), "blocked": blocked}
+            return {"id": number, "raises": values.exception(shown), **said}
 
-    def told(self, error: BaseException) -> BaseException:
-        """Return the exception that the other side hears of."""
+    def reported(self, error: BaseException) -> BaseException:
+        """Return the exception that the other side gets."""
         return error
 
     def permit(self, operation: str, target: Any, *args: Any) -> None:
@@ -130,7 +130,7 @@ class Side:
         return self._numbers[id(value)]
 
     def check(self, value: Any) -> None:
-        """Raise Refused for an object that the other side may not be told of."""
+        """Raise Refused for an object that may not cross, not even by number."""
 
     def number(self, value: Any) -> JSON:
         """Return the reference to an object: mine, yours, or one that both sides can look up by its name."""
@@ -146,7 +146,7 @@ class Side:
         return {"o": [number, len(self._types) - 1, kind.__name__, operators_of(kind)]}
 
     def find(self, tag: str, body: JSON) -> Any:
-        """Return the object of a reference; raises any Exception when there is none."""
+        """Return the object of a reference. Raises any Exception when there is none."""
         if tag == "p":
             return self.look_up(body)
         if tag == "y":
@@ -185,7 +185,7 @@ class SolutionSide(Side):
         return value
 
     def serve(self, entry: Any) -> None:
-        """Answer requests until the pipe closes; `entry` is object 0, of a type 0 that no other object has."""
+        """Answer requests until the pipe closes. `entry` is object 0, of a type 0 that no other object has."""
         self.show(entry)
         self._types.append(type(self))
         while True:
@@ -221,7 +221,7 @@ def _named(error: Exception, name: str, text: str) -> Exception:
 
 
 def public_name(value: Any) -> str:
-    """Return `module:path` of a function or class of the standard library; nothing for anything else."""
+    """Return `module:path` of a function or class of the standard library, or nothing for anything else."""
     if not isinstance(value, type | FunctionType | BuiltinFunctionType | MethodDescriptorType | WrapperDescriptorType):
         return ""
     module = getattr(getattr(value, "__objclass__", value), "__module__", None)

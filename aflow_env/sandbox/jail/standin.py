@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stand-ins for objects of the other side: the tests call, read and return them, and they decide nothing.
 
-A stand-in has the operators of its object's type. Each is a request to the side where the object lives, but for three
-rules that keep an object from answering for the tests. A comparison or an operation with plain data is refused by name,
+A stand-in has the operators of its object's type. Each is a request to the side of the object, with three exceptions:
+an object must not answer for the tests. A comparison or an operation with plain data is refused by name,
 so only objects of one side are compared and combined with each other. `in` walks over the items. An object that has
 both a length and items must have as many. Standard library only.
 """
@@ -47,21 +47,7 @@ def _reflected(name: str) -> Function:
     return lambda left, right: function(right, left)
 
 
-_ARITHMETIC = [
-    "add",
-    "sub",
-    "mul",
-    "matmul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "lshift",
-    "rshift",
-    "and",
-    "or",
-    "xor",
-]
+_ARITHMETIC = "add sub mul matmul truediv floordiv mod pow lshift rshift and or xor".split()  # noqa: SIM905
 _IN_PLACE = [f"i{name}" for name in _ARITHMETIC]
 BINARY: dict[str, Function] = {
     f"__{name}__": getattr(operator, f"__{name}__")
@@ -86,7 +72,6 @@ OPERATIONS: dict[str, Function] = {
     "__iter__": iter,
     "__instancecheck__": lambda kind, value: isinstance(value, kind),
     "items": list,
-    "take": lambda iterator, count: _take(iterator, count),
 }
 READABLE = ("__name__", "__qualname__", "__doc__", "__dict__", "__module__")
 """The dunder names that a stand-in fetches from its object."""
@@ -184,8 +169,8 @@ def _between(key: str) -> Function:
     return method
 
 
-def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = {}) -> list[Any]:  # noqa: B006 -- kept
-    """Return at most `count` items; an error after some of them is raised by the next call."""
+def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = {}) -> list[Any]:  # noqa: B006 -- stays
+    """Return at most `count` items. An error after some of them is raised by the next call."""
     if error := late.pop(id(iterator), None):
         raise error
     items: list[Any] = []
@@ -199,6 +184,9 @@ def _take(iterator: Iterator[Any], count: int, late: dict[int, BaseException] = 
             raise
         late[id(iterator)] = error
     return items
+
+
+OPERATIONS["take"] = _take
 
 
 def _all_items(self: StandIn) -> Iterator[Any]:

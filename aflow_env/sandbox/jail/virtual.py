@@ -57,7 +57,7 @@ class StubLLM:
 
 
 class Stub:
-    """The base of every operator; `name` is the operator that the parent calls."""
+    """The base of every operator. `name` is the operator that the parent calls."""
 
     name = "Operator"
     signature: Signature | None = None
@@ -82,7 +82,7 @@ def _operator(name: str, parameters: dict[str, Any] | None) -> type[Stub]:
 
 
 class Modules(MetaPathFinder, Loader):
-    """An import hook that makes AFlow's modules; `prompts` is the text of prompt.py."""
+    """An import hook that makes AFlow's modules. `prompts` is the text of prompt.py."""
 
     def __init__(self, prompts: str, ask: Ask) -> None:
         self._prompts = prompts
@@ -111,7 +111,7 @@ class Modules(MetaPathFinder, Loader):
                 raise ModuleNotFoundError(f"scripts.{name} is not available to a workflow", name=module.__name__)
 
     def _unknown(self, name: str) -> type[Stub]:
-        """Make an operator that only the parent may know; the parent checks its keyword arguments."""
+        """Make an operator that only the parent may know. The parent checks its keyword arguments."""
         if not name[:1].isupper():
             raise AttributeError(f"module 'operator' has no attribute {name!r}")
         return self._operators.setdefault(name, _operator(name, None))

@@ -24,12 +24,12 @@ class FrameError(ValueError):
 
 
 def pack(frame: dict[str, JSON]) -> bytes:
-    """Encode `frame` as a line. Values that JSON lacks become their `str`; NaN and infinities raise ValueError."""
+    """Encode `frame` as a line. Values that JSON lacks become their `str`. NaN and infinities raise ValueError."""
     return _ENCODER.encode(frame).encode("utf-8", "replace") + b"\n"
 
 
 def unpack(line: bytes) -> dict[str, JSON]:
-    """Decode the frame on a line; raises `FrameError` and nothing else."""
+    """Decode the frame on a line. Raises `FrameError` and nothing else."""
     try:
         frame = _DECODER.decode(line.decode("utf-8"))
         if line.count(b"[") + line.count(b"{") > MAX_DEPTH:

@@ -2,9 +2,9 @@
 """The warm process that every jailed child is forked from. It runs no generated code.
 
 It starts as a script in an isolated interpreter with an empty environment, imports the modules that workflows use, and
-waits. It forks for each job; the child confines itself before it reads the job from its pipe. As it runs one job at a
+waits. It forks for each job. The child confines itself before it reads the job from its pipe. As it runs one job at a
 time, every process below it belongs to that job. It ends when its parent does, and takes the child and the directory
-with it. The next zygote removes the directory of a killed one. Standard library only; nothing of aflow_env is imported
+with it. The next zygote removes the directory of a killed one. Standard library only. Nothing of aflow_env is imported
 but the files of this folder and of kernel/.
 
 `zygote.py CONTROL_FD TEMP_DIR LAYER,LAYER...` speaks JSON lines over the inherited socket CONTROL_FD:
@@ -17,12 +17,14 @@ import gc
 import json
 import mmap
 import os
+import random
 import selectors
 import signal
 import socket
 import struct
 import sys
 import types
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +36,8 @@ if "aflow_env" not in sys.modules:  # a script: give the siblings their package 
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [str(_root.joinpath(*_name.split(".")[1:]))]
 
-from aflow_env.sandbox.jail import child, process, scratch
+from aflow_env.sandbox.jail import exam, process, runtime, scratch
+from aflow_env.sandbox.jail.link import Link, failure, load, run
 from aflow_env.sandbox.kernel import confine
 
 WARM = (
@@ -43,6 +46,9 @@ WARM = (
     "traceback typing unicodedata zlib"
 )
 """The modules that generated code imports most, and every module that maps a shared library."""
+
+CODE_OUTPUT_CHARS = 20_000
+"""Characters of a result of Programmer's code, which goes into a prompt."""
 
 WATCH_SECONDS = 0.1
 """Seconds between two counts of a running job's files and threads."""
@@ -63,7 +69,7 @@ class Zygote:
         """Serve until the parent closes the control socket or dies."""
         selector = selectors.DefaultSelector()
         selector.register(self._control, selectors.EVENT_READ, self._read)
-        # This tells of the parent's death even where a fork of it still holds the socket.
+        # This ends at the parent's death even where a fork of the parent still has the socket open.
         with contextlib.suppress(AttributeError, OSError):
             selector.register(os.pidfd_open(os.getppid()), selectors.EVENT_READ, lambda: False)
         wake, waker = socket.socketpair()  # can be read when a child has ended
@@ -104,7 +110,7 @@ class Zygote:
         )
         if self._pid == 0:
             try:
-                child.main(pipe, self._write)
+                run_job(pipe, self._write)
             finally:
                 os._exit(0)
         os.close(pipe)
@@ -115,7 +121,7 @@ class Zygote:
         struct.pack_into("i", self._board, 0, problem)
 
     def _look(self) -> None:
-        """Reap the child when it has ended; kill it when it has too much on disk or too many threads."""
+        """Reap the child when it has ended. Kill it when it has too much on disk or too many threads."""
         pid, status = os.waitpid(self._pid, os.WNOHANG)
         if pid:
             self._finish(status)
@@ -140,6 +146,36 @@ class Zygote:
         (problem,) = struct.unpack_from("i", self._board, 0)
         code = os.waitstatus_to_exitcode(status)
         self.tell({"ended": code, "problem": problem, "why": why, "refused": refused})
+
+
+def run_job(fd: int, board: Callable[[int], None]) -> None:
+    """Take one job from the pipe `fd`, run generated code for it, and send the result. Runs in a confined fork.
+
+    Generated code shares this interpreter, so nothing here protects: the kernel (confine.py) and the parent
+    (conversation.py) do. The parent believes a child about nothing but the answer of the code that could have forged
+    it. `board(i)` notes that problem i has the processor.
+    """
+    link = Link(fd)
+    try:
+        job = link.receive()
+    except EOFError:
+        return
+    link.cap = int(job["cap"])
+    random.seed(0)  # a rerun of the same search must draw the same numbers
+    match job["kind"]:
+        case "workflow":
+            runtime.serve(link, job, board)
+        case "code":
+            try:
+                text = str(run(load(job["code"], "solution")[job["function"]], *job["arguments"]))
+                text = text if len(text) <= CODE_OUTPUT_CHARS else text[: CODE_OUTPUT_CHARS - 3] + "..."
+                link.send({"end": 0, "outcome": "ok", "value": text})
+            except BaseException as error:
+                link.send(failure(0, error))
+        case "solution":
+            exam.serve_solution(link, job["code"], job["entry_point"])
+        case "judge":
+            link.send(exam.judge(link, job["tests"], job["entry"], job["entry_point"]))
 
 
 def confinement(wanted: list[str], home: Path, library: list[str]) -> confine.Confinement:

@@ -45,7 +45,7 @@ class Confinement:
         self._seccomp = LINUX and "seccomp" in self._wanted and seccomp.available()
 
     def layers(self) -> tuple[str, ...]:
-        """The names of the layers that `apply` puts on."""
+        """Return the names of the layers that `apply` puts on."""
         names = [name for name in (LAYERS[:2] if LINUX else LAYERS[:1]) if name in self._wanted]
         names += [f"landlock-{self._rules.version}"] if self._rules is not None else []
         return (*names, *(["seccomp"] if self._seccomp else []))
@@ -71,7 +71,7 @@ class Confinement:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends; end it if the parent has ended."""
+    """Have the kernel kill this process when its parent ends. End it if the parent has ended."""
     if LINUX:
         _prctl(_DEATH_SIGNAL, 9)
     if os.getppid() != parent:

@@ -25,7 +25,7 @@ HOME = READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR |
 """Rights in the private directory: plain files and directories, and no link, device, socket or program."""
 
 _RIGHTS_OF_VERSION = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""How many file rights a version knows; 6 and later know what 5 does."""
+"""How many file rights a version knows. Later ones know as many as 5."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,7 +40,7 @@ class _PathRule(ctypes.Structure):
 
 
 def version() -> int:
-    """Return the kernel's version of Landlock; 0 where it has none or it is switched off."""
+    """Return the kernel's version of Landlock, or 0 where it has none or it is switched off."""
     return max(int(_libc.syscall(_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))), 0)
 
 
@@ -61,7 +61,7 @@ class Ruleset:
         raise OSError(ctypes.get_errno(), "Landlock is not available")
 
     def allow(self, path: str | Path, rights: int) -> None:
-        """Give `rights` back for `path` and what is beneath it; OSError when it cannot be opened."""
+        """Give `rights` back for `path` and all beneath it. Raises OSError when it cannot be opened."""
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             if not Path(path).is_dir():
@@ -72,7 +72,7 @@ class Ruleset:
             os.close(fd)
 
     def restrict(self) -> None:
-        """Enforce the rules on this thread and its descendants for ever; no_new_privs has to be set."""
+        """Enforce the rules on this thread and its descendants for ever. `no_new_privs` has to be set."""
         _check(_libc.syscall(_RESTRICT, self.fd, ctypes.c_uint32(0)), "restrict")
 
 

@@ -33,7 +33,7 @@ Code = list[bytes]
 
 
 def program(pid: int, machine: str) -> bytes:
-    """The filter for a process that is going to have the number `pid`; KeyError for an unknown machine."""
+    """Return the filter for the process that will have the number `pid`. Raises KeyError for an unknown machine."""
     column, architecture = MACHINES[machine]
     bodies = {name: [_give(_ALLOW)] for name in ALLOWED} | {name: [_give(_NO_CALL)] for name in ABSENT} | _guards(pid)
     code = [_load(_ARCHITECTURE), _jump(_EQUAL, architecture, 1, 0), _give(_KILL), _load(_CALL)]
@@ -48,7 +48,7 @@ class _Filter(ctypes.Structure):
 
 
 def install(code: bytes) -> None:
-    """Filter the calls of this thread and of all that it starts, for ever; OSError when the kernel refuses."""
+    """Filter the calls of this thread and of all that it starts, for ever. Raises OSError when the kernel refuses."""
     buffer = ctypes.create_string_buffer(code, len(code))
     libc = ctypes.CDLL(None, use_errno=True)
     argument = _Filter(len(code) // 8, ctypes.addressof(buffer))
@@ -58,7 +58,7 @@ def install(code: bytes) -> None:
 
 
 def available() -> bool:
-    """Whether this kernel filters system calls and the tables know this machine."""
+    """Return whether this kernel filters system calls and the tables have this machine."""
     libc = ctypes.CDLL(None, use_errno=True)
     return platform.machine() in MACHINES and int(libc.prctl(21, 0, 0, 0, 0)) >= 0
 
@@ -67,8 +67,13 @@ def _guards(pid: int) -> dict[str, Code]:
     """Return the code of each guarded call, which ends with a verdict."""
     return {
         # O_RDONLY | O_TRUNC empties a file that may only be read, where Landlock is older than version 3.
-        "open": _not_truncating(1),
-        "openat": _not_truncating(2),
+        **{
+            name: [
+                *(_load(_low(argument)), _and(_O_TRUNC | _O_ACCMODE), _jump(_EQUAL, _O_TRUNC, 0, 1)),
+                *(_give(_DENY), _give(_ALLOW)),
+            ]
+            for name, argument in (("open", 1), ("openat", 2))
+        },
         "fcntl": _one_of(1, _FCNTL),
         "ioctl": _one_of(1, _IOCTL),
         "prctl": _one_of(0, _PRCTL),
@@ -86,11 +91,6 @@ def _guards(pid: int) -> dict[str, Code]:
         # Without an address the message goes to the other end of the pair.
         "sendto": [*_all_zero(_low(4), _high(4)), _give(_ALLOW)],
     }
-
-
-def _not_truncating(argument: int) -> Code:
-    truncating = _jump(_EQUAL, _O_TRUNC, 0, 1)
-    return [_load(_low(argument)), _and(_O_TRUNC | _O_ACCMODE), truncating, _give(_DENY), _give(_ALLOW)]
 
 
 def _one_of(argument: int, values: tuple[int, ...]) -> Code:
@@ -116,16 +116,16 @@ def _high(argument: int) -> int:
 
 
 def _load(offset: int) -> bytes:
-    return struct.pack("<HBBI", _LOAD, 0, 0, offset)
+    return _jump(_LOAD, offset, 0, 0)
 
 
 def _and(mask: int) -> bytes:
-    return struct.pack("<HBBI", _AND, 0, 0, mask)
-
-
-def _jump(test: int, value: int, true: int, false: int) -> bytes:
-    return struct.pack("<HBBI", test, true, false, value)
+    return _jump(_AND, mask, 0, 0)
 
 
 def _give(verdict: int) -> bytes:
-    return struct.pack("<HBBI", _RETURN, 0, 0, verdict)
+    return _jump(_RETURN, verdict, 0, 0)
+
+
+def _jump(code: int, value: int, true: int, false: int) -> bytes:
+    return struct.pack("<HBBI", code, true, false, value)

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This process's line to the owner of the run's files (owner.py): the store and the ledger, as seen from afar.
+"""This process's line to the owner of the run's files (owner.py): calls of the store and the ledger from afar.
 
-One batch of questions is on its way at a time; what is asked meanwhile becomes the next batch. So the owner never has
-more to do than one batch from each process (back-pressure: callers wait, nothing piles up there), and the busier a run
-is, the more questions share a round trip. Questions of a process are answered in the order asked.
+One batch of calls is on its way at a time, and calls made meanwhile become the next batch. So the owner never has more
+to do than one batch from each process, and a busy run needs few round trips. Calls of a process are answered in order.
 
-An owner that dies is started again by Ray, which repeats the batch that was out. That changes nothing that the first
-time had done: sessions, rounds, results and completions are never changed once written, a settled reservation is gone,
-and a reservation is asked for under a ticket drawn here. Only events may be noted twice.
+Ray starts an owner that died again, and repeats the batch that was out. That changes nothing that the first time had
+done: sessions, rounds, results and completions never change once written, a settled reservation is gone, and a
+reservation has a ticket drawn here. Only events may be noted twice.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from secrets import randbits
 from typing import Any, NamedTuple
@@ -20,18 +19,12 @@ from typing import Any, NamedTuple
 import ray
 
 from aflow_env.errors import InfrastructureError
-from aflow_env.evaluation.results import ProblemResult
-from aflow_env.llm.client import Completion, Request
 from aflow_env.llm.ledger import Ceiling, Spend
-from aflow_env.store.experience import Entry
-from aflow_env.store.node_rows import JSON, RoundEnd
-from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
-from aflow_env.store.store import SessionKey, StoredSession
 
 BATCH = 256
-"""Questions that go out together at most."""
+"""The most calls that go out together."""
 PATIENCE = 300.0
-"""Seconds to wait for a batch; an owner is started again within a few."""
+"""Seconds to wait for a batch. Ray starts an owner again within a few."""
 
 
 class Call(NamedTuple):
@@ -44,7 +37,7 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class Failure:
-    """What the call raised, to be raised where it was asked."""
+    """The error of a call, to be raised at the caller."""
 
     error: Exception
 
@@ -58,11 +51,11 @@ class Line:
     _sending: asyncio.Task[None] | None = None
 
     def ask(self, part: str, method: str, *arguments: Any) -> asyncio.Future[Any]:
-        """The answer to come. The question goes out even if whoever asked is cancelled."""
+        """Return the answer to come. The call goes out even if the caller is cancelled."""
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.append((Call(part, method, arguments), answer))
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
+        plain = tuple(list(each) if isinstance(each, Iterator) else each for each in arguments)
+        self._waiting.append((Call(part, method, plain), answer))
+        self._sending = self._sending or asyncio.create_task(self._send())
         return answer
 
     async def _send(self) -> None:
@@ -88,64 +81,21 @@ class Line:
             said = " ".join(str(error).split())[:300] or f"no answer within {PATIENCE:.0f} s"
             lost = InfrastructureError(f"the owner of the run's store does not answer (docs/nodes.md): {said}")
             return [Failure(lost)] * len(calls)
-        except Exception as error:  # a bug of ours, say arguments that cannot be sent: raised where it was asked
+        except Exception as error:  # a bug of ours, such as arguments that cannot be sent
             return [Failure(error)] * len(calls)
 
 
 @dataclass(frozen=True)
-class RemoteStore:
-    """`search.shared.RunStore` over a line; `part` is `store`, `recording` or `cache`."""
+class RemotePart:
+    """A part of the run over a line: each method is a call to the owner, whose answer has to be awaited."""
 
     line: Line
-    part: str = "store"
+    part: str
 
-    def open_session(self, key: SessionKey, task: str) -> Awaitable[StoredSession]:
-        """As Store."""
-        return self.line.ask(self.part, "open_session", key, task)
-
-    def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> Awaitable[None]:
-        """As Store."""
-        return self.line.ask(self.part, "record", key, ended, payload)
-
-    def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> Awaitable[None]:
-        """As Store."""
-        return self.line.ask(self.part, "save_proposals", key, list(proposals))
-
-    def evaluated(self, task: str, before: int) -> Awaitable[list[Evaluated]]:
-        """As Store."""
-        return self.line.ask(self.part, "evaluated", task, before)
-
-    def set_state(self, key: SessionKey, state: JSON) -> Awaitable[None]:
-        """As Store."""
-        return self.line.ask(self.part, "set_state", key, state)
-
-    def experience(
-        self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None
-    ) -> Awaitable[list[Entry]]:
-        """As Store."""
-        return self.line.ask(self.part, "experience", task, digest, key, limit, unseen)
-
-    def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> Awaitable[None]:
-        """As Store."""
-        return self.line.ask(self.part, "event", kind, data, key)
-
-    def get_many(
-        self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]
-    ) -> Awaitable[dict[tuple[str, int], ProblemResult]]:
-        """As Store."""
-        return self.line.ask(self.part, "get_many", digest, executor_key, list(keys))
-
-    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Awaitable[None]:
-        """As Store."""
-        return self.line.ask(self.part, "put_many", digest, executor_key, list(results))
-
-    def get(self, key: str) -> Awaitable[Completion | None]:
-        """As Store."""
-        return self.line.ask(self.part, "get", key)
-
-    def put(self, key: str, request: Request, completion: Completion) -> Awaitable[None]:
-        """As Store."""
-        return self.line.ask(self.part, "put", key, request, completion)
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+        return lambda *arguments: self.line.ask(self.part, method, *arguments)
 
 
 @dataclass(frozen=True)
@@ -155,7 +105,7 @@ class RemoteLedger:
     line: Line
 
     async def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float) -> int | None:
-        """As Ledger; a reservation whose asker is cancelled is handed back: nothing was sent for it."""
+        """As Ledger. A caller that is cancelled gives its reservation back: nothing was sent for it."""
         ticket = randbits(62)
         try:
             answer: int | None = await self.line.ask("ledger", "reserve", worst, ceiling, seconds, ticket)

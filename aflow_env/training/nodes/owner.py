@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process owns the run's files; the agent loops of all nodes ask it (docs/nodes.md).
+"""One process owns the run's files, and the agent loops of all nodes ask it (docs/nodes.md).
 
-A run's store and ledger are SQLite files in `run_dir`, which is a local folder: processes on other machines cannot
-open them. So in a run of several processes the trainer starts an `Owner`, a Ray actor on its own node, and each agent
-loop worker asks it over a `Line`. The owner is the only writer while agent loops play, it acknowledges nothing that is
-not on file, and it keeps nothing in memory but leases (providers' places, turns), which are told anew: killed, it is
-started again by Ray and goes on from the files. It ends with the trainer.
+A run's store and ledger are SQLite files in `run_dir`, a local folder that processes on other machines cannot open. So
+in a run of several processes the trainer starts an `Owner`, a Ray actor on its own node, and each agent loop worker
+asks it over a `Line`. The owner is the only writer while agent loops play, and it acknowledges nothing that is not on
+file. Its memory has leases alone (places of providers, turns), which every process reports again. Ray starts a killed
+owner again, and it goes on from the files. It ends with the trainer.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ from aflow_env.llm.leases import BEAT, LeasedPlaces, Leases, Renew
 from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.store.shared import Parts
-from aflow_env.training.nodes.line import Call, Failure, Line, RemoteLedger, RemoteStore
+from aflow_env.training.nodes.line import Call, Failure, Line, RemoteLedger, RemotePart
 
 SETTLING = 4 * BEAT
-"""Seconds after a restart in which every process that holds places has said so."""
+"""Seconds after a restart in which every process reports its places."""
 
 
 class Owner:
@@ -46,7 +46,7 @@ class Owner:
         }
 
     def answer(self, calls: Sequence[Call]) -> list[Any]:
-        """What each call returns, or the Failure with what it raised; one that fails does not keep others back."""
+        """Return the result of each call, or a Failure with its error. A failed call stops no other."""
         return [self._answer(call) for call in calls]
 
     def _answer(self, call: Call) -> Any:
@@ -57,7 +57,7 @@ class Owner:
 
 
 def start(config: AflowConfig) -> Any:
-    """Start the run's owner on this node, for as long as the handle is held; its name in Ray follows from `run_dir`."""
+    """Start the run's owner on this node. It ends when the handle is dropped. `run_dir` gives its name in Ray."""
     here = ray.get_runtime_context().get_node_id()
     actor = ray.remote(Owner).options(
         name=owner_name(config),
@@ -70,10 +70,11 @@ def start(config: AflowConfig) -> Any:
 
 
 def parts_of(owner: Any, config: AflowConfig) -> Parts:
-    """What a search needs of a run, asked of its owner."""
+    """Return the parts of a run that a search needs, each asked of the owner."""
     line, process = Line(owner), uuid4().hex
-    recording = RemoteStore(line, "recording") if config.recording else None
-    cache = RemoteStore(line, "cache") if config.cache else None
+    store: Any = RemotePart(line, "store")
+    recording: Any = RemotePart(line, "recording") if config.recording else None
+    cache: Any = RemotePart(line, "cache") if config.cache else None
 
     def renew(name: str, places: int) -> Renew:
         async def ask(held: int, wanted: int) -> int:
@@ -88,11 +89,11 @@ def parts_of(owner: Any, config: AflowConfig) -> Parts:
     def turn(workflow: str) -> LeasedPlaces:
         return LeasedPlaces(renew(workflow, 1))
 
-    return Parts(RemoteStore(line), RemoteLedger(line), recording, cache, limits, turn, close=lambda: None)
+    return Parts(store, RemoteLedger(line), recording, cache, limits, turn, close=lambda: None)
 
 
 def join(config: AflowConfig) -> Parts | None:
-    """The parts that the owner holds; None where each process opens the files itself. Raises InfrastructureError."""
+    """Return the owner's parts, or None where each process opens the files itself. Raises InfrastructureError."""
     if config.shared != "ray":
         return None
     try:
@@ -102,10 +103,10 @@ def join(config: AflowConfig) -> Parts | None:
 
 
 def share(config: DictConfig, aflow: AflowConfig) -> Any:
-    """Decide who opens the run's files, write it into the config that agent loops get, and start the owner if needed.
+    """Decide for the trainer which process opens the run's files, and write it into the config that agent loops get.
 
-    Called by the trainer. Returns the owner's handle, or None. Raises ConfigError when files of this node alone cannot
-    do, or when they are not those that the driver checked.
+    Return the handle of a started owner, or None. Raises ConfigError when several nodes rule the config out, or when
+    the files are not the ones that the driver checked.
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     check_shared(aflow, len(nodes))
@@ -119,7 +120,7 @@ def share(config: DictConfig, aflow: AflowConfig) -> Any:
 
 
 def check_shared(aflow: AflowConfig, nodes: int) -> None:
-    """Raises ConfigError for what several nodes rule out; `nodes` is how many there are, or will be."""
+    """Raise ConfigError for a config that several nodes rule out. `nodes` is how many there are, or will be."""
     if nodes < 2:
         return
     if aflow.shared == "local":
@@ -127,25 +128,21 @@ def check_shared(aflow: AflowConfig, nodes: int) -> None:
             f"aflow.shared=local on {nodes} nodes: a node cannot open another's run.sqlite, so each would search and "
             "pay for itself; set aflow.shared=auto"
         )
-    batched = [
-        role
-        for role, node in (("executor", aflow.executor), ("implementer.llm", aflow.implementer.llm))
-        if node is not None and node.batch
-    ]
-    if batched:
-        raise ConfigError(
-            f"aflow.{batched[0]}.batch=true on {nodes} nodes: the ids of batches are kept in a file of the node that "
-            f"sent them, and would be lost with it; set aflow.{batched[0]}.batch=false"
-        )
+    for role, node in (("executor", aflow.executor), ("implementer.llm", aflow.implementer.llm)):
+        if node is not None and node.batch:
+            raise ConfigError(
+                f"aflow.{role}.batch=true on {nodes} nodes: the ids of batches are kept in a file of the node that "
+                f"sent them, and would be lost with it; set aflow.{role}.batch=false"
+            )
 
 
 def owner_name(config: AflowConfig) -> str:
-    """The actor's name in Ray: of this run and no other of the cluster."""
+    """Return the actor's name in Ray, which no other run of the cluster has."""
     return f"aflow_owner_{sha256(config.run_dir.encode()).hexdigest()[:16]}"
 
 
 def _same_files(config: AflowConfig) -> None:
-    """The driver checked the config against the run's store; the trainer must find the very same one."""
+    """Check that the trainer finds the store against which the driver checked the config. Raises ConfigError."""
     path = Path(config.run_dir) / "run.sqlite"
     found = None
     if path.is_file():

@@ -7,7 +7,7 @@ import pytest
 
 from aflow_env.llm import build_client
 from aflow_env.llm.client import LLMError, PromptTooLong
-from aflow_env.llm.providers.transport import environment_proxy
+from aflow_env.llm.providers.openai import environment_proxy
 from tests.llm.helpers import ask, budget, config
 from tests.llm.server import saying, serve
 

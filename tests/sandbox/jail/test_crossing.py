@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from aflow_env.errors import ConfigError
+from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from tests.sandbox.jail.crossings import CROSS, REFUSED, UNFIT
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox() as sandbox:
+    async with Sandbox(limits=JailLimits(output_bytes=1_000_000)) as sandbox:
         yield sandbox
 
 
