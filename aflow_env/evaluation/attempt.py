@@ -12,21 +12,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from pydantic import JsonValue
+
 from aflow_env.config import LLMConfig
 from aflow_env.errors import WorkflowError
 from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.tasks.problem import Problem
-from aflow_env.workflow.operators import OperatorContext, RunCode
+from aflow_env.workflow.operators import OperatorContext, RunCode, call_operator
+from aflow_env.workflow.signatures import SIGNATURES
 
 JSON = Any
 
 DRAWS = 1000  # of one prompt within a problem and repeat; far above what a problem's call limit lets through
+TRACED = 12  # operator calls in a trace
+TRACE_CHARACTERS = 160  # of an output in a trace
 
 
 @dataclass
 class Attempt:
-    """The questions so far for one problem and repeat, and their cost; `fatal` once no later call can succeed."""
+    """The questions so far for one problem and repeat, and their cost; `fatal` once no later call can succeed.
+
+    `steps` has a line for each operator call, in the order of the calls.
+    """
 
     problem: Problem
     problem_digest: str
@@ -39,6 +47,7 @@ class Attempt:
     truncated: int = 0
     unpriced: int = 0
     fatal: bool = False
+    steps: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -55,7 +64,25 @@ class Attempt:
             public_tests=self.problem.public_tests,
             entry_point=self.problem.entry_point,
             answers=answers,
+            prelude=self.problem.prelude,
         )
+
+    async def call(self, operator: str, arguments: dict[str, JSON], context: OperatorContext) -> dict[str, JsonValue]:
+        """Run an operator and note it in `steps`. Raises as `call_operator` does."""
+        place = len(self.steps)
+        self.steps.append(f"{operator}: no output")
+        reply = await call_operator(operator, arguments, context)
+        text = str(reply[SIGNATURES[operator].answer or "feedback"])
+        verdict = "".join(f"{name}={value} " for name, value in reply.items() if isinstance(value, bool))
+        self.steps[place] = f"{operator}: {verdict}{' '.join(text[: 2 * TRACE_CHARACTERS].split())[:TRACE_CHARACTERS]}"
+        return reply
+
+    @property
+    def trace(self) -> str:
+        """The first TRACED steps, numbered, and how many follow."""
+        lines = [f"{number}. {step}" for number, step in enumerate(self.steps[:TRACED], start=1)]
+        more = len(self.steps) - len(lines)
+        return "\n".join([*lines, *[f"and {more} more"] * (more > 0)])
 
     def result(self, outcome: Outcome, seconds: float = 0.0, **more: JSON) -> ProblemResult:
         """Return the result of this attempt."""
@@ -71,6 +98,7 @@ class Attempt:
             problem_digest=self.problem_digest,
             truncated=self.truncated,
             unpriced=self.unpriced,
+            trace="" if outcome == Outcome.CORRECT else self.trace,
             **more,
         )
 

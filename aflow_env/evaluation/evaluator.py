@@ -27,7 +27,7 @@ from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.soon import Soon, soon
 from aflow_env.tasks.problem import Problem, Task
-from aflow_env.workflow.operators import CodeResult, call_operator
+from aflow_env.workflow.operators import CodeResult
 from aflow_env.workflow.program import Workflow
 
 JSON = Any
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 CUT_SHARE = 0.05  # of replies may be cut at max_tokens without a word
 ANSWER_CHARACTERS = 2000  # of an answer that are kept; scoring sees all of it
+FEEDBACK_CHARACTERS = 1000  # of a scorer's text that are kept
 
 
 class EvaluationCache(Protocol):
@@ -164,7 +165,7 @@ class Evaluator:
 
         async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
             before = attempts[index].cost_usd
-            result = await call_operator(operator, arguments, contexts[index])
+            result = await attempts[index].call(operator, arguments, contexts[index])
             return {"result": result, "cost_usd": attempts[index].cost_usd - before}
 
         calls: list[dict[str, JSON]] = [{"problem": attempt.problem.prompt} for attempt in attempts]
@@ -194,7 +195,8 @@ class Evaluator:
             attempt.fatal = isinstance(error, LLMError) and error.fatal
             return attempt.result(Outcome.LLM_ERROR, error=str(error))
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
-        return attempt.result(outcome, run.seconds, score=score.value, answer=_cut(output), error=score.note)
+        told = {"answer": _cut(output), "error": score.note, "feedback": _cut(score.feedback, FEEDBACK_CHARACTERS)}
+        return attempt.result(outcome, run.seconds, score=score.value, **told)
 
     def judge(self, results: Sequence[ProblemResult], of: int | None = None) -> None:
         """Raise as `evaluate` does unless these results may become a score, or a part of the score of `of` runs."""
@@ -217,7 +219,7 @@ def _stored(result: ProblemResult, stored: Mapping[Key, ProblemResult]) -> Probl
     return stored.get((result.problem_digest, result.repeat), result)._replace(cached=False)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, characters: int = ANSWER_CHARACTERS) -> str:
     """Return the beginning and the end of a long text."""
-    half = ANSWER_CHARACTERS // 2
-    return text if len(text) <= ANSWER_CHARACTERS else f"{text[:half]} [...] {text[-half:]}"
+    half = characters // 2
+    return text if len(text) <= characters else f"{text[:half]} [...] {text[-half:]}"

@@ -36,7 +36,8 @@ class ProblemResult(NamedTuple):
     """A workflow's run on one problem. `score` in [0, 1]; cost and tokens are those of the original run.
 
     `truncated` of its `calls` were cut at max_tokens. `unpriced` have no known price, and `cost_usd` leaves them out. A
-    cache knows the result by `problem_digest`, of the problem's content. `cached`: this evaluation did not pay.
+    cache knows the result by `problem_digest`, of the problem's content. `feedback` is the scorer's text. `trace` has a
+    line for each operator call of a run that is not correct. `cached`: this evaluation did not pay.
     """
 
     problem_id: str
@@ -53,6 +54,8 @@ class ProblemResult(NamedTuple):
     problem_digest: str = ""
     truncated: int = 0
     unpriced: int = 0
+    feedback: str = ""
+    trace: str = ""
     cached: bool = False
 
 

@@ -17,6 +17,7 @@ The tables are readable with plain SQL. JSON columns have JSON text.
 - programs: the text of workflows, by its hash. `digest` is the workflow's own.
 - problem_sets: which results, in order, a node's evaluation was made of: [[problem_digest, repeat, problem_id], ...].
 - evaluations: a workflow's run on a problem and repeat under an executor's settings. Only runs that count.
+  `feedback` is the scorer's text, `trace` the steps of a run that is not correct.
 - completions: every LLM call that was paid for, by the request's key.
 - events: everything else (failures of the world, stops), with wall-clock time.
 - meta: the identity of the run (its config).
@@ -56,25 +57,23 @@ def open_database(path: Path) -> SharedFile:
 
 
 def _prepare(database: SharedFile, path: Path) -> None:
+    begun = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     found = _pragma(database, "user_version")
     if found > VERSION:
         raise ConfigError(
             f"{path} has schema {found}, and this aflow_env knows schemas up to {VERSION}: upgrade aflow_env, or name "
             "another run_dir"
         )
-    begun = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     if begun and _pragma(database, "application_id") != APPLICATION_ID:
         raise ConfigError(f"{path} is a SQLite file, but not of aflow_env: name another run_dir")
+    if begun and found < VERSION:
+        raise ConfigError(f"{path} has schema {found}, and this aflow_env writes {VERSION}: name another run_dir")
     database.to_wal()
     database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    if found == VERSION:
-        return
     database.execute("BEGIN IMMEDIATE")
     if _pragma(database, "user_version") < VERSION:  # else another process was quicker
-        there = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
         for statement in SCHEMA:
-            if statement.partition("(")[0].split()[2] not in there:  # a file of an older schema lacks some
-                database.execute(statement)
+            database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {VERSION}")
     database.execute("COMMIT")
@@ -84,7 +83,7 @@ def _pragma(database: SharedFile, name: str) -> int:
     return int(database.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x61666C77  # "aflw"
 NOT_VALIDATION = "session NOT LIKE 'validate/%'"
 """The sessions whose rounds later steps may learn from: all but the ones of a training run's validation."""
@@ -123,7 +122,8 @@ SCHEMA = (
         digest TEXT NOT NULL, executor_key TEXT NOT NULL, problem_digest TEXT NOT NULL, repeat INTEGER NOT NULL,
         problem_id TEXT NOT NULL, outcome TEXT NOT NULL, score REAL NOT NULL, answer TEXT NOT NULL, seconds REAL NOT
         NULL, cost_usd REAL NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, calls INTEGER NOT
-        NULL, error TEXT NOT NULL, truncated INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+        NULL, error TEXT NOT NULL, truncated INTEGER NOT NULL, unpriced INTEGER NOT NULL, feedback TEXT NOT NULL,
+        trace TEXT NOT NULL,
         PRIMARY KEY (digest, executor_key, problem_digest, repeat)
     ) WITHOUT ROWID""",
     """CREATE TABLE completions (

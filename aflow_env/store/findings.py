@@ -24,6 +24,7 @@ _NODE_COLUMNS = (
     *("session", "round", "parent", "digest", "score", "low", "high", "n", "modification", "outcomes", "cost_usd"),
     *("input_tokens", "output_tokens", "calls", "truncated", "unpriced", "payload"),
 )
+_FAILED = ("problem_id", "outcome", "answer", "error", "feedback", "trace")
 _NODE = ", ".join(f"nodes.{name}" for name in _NODE_COLUMNS)
 _VALIDATED = "sessions.problem NOT LIKE 'train/%'"
 _EVALUATED = "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE score IS NOT NULL"
@@ -102,6 +103,24 @@ def last_report(store: Reads) -> dict[str, JSON] | None:
 def save_report(store: Store, digest: str, figures: dict[str, JSON]) -> None:
     """Save the closing report's figures with the number of nodes that they are about."""
     store.event("report", {"digest": digest, "nodes": evaluated(store), **figures})
+
+
+def failed_cases(store: Reads, count: int, digest: str | None = None) -> dict[str, list[dict[str, JSON]]]:
+    """Return digest -> the first `count` runs that are not correct, of one workflow or of all.
+
+    They are on problems that nodes were scored on, so test problems stay unseen.
+    """
+    nth = "row_number() OVER (PARTITION BY digest ORDER BY problem_id, repeat)"
+    searched = "SELECT json_extract(value, '$[0]') FROM problem_sets, json_each(problems)"
+    failed = (
+        f"SELECT *, {nth} AS nth FROM evaluations "
+        f"WHERE outcome != 'correct' AND (? IS NULL OR digest = ?) AND problem_digest IN ({searched})"
+    )
+    sql = f"SELECT digest, {', '.join(_FAILED)} FROM ({failed}) WHERE nth <= ? ORDER BY digest, nth"
+    found: dict[str, list[dict[str, JSON]]] = {}
+    for workflow, *row in store.read(sql, (digest, digest, count)):
+        found.setdefault(workflow, []).append(dict(zip(_FAILED, row, strict=True)))
+    return found
 
 
 def spent(store: Reads) -> Spend:

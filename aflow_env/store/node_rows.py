@@ -51,7 +51,7 @@ RoundEnd = Node | Rejection
 
 RESULT_COLUMNS = (
     *("problem_id", "repeat", "outcome", "score", "answer", "seconds", "cost_usd", "input_tokens", "output_tokens"),
-    *("calls", "error", "problem_digest", "truncated", "unpriced"),
+    *("calls", "error", "problem_digest", "truncated", "unpriced", "feedback", "trace"),
 )
 FIGURES = (
     *("digest", "executor_key", "score", "n", "cost_usd", "input_tokens", "output_tokens", "calls", "truncated"),

@@ -3,18 +3,15 @@
 
 The YAML names fields of your records in braces, e.g. `prompt: "Translate {English text} into French."`; `{{` and `}}`
 are plain braces, and so is `{}`. Its scorer is one of `SCORERS`, or a function of yours, `module:function`, that gets
-the gold answer and the output and returns a share in [0, 1]; its prints go to standard error. A class gets the
-TaskConfig and must be a Task (tasks/problem.py). Your modules are looked for on PYTHONPATH, and then beside the YAML,
-or for a class in the current folder. They run in this process, as no model wrote them.
+the gold answer and the output (own_scores.py says what it may return); its prints go to standard error. A class gets
+the TaskConfig and must be a Task (tasks/problem.py). Your modules are looked for on PYTHONPATH, and then beside the
+YAML, or for a class in the current folder. They run in this process, as no model wrote them.
 """
 
 import importlib
 import re
-import reprlib
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stdout
-from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,16 +19,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aflow_env.config import TaskConfig, explain
-from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.errors import ConfigError
 from aflow_env.tasks.benchmarks.math_judge import MathJudge, refuses_gold
 from aflow_env.tasks.dataset import FileTask, Judge, by_text, check_operators
-from aflow_env.tasks.problem import Problem, RunTests, Score, Task, content_digest
+from aflow_env.tasks.own_scores import ClassTask, by_function
+from aflow_env.tasks.problem import Problem, Task, content_digest
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import SHORT, score_code, undefined
 from aflow_env.workflow.program import TaskSpec
 
 SCORERS = (*SHORT, "math", "tests")
-REPLY_SHOWN = 200  # characters of a reply in an error
 _FIELD = re.compile(r"\{\{|\}\}|\{\}|\{([^{}]+)\}")
 
 
@@ -161,30 +158,7 @@ def _judge(scorer: str, file: Path) -> Judge:
         raise ConfigError(
             f"{file}: scorer={scorer!r}: there is no such scorer; there are {known}, and module:function."
         )
-    return _by_function(_imported(scorer, f"{file}: scorer", file.parent), f"{file}: scorer={scorer!r}")
-
-
-def _by_function(function: Callable[[str, str], object], where: str) -> Judge:
-    """Return a Judge that asks the user's function. It raises ConfigError unless that returns a share in [0, 1]."""
-
-    async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
-        about = f"for {problem.id}, where the reply begins {output[:REPLY_SHOWN]!r}"
-        try:
-            with redirect_stdout(sys.stderr):
-                share = function(problem.answer, output)
-        except InfrastructureError:
-            raise
-        except (Exception, SystemExit) as error:
-            why = f"{type(error).__name__}: {str(error)[:REPLY_SHOWN]}"
-            raise ConfigError(f"{where} raised {why}, {about}.") from error
-        if not isinstance(share, Real) or not 0 <= float(share) <= 1:
-            raise ConfigError(
-                f"{where} gave {reprlib.repr(share)} ({type(share).__name__}) {about}: return a number from 0 to 1, or "
-                "True or False."
-            )
-        return Score(float(share), output.strip(), bool(share == 1))
-
-    return judge
+    return by_function(_imported(scorer, f"{file}: scorer", file.parent), f"{file}: scorer={scorer!r}")
 
 
 def _check_tests(record: Record, entry_point: str, tests: str) -> None:
@@ -203,7 +177,7 @@ def _from_class(config: TaskConfig) -> Task:
     if missing:
         class_name = config.name.partition(":")[2]
         raise ConfigError(f"task.name={config.name!r}: {class_name} has no {', '.join(missing)}; see docs/tasks.md.")
-    return task
+    return ClassTask(task, f"task.name={config.name!r}")
 
 
 def _source(name: str, key: str, folder: Path) -> str:

@@ -17,7 +17,10 @@ Split = Literal["train", "validate", "test"]
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem. `id` is unique in its task; `public_tests` are assert statements that a workflow may run."""
+    """One problem. `id` is unique in its task; `public_tests` are assert statements that a workflow may run.
+
+    `prelude` is code that stands before a solution: imports and helpers that it need not repeat.
+    """
 
     id: str
     prompt: str
@@ -25,6 +28,7 @@ class Problem:
     entry_point: str | None = None
     public_tests: tuple[str, ...] = ()
     hidden_tests: str = ""
+    prelude: str = ""
 
     @property
     def digest(self) -> str:
@@ -34,12 +38,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Score:
-    """`value` in [0, 1]; `extracted` is the answer as the scorer read it; `note` names a limit of the scorer it met."""
+    """`value` in [0, 1]; `extracted` is the answer as the scorer read it; `note` names a limit of the scorer it met.
+
+    `feedback` says why the output is wrong. A proposer reads it, so it tells nothing of the hidden tests.
+    """
 
     value: float
     extracted: str
     correct: bool
     note: str = ""
+    feedback: str = ""
 
 
 class CodeRun(Protocol):

@@ -16,6 +16,7 @@ from functools import cache
 from math import isfinite
 
 from aflow_env.errors import ConfigError
+from aflow_env.tasks.feedback import differs, miss, public_feedback
 from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.workflow.answers import LONGEST, last_decimal, whole_number
 from aflow_env.workflow.parsing import extract_code
@@ -93,20 +94,25 @@ def score_same_text(gold: str, output: str) -> Score:
     """Score the whole output as the answer: 1 when it and the gold are the same words, else 0."""
     wanted, found = Words(output).beside(gold)
     correct = wanted == found != []
-    return Score(float(correct), output.strip(), correct)
+    return Score(float(correct), output.strip(), correct, feedback=miss(correct, output, differs(gold, output)))
 
 
 def score_f1(gold: str, output: str) -> Score:
     """Score the whole output as the answer by its F1 with the gold (HotpotQA)."""
-    value = f1(gold, output)
-    return Score(value, output.strip(), value >= FAILURE_LINE)
+    return _by_f1(f1(gold, output), gold, output)
 
 
 def score_alternatives(gold: str, output: str) -> Score:
     """Score the whole output as one answer by its best F1 with a `|`-separated gold that is not empty (DROP)."""
     words = Words(output)
     value = max((f1(accepted, words) for accepted in gold.split("|") if accepted.strip()), default=0.0)
-    return Score(value, output.strip(), value >= FAILURE_LINE)
+    return _by_f1(value, gold, output)
+
+
+def _by_f1(value: float, gold: str, output: str) -> Score:
+    correct = value >= FAILURE_LINE
+    why = f"F1 is {value:.2f}: {differs(gold, output)}"
+    return Score(value, output.strip(), correct, feedback=miss(correct, output, why))
 
 
 def score_alternatives_of_both(gold: str, output: str) -> Score:
@@ -128,7 +134,9 @@ def score_number(gold: str, output: str) -> Score:
     """Score the last number of the output: 1 when it is within 1e-6 of the gold's last number, else 0."""
     wanted, given = last_decimal(gold), last_decimal(output)
     correct = wanted is not None and given is not None and abs(wanted - given) <= TOLERANCE
-    return Score(float(correct), "" if given is None else f"{given:.15g}", correct)
+    found = "" if given is None else f"{given:.15g}"
+    why = differs(f"{wanted or 0:.15g}", found) if found else "no number found"
+    return Score(float(correct), found, correct, feedback=miss(correct, output, why))
 
 
 def score_whole_number(gold: str, output: str) -> Score:
@@ -136,9 +144,11 @@ def score_whole_number(gold: str, output: str) -> Score:
 
     Leading zeros do not matter (AIME writes 073); a number with a fraction is no answer.
     """
-    wanted, found = whole_number(gold), whole_number(output)
-    correct = found is not None and found == wanted
-    return Score(float(correct), "" if found is None else str(found), correct)
+    wanted, given = whole_number(gold), whole_number(output)
+    correct = given is not None and given == wanted
+    found = "" if given is None else str(given)
+    why = differs(str(wanted), found) if found else "no whole number found"
+    return Score(float(correct), found, correct, feedback=miss(correct, output, why))
 
 
 @dataclass(frozen=True)
@@ -237,4 +247,6 @@ async def score_by_tests(problem: Problem, solution: str, run_code: RunTests) ->
     except ConfigError as error:
         raise ConfigError(f"problem {problem.id}: {error}.") from None
     passed = run.outcome == "ok"
-    return Score(float(passed), solution, passed, note=run.error if run.error.startswith("Refused") else "")
+    note = run.error if run.error.startswith("Refused") else ""
+    feedback = "" if passed else await public_feedback(problem, solution, run_code)
+    return Score(float(passed), solution, passed, note, feedback)

@@ -47,13 +47,14 @@ RunCode = Callable[[str, str, list[JsonValue], float], Awaitable[CodeResult]]  #
 
 @dataclass(frozen=True)
 class OperatorContext:
-    """All that an operator may use: completions, confined code runs, the problem's public tests, its kind of answer."""
+    """All that an operator may use. `prelude` stands above the public tests; `answers` is the kind of answer."""
 
     ask: Ask
     run_code: RunCode
     public_tests: tuple[str, ...] = ()
     entry_point: str | None = None
     answers: str = "text"
+    prelude: str = ""
 
 
 async def call_operator(
@@ -216,10 +217,9 @@ OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[s.OperatorReply]
     "Revise": _revise,
 }
 
-# Runs beside the solution. Each public test has its own copy of the solution's names, and its `check` is called if it
-# defines one. The report ends after three failures. It tells the value that a failed comparison saw.
+# Runs the solution below the problem's prelude. Each public test has its own copy of their names, and its `check` is
+# called if it defines one. The report ends after three failures. It tells the value that a failed comparison saw.
 _HARNESS = """
-
 def value_seen(test, scope):
     import ast, re
     for node in ast.walk(ast.parse(test)):
@@ -233,15 +233,18 @@ def value_seen(test, scope):
     return ""
 
 
-def run_public_tests(tests, entry_point):
+def run_public_tests(prelude, solution, tests, entry_point):
     import json
-    if entry_point not in globals():
+    names = {"__name__": "solution"}
+    exec(prelude, names)
+    exec(compile(solution, "solution.py", "exec"), names)
+    if entry_point not in names:
         return json.dumps(["the code does not define " + entry_point])
     failures = []
     for test in tests:
         if len(failures) == 3:
             break
-        scope = dict(globals(), candidate=globals()[entry_point])
+        scope = dict(names, candidate=names[entry_point])
         check = scope.pop("check", None)
         try:
             exec(test, scope)
@@ -256,8 +259,8 @@ def run_public_tests(tests, entry_point):
 
 async def _failure(solution: str, entry_point: str, context: OperatorContext) -> str:
     """Return the failures of the public tests, cut to MAX_REPORT characters; empty when all pass."""
-    arguments: list[JsonValue] = [list(context.public_tests), entry_point]
-    result = await context.run_code(solution + _HARNESS, "run_public_tests", arguments, TEST_SECONDS)
+    arguments: list[JsonValue] = [context.prelude, solution, list(context.public_tests), entry_point]
+    result = await context.run_code(_HARNESS, "run_public_tests", arguments, TEST_SECONDS)
     if result.outcome != "ok":
         return f"{result.outcome}: {result.error}"[:MAX_REPORT]
     try:

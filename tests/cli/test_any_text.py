@@ -76,7 +76,8 @@ def stored_run(parent: Path, text: str, name: str) -> Path:
     store.open_session(key, storable(name))
     for number in (1, 2):
         workflow = Workflow(f"class Workflow: ...  # {number} {text}", f"P = {text!r}\n{text}")
-        result = ProblemResult(storable(text), 0, Outcome.WRONG, 0.0, text, error=text, problem_digest="d")
+        told = {"answer": text, "error": text, "feedback": text, "trace": text}
+        result = ProblemResult(storable(text), 0, Outcome.WRONG, problem_digest="d", **told)
         store.put_many(workflow.digest, "key", [result])
         evaluation = summarise(workflow.digest, "key", [result])
         store.record(key, Node(number, number - 1 or None, workflow, evaluation, text, text))

@@ -359,3 +359,50 @@ async def test_cut_replies_and_unknown_prices_are_counted_stored_and_warned_of(
     assert again.cache_hits == 6
     assert "1 of 6 replies were cut at max_tokens=64" in caplog.text
     assert "raise executor.max_tokens" in caplog.text
+
+
+class Told(Sums):
+    """Sums whose scorer says why, with a text longer than what is kept."""
+
+    async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
+        score = await super().score(problem, output, run_code)
+        return replace(score, feedback="" if score.correct else f"expected {problem.answer} {'x' * 3000} end")
+
+
+async def test_a_wrong_answer_keeps_the_scorers_text_and_the_steps(store: Store) -> None:
+    """Both are stored, cut, and the same when they are looked up; a correct run keeps no steps."""
+    steps = [Step("Custom", "Answer."), Step("ScEnsemble", samples=3), Step("Custom", "Once more.")]
+    workflow = to_workflow(steps, SPEC)
+    async with Sandbox() as sandbox:
+        client = ScriptedClient(lambda request: right_below(1)(request) + "\n so  " + "y" * 900)
+        evaluator = Evaluator(Told(), client, EXECUTOR, sandbox, store)
+        first = await evaluator.evaluate(workflow, PROBLEMS[:2])
+        second = await evaluator.evaluate(workflow, PROBLEMS[:2])
+    assert first.results == tuple(each._replace(cached=False) for each in second.results)
+    right, wrong = second.results
+    assert (right.feedback, right.trace) == ("", "")
+    assert wrong.feedback.startswith("expected answer 1 xxx")
+    assert wrong.feedback.endswith("xx end")
+    assert len(wrong.feedback) < 1010
+    lines = wrong.trace.splitlines()
+    operators = ["Custom", "Custom", "Custom", "ScEnsemble", "Custom"]
+    assert [line.partition(":")[0] for line in lines] == [f"{n}. {name}" for n, name in enumerate(operators, start=1)]
+    assert lines[0] == f"1. Custom: no idea so {'y' * 900}"[: len("1. Custom: ") + 160]
+
+
+async def test_a_long_trace_says_how_many_steps_it_leaves_out_and_a_failed_call_has_no_output() -> None:
+    """Twelve steps stay; a call that raised is there, in its place."""
+    more = """\
+        try:
+            await operator.ScEnsemble(self.llm)(solutions=[], problem=problem)
+        except Exception:
+            pass
+        for n in range(19):
+            await self.custom(input=str(n) + problem, instruction="")
+        answer_1"""
+    graph = ASK.graph.replace("        answer_1", more, 1)
+    async with evaluators() as make:
+        evaluation = await make(ScriptedClient(right_below(0))).evaluate(Workflow(graph, ASK.prompts), PROBLEMS[:1])
+    lines = evaluation.results[0].trace.splitlines()
+    assert lines[:2] == ["1. ScEnsemble: no output", "2. Custom: no idea"]
+    assert (len(lines), lines[-1]) == (13, "and 9 more")

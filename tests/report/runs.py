@@ -89,7 +89,8 @@ def large_store(folder: Path, nodes: int) -> Path:
             row |= {"input_tokens": 100, "output_tokens": 20, "calls": 8, "problem_set": "p"}
             row |= {"truncated": 3, "unpriced": 8}
             database.execute(
-                "INSERT INTO evaluations VALUES (?, 'e', 'pd', 0, 'p-1', 'wrong', 0, '41', 0.1, 0, 1, 1, 1, '', 0, 0)",
+                "INSERT INTO evaluations VALUES (?, 'e', 'pd', 0, 'p-1', 'wrong', 0, '41', 0.1, 0, 1, 1, 1, '', 0, 0, "
+                "'expected <42>, got 41', '1. Custom: 41')",
                 (f"d{number}",),
             )
             if number > 1:

@@ -110,6 +110,8 @@ def test_a_click_on_a_node_shows_what_it_is(quiet: Page, tree: Path, tmp_path: P
         "# version 60",
         "Difference to the parent",
         "p-1, wrong: 41",
+        "Feedback: expected <42>, got 41",
+        "1. Custom: 41",
         "operation",
     ):
         assert part in text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aflow_env.store.findings import best_node, leaders
+from aflow_env.store.findings import best_node, failed_cases, leaders
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.workflow.program import Workflow
 from tests.search.support import EXECUTOR, node
@@ -60,3 +60,17 @@ def test_validate_scores_are_not_mixed_with_training_scores(store: Store) -> Non
     found = best_node(store)
     assert found is not None
     assert found["digest"] == "hard"
+
+
+def test_failed_cases_are_of_problems_that_nodes_were_scored_on(store: Store) -> None:
+    """The closing report runs the best workflow on test problems: its failures there are shown to nobody."""
+    session(store, "validate/a", start=7, met=8)
+    hidden = node(1, None, 0, "met").evaluation.results[0]
+    store.put_many("met", EXECUTOR, [hidden._replace(problem_id="a test problem", problem_digest="t")])
+    found = failed_cases(store, 5)
+    assert {digest: [case["problem_id"] for case in cases] for digest, cases in found.items()} == {
+        "start": ["p7", "p8", "p9"],
+        "met": ["p8", "p9"],
+    }
+    assert failed_cases(store, 1, "met") == {"met": found["met"][:1]}
+    assert found["met"][0] | {"feedback": "", "trace": ""} == found["met"][0]

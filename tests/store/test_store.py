@@ -257,6 +257,17 @@ def test_the_digest_covers_what_must_be_reproducible_and_nothing_else(tmp_path: 
 # -- files that cannot be opened ---------------------------------------------------------------------------------------
 
 
+def test_an_older_schema_is_refused_and_left_alone(path: Path) -> None:
+    """Its tables lack columns: no value is made up for them."""
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION - 1}")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=rf"schema {VERSION - 1}.*writes {VERSION}: name another run_dir"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
 def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     Store(path).close()
     with sqlite3.connect(path) as connection:

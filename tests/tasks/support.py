@@ -6,7 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from aflow_env.config import TaskConfig
+from aflow_env.sandbox.pool import Sandbox
+from aflow_env.tasks import Problem
+from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 
 
 def config(
@@ -43,6 +48,21 @@ async def run_plainly(solution: str, tests: str, entry_point: str, seconds: floa
         await process.wait()
         return PlainRun("timeout")
     return PlainRun("crash" if process.returncode else "ok", error.decode())
+
+
+async def accepted(sandbox: Sandbox, problem: Problem, solution: str) -> bool:
+    """Whether the operator Test lets a solution of the problem pass, without a question to a model."""
+
+    async def ask(prompt: str, fields: tuple[str, ...]) -> str:
+        return ""
+
+    async def run_code(code: str, function: str, arguments: list[JsonValue], seconds: float) -> CodeResult:
+        run = await sandbox.run_code(code, function, arguments, seconds)
+        return CodeResult(run.outcome, run.value, run.error)
+
+    context = OperatorContext(ask, run_code, problem.public_tests, problem.entry_point, problem.prelude)
+    call: dict[str, JsonValue] = {"problem": problem.prompt, "solution": solution, "entry_point": problem.entry_point}
+    return bool((await call_operator("Test", {**call, "test_loop": 1}, context))["result"])
 
 
 async def no_code(solution: str, tests: str, entry_point: str, seconds: float) -> PlainRun:

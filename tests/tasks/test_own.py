@@ -157,9 +157,20 @@ def same_path() -> Iterator[None]:
     [
         ("len(answer) / (len(answer) + len(output))", 0.5, False),
         ("answer == output", 1.0, True),
+        ("False", 0.0, False),
+        ("(answer == output, 'said')", 1.0, True),
+        ("(0.25, 'said')", 0.25, False),
+        ("__import__('aflow_env.tasks').tasks.Score(0.25, answer, False, feedback='said')", 0.25, False),
         ("1.5", None, None),
+        ("10**400", None, None),
         ("'good'", None, None),
         ("float('nan')", None, None),
+        ("(1.5, 'said')", None, None),
+        ("(0.5, None)", None, None),
+        ("(0.5, 'said', 'more')", None, None),
+        ("[0.5, 'said']", None, None),
+        ("__import__('aflow_env.tasks').tasks.Score(2, answer, False)", None, None),
+        ("__import__('aflow_env.tasks').tasks.Score(0.5, answer, False, feedback=7)", None, None),
     ],
 )
 async def test_a_function_beside_the_yaml_scores(
@@ -175,6 +186,7 @@ async def test_a_function_beside_the_yaml_scores(
         else:
             score = await task.score(problem, problem.answer, no_code)
             assert (score.value, score.correct, score.extracted) == (value, correct, problem.answer)
+            assert score.feedback == ("said" if "said" in body else "")
     finally:
         sys.modules.pop("my_judge", None)
 
@@ -305,6 +317,11 @@ class Echo:
 class Half:
     def __init__(self, config):
         pass
+
+
+class Plain(Echo):
+    async def score(self, problem, output, run_code):
+        return (1 / len(output), "nearly") if output in ("", "text") else output
 """
 
 
@@ -318,6 +335,11 @@ async def test_a_class_in_the_current_folder_is_a_task(
         problems = task.load("validate")
         assert len(problems) == 3
         assert (await task.score(problems[2], "2", no_code)).correct
+        plain = load_task(config("my_echo_task:Plain"))
+        assert (await plain.score(problems[0], "text", no_code)).feedback == "nearly"
+        for said, complaint in (("no", r"gave 'no' \(str\) for validate/0"), ("", "raised ZeroDivisionError")):
+            with pytest.raises(ConfigError, match=rf"task\.name='my_echo_task:Plain' {complaint}"):
+                await plain.score(problems[0], said, no_code)
         with pytest.raises(ConfigError, match="has no Nothing to call"):
             load_task(config("my_echo_task:Nothing"))
         with pytest.raises(ConfigError, match="Half has no spec, load, score"):

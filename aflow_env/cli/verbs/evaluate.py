@@ -89,7 +89,13 @@ def named(target: Path, overrides: list[str]) -> tuple[AflowConfig, Workflow]:
 
 def _object(evaluation: Evaluation, layers: tuple[str, ...]) -> dict[str, Any]:
     problems = [
-        {"id": each.problem_id, "outcome": each.outcome, "answer": each.answer[:SHOWN], "seconds": each.seconds}
+        {
+            "id": each.problem_id,
+            "outcome": each.outcome,
+            "answer": each.answer[:SHOWN],
+            "feedback": each.feedback,
+            "seconds": each.seconds,
+        }
         for each in evaluation.results
     ]
     return evaluation_object(evaluation) | {"sandbox": list(layers), "problems": problems}

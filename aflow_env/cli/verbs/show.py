@@ -11,10 +11,15 @@ from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
 from aflow_env.cli.output import cost_text, outcomes_text, print_json, score_text
 from aflow_env.screen import Screen, one_line, say
 from aflow_env.search.prediction.worth import worth_of_q
-from aflow_env.store.findings import last_report, overview, rejections, spent, stopped
+from aflow_env.store.findings import failed_cases, last_report, overview, rejections, spent, stopped
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
+
+FAILED_SHOWN = 3
+"""Failed cases of the best workflow."""
+TEXT_SHOWN = 300
+"""Characters of a scorer's text."""
 
 
 def show(
@@ -25,13 +30,17 @@ def show(
     """List the nodes of a run, best first, why it stopped and what it cost."""
     with open_run(run) as store:
         found = overview(store)
+        failed = _failed_of_best(store, found)
         if as_json:
-            print_json({**found, "store": store.digest()})
+            print_json({**found, "failed": failed, "store": store.digest()})
             return
         screen = Screen()
         for line in _facts(store, found):
             screen.print(one_line(line))
         screen.print(_table(sorted(found["nodes"], key=lambda node: -node["score"])[:top]))
+        for case in failed:
+            said = case["feedback"] or case["error"] or f"answer {case['answer']!r}"
+            screen.print(one_line(f"best failed {case['problem_id']}, {case['outcome']}: {said[:TEXT_SHOWN]}"))
 
 
 def best(
@@ -52,6 +61,11 @@ def best(
     say(f"# ---- graph.py\n{workflow.graph.rstrip()}\n\n# ---- prompt.py\n{workflow.prompts.rstrip()}")
     if out is not None:
         say(f"# copied to {out}")
+
+
+def _failed_of_best(store: Store, found: dict[str, Any]) -> list[dict[str, Any]]:
+    digest = found["best"]["digest"] if found["best"] else ""
+    return failed_cases(store, FAILED_SHOWN, digest).get(digest, [])
 
 
 def _facts(store: Store, found: dict[str, Any]) -> list[str]:

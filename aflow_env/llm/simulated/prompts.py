@@ -88,17 +88,13 @@ def look_at(text: str, story: Story) -> Text:
     return Text(result, _WORK.search(text) is not None, _plan(text, story))
 
 
-def asks_for(instruction: str, cue: Cue) -> bool:
-    """Return whether a sentence of the instruction has all words of one of the cue's wordings, in any order or form.
-
-    A negation ("do not think step by step") is not understood.
-    """
-    return bool(_wanted(instruction, (("", cue.words),)))
-
-
 @lru_cache(maxsize=4096)  # a workflow asks with one instruction for every problem
 def _wanted(instruction: str, cues: tuple[tuple[str, tuple[str, ...]], ...]) -> frozenset[str]:
-    """Return the names of the cues, each given with its wordings, that the instruction asks for."""
+    """Return the names of the cues, each given with its wordings, that the instruction asks for.
+
+    A sentence asks for a cue when it holds all the words of one of its wordings, in any order or form. A negation ("do
+    not think step by step") is not understood.
+    """
     sentences = [
         "".join(f" {word}" for word in _WORD.findall(sentence)) for sentence in _SENTENCE_END.split(instruction.lower())
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from aflow_env.report.html.templating import render
 from aflow_env.screen import one_line, visible
-from aflow_env.store.findings import best_node
+from aflow_env.store.findings import best_node, failed_cases
 from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import stored_config
 
@@ -21,6 +21,8 @@ JSON = Any
 FAILED_CASES = 5
 """Failed cases that are shown of a workflow."""
 ANSWER_CHARACTERS = 300
+"""Characters of an answer, and of a scorer's text."""
+TRACE_CHARACTERS = 600
 LINE_CHARACTERS = 160
 
 _NODES = (
@@ -35,7 +37,8 @@ def tree_page(store: Reads, name: str) -> str:
     data = tree_data(store)
     texts = store.read("SELECT graph, prompts FROM programs ORDER BY rowid")
     programs = [[visible(graph), visible(prompts)] for graph, prompts in texts]
-    details = {"programs": programs, "edits": data.pop("edits"), "failed": _failed_cases(store)}
+    failed = {digest: [*map(_failed, cases)] for digest, cases in failed_cases(store, FAILED_CASES).items()}
+    details = {"programs": programs, "edits": data.pop("edits"), "failed": failed}
     packed = gzip.compress(json.dumps(details).encode(), 6, mtime=0)
     return render(
         "tree.html.j2",
@@ -81,18 +84,11 @@ def tree_data(store: Reads) -> dict[str, JSON]:
     }
 
 
-def _failed_cases(store: Reads) -> dict[str, list[list[str]]]:
-    """Return digest -> [problem, outcome, answer or error] of a workflow's first failures."""
-    said = "CASE WHEN error = '' THEN answer ELSE error END"
-    nth = "row_number() OVER (PARTITION BY digest ORDER BY problem_id, repeat)"
-    failures = (
-        f"SELECT digest, problem_id, outcome, {said} AS said, {nth} AS nth FROM evaluations WHERE outcome != 'correct'"
-    )
-    sql = f"SELECT digest, problem_id, outcome, said FROM ({failures}) WHERE nth <= ? ORDER BY digest, nth"
-    found: dict[str, list[list[str]]] = {}
-    for digest, problem, outcome, text in store.read(sql, (FAILED_CASES,)):
-        found.setdefault(digest, []).append([visible(problem), outcome, visible(text[:ANSWER_CHARACTERS])])
-    return found
+def _failed(case: dict[str, str]) -> list[str]:
+    """Return [problem, outcome, answer or error, feedback, steps]."""
+    said = (case["error"] or case["answer"])[:ANSWER_CHARACTERS]
+    told = case["feedback"][:ANSWER_CHARACTERS], case["trace"][:TRACE_CHARACTERS]
+    return [visible(text) for text in (case["problem_id"], case["outcome"], said, *told)]
 
 
 def _short(value: float | None) -> float | None:

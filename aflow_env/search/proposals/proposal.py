@@ -3,8 +3,8 @@
 
 A `State` is what the policy knows when it expands a node: the workflow, its score, what was tried from here before and
 which problems failed. It is rendered once, the same way for every reader: the edit question and the value question
-share the state as their prefix, so a server's prefix cache answers both. Rendering is deterministic, and a state that
-is too long is cut in a fixed order: failed cases first, then experience, then the end of the program.
+share the state as their prefix, so a server's prefix cache answers both. Rendering is deterministic. A state that is
+too long loses, in this order: the steps of failed cases, failed cases (the last first), experience, the program's end.
 """
 
 from collections.abc import Sequence
@@ -35,11 +35,13 @@ CODE_QUESTION = (
 
 @dataclass(frozen=True)
 class FailedCase:
-    """A problem that the workflow got wrong, as the proposer sees it."""
+    """A problem that the workflow got wrong, as the proposer sees it: with the scorer's text and a line a step."""
 
     problem: str
     expected: str
     answer: str
+    feedback: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,20 @@ def render_state(state: State, characters: int) -> str:
     """The state text, at most `characters` long; the same state always gives the same text."""
     head = render_head(state)
     experience = f"Tried from here:\n{render(state.experience)}\n" if state.experience else ""
-    failures = "".join(
-        f"Failed: {failure.problem}\nexpected: {failure.expected}\nanswer: {failure.answer}\n"
-        for failure in state.failures
-    )
-    for text in (head + experience + failures, head + experience, head):
-        if len(text) <= characters:
-            return text
-    return head[:characters]
+    failures = [
+        "".join(render_failure(failure, traced) for failure in state.failures[:count])
+        for count in range(len(state.failures), 0, -1)
+        for traced in (True, False)
+    ]
+    texts = (*(head + experience + each for each in failures), head + experience, head)
+    return next((text for text in texts if len(text) <= characters), head[:characters])
+
+
+def render_failure(failure: FailedCase, traced: bool) -> str:
+    """A failed case; the steps that led to it only where they are wanted."""
+    feedback = f"feedback: {failure.feedback}\n" if failure.feedback else ""
+    steps = f"steps:\n{failure.trace}\n" if traced and failure.trace else ""
+    return f"Failed: {failure.problem}\nexpected: {failure.expected}\nanswer: {failure.answer}\n{feedback}{steps}"
 
 
 def system_text(task: TaskSpec, action: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aflow_env.config import AflowConfig
-from aflow_env.evaluation.results import Outcome
+from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.search.proposals.proposal import FailedCase, State
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon
@@ -46,8 +46,8 @@ class States:
         rng = np.random.default_rng([int(node.digest, 16), visits])
         wrong, count = list(found), min(self.config.failed_cases, len(found))
         chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)} if wrong else set()
-        return tuple(
-            FailedCase(problem.prompt, problem.answer, found[problem.id].answer)
-            for problem in self.problems
-            if problem.id in chosen
-        )
+        return tuple(_case(problem, found[problem.id]) for problem in self.problems if problem.id in chosen)
+
+
+def _case(problem: Problem, result: ProblemResult) -> FailedCase:
+    return FailedCase(problem.prompt, problem.answer, result.answer, result.feedback, result.trace)

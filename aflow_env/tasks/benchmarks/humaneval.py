@@ -42,6 +42,7 @@ def problem(record: Record) -> Problem:
         entry_point=entry_point,
         public_tests=docstring_examples(prompt, entry_point),
         hidden_tests=tests,
+        prelude=helpers(prompt, entry_point),
     )
 
 
@@ -59,7 +60,7 @@ def whole_program(problem: Problem, output: str) -> str:
     entry_point = str(problem.entry_point)
     code = extract_code(output, entry_point)
     if defines(code, entry_point):
-        return hoist_future(helpers(problem.prompt, entry_point), code)
+        return hoist_future(problem.prelude, code)
     return problem.prompt + (output if code == output.strip() else code)  # an unfenced body needs its indentation
 
 

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 from aflow_env.tasks.dataset import FileTask
+from aflow_env.tasks.feedback import NO_CODE, explained, failure, hidden_fail
 from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.records import Record
 from aflow_env.workflow.parsing import extract_code
@@ -45,7 +46,7 @@ def problem(record: Record) -> Problem:
         raise record.error("private_test_cases", "holds no test, and neither does public_test_cases")
     method = _method(record) if starter.strip() else ""
     task = f"{_CLASS}\n{starter}" if method else _MAIN
-    cases = [(case["input"], case["output"]) for case in (*public, *private)]
+    open_cases, secret_cases = ([(case["input"], case["output"]) for case in cases] for cases in (public, private))
     write = method_test if method else program_test
     return Problem(
         id=f"livecodebench/{record.text('question_id')}",
@@ -53,17 +54,24 @@ def problem(record: Record) -> Problem:
         answer="",
         entry_point="Solution" if method else "main",
         public_tests=tuple(write(case["input"], case["output"], method) for case in public),
-        hidden_tests=f"CASES = {cases!r}\n{METHOD_TESTS if method else PROGRAM_TESTS}# method: {method}\n",
+        hidden_tests=f"PRIVATE = {secret_cases!r}\nPUBLIC = {open_cases!r}\n"
+        f"{METHOD_TESTS if method else PROGRAM_TESTS}# method: {method}\n",
+        prelude=PRELUDE,
     )
 
 
 async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
     """Score 1 when all tests, public and private, pass."""
     code = extract_code(output, str(problem.entry_point))
-    method = problem.hidden_tests.rpartition("# method: ")[2].strip()
-    run = await run_code(runner(code, method), problem.hidden_tests, "run_case", SECONDS)
-    passed = run.outcome == "ok"
-    return Score(float(passed), code, passed)
+    solution = runner(code, problem.hidden_tests.rpartition("# method: ")[2].strip())
+    run = await run_code(solution, problem.hidden_tests, "run_case", SECONDS)
+    if run.outcome == "ok":
+        return Score(1.0, code, True)
+    if not code.strip():
+        return Score(0.0, code, False, feedback=NO_CODE)
+    public_alone = explained("PRIVATE = []\n" + problem.hidden_tests.partition("\n")[2], "run_case")
+    why = await failure(solution, public_alone, "run_case", run_code) if problem.public_tests else ""
+    return Score(0.0, code, False, feedback=why or hidden_fail(len(problem.public_tests)))
 
 
 task = partial(FileTask, spec=SPEC, convert=problem, judge=score)
@@ -204,7 +212,7 @@ def same(printed, wanted):
 
 PROGRAM_TESTS = f"""{_SAME}
 def check(run_case):
-    for text, wanted in CASES:
+    for text, wanted in PUBLIC + PRIVATE:
         printed = run_case(text)
         assert same(printed, wanted), f"on {{text[:200]!r}} printed {{printed[:200]!r}}, expected {{wanted[:200]!r}}"
 """
@@ -212,7 +220,7 @@ def check(run_case):
 METHOD_TESTS = """
 def check(run_case):
     import json
-    for text, wanted in CASES:
+    for text, wanted in PUBLIC + PRIVATE:
         given = json.loads(run_case(text))
         assert given == json.loads(wanted), f"input {text[:200]!r}: returned {given!r:.200}, expected {wanted[:200]!r}"
 """

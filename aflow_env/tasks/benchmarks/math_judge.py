@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.tasks.feedback import differs, miss
 from aflow_env.tasks.formulas import read_gold
 from aflow_env.tasks.problem import Problem, RunTests, Score
-from aflow_env.workflow.answers import LONGEST
+from aflow_env.workflow.answers import LONGEST, last_boxed
 
 MathScorer = Literal["verify", "aflow"]
 CHILDREN = 3
@@ -72,10 +73,12 @@ class MathJudge:
         child = self._idle.pop() if self._idle else self._start()
         reply = _exchange(child, question)
         if reply is None:
-            return Score(0.0, "", False)
+            return Score(0.0, "", False, feedback="the answer cannot be compared in time")
         self._idle.append(child)
-        correct = bool(reply["correct"])
-        return Score(float(correct), str(reply["extracted"]), correct)
+        correct, found = bool(reply["correct"]), str(reply["extracted"])
+        gold, output = question["gold"], question["output"]
+        why = differs(last_boxed(gold) or gold, last_boxed(output) or found) if found else "no formula found"
+        return Score(float(correct), found, correct, feedback=miss(correct, output, why))
 
     def _start(self) -> Child:
         child = subprocess.Popen(

@@ -28,7 +28,7 @@ def test_evaluate_prints_the_names_of_the_design(aflow: Command, finished: Path,
     names = {"score", "ci95", "n", "outcomes", "truncated", "cost_usd", "unpriced", "tokens", "sandbox", "problems"}
     assert set(said.json) == names
     assert set(said.json["tokens"]) == {"input", "output"}
-    assert set(said.json["problems"][0]) == {"id", "outcome", "answer", "seconds"}
+    assert set(said.json["problems"][0]) == {"id", "outcome", "answer", "feedback", "seconds"}
     assert said.json["n"] == len(said.json["problems"]) == sum(said.json["outcomes"].values()) == 4
     assert said.json["ci95"][0] <= said.json["score"] <= said.json["ci95"][1]
     assert "process" in said.json["sandbox"]

@@ -72,7 +72,7 @@ def test_on_a_terminal_one_line_is_live(tmp_path: Path) -> None:
 
 def test_show_has_the_names_that_others_script_against(aflow: Command, finished: Path) -> None:
     shown = aflow("show", finished, "--json").json
-    assert set(shown) == {"best", "nodes", "cost_usd", "unpriced", "store"}
+    assert set(shown) == {"best", "nodes", "cost_usd", "unpriced", "failed", "store"}
     assert all(set(node) == NODE for node in shown["nodes"])
     assert shown["best"] in shown["nodes"]
     assert shown["nodes"][0]["round"] == 1

@@ -13,7 +13,7 @@ from aflow_env.sandbox.pool import Sandbox
 from aflow_env.tasks import Task, load_task
 from aflow_env.tasks.benchmarks.humaneval import docstring_examples
 from aflow_env.tasks.scorers import hoist_future
-from tests.tasks.support import config
+from tests.tasks.support import accepted, config
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -49,6 +49,17 @@ async def test_replies_are_read_as_models_write_them(shared: Path, sandbox: Sand
         assert (await task.score(problem, reply, sandbox.run_tests)).correct
     for reply in ("", "I do not know.", "```python\nimport os\nos._exit(0)\n```", "def has_close_elements(:"):
         assert not (await task.score(problem, reply, sandbox.run_tests)).correct
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_operator_test_sees_the_imports_of_the_prompt(shared: Path, sandbox: Sandbox) -> None:
+    """A function without the prompt's imports passes the hidden tests, and so the public ones."""
+    task = task_of("humaneval", shared)
+    problem = task.load("validate", limit=1)[0]
+    assert "from typing import List" in problem.prelude
+    bare = f"{problem.prompt.replace('from typing import List', '')}{problem.answer}"
+    assert (await task.score(problem, bare, sandbox.run_tests)).correct
+    assert await accepted(sandbox, problem, bare)
 
 
 @pytest.mark.asyncio(loop_scope="module")

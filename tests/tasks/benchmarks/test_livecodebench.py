@@ -13,7 +13,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.tasks import load_task
-from tests.tasks.support import config
+from tests.tasks.support import accepted, config
 
 
 def case(given: str, wanted: str, kind: str = "stdin") -> dict[str, str]:
@@ -98,6 +98,25 @@ def test_private_tests_stay_hidden_and_public_ones_run(tmp_path: Path) -> None:
         exec(problem.public_tests[0], scope)
         if "check" in scope:
             scope["check"](scope["candidate"])  # type: ignore[operator]
+
+
+async def test_the_operator_test_sees_the_prelude_of_the_hidden_tests(tmp_path: Path) -> None:
+    """The official starter names `List` without importing it; what passes hidden tests passes public ones."""
+    task = load_task(config("livecodebench", write(tmp_path, [record(n) for n in range(2)])))
+    starter = "class Solution:\n    def total(self, k: int, items: List[int]) -> List[int]:\n        return [k, {}]"
+    program = (
+        "from __future__ import annotations\ndef main() -> None:\n    print(reduce(add, map(int, input().split())){})"
+    )
+    codes = {
+        "Solution": (starter.format("sum(items)"), starter.format("7")),
+        "main": (program.format(""), program.format(" + 1")),
+    }
+    async with Sandbox() as sandbox:
+        for problem in task.load("test"):
+            right, wrong = codes[str(problem.entry_point)]
+            assert (await task.score(problem, right, sandbox.run_tests)).correct
+            assert await accepted(sandbox, problem, right)
+            assert not await accepted(sandbox, problem, wrong)
 
 
 class Evil:

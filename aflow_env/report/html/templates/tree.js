@@ -193,7 +193,7 @@ async function choose(i, centre) {
   if (D.truncated[i]) outcomes.push(["truncated replies", D.truncated[i]]);
   if (outcomes.length) parts.push(element("h3", {}, "Outcomes"), element("p", {}, outcomes.map(([name, n]) => `${name} ${n}`).join(", ")));
   const failed = (D.digest[i] && known.failed[D.digest[i]]) || [];
-  if (failed.length) parts.push(element("h3", {}, "Failed cases, the first of them"), element("ul", {}, ...failed.map(([id, how, said]) => element("li", {}, `${id}, ${how}: ${said}`))));
+  if (failed.length) parts.push(element("h3", {}, "Failed cases, the first of them"), element("ul", {}, ...failed.map(failedCase)));
   if (children[i].length) {
     const tried = children[i].slice().sort((a, b) => (D.score[b] ?? -1) - (D.score[a] ?? -1));
     const word = (c) => (D.score[c] === null ? "rejected" : D.score[c] > D.score[i] ? "helped" : D.score[c] === D.score[i] ? "did not help" : "hurt");
@@ -204,6 +204,13 @@ async function choose(i, centre) {
   if (known.edits[i]) parts.push(element("h3", {}, "What the proposer wrote"), element("pre", { tabindex: "0" }, known.edits[i]));
   panel.replaceChildren(...parts);
   panel.scrollTop = 0;
+}
+
+function failedCase([id, how, said, feedback, steps]) {
+  const made = element("li", {}, `${id}, ${how}: ${said}`);
+  if (feedback) made.append(element("p", {}, element("b", {}, "Feedback: "), feedback));
+  if (steps) made.append(element("pre", { tabindex: "0" }, steps));
+  return made;
 }
 
 function difference(before, after) {
