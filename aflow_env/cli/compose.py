@@ -43,7 +43,7 @@ def with_table(overrides: Sequence[str]) -> list[str]:
     if (name := given.get("table")) is None:
         return list(overrides)
     groups = [f"{key}={value}" for key, value in (("task", name), ("executor", "table")) if key not in given]
-    rest = [override for override in overrides if not override.startswith("table=")]
+    rest = [text for text, each in zip(overrides, parsed(overrides), strict=True) if each.key_or_group != "table"]
     return [*groups, *rest, assigned("task.table", name)]
 
 

@@ -13,6 +13,7 @@ Review sets `feedback` and leaves the answer, Revise reads both, Format and Test
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow.program import (
@@ -129,6 +130,7 @@ class Workflow:
     return Workflow(graph, prompts)
 
 
+@lru_cache(maxsize=1024)  # a search reads one parent for each proposal
 def to_steps(workflow: Workflow) -> tuple[Step, ...]:
     """Return the steps of a program in normal form, with any comments and layout. Raises NotNormalForm."""
     try:

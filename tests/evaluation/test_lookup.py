@@ -102,5 +102,5 @@ def test_table_is_short_for_task_executor_and_table() -> None:
     """`table=mbpp` names the benchmark's own table, and the groups that the user gives stay."""
     short = load(["table=mbpp"], UNGUIDED)
     assert (short.task.name, short.task.table, short.executor.kind) == ("mbpp", "mbpp", "table")
-    given = load(["executor=table", "table=a file.jsonl", "task=humaneval"], UNGUIDED)
+    given = load(["executor=table", "++table='a file.jsonl'", "task=humaneval"], UNGUIDED)
     assert (given.task.name, given.task.table) == ("humaneval", "a file.jsonl")

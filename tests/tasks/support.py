@@ -60,7 +60,7 @@ async def accepted(sandbox: Sandbox, problem: Problem, solution: str) -> bool:
         run = await sandbox.run_code(code, function, arguments, seconds)
         return CodeResult(run.outcome, run.value, run.error)
 
-    context = OperatorContext(ask, run_code, problem.public_tests, problem.entry_point, problem.prelude)
+    context = OperatorContext(ask, run_code, problem.public_tests, problem.entry_point, prelude=problem.prelude)
     call: dict[str, JsonValue] = {"problem": problem.prompt, "solution": solution, "entry_point": problem.entry_point}
     return bool((await call_operator("Test", {**call, "test_loop": 1}, context))["result"])
 

@@ -44,9 +44,9 @@ time limit, but without a jail: pass a `run_code` of your own to confine it.
 _END = '''\
 
 
-async def solve(problem, ask, entry_point=None, run_code=run_in_subprocess, public_tests=()):
+async def solve(problem, ask, entry_point=None, run_code=run_in_subprocess, public_tests=(), prelude=""):
     """The workflow's answer to a problem."""
-    return await run_workflow(Workflow, problem, ask, entry_point, run_code, public_tests, {answers!r})
+    return await run_workflow(Workflow, problem, ask, entry_point, run_code, public_tests, prelude, {answers!r})
 
 
 if __name__ == "__main__":

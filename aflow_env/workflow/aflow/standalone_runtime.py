@@ -62,11 +62,9 @@ async def run_in_subprocess(code: str, function: str, arguments: list[Any], seco
 class Asker:
     """All that the operators may use. A workflow knows it as `self.llm`."""
 
-    def __init__(
-        self, ask: Callable[[str], Any], run_code: Any, public_tests: Any, entry_point: str | None, answers: str
-    ) -> None:
-        self._ask, self.run_code = ask, run_code
-        self.public_tests, self.entry_point, self.answers = tuple(public_tests), entry_point, answers
+    def __init__(self, ask: Callable[[str], Any], **known: Any) -> None:
+        self._ask = ask
+        vars(self).update(known)
 
     async def ask(self, prompt: str, fields: object = ()) -> str:
         if inspect.iscoroutinefunction(self._ask):
@@ -114,13 +112,15 @@ async def run_workflow(
     entry_point: str | None = None,
     run_code: Any = run_in_subprocess,
     public_tests: Any = (),
+    prelude: str = "",
     answers: str = "text",
 ) -> Any:
     """Return the workflow's answer. Code tasks need the entry point, Test and Select use the public tests.
 
-    `answers` is the kind of answer that Vote counts.
+    `prelude` is code that stands before a solution. `answers` is the kind of answer that Vote counts.
     """
-    llm = Asker(ask, run_code, public_tests, entry_point, answers)
+    known = {"run_code": run_code, "public_tests": tuple(public_tests), "entry_point": entry_point}
+    llm = Asker(ask, **known, prelude=prelude, answers=answers)
     given = (problem,) if entry_point is None else (problem, entry_point)
     answer, _ = await workflow("workflow", llm, "")(*given)
     return answer
