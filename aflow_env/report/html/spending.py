@@ -28,10 +28,10 @@ def spending_curves(groups: Groups) -> Figure | None:
         return None
     places = places_of(groups)
     ends = {label: end for label in points if (end := _end(groups[label])) is not None}
-    curve = lines(points, "executor calls", places)
+    draw_curves = lines(points, "executor calls", places)
 
     def draw(axes: Axes) -> None:
-        curve(axes)
+        draw_curves(axes)
         for label, (calls, test) in ends.items():
             colour = series(places[label])
             if test.low is not None and test.high is not None:
