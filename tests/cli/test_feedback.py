@@ -47,7 +47,7 @@ def task(aflow: Command, tmp_path: Path, same_path: None, monkeypatch: pytest.Mo
 
 
 def search(aflow: Command, task: str, folder: str, *more: str) -> None:
-    said = aflow("search", "task=own", task, f"run_dir={folder}", "rounds=3", "limit=4", "final_test=false", *more)
+    said = aflow("search", "task=own", task, f"run_dir={folder}", "rounds=3", "limit=4", "final_calls=0", *more)
     assert said.status == 0, said.err
 
 

@@ -33,7 +33,7 @@ def model(prompt: str) -> str:
 def command(kind: str, address: str, folder: Path, *more: str) -> tuple[str, ...]:
     base = f"{address}/v1" if kind == "openai" else address
     executor = (f"executor={kind}", f"executor.base_url={base}", "executor.model=test-model")
-    return ("search", f"run_dir={folder}", *executor, "rounds=4", *SMALL, *more, "--json")
+    return ("search", f"run_dir={folder}", *executor, "rounds=7", *SMALL, *more, "--json")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -33,8 +33,10 @@ BROKEN = """
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 
 class Broken(Arithmetic):
-    async def score(self, problem, output, run_tests):
-        raise RuntimeError("a bug of ours")
+    def load(self, split, limit=None, seed=0):
+        if split == "test":
+            raise RuntimeError("a bug of ours")
+        return super().load(split, limit, seed)
 """
 
 

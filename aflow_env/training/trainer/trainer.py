@@ -112,8 +112,9 @@ class AflowTrainer:
         found: dict[str, Any] = {}
         rows = rows_of_replay(self.config)
         drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
+        held = {"aflow/replay_rows_held": float(len(replay)), "aflow/replay_pairs_held": float(replay.pairs)}
         if drawn is None:
-            return {"aflow/replay_updates": 0.0}
+            return {"aflow/replay_updates": 0.0, **held}
         with mini_batches(self.config, 1, rows, epochs=1):
             drawn = super()._compute_old_log_prob(drawn, {})  # type: ignore[misc]
             if self.use_reference_policy:  # type: ignore[attr-defined]
@@ -121,8 +122,7 @@ class AflowTrainer:
             super()._update_actor(drawn, found)  # type: ignore[misc]
         return {
             "aflow/replay_updates": len(drawn) / rows,
-            "aflow/replay_rows_held": float(len(replay)),
-            "aflow/replay_pairs_held": float(replay.pairs),
+            **held,
             "aflow/replay_grad_norm": float(found["actor/grad_norm"]),
             "aflow/replay_clip_fraction": float(found["actor/pg_clipfrac"]),
         }
