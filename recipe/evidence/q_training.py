@@ -3,7 +3,7 @@
 
     python -m recipe.evidence.q_training REPLAY LOG ... >> recipe/evidence/results/q_training.jsonl
 
-REPLAY says how value rows were drawn: `rows`, evenly over rows of 16 steps; `pairs`, evenly over distinct edits of all.
+REPLAY names the draw of value rows: `rows`, evenly over rows of 16 steps; `pairs`, evenly over distinct edits of all.
 One line a run: the last figures on the edits of its validation sessions, and what the run took.
 """
 

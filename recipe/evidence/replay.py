@@ -17,9 +17,10 @@ import json
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,7 +35,6 @@ from aflow_env.search.prediction.surrogate import Observation, fit, tokens
 from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import State
 from aflow_env.training.tiny_policy.build import cached_policy, embedded_config
-from aflow_env.training.trainer.replay import evenly
 from aflow_env.workflow.edits import apply_edit, every_edit, format_edit
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.steps import to_workflow
@@ -148,6 +148,13 @@ def show(rule: str, step: int, held_out: Mapping[str, Sequence[Row]], said: Mapp
         within, skill = within_parents(said[name], scores, parents), calibration(said[name], scores).skill
         figures = {"within": round(within, 2), "skill": round(skill, 2), "n": len(rows)}
         print(json.dumps({"rule": rule, "step": step, "edits": name, **figures}), flush=True)
+
+
+def evenly(groups: Iterable[Sequence[Row]], random: Random) -> list[Row]:
+    """All rows in a random order in which each group comes once before any comes twice, and so on."""
+    turns = zip_longest(*(random.sample(group, len(group)) for group in groups))
+    present = ([row for row in turn if row is not None] for turn in turns)
+    return list(chain.from_iterable(random.sample(turn, len(turn)) for turn in present))
 
 
 def draw(rule: str, seen: Sequence[Row], step: int, count: int, random: Random) -> list[tuple[Row, int]]:

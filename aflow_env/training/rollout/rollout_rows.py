@@ -4,7 +4,7 @@
 Each round is one edit row, its step reward by `rl/reward.py`. Each evaluated edit is one value row too: the value
 question about it, answered by a digit drawn around the score that came (prediction/q.py). The row's step reward is its
 weight in the update: n / (the start workflow's n), so an evaluation that a race cut short counts for the problems that
-it has. Both kinds carry (kind, anchor, child, step index, step reward) through verl's TransferQueue.
+it has. Both kinds carry (kind, anchor, step index, step reward) through verl's TransferQueue.
 """
 
 from collections import Counter
@@ -33,8 +33,6 @@ class TrainingRow:
     step_index: int
     step_reward: float
     tokens: Tokens
-    child: str = ""
-    """Of a value row: the digest of the workflow that the edit makes."""
 
     def fields(self) -> dict[str, Any]:
         """What travels through TransferQueue beside the tokens."""
@@ -43,7 +41,6 @@ class TrainingRow:
             "anchor": self.anchor,
             "step_index": self.step_index,
             "step_reward": self.step_reward,
-            "child": self.child,
         }
 
 
@@ -107,7 +104,6 @@ def value_rows(judged: Sequence[Judged], session: SearchSession, seed: int) -> l
             step_index=index,
             step_reward=each.node.evaluation.n / usual,
             tokens=_answer(each, np.random.default_rng(session_seed(seed, "digits", each.node.round)).random()),
-            child=each.node.digest,
         )
         for index, each in enumerate(judged)
     ]

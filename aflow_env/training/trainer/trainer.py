@@ -61,7 +61,7 @@ class AflowTrainer:
         self._owner = share(config, self.aflow)  # It ends with its last reference.
         super().__init__(config)  # type: ignore[call-arg]
         self._step_fields: list[dict[str, Any]] = []
-        self._replay = Replay(self.aflow.seed, STEPS if self.aflow.executor.kind == "policy" else None)
+        self._replay = Replay(STEPS, self.aflow.seed)
         self._began = time.monotonic()
 
     def _build_replay_buffer(self) -> Any:
@@ -112,7 +112,7 @@ class AflowTrainer:
         found: dict[str, Any] = {}
         rows = rows_of_replay(self.config)
         drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
-        held = {"aflow/replay_rows_held": float(len(replay)), "aflow/replay_pairs_held": float(replay.pairs)}
+        held = {"aflow/replay_rows_held": float(len(replay))}
         if drawn is None:
             return {"aflow/replay_updates": 0.0, **held}
         with mini_batches(self.config, 1, rows, epochs=1):

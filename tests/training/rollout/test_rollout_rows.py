@@ -25,7 +25,7 @@ def rows(score: float = 1.0, n: int = 12) -> list[TrainingRow]:
         reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
         state=SimpleNamespace(workflow=SimpleNamespace(digest="start")),
     )
-    node: Any = SimpleNamespace(score=score, round=2, digest="child", evaluation=SimpleNamespace(n=n))
+    node: Any = SimpleNamespace(score=score, round=2, evaluation=SimpleNamespace(n=n))
     start = SimpleNamespace(evaluation=SimpleNamespace(n=12))
     session: Any = SimpleNamespace(tree=SimpleNamespace(node=lambda round_: start))
     return value_rows([Judged(turn, node, ActionValue(0.5, 1.0, ASKED))], session, seed=5)
@@ -35,7 +35,7 @@ def test_a_value_row_is_the_digit_that_came_true() -> None:
     """The question's tokens, the digit of the score, its log-probability, and the weights' version."""
     (row,) = rows()
     assert row.tokens == Tokens((1, 2, 3), (59,), (math.log(0.01),), 4)
-    assert (row.kind, row.anchor, row.child) == ("value", "start", "child")
+    assert (row.kind, row.anchor) == ("value", "start")
     (worst,) = rows(score=0.0)
     assert worst.tokens.response_ids == (50,)
 

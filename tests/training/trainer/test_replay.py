@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Value rows leave the batch and are kept, and a draw is whole mini-batches, even over pairs, without repeats.
+"""Value rows leave the batch and are kept, the oldest go first, and a draw is whole mini-batches without repeats.
 
 TransferQueue is a dictionary here; tests/test_training.py runs the real one.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,12 +52,10 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     return made
 
 
-def step(queue: Queue, number: int, pairs: Sequence[str]) -> tuple[KVBatchMeta, list[dict[str, Any]]]:
-    """A training step's batch of edit rows and a value row for each pair, and the agent loop's fields of each."""
-    keys = [f"{kind}{row}" for row in range(len(pairs)) for kind in ("edit", "value")] + ["edit"]
+def step(queue: Queue, number: int, values: int) -> tuple[KVBatchMeta, list[dict[str, Any]]]:
+    """A training step's batch of edit rows and value rows, and the agent loop's fields of each."""
+    keys = [f"{kind}{row}" for row in range(values) for kind in ("edit", "value")] + ["edit"]
     fields = [{"kind": key.rstrip("0123456789"), "step_reward": 0.5 + place} for place, key in enumerate(keys)]
-    for row, pair in enumerate(pairs):
-        fields[2 * row + 1] |= {"anchor": "parent", "child": pair}
     for place, key in enumerate(keys):
         row = {"number": torch.tensor(place), "step": torch.tensor(number), "response_mask": torch.ones(1)}
         queue.held["train", key] = TensorDict(row)
@@ -66,20 +63,12 @@ def step(queue: Queue, number: int, pairs: Sequence[str]) -> tuple[KVBatchMeta, 
     return batch, fields
 
 
-def filled(queue: Queue, *steps: str, **keywords: Any) -> replay.Replay:
-    """A replay that has taken a step for each string, whose letters are its pairs."""
-    held = replay.Replay(seed=0, **keywords)
-    for number, pairs in enumerate(steps, start=1):
-        held.take(*step(queue, number, pairs), step=number)
-    return held
-
-
 def test_value_rows_leave_the_batch_and_are_kept(queue: Queue) -> None:
     """The update of the edits has edit rows alone, in their order; verl's own notes on the batch stay."""
-    held = replay.Replay(seed=0)
-    left = held.take(*step(queue, 1, "aab"), step=1)
+    held = replay.Replay(steps=2, seed=0)
+    left = held.take(*step(queue, 1, 3), step=1)
     assert queue.replayed() == {"1 of 1", "3 of 1", "5 of 1"}
-    assert (len(held), held.pairs) == (3, 2)
+    assert len(held) == 3
     assert left.keys == ["edit0", "edit1", "edit2", "edit"]
     assert left.extra_info == {"a": 1}
     assert {key for partition, key in queue.held if partition == "train"} == set(left.keys)
@@ -87,60 +76,24 @@ def test_value_rows_leave_the_batch_and_are_kept(queue: Queue) -> None:
 
 def test_a_value_rows_weight_is_its_advantage(queue: Queue) -> None:
     """On its one token: the loss of the further steps reads it."""
-    replay.Replay(seed=0).take(*step(queue, 1, "ab"), step=1)
+    replay.Replay(steps=2, seed=0).take(*step(queue, 1, 2), step=1)
     found = {key: row for (partition, key), row in queue.held.items() if partition == replay.PARTITION}
     assert {key: row["advantages"].tolist() for key, row in found.items()} == {"1/value0": [1.5], "1/value1": [3.5]}
 
 
-def test_a_draw_is_even_over_pairs_whatever_their_rows(queue: Queue) -> None:
-    """A pair that a converged policy proposes again and again is drawn as often as one that came once."""
-    steps = ("aaaaaaaaab", "aaaaaaaaac", "aaaaaaaaad")
-    held = filled(queue, *steps)
-
-    def drawn(number: int, size: int) -> Counter[str]:
-        found = held.draw(size, 1, number)
-        assert found is not None
-        places = (key.split("/value") for key in found.keys)
-        return Counter(steps[int(taken) - 1][int(row)] for taken, row in places)
-
-    total = sum((drawn(number, 2) for number in range(100)), Counter())
-    assert set(total) == set("abcd")
-    assert max(total.values()) < 2 * min(total.values())
-    assert drawn(0, 4) == Counter("abcd")
-    assert drawn(0, 6) == Counter("aaabcd"), "rows that are left fill the draw"
-
-
-def test_the_rows_of_a_pair_are_drawn_evenly(queue: Queue) -> None:
-    """So its digits have the mean of its scores."""
-    held = filled(queue, "aaaa")
-    seen = Counter(key for number in range(400) for key in held.draw(1, 1, number).keys)  # type: ignore[union-attr]
-    assert len(seen) == 4
-    assert min(seen.values()) > 60
-
-
-def test_the_rows_of_all_steps_are_kept(queue: Queue) -> None:
-    """Where the executor does not change, a score stays true."""
-    assert len(filled(queue, *["ab"] * 20)) == 40
-
-
-def test_rows_of_older_steps_are_dropped_where_the_policy_executes(queue: Queue) -> None:
+def test_the_oldest_step_is_dropped_and_cleared(queue: Queue) -> None:
     """Only the rows of the latest steps stay in the queue."""
-    held = filled(queue, "a", "ab", "c", steps=2)
-    assert queue.replayed() == {"1 of 2", "3 of 2", "1 of 3"}
-    assert (len(held), held.pairs) == (3, 3)
-
-
-def test_what_is_too_much_is_the_oldest_of_the_pair_with_most_rows(queue: Queue) -> None:
-    """Memory is bounded, and no pair is lost as long as another has a row more."""
-    held = filled(queue, "aab", "aac", most=4)
-    assert (len(held), held.pairs) == (4, 3)
-    assert queue.replayed() == {"5 of 1", "1 of 2", "3 of 2", "5 of 2"}
+    held = replay.Replay(steps=2, seed=0)
+    for number in (1, 2, 3):
+        held.take(*step(queue, number, 1), step=number)
+    assert queue.replayed() == {"1 of 2", "1 of 3"}
+    assert len(held) == 2
 
 
 def test_a_step_without_value_rows_changes_nothing(queue: Queue) -> None:
     """Nothing is kept, nothing is drawn, and the batch is whole."""
-    held = replay.Replay(seed=0)
-    assert held.take(*step(queue, 1, ""), step=1).keys == ["edit"]
+    held = replay.Replay(steps=2, seed=0)
+    assert held.take(*step(queue, 1, 0), step=1).keys == ["edit"]
     assert len(held) == 0
     assert held.draw(size=1, most=1, step=1) is None
 
@@ -148,7 +101,9 @@ def test_a_step_without_value_rows_changes_nothing(queue: Queue) -> None:
 @pytest.mark.parametrize(("size", "most", "rows"), [(4, 2, 8), (4, 9, 12), (5, 9, 10), (13, 1, 0)])
 def test_a_draw_is_whole_mini_batches_of_different_rows(queue: Queue, size: int, most: int, rows: int) -> None:
     """As many rows as fit, none twice, the same at each try of a step and others at the next step."""
-    held = filled(queue, "abcd", "abcd", "abcd")
+    held = replay.Replay(steps=3, seed=0)
+    for number in (1, 2, 3):
+        held.take(*step(queue, number, 4), step=number)
     drawn = held.draw(size, most, step=3)
     assert (len(drawn) if drawn else 0) == rows
     if drawn:

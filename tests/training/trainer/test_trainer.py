@@ -102,7 +102,7 @@ def step_of(queue: Queue, sessions: int, rounds: int, lengths: tuple[int, int]) 
             keys.append(f"uid{session % 4}_{session}_{index}")
             tags.append({"seq_len": lengths[kind == "edit"] + session, "is_prompt": False})
             step = index if kind == "value" else index - kinds.count("value")
-            fields = {"kind": kind, "anchor": "", "child": "", "step_index": step, "step_reward": 0.1, "name": keys[-1]}
+            fields = {"kind": kind, "step_index": step, "step_reward": 0.1, "name": keys[-1]}
             queue.held[keys[-1]] = {"extra_fields": fields, "response_mask": torch.ones(1)}
     return KVBatchMeta(keys=keys, tags=tags, partition_id="train")
 
