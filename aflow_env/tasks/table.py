@@ -93,6 +93,8 @@ def read_table(name: str, spec: TaskSpec) -> Table:
     """Read a table of conf/aflow/tables by its name, or a file. Raises ConfigError that names the line."""
     known = config_directory() / "aflow" / "tables" / f"{name}.jsonl"
     path = known if known.is_file() else Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"task.table={name}: there is no {known} and no file {path}. Make it: docs/tasks.md, Tables")
     try:
         header, *lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:

@@ -51,6 +51,11 @@ def changed(change: Callable[[dict[str, Any]], object], line: int) -> Callable[[
     return apply
 
 
+def test_a_table_that_is_not_there_is_said_to_be_made_first() -> None:
+    with pytest.raises(ConfigError, match=r"task\.table=none: there is no .*none\.jsonl .*Make it: docs/tasks\.md"):
+        table_of(Path("none"))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
