@@ -10,7 +10,8 @@ from aflow_env.config import AflowConfig
 from aflow_env.report.loggers import Logger, open_logger
 from aflow_env.report.wandb_log import figures
 from aflow_env.search.final_report import Report
-from aflow_env.search.session import SearchSession, Turn
+from aflow_env.search.session import SearchSession, Turn, session_summary
+from aflow_env.training.trainer.metrics import q_metrics, session_metrics
 
 MODULES = {"wandb": ("wandb", "jinja2"), "tensorboard": ("tensorboard",), "jsonl": ()}
 NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds", "aflow/q_decision_share")
@@ -56,9 +57,6 @@ def search_log(config: AflowConfig) -> Iterator[SearchLog]:
 
 def session_figures(session: SearchSession, config: AflowConfig, seconds: float) -> dict[str, float]:
     """Return training's figures of a session, of this one so far; those that a search does not have are left out."""
-    from aflow_env.training.rollout.rollout_rows import session_summary  # seconds that most searches need not wait
-    from aflow_env.training.trainer.metrics import q_metrics, session_metrics
-
     predicted = [
         {"parent": turn.state.workflow.digest, "q": turn.prediction.q, "mass": turn.prediction.mass, "q_target": score}
         for turn in session.turns

@@ -18,6 +18,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
 from aflow_env.config import AflowConfig, parse
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.session import session_summary
 from aflow_env.store.store import SessionKey
 from aflow_env.training.launch.verl_lines import mark_warnings
 from aflow_env.training.nodes.owner import join
@@ -28,7 +29,6 @@ from aflow_env.training.rollout.rollout_rows import (
     edit_rows,
     judge,
     predictions_made,
-    session_summary,
     value_rows,
 )
 from aflow_env.training.rollout.weights_version import steps_behind, version

@@ -7,7 +7,6 @@ weight in the update: n / (the start workflow's n), so an evaluation that a race
 it has. Both kinds carry (kind, anchor, step index, step reward) through verl's TransferQueue.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,33 +120,6 @@ def predictions_made(judged: Sequence[Judged]) -> list[dict[str, Any]]:
         }
         for each in judged
     ]
-
-
-def session_summary(session: SearchSession) -> dict[str, float]:
-    """Numbers of one session, for the reward manager's extra info and the trainer's metrics."""
-    nodes = list(session.tree)
-    start, best = session.tree.node(1).score, session.tree.best().score
-    evaluations = [node.evaluation for node in nodes]
-    outcomes: Counter[str] = Counter()
-    for evaluation in evaluations:
-        outcomes.update(evaluation.outcomes)
-    turns = session.turns
-    results = sum(len(evaluation.results) for evaluation in evaluations)
-    summary = {
-        "start_score": start,
-        "best_score": best,
-        "gain": best - start,
-        "turns": float(len(turns)),
-        "valid": float(sum(turn.node is not None or turn.duplicate for turn in turns)),
-        "duplicates": float(sum(turn.duplicate for turn in turns)),
-        "cost_usd": sum(evaluation.spent_usd for evaluation in evaluations),
-        "tokens": float(sum(evaluation.input_tokens + evaluation.output_tokens for evaluation in evaluations)),
-        "results": float(results),
-        "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
-        "ucb": float(np.mean([turn.choice.ucb for turn in turns])) if turns else 0.0,
-        "nodes": float(len(nodes)),
-    }
-    return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
 
 
 def _step(turn: Turn) -> reward.SessionStep:
