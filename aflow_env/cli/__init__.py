@@ -31,6 +31,9 @@ from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.files import refusal
 from aflow_env.screen import one_line, prepare, say
 
+TRAINING = ("verl", "torch", "transformers", "ray", "vllm", "peft", "transfer_queue")
+"""The libraries of training's extras, which a search runs without."""
+
 app = typer.Typer(
     name="aflow-env",
     help="Search for better agentic workflows. Overrides are key=value, the keys those of conf/aflow/default.yaml.",
@@ -83,9 +86,14 @@ def at_home(argument: str) -> str:
 
 
 def _run(arguments: list[str]) -> None:
-    """Run a verb; a file that the system refuses is the user's error or the world's, never a traceback."""
+    """Run a verb; a file that the system refuses, or a library of training's that is missing, is never a traceback."""
     try:
         app(args=arguments)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING:
+            raise
+        hint = "training needs it: make setup, or pip install 'aflow-env[cpu]' or 'aflow-env[gpu]'"
+        raise ConfigError(f"{error.name} is not installed, and {hint}") from error
     except OSError as error:
         if error.filename is None:
             raise
