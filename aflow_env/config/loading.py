@@ -46,7 +46,7 @@ def explain(error: ValidationError, where: str) -> str:
     for item in error.errors():
         key = ".".join([where, *map(str, item["loc"])]).strip(".")
         given = repr(item["input"])
-        said = f"{key}={given if len(given) <= _SHOWN else f'{given[:_SHOWN]}...'}"
+        said = f"{key}{'=' * bool(key)}{given if len(given) <= _SHOWN else f'{given[:_SHOWN]}...'}"
         if item["type"] == "extra_forbidden":
             sentences.append(f"{said}: there is no such key; remove it or see conf/ for the keys that exist")
         elif item["type"] == "missing":

@@ -60,6 +60,7 @@ def test_a_code_task_gets_its_entry_point(more: dict[str, Any], message: str, en
         (body(), "messages"),
         (body(("user", "x"), n=2), "n=2"),
         (body(("user", "x"), seed=-1), "seed=-1"),
+        (b"{bad", "^b'{bad': invalid JSON"),
         (body(("robot", "x")), "messages.0.role='robot'"),
         (body(("user", [{"type": "image_url", "image_url": {"url": "x" * 10_000}}])), "messages.0.content"),
     ],
