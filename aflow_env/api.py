@@ -30,6 +30,7 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
 from aflow_env.search.session import SearchSession, Turn
 from aflow_env.store.findings import all_nodes, best_node, last_report, spent_usd, stopped, workflow_of
+from aflow_env.store.settings import lock
 from aflow_env.tasks.own import is_own
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
@@ -147,6 +148,7 @@ async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **
             on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, usd))
 
     try:
+        lock(assembly.store, config)  # a call that is refused writes nothing into the run's logs
         with search_log(config) as log:
             await assembly.play(ended)
             log.end(await report(assembly), logging.getLogger(__name__).info)

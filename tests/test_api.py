@@ -157,3 +157,9 @@ def test_the_search_room_stays_a_module() -> None:
     assert callable(aflow_env.search)
     with pytest.raises(AttributeError, match="nothing"):
         aflow_env.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_call_that_is_refused_writes_nothing_into_the_runs_logs(run: FoundRun) -> None:
+    with pytest.raises(ConfigError, match="another config"):
+        aflow_env.search(rounds=3, run_dir=run.run_dir, seed=1, logger=["jsonl"], **SMALL)
+    assert not (run.run_dir / "metrics.jsonl").exists()
