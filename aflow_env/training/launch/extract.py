@@ -80,7 +80,8 @@ class Extract:
         return ["failed:", *words[-LAST_WORDS:]]
 
     def _metrics(self, step: int, metrics: dict[str, float], now: float) -> Iterator[str]:
-        self._run |= {name: value for name, value in metrics.items() if name.startswith("aflow/run/")}
+        run = {name: value for name, value in metrics.items() if name.startswith("aflow/run/")}
+        self._run = run or self._run  # not merged: a bill that became unknown is missing
         if "timing_s/step" not in metrics:
             return
         if self._first is None:

@@ -10,7 +10,7 @@ MARK = "aflow_env: "
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _WORKER = re.compile(r"^\((?:[^()\n]*\bpid=\d+[^()\n]*|raylet[^()\n]*)\) ")
 _STEP = re.compile(r"step:(\d+) - (.*)")
-_NUMBER = re.compile(r"(?:np\.\w+\()?(-?(?:\d[\d.e+-]*|inf|nan))\)?")
+_NUMBER = re.compile(r"(?:np\.\w+\()?(-?(?:\d+\.?\d*(?:e[+-]?\d+)?|inf|nan))\)?")
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,12 @@ def test_a_figure_that_a_step_lacks_is_a_dash_and_never_0() -> None:
     assert found[1] == "150/150 -0.200      -      -              -       -          -  812.2   0:00"
 
 
+def test_a_bill_that_became_unknown_is_a_dash() -> None:
+    known = RAY + STEP.format(1, 0.2, f" - {RUN} - aflow/run/cost_usd:0.07")
+    found, _ = shown([known, RAY + STEP.format(2, 0.2, f" - {RUN}")])
+    assert ["0.0700" in line for line in found[1:]] == [True, False]
+
+
 def test_verl_tells_how_many_steps_there_are() -> None:
     found, extract = shown(
         [f"{RAY}INFO:2026-11-30 02:30:27,435:Total training steps: 96", RAY + STEP.format(1, 0, "")], 0
