@@ -62,11 +62,11 @@ def facts(config: DictConfig) -> list[str]:
     rollout, aflow = config.actor_rollout_ref.rollout, config.aflow
     simulated = ", SIMULATED executor" if aflow.executor.kind == "simulated" else ""
     found = processor.flags()
-    why = f": {processor.reason(found)}" if rollout.dtype == processor.dtype(found) else ""
+    dtype = processor.reason(found) if rollout.dtype == processor.dtype(found) else rollout.dtype
     return [
         f"policy     {config.actor_rollout_ref.model.path}",
         f"task       {aflow.task.name}{simulated}",
-        *([f"dtype      {rollout.dtype}{why}"] if config.trainer.device == "cpu" else []),
+        *([f"dtype      {dtype}"] if config.trainer.device == "cpu" else []),
     ]
 
 

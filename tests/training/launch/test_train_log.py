@@ -125,3 +125,16 @@ def test_any_other_process_is_left_alone() -> None:
 
     train_log.begin(OmegaConf.create({"aflow": {}}))
     assert train_log._opened == []
+
+
+def test_the_dtype_of_a_cpu_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its reason where it is the processor's own, alone where the user chose another."""
+    from omegaconf import OmegaConf
+
+    from aflow_env.training.launch import train_log
+
+    monkeypatch.setattr(train_log.processor, "flags", lambda: frozenset(("avx512_bf16",)))
+    text = "{actor_rollout_ref: {model: {path: p}, rollout: {dtype: DTYPE}}, trainer: {device: cpu}, "
+    text += "aflow: {task: {name: t}, executor: {kind: openai}}}"
+    said = [train_log.facts(OmegaConf.create(text.replace("DTYPE", name)))[-1] for name in ("bfloat16", "float32")]
+    assert said == ["dtype      bfloat16, since the processor has avx512_bf16", "dtype      float32"]
