@@ -65,7 +65,7 @@ def plan(
         print_json(facts | more)
     else:
         _print(found, asked, row_tokens)
-        end = None if asked.usd is None or not asked.calls else asked.usd / asked.calls * (aflow.final_calls or 0)
+        end = asked.usd and asked.usd / asked.calls * (aflow.final_calls or 0)  # None stays None, and 0 is 0
         usd = "" if aflow.final_calls is None else f", {_usd(end)}"
         Screen(width=WIDTH).print(f"Beside the steps, {at_most(aflow)}{usd}.")
         if aflow.lookahead.chooses:

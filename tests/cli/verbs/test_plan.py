@@ -16,3 +16,5 @@ def test_the_plan_says_what_the_end_costs_at_most(aflow: Command) -> None:
     found = aflow("plan", "recipe_0_5b_one_80gb", "aflow.final_calls=null")
     assert "the end (choice and test) has no limit of executor calls: final_calls" in " ".join(found.out.split())
     assert aflow("plan", "recipe_0_5b_one_80gb", "--json").json["final_calls"] == 2000
+    free = aflow("plan", "recipe_0_5b_one_80gb", "aflow/executor=policy", "--calls", "0")
+    assert "final_calls, 0.00 USD" in " ".join(free.out.split()), "no call is not an unknown price"
