@@ -14,7 +14,7 @@ from aflow_env.search.session import SearchSession, Turn, session_summary
 from aflow_env.training.trainer.metrics import q_metrics, session_metrics
 
 MODULES = {"wandb": ("wandb", "jinja2"), "tensorboard": ("tensorboard",), "jsonl": ()}
-NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds", "aflow/q_decision_share")
+NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds")
 """Training's figures of rewards and of what a session waited for."""
 
 
