@@ -16,6 +16,7 @@ from aflow_env.evaluation.results import wilson
 from aflow_env.files import Row, SharedFile, storing
 from aflow_env.llm.ledger import AMOUNTS, Spend
 from aflow_env.store.read_only import Reads
+from aflow_env.store.settings import saved_text
 from aflow_env.store.store import Store
 from aflow_env.workflow.program import Workflow
 
@@ -179,7 +180,7 @@ def _leading_trained(store: Reads, task: str | None, count: int) -> list[str]:
 
 def _cost_weight(store: Reads) -> float:
     """Return the run's `selection.cost_weight`, which no run may change on the way."""
-    config = json.loads(store.meta("config") or "{}")
+    config = json.loads(saved_text(store) or "{}")
     return float(config.get("selection", {}).get("cost_weight", 0.0))
 
 

@@ -39,8 +39,7 @@ def as_plain(config: AflowConfig) -> dict[str, JSON]:
 
 def stored_config(store: Reads) -> AflowConfig | None:
     """Return the config that the run follows, or None where none is saved. Raises ConfigError."""
-    rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
-    text = rows[0][0] if rows else store.meta("config")
+    text = saved_text(store)
     try:
         return parse(json.loads(text), "") if text else None
     except ValueError as error:
@@ -48,6 +47,12 @@ def stored_config(store: Reads) -> AflowConfig | None:
             f"{store.path}: its config is not one of this version of aflow_env ({error}); read it with the version "
             "that made it, or name another run_dir"
         ) from error
+
+
+def saved_text(store: Reads) -> str | None:
+    """Return the JSON of the config that the run follows, or None where none is saved."""
+    rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
+    return rows[0][0] if rows else store.meta("config")
 
 
 def lock(store: Store, config: AflowConfig) -> None:

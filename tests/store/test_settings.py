@@ -3,14 +3,19 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
+from aflow_env.store.findings import leaders
 from aflow_env.store.settings import lock, stored_config
 from aflow_env.store.store import SessionKey, Store
+from tests.search.support import node
+
+SEARCH = ("rl_weight=0", "proposer=random")
 
 
 @pytest.fixture
@@ -26,6 +31,18 @@ def test_a_try_without_results_gives_way_to_the_next(store: Store) -> None:
     mended = load(["seed=2", "proposer=random"])
     lock(store, mended)
     assert stored_config(store) == mended
+
+
+def test_leaders_follow_the_cost_weight_of_the_config_that_is_played(store: Store) -> None:
+    """A try without results had a weight, the run that followed has none: the better and dearer workflow leads."""
+    for weight in (1000, 0):
+        lock(store, load([*SEARCH, f"selection.cost_weight={weight}"]))
+    key = SessionKey("arithmetic")
+    store.open_session(key, "arithmetic")
+    for place, (digest, right, usd) in enumerate([("cheap", 5, 0.0), ("dear", 9, 0.1)]):
+        plain = node(place + 1, place or None, right, digest)
+        store.record(key, replace(plain, evaluation=replace(plain.evaluation, cost_usd=usd)))
+    assert [workflow.graph for workflow in leaders(store, "arithmetic", 1)] == ["graph of dear"]
 
 
 def test_a_run_with_results_refuses_another_scorer(
