@@ -102,6 +102,10 @@ def read_table(name: str, spec: TaskSpec) -> Table:
     place = f"{path} line 1"
     try:
         head = Header.model_validate_json(header)
+        if head.task != spec.name:
+            raise ConfigError(f"task.table={name}: {path} is a table of {head.task}; set task={head.task}")
+        if len(set(head.problems)) < len(head.problems):
+            raise ConfigError(f"{place}: a problem is there twice, and would be validate and test; ids must be unique")
         rows: dict[str, TableRow] = {}
         for number, line in enumerate(lines, start=2):
             place = f"{path} line {number}"
@@ -114,8 +118,6 @@ def read_table(name: str, spec: TaskSpec) -> Table:
         raise ConfigError(f"{place}: {explain(error, '')}") from None
     except StepError as error:
         raise ConfigError(f"{place}: its steps are no workflow of {spec.name}: {error}") from error
-    if head.task != spec.name:
-        raise ConfigError(f"task.table={name}: {path} is a table of {head.task}; set task={head.task}")
     return Table(path, head, rows, content_digest([header, *lines]))
 
 

@@ -63,6 +63,7 @@ def test_a_table_that_is_not_there_is_said_to_be_made_first() -> None:
         (changed(lambda row: row.update(outcomes="?" * PROBLEMS), 1), r"line 2: outcomes="),
         (changed(lambda header: header.update(task="humaneval"), 0), r"a table of humaneval; set task=humaneval"),
         (changed(lambda header: header.update(format=2), 0), r"line 1: format=2"),
+        (changed(lambda header: header["problems"].__setitem__(1, "mbpp/0"), 0), r"line 1: a problem is there twice"),
         (lambda lines: ["", *lines], r"line 1: "),
         (lambda lines: [], r"small\.jsonl cannot be read"),
     ],
@@ -75,3 +76,9 @@ def test_a_broken_table_is_refused_by_its_line(
     path.write_text("\n".join(change(path.read_text().splitlines())))
     with pytest.raises(ConfigError, match=said):
         table_of(path)
+
+
+def test_a_table_of_another_task_is_named_as_such(tmp_path: Path) -> None:
+    """The operators of its rows may be unknown to the task that was asked for, which is not the mistake."""
+    with pytest.raises(ConfigError, match="a table of mbpp; set task=mbpp"):
+        load_task(TaskConfig(name="gsm8k", table=str(small_table(tmp_path))))
