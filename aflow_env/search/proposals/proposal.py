@@ -46,7 +46,7 @@ class FailedCase:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that a proposal or a belief about a node may depend on."""
+    """Everything that a proposal or a prediction about a node may depend on."""
 
     workflow: Workflow
     task: TaskSpec
