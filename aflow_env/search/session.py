@@ -100,6 +100,7 @@ def session_summary(session: SearchSession) -> dict[str, float]:
         "valid": float(sum(turn.node is not None or turn.duplicate for turn in turns)),
         "duplicates": float(sum(turn.duplicate for turn in turns)),
         "cost_usd": sum(evaluation.spent_usd for evaluation in evaluations),
+        "unpriced": float(sum(evaluation.unpriced for evaluation in evaluations)),
         "tokens": float(sum(evaluation.input_tokens + evaluation.output_tokens for evaluation in evaluations)),
         "results": float(results),
         "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),

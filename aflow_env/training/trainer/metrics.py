@@ -31,9 +31,9 @@ def step_metrics(
 
 
 def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """Scores are means over sessions;
+    """Return means of scores over sessions, rates as shares of all turns or results, sums of cost and tokens.
 
-    rates are shares of all turns or results of the step; cost and tokens are sums.
+    The cost is left out where a call has no known price.
     """
     if not sessions:
         return {}
@@ -45,6 +45,8 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
         f"aflow/outcome/{name.removeprefix('outcome_')}": sum(session.get(name, 0.0) for session in sessions) / results
         for name in outcomes
     }
+    if not total["unpriced"]:
+        metrics["aflow/cost_usd"] = total["cost_usd"]
     return metrics | {
         "aflow/episode_return": float(np.mean([session["return"] for session in sessions])),
         "aflow/round_seconds": sum(session["seconds"] for session in sessions) / turns,
@@ -52,7 +54,6 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
         "aflow/valid_rate": total["valid"] / turns,
         "aflow/duplicate_rate": total["duplicates"] / turns,
         "aflow/cache_hit_rate": total["cached"] / results,
-        "aflow/cost_usd": total["cost_usd"],
         "aflow/tokens": total["tokens"],
     }
 
@@ -85,5 +86,5 @@ def defined(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
-SUMMED = ("turns", "valid", "duplicates", "results", "cached", "cost_usd", "tokens")
+SUMMED = ("turns", "valid", "duplicates", "results", "cached", "cost_usd", "unpriced", "tokens")
 AVERAGED = ("start_score", "best_score", "gain", "nodes")

@@ -16,7 +16,7 @@ from aflow_env.report.offline_run import BLOCK, read_offline_run
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
 from aflow_env.rl.group_metrics import group_metrics
 from aflow_env.rl.rows import Rows, Steps
-from aflow_env.training.trainer.metrics import step_metrics
+from aflow_env.training.trainer.metrics import session_metrics, step_metrics
 from tests.training.named import never_logged
 
 LOG_TWO_STEPS = """
@@ -40,7 +40,15 @@ def prediction(says: float, came: float, parent: str = "root") -> dict[str, Any]
 
 def row(session: int, reward: float, predictions: list[dict[str, Any]]) -> dict[str, Any]:
     summary = dict.fromkeys(("start_score", "best_score", "gain", "nodes", "valid", "duplicates", "cached"), 1.0)
-    summary |= {"turns": 2.0, "cost_usd": 0.25, "tokens": 50.0, "results": 4.0, "ucb": 0.5, "return": reward}
+    summary |= {
+        "turns": 2.0,
+        "cost_usd": 0.25,
+        "unpriced": 0.0,
+        "tokens": 50.0,
+        "results": 4.0,
+        "ucb": 0.5,
+        "return": reward,
+    }
     summary |= {
         "outcome_correct": 3.0,
         "outcome_wrong": 1.0,
@@ -129,3 +137,9 @@ def test_a_file_that_is_no_wandb_log_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.wandb").write_bytes(b"not a log")
     with pytest.raises(ValueError, match="no wandb log"):
         read_offline_run(tmp_path)
+
+
+def test_a_bill_without_a_price_is_left_out_and_never_0() -> None:
+    free = row(0, 0.5, [])["session"]
+    assert session_metrics([free])["aflow/cost_usd"] == 0.25
+    assert "aflow/cost_usd" not in session_metrics([free, {**free, "unpriced": 1.0}])
