@@ -3,6 +3,8 @@
 
 import re
 import socket
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,22 @@ def script(page: str, port: int | None = None) -> str:
     """The page's commands as one bash script that ends at the first that fails."""
     text = "\n".join(block.text for block in blocks(page) if block.language == "bash")
     return "set -euo pipefail\n" + text.replace("8765", str(port or 8765))
+
+
+def run_page(page: str, folder: Path, port: int | None = None, more: str = "", seconds: float = 300) -> str:
+    """Write the page's files into an empty folder, run its commands and `more` there, and return what they printed."""
+    write_files(page, folder, port)
+    done = subprocess.run(
+        ["bash", "-c", script(page, port) + more],
+        cwd=folder,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SIMULATED executor" in done.stdout
+    return done.stdout
 
 
 def free_port() -> int:
