@@ -73,7 +73,10 @@ def _read(curve: Sequence[tuple[int, float]], calls: int) -> float:
 
 
 def _end(runs: Sequence[RunRecord]) -> tuple[float, Mean] | None:
-    """The mean number of calls of the searches with a test score, and the mean of these scores."""
-    searches = [run for run in runs if not run.trained and best_by_calls(run)]
-    ended = [(best_by_calls(run)[-1][0], test) for run in searches if (test := result(run, "test")) is not None]
+    """Return the mean number of calls of the searches with a test score, and the mean of these scores."""
+    ended = [
+        (curve[-1][0], test)
+        for run in runs
+        if not run.trained and (curve := best_by_calls(run)) and (test := result(run, "test")) is not None
+    ]
     return (fmean(calls for calls, _ in ended), mean([test for _, test in ended], SCORES)) if ended else None
