@@ -30,7 +30,6 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
 from aflow_env.search.session import SearchSession, Turn
 from aflow_env.store.findings import all_nodes, best_node, last_report, spent_usd, stopped, workflow_of
-from aflow_env.store.settings import lock
 from aflow_env.tasks.own import is_own
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
@@ -141,15 +140,14 @@ async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **
     assembly = await Assembly.open(config)
 
     def ended(session: SearchSession, turn: Turn) -> None:
-        log.told(session, turn)
+        log.ended(session, turn)
         if on_round:
             score, tree, spent = turn.node.score if turn.node else None, session.tree, assembly.budget.totals.spent
             usd = None if spent.unpriced else spent.usd
             on_round(SearchRound(tree.played, config.rounds, score, tree.best().score, turn.ended.modification, usd))
 
     try:
-        lock(assembly.store, config)  # a call that is refused writes nothing into the run's logs
-        with search_log(config) as log:
+        with search_log(assembly) as log:
             await assembly.play(ended)
             log.end(await report(assembly), logging.getLogger(__name__).info)
     finally:

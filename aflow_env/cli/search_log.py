@@ -7,24 +7,25 @@ from contextlib import ExitStack, closing, contextmanager
 
 from aflow_env.cli.arguments import needs
 from aflow_env.config import AflowConfig
-from aflow_env.report.loggers import Logger, open_logger
+from aflow_env.report.loggers import LOGGERS, Logger
 from aflow_env.report.wandb_log import figures
+from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import Report
 from aflow_env.search.session import SearchSession, Turn, session_summary
+from aflow_env.store.settings import lock
 from aflow_env.training.trainer.metrics import q_metrics, session_metrics
 
-MODULES = {"wandb": ("wandb", "jinja2"), "tensorboard": ("tensorboard",), "jsonl": ()}
 NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds")
 """Training's figures of rewards and of what a session waited for."""
 
 
 class SearchLog:
-    """The loggers of one search. Its steps are rounds; `told` is a listener of `Search.play`."""
+    """The loggers of one search. Its steps are rounds; `ended` is a listener of `Search.play`."""
 
     def __init__(self, config: AflowConfig, loggers: list[Logger]) -> None:
         self._config, self._loggers, self._began, self._step = config, loggers, time.monotonic(), 0
 
-    def told(self, session: SearchSession, turn: Turn) -> None:
+    def ended(self, session: SearchSession, turn: Turn) -> None:
         """Log a round that has ended."""
         if self._loggers:
             self._step = session.tree.played
@@ -46,12 +47,18 @@ class SearchLog:
 
 
 @contextmanager
-def search_log(config: AflowConfig) -> Iterator[SearchLog]:
-    """Open the config's loggers. Raises ConfigError where a library of theirs is missing."""
-    for kind in config.logger:
-        needs("log", *MODULES[kind])
+def search_log(assembly: Assembly) -> Iterator[SearchLog]:
+    """Lock the run's config, then open its loggers: a search that is refused writes nothing into the run's logs.
+
+    Raises ConfigError for a config that the run does not take, and where a library of a logger is missing.
+    """
+    config = assembly.config
+    lock(assembly.store, config)
+    kinds = [LOGGERS[kind] for kind in config.logger]
+    for kind in kinds:
+        needs("log", *kind.libraries)
     with ExitStack() as stack:
-        loggers = [stack.enter_context(closing(open_logger(kind, config))) for kind in config.logger]
+        loggers: list[Logger] = [stack.enter_context(closing(kind(config))) for kind in kinds]
         yield SearchLog(config, loggers)
 
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from aflow_env.config import AflowConfig
 from aflow_env.report.packages import installed
@@ -21,7 +21,9 @@ PROJECT = "aflow_env"
 
 
 class Logger(Protocol):
-    """Where scalars of a run go."""
+    """Where scalars of a run go. `libraries` are the ones that it needs, of the extra `log`."""
+
+    libraries: ClassVar[tuple[str, ...]]
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Log the metrics of a step."""
@@ -39,6 +41,8 @@ class Logger(Protocol):
 class JsonLines:
     """A line a step: {"step": n, "data": {name: value}}, as verl's file logger writes them."""
 
+    libraries: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, config: AflowConfig) -> None:
         self._file = (Path(config.run_dir) / "metrics.jsonl").open("a", encoding="utf-8")
 
@@ -55,6 +59,8 @@ class JsonLines:
 
 class TensorBoard:
     """Scalars for `tensorboard --logdir RUN/tensorboard`, written by the library alone, without torch."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("tensorboard",)
 
     def __init__(self, config: AflowConfig) -> None:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -79,6 +85,8 @@ class TensorBoard:
 class Wandb:
     """wandb's run: scalars, tables, the tree, the best workflow. A sweep sets the group by WANDB_RUN_GROUP."""
 
+    libraries: ClassVar[tuple[str, ...]] = ("wandb", "jinja2")
+
     def __init__(self, config: AflowConfig) -> None:
         prepare_environment()
         import wandb
@@ -99,8 +107,7 @@ class Wandb:
         self._run.log(dict(metrics), step=step)
 
     def end(self, step: int) -> str:
-        upload = show_run(self._run, self._run_dir, step, last=True)
-        return f"wandb is offline; this uploads the run: {upload}" if upload else f"wandb: {self._run.url}"
+        return show_run(self._run, self._run_dir, step, last=True) or f"wandb: {self._run.url}"
 
     def close(self) -> None:
         import wandb
@@ -114,8 +121,4 @@ LOGGERS: dict[str, type[JsonLines] | type[TensorBoard] | type[Wandb]] = {
     "tensorboard": TensorBoard,
     "wandb": Wandb,
 }
-
-
-def open_logger(kind: str, config: AflowConfig) -> Logger:
-    """Open a logger by its kind; the run's store must be there."""
-    return LOGGERS[kind](config)
+"""Each opens its files in the run folder, where the run's store must be."""

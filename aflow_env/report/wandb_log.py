@@ -52,7 +52,7 @@ def figures(run_dir: str, seconds: float) -> dict[str, float]:
 def show_run(run: Any, run_dir: str, step: int, last: bool) -> str:
     """Send wandb's run top workflows, front and predictions; at the end the tree and the best workflow.
 
-    Return the command that uploads an offline run, at its end, else "".
+    At the end of an offline run, return a line with the command that uploads it, else "".
     """
     import wandb
 
@@ -82,4 +82,6 @@ def show_run(run: Any, run_dir: str, step: int, last: bool) -> str:
         artifact = wandb.Artifact(f"workflow-{run.id}", type="workflow")
         artifact.add_dir(str(path / "best"))
         run.log_artifact(artifact)
-    return f"wandb sync {Path(run.dir).parent}" if last and run.settings.mode == "offline" else ""
+    if not last or run.settings.mode != "offline":
+        return ""
+    return f"wandb is offline; this uploads the run: wandb sync {Path(run.dir).parent}"

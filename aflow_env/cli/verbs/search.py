@@ -22,7 +22,6 @@ from aflow_env.search.kinds import check_predictor
 from aflow_env.search.session import SearchSession, Turn
 from aflow_env.search.stopping import INTERRUPTED
 from aflow_env.store.findings import last_report, overview
-from aflow_env.store.settings import lock
 
 
 def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -63,8 +62,7 @@ def _best_so_far(node: dict[str, Any]) -> str:
 async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
     assembly = await Assembly.open(config)
     try:
-        lock(assembly.store, config)  # a config that is refused is all that is said
-        with search_log(config) as log:
+        with search_log(assembly) as log:
             return await _logged(assembly, log)
     finally:
         await assembly.aclose()
@@ -83,7 +81,7 @@ async def _logged(assembly: Assembly, log: SearchLog) -> tuple[str, dict[str, An
 
         def ended(session: SearchSession, turn: Turn) -> None:
             progress(session, turn)
-            log.told(session, turn)
+            log.ended(session, turn)
 
         session = await assembly.play(ended, interrupt)
     if interrupt.is_set():

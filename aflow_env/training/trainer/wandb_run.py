@@ -35,9 +35,8 @@ def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
 
     run: Any = wandb.run
     run.config.update({"versions": installed()}, allow_val_change=True)
-    upload = show_run(run, run_dir, step, last)
-    if upload:
-        print(marked(f"wandb is offline; this uploads the run: {upload}"), flush=True)
+    if upload := show_run(run, run_dir, step, last):
+        print(marked(upload), flush=True)
 
 
 def finish(tracking: Any) -> None:
