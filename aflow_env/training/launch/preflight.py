@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from verl.utils.device import get_device_name
 
 from aflow_env.config import AflowConfig, parse, plain, unresolved
 from aflow_env.errors import ConfigError
@@ -59,7 +60,9 @@ def before_ray(config: DictConfig) -> None:
     if OmegaConf.select(config, "aflow") is None:
         return
     try:
-        lock_run(check(config), resume_step(config), config.actor_rollout_ref.rollout.temperature)
+        aflow = check(config)
+        check_device(config)
+        lock_run(aflow, resume_step(config), config.actor_rollout_ref.rollout.temperature)
     except ConfigError as error:
         _stop(error)
     prepare_environment()
@@ -106,6 +109,19 @@ def check(config: DictConfig) -> AflowConfig:
     check_policy(config, aflow)
     check_parts(aflow)
     return aflow
+
+
+def check_device(config: DictConfig) -> None:
+    """Raise ConfigError where the run needs an accelerator and verl has none: Ray would wait for it for ever.
+
+    `check` leaves this out, so that a machine without one can plan for machines with some.
+    """
+    wanted = config.trainer.device
+    if wanted != "cpu" and get_device_name() == "cpu":
+        raise ConfigError(
+            f"trainer.device={wanted}, but this machine has no accelerator and the environment is the CPU's. Use "
+            "--config-name aflow_gigpo_cpu; or, where the driver of a GPU cluster has none, set AFLOW_DEVICE=gpu"
+        )
 
 
 def check_numbers(config: DictConfig) -> None:

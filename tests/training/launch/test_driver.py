@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from aflow_env.plugin import has_gpu
+
 pytest.importorskip("verl", reason="needs verl: make setup")
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -47,3 +49,16 @@ def test_a_mistake_ends_in_one_paragraph_before_ray_starts(tmp_path: Path) -> No
     assert "aflow_env: aflow.rl_weight=2" in done.stderr
     assert "Traceback" not in done.stderr
     assert "ray init kwargs" not in done.stdout
+
+
+def test_a_run_for_gpus_on_a_machine_without_one_ends_before_ray_starts(tmp_path: Path) -> None:
+    """Promise: the command of the README says what to do here, where Ray would wait for a GPU for ever."""
+    if has_gpu():
+        pytest.skip("this machine has an accelerator")
+    done = main_ppo(tmp_path, "--config-name", "aflow_gigpo", "aflow.rl_weight=0.5")
+    assert done.returncode == 1
+    assert "aflow_env: trainer.device=cuda, but this machine has no accelerator" in done.stderr
+    assert "--config-name aflow_gigpo_cpu" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ray init kwargs" not in done.stdout
+    assert not list(tmp_path.rglob("run.sqlite")), "a run that is refused leaves no store"
