@@ -8,10 +8,12 @@ one object and nothing else.
 
 import re
 import sys
+import traceback
 from os.path import expanduser
 
 import typer
 
+from aflow_env.cli.arguments import absent
 from aflow_env.cli.use import init, run, serve
 from aflow_env.cli.verbs import (
     baselines,
@@ -30,9 +32,6 @@ from aflow_env.cli.verbs import (
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.files import refusal
 from aflow_env.screen import one_line, prepare, say
-
-TRAINING = ("verl", "torch", "transformers", "ray", "vllm", "peft", "transfer_queue")
-"""The libraries of training's extras, which a search runs without."""
 
 app = typer.Typer(
     name="aflow-env",
@@ -86,14 +85,14 @@ def at_home(argument: str) -> str:
 
 
 def _run(arguments: list[str]) -> None:
-    """Run a verb; a file that the system refuses, or a library of training's that is missing, is never a traceback."""
+    """Run a verb; a file that the system refuses, or a library that training lacks, is never a traceback."""
     try:
         app(args=arguments)
     except ModuleNotFoundError as error:
-        if error.name not in TRAINING:
+        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if error.name is None or not any(name.startswith("aflow_env.training.") for name in modules):
             raise
-        hint = "training needs it: make setup, or pip install 'aflow-env[cpu]' or 'aflow-env[gpu]'"
-        raise ConfigError(f"{error.name} is not installed, and {hint}") from error
+        raise absent(error.name.partition(".")[0]) from error
     except OSError as error:
         if error.filename is None:
             raise

@@ -89,6 +89,12 @@ def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
     return search_config([*given, assigned("run_dir", folder)], f"rounds={AFLOW_ROUNDS}")
 
 
+def absent(library: str) -> ConfigError:
+    """Return the error of a library of training that is not installed; a search runs without it."""
+    hint = "training needs it: make setup, or pip install 'aflow-env[cpu]' or 'aflow-env[gpu]'"
+    return ConfigError(f"{library} is not installed, and {hint}")
+
+
 def needs(extra: str, *modules: str) -> None:
     """Check that an extra's modules are installed. Raises ConfigError that names the extra."""
     for module in modules:

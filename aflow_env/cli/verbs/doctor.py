@@ -81,7 +81,7 @@ def core() -> Iterator[Finding]:
     yield Finding("launcher aflow_process", took, said)
     absent = [name for name in REPORT if find_spec(name) is None]
     said = f"{', '.join(absent)} not installed: pip install 'aflow-env[report]'" if absent else ", ".join(REPORT)
-    yield Finding("report, tree", None if absent else True, said)
+    yield Finding("report --html, tree", None if absent else True, said)
 
 
 def versions() -> Iterator[Finding]:

@@ -3,18 +3,21 @@
 
 import re
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
+import omegaconf
 import typer
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.table import Column, Table
 
-from aflow_env.cli.arguments import AsJson
+from aflow_env.cli.arguments import AsJson, absent
 from aflow_env.cli.compose import composing
 from aflow_env.cli.output import print_json
-from aflow_env.config import config_directory, parse
+from aflow_env.config import config_directory, parse, unresolved
 from aflow_env.errors import ConfigError
 from aflow_env.screen import WIDTH, Screen
 from aflow_env.search.final_report import at_most
@@ -32,6 +35,7 @@ from aflow_env.training.hardware.costs import (
 )
 from aflow_env.training.hardware.layout_check import check_layout
 from aflow_env.training.hardware.model_shape import architecture
+from aflow_env.training.launch.driver import register_resolvers
 
 
 def plan(
@@ -53,6 +57,7 @@ def plan(
     """Layout, memory of each GPU by formula, tokens, executor calls and USD a step; status 2 for what cannot fit."""
     config_name, given = named(config_name, overrides or [])
     config = composed(config_name, given)
+    resolve(config)
     aflow, shape = parse(config.aflow), architecture(str(config.actor_rollout_ref.model.path))
     check_layout(config, shape)
     memory = gpu_gib or card(config_name, given)
@@ -90,11 +95,26 @@ def named(config: str, given: list[str]) -> tuple[str, list[str]]:
 
 def composed(name: str, overrides: list[str], hydra_node: bool = False) -> DictConfig:
     """Return the training config as verl's main_ppo would get it. Raises ConfigError."""
-    import verl
-
-    path = f"hydra.searchpath=[file://{Path(verl.__file__).parent}/trainer/config]"
+    found = find_spec("verl")  # its YAML files alone are read: importing it takes seconds and all of its libraries
+    if found is None or found.origin is None:
+        raise absent("verl")
+    register_resolvers(omegaconf)
+    path = f"hydra.searchpath=[file://{Path(found.origin).parent}/trainer/config]"
     with composing(overrides), initialize_config_dir(str(config_directory()), version_base=None):
         return compose(name, overrides=[path, *overrides], return_hydra_config=hydra_node)
+
+
+def resolve(config: DictConfig) -> None:
+    """Replace interpolations by values. Raises ConfigError, or ModuleNotFoundError where building one lacks a library.
+
+    `aflow_gigpo_cpu` names a policy that is built by torch.
+    """
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        if isinstance(error.__context__, ModuleNotFoundError):
+            raise error.__context__ from error
+        raise ConfigError(unresolved(error)) from error
 
 
 def card(name: str, overrides: list[str]) -> float:

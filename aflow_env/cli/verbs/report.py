@@ -30,15 +30,18 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Compare runs: mean, interval, n and cost of each group, and a verdict."""
-    needs("report", "matplotlib", "jinja2")
-    from aflow_env.report.html.page import page
     from aflow_env.report.summary import Summary, as_csv, as_object, front_text, mean_text, summarise
     from aflow_env.report.verdict import verdict
 
+    if html is not None:
+        needs("report", "matplotlib", "jinja2")
     summary: Summary = summarise(_read(runs), by or ["rl_weight"], baseline)
-    for path, text in ((html, page), (csv, as_csv)):
-        if path is not None:
-            write_text(path, text(summary))
+    if html is not None:
+        from aflow_env.report.html.page import page
+
+        write_text(html, page(summary))
+    if csv is not None:
+        write_text(csv, as_csv(summary))
     if as_json:
         print_json(as_object(summary, verdict(summary)))
         return
