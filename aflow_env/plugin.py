@@ -56,6 +56,7 @@ EVERYWHERE: tuple[Registration, ...] = (
         "verl.experimental.reward_loop.reward_manager",
         "aflow_env.training.rollout.reward_manager:register",
     ),
+    Registration("end of the run", "hydra._internal.utils", "aflow_env.training.launch.driver:register_end"),
     Registration("end of the log", "verl.trainer.constants_ppo", "aflow_env.training.launch.train_log:at_exit"),
     Registration(
         "clean-up after the run", "verl.trainer.constants_ppo", "aflow_env.training.verl_patches.janitor:guard"
@@ -111,7 +112,7 @@ def has_gpu() -> bool:
     """
     choice = os.environ.get("AFLOW_DEVICE", "auto")
     if choice not in ("auto", "cpu", "gpu"):
-        raise ConfigError(f"AFLOW_DEVICE is {choice!r}; set it to auto, cpu or gpu, or leave it unset for auto.")
+        raise ConfigError(f"AFLOW_DEVICE={choice}: set it to auto, cpu or gpu, or leave it unset for auto")
     if choice != "auto":
         return choice == "gpu"
     if any(glob(pattern) for pattern in ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/davinci[0-9]*")):
@@ -136,13 +137,6 @@ def register() -> None:
                 register_post_import_hook(_hook(registration), registration.owner)
 
 
-def missing() -> tuple[str, ...]:
-    """Import every owner (heavy: Ray, vLLM, the engine) and name the registrations that did not take; for `doctor`."""
-    for registration in registrations():
-        import_module(registration.owner)
-    return tuple(registration.what for registration in registrations() if registration.what not in done)
-
-
 def _hook(registration: Registration) -> Callable[[ModuleType], None]:
     def run(owner: ModuleType) -> None:
         if registration.what in done:
@@ -156,7 +150,7 @@ def _hook(registration: Registration) -> Callable[[ModuleType], None]:
 
 
 class _loud:
-    """Context: an exception inside is printed with its traceback and becomes SystemExit."""
+    """Context: an exception inside becomes SystemExit, after its traceback unless it is the user's to mend."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -165,6 +159,8 @@ class _loud:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ConfigError):
+            raise SystemExit(f"aflow_env: {error}") from error
         if isinstance(error, Exception):
             traceback.print_exception(error, file=sys.stderr)
             text = f"aflow_env: registering {self.what} with verl failed (pid {os.getpid()}): {error}"

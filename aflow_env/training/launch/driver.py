@@ -43,6 +43,26 @@ def register_resolvers(omegaconf: ModuleType) -> None:
         omegaconf.OmegaConf.register_new_resolver(name, resolver, use_cache=True, replace=True)
 
 
+def register_end(hydra_utils: ModuleType) -> None:
+    """Stand around Hydra's `run_and_report`, below which a driver does all its work, and note the error that ends it.
+
+    Nothing tells a process at its exit with which status it exits.
+    """
+    hydras: Callable[..., Any] = hydra_utils.run_and_report
+
+    @functools.wraps(hydras)
+    def noted(work: Callable[[], Any]) -> Any:
+        try:
+            return hydras(work)
+        except BaseException as error:
+            from aflow_env.training.launch import train_log
+
+            train_log.ended_by(error)
+            raise
+
+    hydra_utils.run_and_report = noted  # type: ignore[attr-defined]
+
+
 def register_checks(config_module: ModuleType) -> None:
     """Stand around `verl.utils.config.validate_config`, which `main_ppo` calls in the driver before Ray starts.
 

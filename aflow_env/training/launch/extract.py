@@ -25,6 +25,8 @@ HEAD = "step    return  valid   best  95 % interval  Q corr        USD   sec   l
 DIED = "the run ends because a part of it died"
 MOST_ERRORS = 10
 """Error lines of workers that are shown; the log has them all."""
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
 LAST_WORDS = 12
 """Lines of a traceback that are shown: its innermost frames and the message."""
 _TOTAL = re.compile(r"Total training steps: (\d+)")
@@ -70,14 +72,14 @@ class Extract:
             self._drivers(line.text)
         self._previous = line.text
 
-    def ending(self) -> list[str]:
-        """Return the essence of the error that ended the driver, nothing after a good end."""
-        if not self._failure or any(DIED in line for line in self._shown):
+    def ending(self, status: int) -> list[str]:
+        """Return why the driver ended with this exit status, by the last traceback that it printed."""
+        if status == 0 or any(DIED in line for line in self._shown):
             return []
-        words = [line for line in self._failure if line.strip() and not line.startswith(_HINT)]
-        if words[-1] == "KeyboardInterrupt":
+        if status == INTERRUPTED:
             return ["ended by Ctrl-C; the same command goes on from the last checkpoint"]
-        return ["failed:", *words[-LAST_WORDS:]]
+        words = [line for line in self._failure if line.strip() and not line.startswith(_HINT)]
+        return ["failed:", *words[-LAST_WORDS:]] if words else [f"failed: exit status {status}"]
 
     def _metrics(self, step: int, metrics: dict[str, float], now: float) -> Iterator[str]:
         run = {name: value for name, value in metrics.items() if name.startswith("aflow/run/")}
@@ -134,8 +136,8 @@ class Extract:
             yield "further errors of workers are in the log alone"
 
     def _drivers(self, text: str) -> None:
-        """Keep the driver's traceback: it is the last that a run which fails has to say."""
-        if text.startswith(_FAILED[0]) or (text.startswith(_FAILED[1]) and not self._previous.startswith("Exception")):
-            self._failure = self._failure if self._failure else [text]
+        """Keep the driver's last traceback: it explains the end of a run that fails."""
+        if text.startswith(_FAILED) and not self._previous.startswith("Exception"):
+            self._failure = [text]
         elif self._failure:
             self._failure.append(text)

@@ -25,6 +25,7 @@ from aflow_env.training.launch.parts_check import check_parts
 from aflow_env.training.launch.policy_check import check_policy
 from aflow_env.training.launch.replay_check import check_value_rows
 from aflow_env.training.launch.split_check import check_splits
+from aflow_env.training.launch.train_log import screen
 from aflow_env.training.nodes.owner import check_shared
 from aflow_env.training.rollout.search_problems import SearchProblems
 from aflow_env.training.trainer.checkpoints import resume_step
@@ -60,6 +61,7 @@ def before_ray(config: DictConfig) -> None:
     if OmegaConf.select(config, "aflow") is None:
         return
     try:
+        screen()
         aflow = check(config)
         check_device(config)
         lock_run(aflow, resume_step(config), config.actor_rollout_ref.rollout.temperature)

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from aflow_env.errors import ConfigError
 from aflow_env.screen import Screen
 from aflow_env.training.hardware import processor
-from aflow_env.training.launch.extract import Extract
+from aflow_env.training.launch.extract import INTERRUPTED, Extract
 
 NAME = "train.log"
 LOOK_EVERY = 0.2
@@ -37,10 +37,7 @@ def at_exit(_: ModuleType) -> None:
 
 def begin(config: DictConfig) -> None:
     """Send this process's output to the log of a run that Hydra started; any other process is left alone."""
-    choice = os.environ.get("AFLOW_SCREEN", "extract")
-    if choice not in ("extract", "verl"):
-        raise ConfigError(f"AFLOW_SCREEN is {choice!r}; set it to extract or verl, or leave it unset for extract.")
-    if choice == "verl" or not HydraConfig.initialized() or config.get("aflow") is None:
+    if screen() == "verl" or not HydraConfig.initialized() or config.get("aflow") is None:
         return
     end()
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")
@@ -49,6 +46,21 @@ def begin(config: DictConfig) -> None:
     for line in (f"log        {log.path}: all that verl, Ray and vLLM print", *facts(config)):
         log.say(line)
     log.start()
+
+
+def screen() -> str:
+    """Return the choice of AFLOW_SCREEN. Raises ConfigError for one that does not exist."""
+    choice = os.environ.get("AFLOW_SCREEN", "extract")
+    if choice not in ("extract", "verl"):
+        raise ConfigError(f"AFLOW_SCREEN={choice}: set it to extract or verl, or leave it unset for extract")
+    return choice
+
+
+def ended_by(error: BaseException) -> None:
+    """Note the exit status of the driver, which this error ends."""
+    code = error.code if isinstance(error, SystemExit) else INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    for log in _opened:
+        log.status = code if isinstance(code, int) else int(code is not None)
 
 
 def end() -> None:
@@ -76,6 +88,7 @@ class TrainLog:
     def __init__(self, path: Path, steps: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self.status = 0
         self._before = {number: os.dup(number) for number in (1, 2)}
         self._screen = Screen(file=os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1))
         self._extract = Extract(steps, time.monotonic())
@@ -118,7 +131,7 @@ class TrainLog:
         for number, before in self._before.items():
             os.dup2(before, number)
             os.close(before)
-        for line in (*self._extract.ending(), f"log: {self.path}"):
+        for line in (*self._extract.ending(self.status), f"log: {self.path}"):
             self.say(line)
         self._screen.file.close()
 

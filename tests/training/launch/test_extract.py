@@ -13,6 +13,7 @@ STEP = (
     "aflow/q_corr:-0.1034 - timing_s/step:13.48{}"
 )
 RUN = "aflow/run/best_score:0.917 - aflow/run/best_score_low:0.646 - aflow/run/best_score_high:0.985"
+TRACEBACK = "Traceback (most recent call last):"
 NOISE = (
     "WARNING transfer_queue.utils.common - target_num_threads 8 should not exceed total physical CPU cores 2.",
     " 'actor_rollout_ref': {'actor': {'_target_': 'verl.workers.config.FSDPActorConfig',",
@@ -107,7 +108,7 @@ def test_an_error_of_a_worker_is_shown_with_its_cause() -> None:
         "(CpuServer pid=4) (EngineCore pid=5) ERROR 11-30 02:31:10 [core.py:9] engine di…",
         "(raylet) [2026-11-30 02:31:10] 1 Workers were killed due to memory pressure (OO…",
     ]
-    assert extract.ending() == [], "the run goes on"
+    assert extract.ending(0) == [], "the run goes on"
 
 
 def test_errors_without_end_do_not_flood_the_screen() -> None:
@@ -128,7 +129,7 @@ def test_a_run_that_fails_ends_with_the_innermost_frames_and_the_message() -> No
         "",
         "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.",
     ]
-    said = shown(traceback)[1].ending()
+    said = shown(traceback)[1].ending(1)
     assert said[0] == "failed:"
     assert len(said) == LAST_WORDS + 1
     assert said[-3:] == traceback[-5:-2]
@@ -138,20 +139,26 @@ def test_a_death_is_told_once_and_rays_traceback_of_it_is_not() -> None:
     died = "aflow_env: the run ends because a part of it died. It was vLLM's EngineCore (pid 12)."
     found, extract = shown([RAY + died, "Traceback (most recent call last):", "ray.exceptions.ActorDiedError: x", died])
     assert found == [died.removeprefix("aflow_env: ")]
-    assert extract.ending() == []
+    assert extract.ending(1) == []
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "status", "said"),
     [
-        (["Traceback (most recent call last):", '  File "x"', "KeyboardInterrupt"], "Ctrl-C"),
-        (["Traceback (most recent call last):", '  File "x"', "ValueError: y"], "ValueError: y"),
+        ([TRACEBACK, '  File "x"', "KeyboardInterrupt"], 130, "ended by Ctrl-C; the same"),
+        ([TRACEBACK, '  File "x"', "ValueError: y"], 1, "ValueError: y"),
+        ([TRACEBACK, "OSError: handled", TRACEBACK, "ValueError: y"], 1, "ValueError: y"),
+        (["Exception ignored in: <function Tracking.__del__>", TRACEBACK, "OSError: x"], 3, "failed: exit status 3"),
+        ([], 130, "ended by Ctrl-C; the same"),
     ],
 )
-def test_an_end_without_hydra_is_told_too(lines: list[str], said: str) -> None:
-    assert said in shown(lines)[1].ending()[-1]
+def test_the_end_is_explained_by_the_last_traceback(lines: list[str], status: int, said: str) -> None:
+    """Ctrl-C is no failure, an exception that Python passes over explains nothing, and a status stands for itself."""
+    *_, last = shown(lines)[1].ending(status)
+    assert last.startswith(said)
 
 
-def test_an_exception_that_python_passes_over_is_no_failure() -> None:
-    lines = ["Exception ignored in: <function Tracking.__del__>", "Traceback (most recent call last):", "OSError: x"]
-    assert shown(lines)[1].ending() == []
+def test_the_exit_status_decides_whether_a_run_failed() -> None:
+    """A traceback that the driver has printed and handled makes no failure of a good run."""
+    lines = ["WARNING:wandb: retrying", TRACEBACK, '  File "x"', "ConnectionError: handled", "going on"]
+    assert shown(lines)[1].ending(0) == []

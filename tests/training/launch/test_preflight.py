@@ -186,6 +186,18 @@ def test_a_run_without_our_node_is_left_alone() -> None:
     before_ray(OmegaConf.create({"algorithm": {"adv_estimator": "grpo"}}))
 
 
+def test_a_wrong_screen_is_refused_before_the_run_is_locked(
+    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line names the variable, its value and those that there are; nothing was written."""
+    from aflow_env.training.launch.preflight import before_ray
+
+    monkeypatch.setenv("AFLOW_SCREEN", "none")
+    with pytest.raises(SystemExit, match=r"^aflow_env: AFLOW_SCREEN=none: set it to extract or verl"):
+        before_ray(composed(policy, f"aflow.run_dir={tmp_path / 'run'}"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path) -> None:
     """`aflow-env test RUN` reads it from the store; a folder with results of another config is not gone on with."""
     from aflow_env.store.settings import stored_config

@@ -12,24 +12,34 @@ from pathlib import Path
 import pytest
 
 DRIVER = """
-import os, subprocess, sys, time
+import os, subprocess, sys, time, traceback
+import hydra._internal.utils as hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
-from aflow_env.training.launch import train_log
+from aflow_env.training.launch import driver, train_log
 train_log.at_exit(None)
+driver.register_end(hydra)
 HydraConfig.initialized = staticmethod(lambda: True)
 rollout = {"dtype": "float32"}
-train_log.begin(OmegaConf.create({
-    "aflow": {"task": {"name": "arithmetic"}, "executor": {"kind": "simulated"}},
-    "actor_rollout_ref": {"model": {"path": "tiny"}, "rollout": rollout},
-    "trainer": {"device": "cpu", "default_local_dir": "runs/x", "total_training_steps": 2},
-}))
-print("noise of the driver")
-subprocess.run(["sh", "-c", "echo noise of a child; echo on its stderr >&2"])
-for step in (1, 2):
-    print(f"(TaskRunnerV1 pid=7) step:{step} - timing_s/step:0.5 - aflow/episode_return:0.25")
-print("(TaskRunnerV1 pid=7) aflow_env: best, test  0.850")
-END
+
+def work():
+    train_log.begin(OmegaConf.create({
+        "aflow": {"task": {"name": "arithmetic"}, "executor": {"kind": "simulated"}},
+        "actor_rollout_ref": {"model": {"path": "tiny"}, "rollout": rollout},
+        "trainer": {"device": "cpu", "default_local_dir": "runs/x", "total_training_steps": 2},
+    }))
+    print("noise of the driver")
+    subprocess.run(["sh", "-c", "echo noise of a child; echo on its stderr >&2"])
+    for step in (1, 2):
+        print(f"(TaskRunnerV1 pid=7) step:{step} - timing_s/step:0.5 - aflow/episode_return:0.25")
+    try:
+        raise ConnectionError("handled")
+    except ConnectionError:
+        traceback.print_exc()
+    print("(TaskRunnerV1 pid=7) aflow_env: best, test  0.850")
+    END
+
+hydra.run_and_report(work)
 """
 
 
@@ -37,6 +47,7 @@ END
 def drivers(tmp_path: Path) -> dict[str, list[str]]:
     """Commands by how they end."""
     ends = {"well": "", "badly": "raise RuntimeError('no more')", "killed": "os.kill(os.getpid(), 9)"}
+    ends |= {"interrupted": "raise KeyboardInterrupt", "by a status": "raise SystemExit(4)"}
     return {name: [sys.executable, "-c", DRIVER.replace("END", end)] for name, end in ends.items()}
 
 
@@ -73,7 +84,20 @@ def test_an_error_is_on_the_screen_and_its_traceback_in_the_log(drivers: dict[st
     done = run(drivers["badly"], tmp_path)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-2:] == ["RuntimeError: no more", "log: runs/x/train.log"]
+    assert "handled" not in done.stdout
     assert "Traceback" in (tmp_path / "runs" / "x" / "train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [("interrupted", "ended by Ctrl-C"), ("by a status", "ConnectionError: handled")]
+)
+def test_an_end_that_is_no_error_of_hydras_is_told(
+    drivers: dict[str, list[str]], tmp_path: Path, end: str, said: str
+) -> None:
+    """Hydra reports exceptions alone; Ctrl-C and a call of `sys.exit` go past it."""
+    done = run(drivers[end], tmp_path)
+    assert done.returncode != 0
+    assert done.stdout.splitlines()[-2].startswith(said)
 
 
 def test_a_driver_that_is_killed_has_written_every_line(drivers: dict[str, list[str]], tmp_path: Path) -> None:
@@ -88,7 +112,6 @@ def test_verls_own_screen_can_be_had(drivers: dict[str, list[str]], tmp_path: Pa
     done = run(drivers["well"], tmp_path, AFLOW_SCREEN="verl")
     assert "noise of the driver" in done.stdout
     assert not (tmp_path / "runs").exists()
-    assert "set it to extract or verl" in run(drivers["well"], tmp_path, AFLOW_SCREEN="none").stderr
 
 
 def test_a_terminal_has_a_bar(drivers: dict[str, list[str]], tmp_path: Path) -> None:
@@ -96,7 +119,7 @@ def test_a_terminal_has_a_bar(drivers: dict[str, list[str]], tmp_path: Path) -> 
     slow = [
         *drivers["well"][:2],
         drivers["well"][2].replace(
-            'print("(TaskRunnerV1 pid=7) aflow', 'time.sleep(1)\nprint("(TaskRunnerV1 pid=7) aflow'
+            'print("(TaskRunnerV1 pid=7) aflow', 'time.sleep(1); print("(TaskRunnerV1 pid=7) aflow'
         ),
     ]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "80"}
