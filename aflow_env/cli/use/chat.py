@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_core import from_json
 
 from aflow_env.cli.use.answering import WorkflowAnswer
-from aflow_env.config import explain
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import TaskSpec
 
@@ -23,17 +23,17 @@ _FUNCTION = re.compile(r"^(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
 
 
 class ChatError(Exception):
-    """An error in OpenAI's format. `status` is HTTP's, `code` OpenAI's."""
+    """An error in OpenAI's format. `status` is HTTP's, `code` OpenAI's. `param` is the key of the request."""
 
-    def __init__(self, status: int, message: str, code: str) -> None:
+    def __init__(self, status: int, message: str, code: str, param: str | None = None) -> None:
         super().__init__(message[:SHOWN])
-        self.status, self.code = status, code
+        self.status, self.code, self.param = status, code, param
 
     @property
     def body(self) -> JSON:
         """The JSON that is sent."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        return {"error": {"message": str(self), "type": kind, "param": None, "code": self.code}}
+        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
 
 
 class _TextPart(BaseModel):
@@ -41,13 +41,17 @@ class _TextPart(BaseModel):
     text: str
 
 
+def _parts(content: object) -> object:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
 class _Turn(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[_TextPart] | None = None
+    content: Annotated[list[_TextPart] | None, BeforeValidator(_parts)] = None
 
     @property
     def text(self) -> str:
-        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content or ())
+        return "\n".join(part.text for part in self.content or ())
 
 
 class ChatRequest(BaseModel):
@@ -78,11 +82,22 @@ class ChatRequest(BaseModel):
 
 
 def read_request(body: bytes) -> ChatRequest:
-    """Read the body of a request. Raises ChatError."""
+    """Read the body of a request. Raises ChatError that names the first mistake."""
     try:
-        return ChatRequest.model_validate_json(body)
+        sent = from_json(body)
+    except ValueError as error:
+        said = error if body.strip() else "it is empty"
+        raise ChatError(400, f"the body has to be a JSON object: {said}", "invalid_json") from None
+    if not isinstance(sent, dict):
+        raise ChatError(400, f"the body has to be a JSON object: it is {sent!s:.40}", "invalid_json")
+    try:
+        return ChatRequest.model_validate(sent)
     except ValidationError as error:
-        raise ChatError(400, explain(error, ""), "invalid_value") from None
+        found = error.errors()[0]
+    key, said = ".".join(map(str, found["loc"])), f"{found['msg'][0].lower()}{found['msg'][1:]}"
+    missing = found["type"] == "missing"
+    text = f"{key} is missing" if missing else f"{key}={found['input']!r:.100}: {said}"
+    raise ChatError(400, text, "missing_required_parameter" if missing else "invalid_value", key)
 
 
 def completion(head: JSON, answer: WorkflowAnswer) -> JSON:

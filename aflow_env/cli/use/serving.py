@@ -133,9 +133,12 @@ class Endpoint:
 
 
 async def _body(request: Request) -> bytes:
-    """Read the body. Raises ChatError when it is no JSON, too large or too slow."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise ChatError(415, "the content-type has to be application/json", "unsupported_media_type")
+    """Read the body. Raises ChatError when it is of another content type, too large or too slow."""
+    kind = request.headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != "application/json":
+        raise ChatError(
+            415, f"the content-type has to be application/json, and is {kind!r:.80}", "unsupported_media_type"
+        )
     body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):

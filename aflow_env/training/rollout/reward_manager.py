@@ -11,7 +11,7 @@ from typing import Any
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from verl.protocol import DataProto
 
-REPORTED = ("start_score", "best_score", "gain", "turns", "valid", "duplicates", "cost_usd", "tokens", "nodes")
+from aflow_env.training.trainer.metrics import extra_info
 
 
 class AflowRewardManager(RewardManagerBase):
@@ -29,9 +29,7 @@ class AflowRewardManager(RewardManagerBase):
                 "reward.reward_manager.name=aflow scores sessions of the agent loop aflow_search, and these rows "
                 "come from another: set actor_rollout_ref.rollout.agent.default_agent_loop=aflow_search"
             )
-        info = {name: summary.get(name, 0.0) for name in REPORTED}
-        info |= {name: value for name, value in summary.items() if name.startswith("outcome_")}
-        return {"reward_score": summary["return"], "reward_extra_info": info}
+        return {"reward_score": summary["return"], "reward_extra_info": extra_info(summary)}
 
 
 def register(reward_managers: ModuleType) -> None:

@@ -2,7 +2,7 @@
 """The `aflow/*` metrics of a training step, from the fields that its rows carry. Pure: rows in, numbers out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,16 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     }
 
 
+def extra_info(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of a session that verl averages over a validation.
+
+    The cost is left out where a call has no known price.
+    """
+    unknown = {"cost_usd"} if summary["unpriced"] else set[str]()
+    told = [name for name in summary if name in REPORTED or name.startswith("outcome_")]
+    return {name: summary[name] for name in told if name not in unknown}
+
+
 def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     """How good Q_theta was of the step's edits, asked before any of them was trained on."""
     held = [(session["seed"], each) for session in sessions for each in session["predictions"]]
@@ -87,4 +97,5 @@ def defined(metrics: dict[str, float]) -> dict[str, float]:
 
 
 SUMMED = ("turns", "valid", "duplicates", "results", "cached", "cost_usd", "unpriced", "tokens")
+REPORTED = ("start_score", "best_score", "gain", "turns", "valid", "duplicates", "cost_usd", "tokens", "nodes")
 AVERAGED = ("start_score", "best_score", "gain", "nodes")

@@ -54,15 +54,33 @@ def test_a_code_task_gets_its_entry_point(more: dict[str, Any], message: str, en
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
-        (b"{", "JSON"),
-        (b"[]", "object"),
-        (b'{"model": "m"}', "messages is missing"),
-        (body(), "messages"),
-        (body(("user", "x"), n=2), "n=2"),
-        (body(("user", "x"), seed=-1), "seed=-1"),
-        (b"{bad", "^b'{bad': invalid JSON"),
-        (body(("robot", "x")), "messages.0.role='robot'"),
-        (body(("user", [{"type": "image_url", "image_url": {"url": "x" * 10_000}}])), "messages.0.content"),
+        (b"", "^the body has to be a JSON object: it is empty$"),
+        (b"model=m", "^the body has to be a JSON object: expected value at line 1 column 1$"),
+        (b'{"model": "m",\n  bad}', "^the body has to be a JSON object: .* at line 2 column 3$"),
+        (b'{"model": "m"', "^the body has to be a JSON object: EOF .* at line 1 column 13$"),
+        (b'{"model": "\xff"}', "^the body has to be a JSON object: .* at line 1 column 12$"),
+        (b"[" * 100_000, "^the body has to be a JSON object: recursion limit exceeded at line 1"),
+        (b"[1, 2]", r"^the body has to be a JSON object: it is \[1, 2\]$"),
+        (b'"text"', "^the body has to be a JSON object: it is text$"),
+        (b'{"model": "m"}', "^messages is missing$"),
+        (b'{"messages": [{"role": "user", "content": "x"}]}', "^model is missing$"),
+        (body(model=5), "^model=5: input should be a valid string$"),
+        (body(), r"^messages=\[\]: list should have at least 1 item"),
+        (b'{"model": "m", "messages": {"role": "user"}}', "^messages={'role': 'user'}: input should be a valid list$"),
+        (body(("user", "x"), n=2), "^n=2: input should be 1"),
+        (body(("user", "x"), n=0), "^n=0: input should be 1"),
+        (body(("user", "x"), seed=-1), "^seed=-1: input should be greater than or equal to 0$"),
+        (body(("user", "x"), stream="maybe"), "^stream='maybe': input should be a valid boolean"),
+        (body(("user", "x"), stream_options="all"), "^stream_options='all': input should be a valid dict"),
+        (body(("robot", "x")), "^messages.0.role='robot': input should be 'system'"),
+        (body(("user", 5)), "^messages.0.content=5: input should be a valid list$"),
+        (body(("user", [{"type": "text"}])), "^messages.0.content.0.text is missing$"),
+        (body(("user", ["x"])), "^messages.0.content.0='x': input should be"),
+        (
+            body(("user", [{"type": "image_url", "image_url": {"url": "x" * 9}}])),
+            "^messages.0.content.0.type='image_url'",
+        ),
+        (body(("user", [{"type": "text", "text": ["x" * 10_000]}])), "^messages.0.content.0.text=.*: input should be"),
     ],
 )
 def test_a_request_that_is_none_is_explained(sent: bytes, says: str) -> None:
@@ -75,6 +93,7 @@ def test_a_request_that_is_none_is_explained(sent: bytes, says: str) -> None:
         "invalid_request_error",
         {"message", "type", "param", "code"},
     )
+    assert error["param"] is None or error["message"].startswith(error["param"])
     assert len(error["message"]) <= SHOWN
 
 

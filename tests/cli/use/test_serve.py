@@ -92,9 +92,28 @@ def test_what_no_client_of_ours_sends_is_turned_away(server: Served) -> None:
     )
     rebound = httpx.get(f"{server.address}/models", headers={**headers, "host": "evil.example"})
     lost = httpx.get(f"{server.address}/embeddings", headers=headers)
-    replies = {large: 413, form: 401, form_with_key: 415, rebound: 403, lost: 404}
+    bare = httpx.post(f"{server.address}/chat/completions", content=b"{}", headers=headers)
+    no_json = [
+        httpx.post(f"{server.address}/chat/completions", content=content, headers={**headers, "content-type": kind})
+        for content, kind in (
+            (b"", "application/json"),
+            (b"[]", "application/json; charset=utf-8"),
+            (b"{", "Application/JSON"),
+        )
+    ]
+    replies = {large: 413, form: 401, form_with_key: 415, bare: 415, rebound: 403, lost: 404} | dict.fromkeys(
+        no_json, 400
+    )
     assert {reply: reply.status_code for reply in replies} == replies
     assert all({"message", "type", "param", "code"} == set(reply.json()["error"]) for reply in replies)
+    assert all("has to be a JSON object" in reply.json()["error"]["message"] for reply in no_json)
+
+
+def test_options_of_a_stream_that_is_none_are_ignored(server: Served) -> None:
+    """A client may send them always; the usage is in the one reply."""
+    said = ask(server, STORY, stream_options={"include_usage": True}, seed=5)
+    assert said.status_code == 200
+    assert said.json()["usage"]["total_tokens"] > 0
 
 
 def test_failures_say_whose_they_are(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from aflow_env.report.offline_run import BLOCK, read_offline_run
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
 from aflow_env.rl.group_metrics import group_metrics
 from aflow_env.rl.rows import Rows, Steps
-from aflow_env.training.trainer.metrics import session_metrics, step_metrics
+from aflow_env.training.trainer.metrics import extra_info, session_metrics, step_metrics
 from tests.training.named import never_logged
 
 LOG_TWO_STEPS = """
@@ -143,3 +143,13 @@ def test_a_bill_without_a_price_is_left_out_and_never_0() -> None:
     free = row(0, 0.5, [])["session"]
     assert session_metrics([free])["aflow/cost_usd"] == 0.25
     assert "aflow/cost_usd" not in session_metrics([free, {**free, "unpriced": 1.0}])
+    assert extra_info(free)["cost_usd"] == 0.25
+    assert "cost_usd" not in extra_info({**free, "unpriced": 1.0})
+
+
+def test_verl_averages_figures_that_have_a_mean() -> None:
+    """Scores, counts and outcomes of a validation, and neither lists nor seeds."""
+    told = extra_info(row(0, 0.5, [prediction(0.5, 1.0)])["session"])
+    assert told["outcome_correct"] == 3.0
+    assert {"start_score", "best_score", "gain", "turns", "valid", "duplicates", "tokens", "nodes"} < told.keys()
+    assert {"seed", "predictions", "return"}.isdisjoint(told)
