@@ -14,7 +14,7 @@ sort; it matters only for z > 0).
 
 import time
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -70,16 +70,6 @@ class Convergence:
     def verdict(self) -> ConvergenceVerdict:
         """The verdict on the rounds recorded so far; never converged before top_k + 1 rounds."""
         return self._found if self._rounds > self.top_k else NOT_YET
-
-
-def converged(
-    scores: Iterable[Sequence[float]], top_k: int = 3, z: float = 0.0, consecutive: int = 5
-) -> ConvergenceVerdict:
-    """The verdict on rounds in round order, each with its scores (one per repeat, at least one)."""
-    rule = Convergence(top_k, z, consecutive)
-    for repeats in scores:
-        rule.record(repeats)
-    return rule.verdict
 
 
 @dataclass

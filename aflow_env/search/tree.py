@@ -89,10 +89,6 @@ class Tree:
         """The rounds that have a node, ascending."""
         return tuple(sorted(self._nodes))
 
-    def children(self, round_: int) -> tuple[Node, ...]:
-        """The evaluated children of a round, by ascending round."""
-        return tuple(sorted(self._children.get(round_, ()), key=lambda node: node.round))
-
     def visits(self, round_: int) -> int:
         """1 + how often the node was expanded: evaluated, rejected and in flight."""
         return self._visits[self._place[round_]]
@@ -111,11 +107,6 @@ class Tree:
     def played(self) -> int:
         """How many expansions have ended, with a node or rejected."""
         return max(0, len(self._ended) - 1)
-
-    @property
-    def in_flight(self) -> tuple[int, ...]:
-        """The rounds begun and not ended, ascending."""
-        return tuple(sorted(self._flying))
 
     def __len__(self) -> int:
         return len(self._nodes)

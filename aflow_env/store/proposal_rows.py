@@ -49,7 +49,6 @@ class StoredAction:
     n: int
     text: str
     child: Workflow
-    child_digest: str
     score: float
 
 
@@ -102,7 +101,7 @@ def validated(store: Reads, task: str, most: int) -> list[StoredAction]:
     """
     rows = store.read(
         "SELECT old.graph, old.prompts, parent.digest, parent.score, parent.n, child.edit, new.graph, new.prompts, "
-        "child.digest, child.score FROM nodes AS child "
+        "child.score FROM nodes AS child "
         "JOIN nodes AS parent ON parent.session = child.session AND parent.round = child.parent "
         "JOIN programs AS old ON old.id = parent.program JOIN programs AS new ON new.id = child.program "
         "WHERE child.task = ? AND child.score IS NOT NULL AND child.session LIKE 'validate/%' "
@@ -110,7 +109,7 @@ def validated(store: Reads, task: str, most: int) -> list[StoredAction]:
         (task, most),
     )
     found = []
-    for graph, prompts, parent, before, n, edit, new_graph, new_prompts, child, score in rows:
+    for graph, prompts, parent, before, n, edit, new_graph, new_prompts, score in rows:
         old, new = Workflow(graph, prompts), Workflow(new_graph, new_prompts)
-        found.append(StoredAction(old, parent, before, n, edit, new, child, score))
+        found.append(StoredAction(old, parent, before, n, edit, new, score))
     return found

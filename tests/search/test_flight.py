@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError
 from aflow_env.search.proposals.proposal import Proposal, RandomProposer, State
-from aflow_env.search.stopping import converged
 from aflow_env.store.node_rows import Node, Rejection
+from tests.search.golden import converged
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
 few = settings(deadline=None, max_examples=12)
@@ -71,7 +71,7 @@ def test_a_search_that_was_killed_goes_on_to_the_very_tree_of_one_that_was_not(
             asyncio.run(play(settings, dying))
         session, resumed = asyncio.run(play(settings, Quick(shuffled(jitter + 1))))
     assert resumed == whole
-    assert session.tree.in_flight == ()
+    assert not session.tree._flying
 
 
 @few
@@ -130,7 +130,7 @@ async def test_a_spent_budget_lets_those_in_flight_come_to_their_end_and_tells_w
     evaluator = Quick(failing_at(4, BudgetExhausted("budget.usd is reached"), shuffled(1)))
     session, _ = await play(config(tmp_path, "in_flight=3", "seed=3"), evaluator)
     assert session.stopped == "budget: budget.usd is reached"
-    assert session.tree.in_flight == ()
+    assert not session.tree._flying
     assert [each.ended.round for each in session.turns] == list(range(2, 2 + len(session.turns)))
 
 
@@ -158,7 +158,7 @@ async def test_after_an_interrupt_no_round_begins_and_those_in_flight_are_told(t
     session, _ = await play(settings, Quick(shuffled(2)), Interrupting(settings.task.instructions), interrupt)
     assert session.stopped == "interrupted"
     assert begun == len(session.turns) in (5, 6, 7)
-    assert session.tree.in_flight == ()
+    assert not session.tree._flying
     resumed, digest = await play(settings, Quick())
     assert resumed.stopped == "rounds"
     assert digest == (await play(config(tmp_path / "whole", "in_flight=3"), Quick()))[1]

@@ -31,8 +31,7 @@ def tree_of(*ended: Node | Rejection) -> Tree:
 def contents(tree: Tree) -> object:
     """All that a search can see of a tree."""
     visits = {round_: tree.visits(round_) for round_ in tree.rounds()}
-    children = {round_: tree.children(round_) for round_ in tree.rounds()}
-    return list(tree), visits, children, tree.best(), tree.in_flight, tree.played
+    return list(tree), visits, tree.best(), dict(tree._flying), tree.played
 
 
 def test_visits_count_nodes_rejections_and_expansions_in_flight() -> None:

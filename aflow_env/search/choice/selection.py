@@ -27,10 +27,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-AFLOW_CODE = SelectionConfig(sample=4, alpha=0.2, lambda_=0.3, c_ucb=0.0)
-AFLOW_PAPER = SelectionConfig(sample=4, alpha=0.4, lambda_=0.2, c_ucb=0.0)
-
-
 @dataclass(frozen=True)
 class Selection:
     """The node drawn and why: `rounds`, `probabilities` and `ucb` are parallel, candidates best first."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 
 from aflow_env.config import SelectionConfig
-from aflow_env.search.choice.selection import AFLOW_CODE, Floats, draw, mixed_probabilities, select, ucb
+from aflow_env.search.choice.selection import Floats, draw, mixed_probabilities, select, ucb
 from aflow_env.search.prediction.surrogate import Observation, Surrogate, fit, step_tokens
 from aflow_env.search.session import session_seed
 from aflow_env.store.experience import Entry, choose
@@ -33,6 +33,8 @@ LIMIT = 60
 """Rounds of any search."""
 EXPLORED = SelectionConfig(sample=4, alpha=0.2, lambda_=0.3, c_ucb=0.1)
 """AFlow's soft mix with the exploration bonus of conf/aflow/default.yaml."""
+
+AFLOW_CODE = SelectionConfig(sample=4, alpha=0.2, lambda_=0.3, c_ucb=0.0)
 
 
 @dataclass(frozen=True)

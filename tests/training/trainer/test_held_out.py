@@ -11,7 +11,6 @@ from aflow_env.store.proposal_rows import StoredAction, validated
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.training.trainer.closing_table import held_out_line
 from aflow_env.training.trainer.held_out import HELD_OUT, decisions, judged
-from aflow_env.workflow.program import Workflow
 from tests.search.quick import START
 from tests.search.support import node
 
@@ -34,7 +33,7 @@ def test_held_out_edits_are_those_of_validation_once_each(tmp_path: Path) -> Non
         found = validated(store, "arithmetic", 10)
         assert sorted(each.score for each in found) == [0.2, 0.5, 0.7]
         assert {(each.parent_digest, each.before, each.n) for each in found} == {("root", 0.4, 10)}
-        assert found[0].child == Workflow(f"graph of {found[0].child_digest}", "")
+        assert {each.child.graph for each in found} == {f"graph of validate/a {tenths}" for tenths in (2, 5, 7)}
         assert len(validated(store, "arithmetic", 2)) == 2
         assert validated(store, "gsm8k", 10) == []
 
@@ -63,7 +62,7 @@ PAYLOADS = [
 
 
 def action(parent: str, score: float) -> StoredAction:
-    return StoredAction(START, parent, 0.5, 24, "", START, f"{parent} {score}", score)
+    return StoredAction(START, parent, 0.5, 24, "", START, score)
 
 
 ACTIONS = [action("a", 0.2), action("a", 0.6), action("b", 0.7), action("b", 0.9)]
