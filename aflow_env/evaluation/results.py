@@ -7,7 +7,7 @@ results for independent draws: with repeats > 1 it is about *these* problems, an
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -64,6 +64,7 @@ class Evaluation:
     """A workflow on a set of problems. `score` is the mean over the `n` results that count, `ci95` its 95 % interval.
 
     `cost_usd` and tokens are those of the whole evaluation, with or without the cache; `spent_usd` was paid this time.
+    They count runs that were lost to the world. `usd_a_problem` does not; it is None where it is unknown.
     `executor_key` names the settings under which the results hold. Evaluations with equal figures are equal.
     """
 
@@ -82,16 +83,18 @@ class Evaluation:
     results: Sequence[ProblemResult] = field(compare=False, repr=False)
     truncated: int = 0
     unpriced: int = 0
+    usd_a_problem: float | None = None
 
     def worth(self, cost_weight: float) -> float:
-        """Return the score less `cost_weight` times the USD of a run that counts."""
-        return self.score - cost_weight * self.cost_usd / self.n if cost_weight else self.score
+        """Return the score less `cost_weight` times the USD of a problem, which count as 0 where they are unknown."""
+        return self.score - cost_weight * (self.usd_a_problem or 0.0)
 
 
 def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Evaluation:
     """Put results together. Raises InfrastructureError when none of them counts."""
     outcomes = Counter(str(result.outcome) for result in results)
-    scores = [result.score for result in results if result.outcome in COUNTED]
+    counted = [result for result in results if result.outcome in COUNTED]
+    scores = [result.score for result in counted]
     if not scores:
         raise InfrastructureError(f"none of the {len(results)} runs of workflow {digest} counts: {lost(results)}")
     return Evaluation(
@@ -110,7 +113,19 @@ def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) 
         results=results,
         truncated=sum(result.truncated for result in results),
         unpriced=sum(result.unpriced for result in results),
+        usd_a_problem=usd_a_problem((None if result.unpriced else result.cost_usd, 1) for result in counted),
     )
+
+
+def usd_a_problem(parts: Iterable[tuple[float | None, int]]) -> float | None:
+    """Return the cost of a problem over parts, each (USD of a problem, runs that count).
+
+    None where a part is unknown or no run counts. `database.USD_A_PROBLEM` is the same in SQL.
+    """
+    found = [(usd, n) for usd, n in parts if n]
+    known = [(usd, n) for usd, n in found if usd is not None]
+    n = sum(n for _, n in known)
+    return math.fsum(usd * n for usd, n in known) / n if n and len(known) == len(found) else None
 
 
 def wilson(mean: float, n: int) -> tuple[float, float]:

@@ -86,8 +86,8 @@ class ClosingRuns:
     def worth(self, workflow: Workflow, problems: Sequence[Problem]) -> float:
         """Return what the choice goes by: the mean score less the weighted cost. NaN where no run counts."""
         found = [self._results[workflow.digest][key] for key in self._keys(problems)]
-        counted = [each for each in found if each.outcome in COUNTED]
-        return summarise(workflow.digest, "", counted).worth(self.cost_weight) if counted else math.nan
+        counts = any(each.outcome in COUNTED for each in found)
+        return summarise(workflow.digest, "", found).worth(self.cost_weight) if counts else math.nan
 
     def worst(self, workflow: Workflow) -> int:
         """Return the most calls that a run of the workflow has made, at least 1."""

@@ -49,7 +49,7 @@ def baselines(
     for name, each in found.items():
         low, high = each.ci95
         runs = len(each.results)
-        usd = f"{each.cost_usd / runs:.6f}" if not each.unpriced else "unknown"
+        usd = "unknown" if each.usd_a_problem is None else f"{each.usd_a_problem:.6f}"
         table.add_row(
             name, f"{each.score:.3f}", f"[{low:.3f}, {high:.3f}]", str(each.n), f"{each.calls / runs:.1f}", usd
         )

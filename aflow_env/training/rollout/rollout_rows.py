@@ -126,7 +126,8 @@ def _step(turn: Turn) -> reward.SessionStep:
     node = turn.node
     if node is None:
         return reward.SessionStep(None, turn.state.score, valid=False)
-    return reward.SessionStep(node.score, turn.state.score, cost_usd=node.evaluation.cost_usd)
+    counted = (node.evaluation.usd_a_problem or 0.0) * node.evaluation.n
+    return reward.SessionStep(node.score, turn.state.score, cost_usd=counted)
 
 
 def _answer(judged: Judged, uniform: float) -> Tokens:

@@ -281,7 +281,7 @@ def test_the_front_is_in_the_table_and_in_best(aflow: Command, tmp_path: Path) -
     assert [f"{each['score']:.3f}" for each in found["front"]] == [line.split()[0] for line in front]
     assert found["unpriced_workflows"] == 0
     with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database, database:
-        database.execute("UPDATE nodes SET unpriced = calls, cost_usd = 0")
+        database.execute("UPDATE nodes SET unpriced = calls, cost_usd = 0, usd_a_problem = NULL")
     assert aflow("best", tmp_path, "--front").out == "unknown: no price is known of these workflows' calls\n"
 
 
