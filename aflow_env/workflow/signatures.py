@@ -68,11 +68,15 @@ class Verdict(OperatorReply):
 
 
 class Signature(BaseModel):
-    """The arguments of one operator call; a subclass is an operator."""
+    """The arguments of one operator call; a subclass is an operator.
+
+    `calls` is how often a call asks the model where all goes well: no failed code, no failed test.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     returns: ClassVar[type[OperatorReply]]
     answer: ClassVar[str | None]
+    calls: ClassVar[int] = 1
 
     @classmethod
     def attribute(cls) -> str:
@@ -133,6 +137,7 @@ class Vote(Signature):
 
     returns = Response
     answer = "response"
+    calls = 0
     solutions: Solutions
 
 
@@ -141,6 +146,7 @@ class Select(Signature):
 
     returns = TestReply
     answer = "solution"
+    calls = 0
     solutions: Solutions
     entry_point: Text
 
@@ -150,6 +156,7 @@ class MdEnsemble(Signature):
 
     returns = Solution
     answer = "solution"
+    calls = 5  # as in AFlow
     solutions: Solutions
     problem: Text
 

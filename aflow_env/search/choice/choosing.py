@@ -9,6 +9,7 @@ A predictor that abstains makes the choice worth nothing, and proposals may be p
 edit of the node that AFlow selects.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -36,7 +37,11 @@ from aflow_env.search.tree import Tree
 from aflow_env.soon import soon, together
 from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
 from aflow_env.workflow.program import Workflow
+from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import NotNormalForm, to_steps
+
+_MADE = re.compile(r"\bself\.(\w+) *= *operator\.(\w+)\(")
+_AWAITED = re.compile(r"\bawait +(?:self\.(\w+)\()?")
 
 
 @dataclass(frozen=True)
@@ -162,11 +167,14 @@ async def _values(predictor: QPredictor, pairs: Sequence[OpenPair], states: Mapp
 
 @lru_cache(maxsize=4096)
 def calls(workflow: Workflow) -> int:
-    """The executor calls of one problem as far as the program tells: its steps' samples, or the awaits of its source.
+    """Count the executor calls of one problem as far as the program tells, by the operators of its steps or awaits.
 
-    Operators that try again on an error and loops of code that is no list of steps count once.
+    Operators that try again on an error and loops of code that is no list of steps count once. Select counts as if it
+    drew all of its samples.
     """
     try:
-        return sum(max(step.samples, 1) for step in to_steps(workflow))
+        return sum(max(step.samples - 1, 0) + SIGNATURES[step.operator].calls for step in to_steps(workflow))
     except NotNormalForm:
-        return max(1, workflow.graph.count("await "))
+        made = dict(_MADE.findall(workflow.graph))
+        awaited = [made.get(attribute) for attribute in _AWAITED.findall(workflow.graph)]
+        return max(1, sum(SIGNATURES[name].calls if name in SIGNATURES else 1 for name in awaited))
