@@ -85,6 +85,11 @@ class TableTask:
 
 def table_task(config: TaskConfig, spec: TaskSpec) -> TableTask:
     """Return the task of `task.table` with the benchmark's words. Raises ConfigError."""
+    if config.train_size:
+        raise ConfigError(
+            f"task.train_size={config.train_size} with task.table={config.table}: a table has problems to validate and "
+            "to test, and none to train on. Set task.train_size=0: a training then takes the validate problems"
+        )
     return TableTask(spec, read_table(str(config.table), spec), config)
 
 
