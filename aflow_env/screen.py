@@ -47,6 +47,11 @@ def say(text: str, *, error: bool = False) -> None:
     print(visible(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
+def plural(number: int, one: str, more: str = "") -> str:
+    """Return a count with its noun: `1 run`, `2,000 runs`, `2 replies`."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+
+
 def duration(seconds: float) -> str:
     """Return seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)

@@ -25,6 +25,7 @@ from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult, los
 from aflow_env.llm.client import LLMClient, LLMError
 from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.screen import plural
 from aflow_env.soon import Soon, soon
 from aflow_env.tasks.problem import Problem, Task
 from aflow_env.workflow.operators import CodeResult
@@ -204,12 +205,12 @@ class Evaluator:
         if sum(result.outcome == Outcome.LLM_ERROR for result in results) / of > self.infrastructure_limit:
             raise self._lost(results, of)
         if cut_off := [result for result in results if result.outcome == Outcome.BUDGET]:
-            raise BudgetExhausted(f"{len(cut_off)} of {len(results)} runs did not fit: {lost(cut_off)}")
+            raise BudgetExhausted(f"{len(cut_off)} of {plural(len(results), 'run')} did not fit: {lost(cut_off)}")
 
     def _lost(self, results: Sequence[ProblemResult], of: int) -> InfrastructureError:
         failed = [result for result in results if result.outcome == Outcome.LLM_ERROR]
         return InfrastructureError(
-            f"{len(failed)} of {of} runs were lost to failures of the executor or the machine (at most "
+            f"{len(failed)} of {plural(of, 'run')} lost to failures of the executor or the machine (at most "
             f"{self.infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
         )
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from aflow_env.errors import InfrastructureError
+from aflow_env.screen import plural
 
 Z95 = 1.959963984540054
 
@@ -96,7 +97,7 @@ def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) 
     counted = [result for result in results if result.outcome in COUNTED]
     scores = [result.score for result in counted]
     if not scores:
-        raise InfrastructureError(f"none of the {len(results)} runs of workflow {digest} counts: {lost(results)}")
+        raise InfrastructureError(f"none of {plural(len(results), 'run')} of workflow {digest} counts: {lost(results)}")
     return Evaluation(
         digest=digest,
         executor_key=executor_key,

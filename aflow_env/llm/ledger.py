@@ -14,6 +14,7 @@ from pathlib import Path
 from aflow_env.errors import BudgetExhausted
 from aflow_env.files import SharedFile, storing, writing
 from aflow_env.llm.prices import PICO
+from aflow_env.screen import plural
 
 AMOUNTS = ("picos", "tokens", "calls", "unpriced")
 COLUMNS = ", ".join(AMOUNTS)
@@ -47,23 +48,28 @@ class Spend:
         known = f"{self.usd:.4f} USD"
         if not self.unpriced:
             return known
-        return "unknown" if self.unpriced == self.calls else f"at least {known} ({self.unpriced} calls have no price)"
+        return (
+            "unknown"
+            if self.unpriced == self.calls
+            else f"at least {known} (without a price: {plural(self.unpriced, 'call')})"
+        )
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The most that may be spent. None means no limit."""
+    """The most that may be spent. None means no limit. `calls_key` is the config key that limits the calls."""
 
     picos: int | None = None
     tokens: int | None = None
     calls: int | None = None
+    calls_key: str = "budget.calls"
 
     def passed_by(self, total: Spend) -> str:
         """Return the config key of the first limit that `total` would pass, or the empty string."""
-        for name, key in (("picos", "usd"), ("tokens", "tokens"), ("calls", "calls")):
+        for name, key in (("picos", "budget.usd"), ("tokens", "budget.tokens"), ("calls", self.calls_key)):
             limit = getattr(self, name)
             if limit is not None and getattr(total, name) > limit:
-                return f"budget.{key}"
+                return key
         return ""
 
 
@@ -159,7 +165,7 @@ class Ledger:
 
 
 def _explain(key: str, spent: Spend, worst: Spend) -> str:
-    return (
-        f"{key} is reached: {spent.usd:.6f} USD, {spent.tokens} tokens and {spent.calls} calls are spent, and the next "
-        f"call could cost {worst.usd:.6f} USD and {worst.tokens} tokens. Raise {key} to go on; nothing is lost."
-    )
+    paid = f"{spent.usd:.6f} USD, {plural(spent.tokens, 'token')} and {plural(spent.calls, 'call')}"
+    more = f"{worst.usd:.6f} USD and {plural(worst.tokens, 'token')}"
+    reached = f"{key} is reached: {paid} are spent, and the next call could cost {more}"
+    return f"{reached}. Raise {key} to go on; nothing is lost."

@@ -38,9 +38,10 @@ UNLIMITED = 10**15
 
 
 def held(evaluator: Evaluator, calls: int, seconds: float) -> Evaluator:
-    """Return the evaluator, held to so many executor calls, whatever its workflows ask for."""
+    """Return the evaluator, held to so many executor calls (`final_calls`), whatever its workflows ask for."""
     found = copy(evaluator)
-    found.client = BudgetClient(evaluator.client, Budget(BudgetConfig(calls=calls)), None, seconds)
+    budget = Budget(BudgetConfig(calls=calls), calls_key="final_calls")
+    found.client = BudgetClient(evaluator.client, budget, None, seconds)
     return found
 
 
@@ -48,7 +49,8 @@ def held(evaluator: Evaluator, calls: int, seconds: float) -> Evaluator:
 class ClosingRuns:
     """The runs of a closing report, and the executor calls that are left to it.
 
-    `unknown` is how many calls a run of a workflow may make that was never run. `spent`: a ceiling cut runs off.
+    `unknown` is how many calls a run of a workflow may make that was never run. `spent` is the error of a ceiling that
+    cut runs off; it begins with the key.
     """
 
     evaluator: Evaluator
@@ -58,7 +60,7 @@ class ClosingRuns:
     left: int
     unknown: int
     cost_weight: float = 0.0
-    spent: bool = False
+    spent: str = ""
     _results: dict[str, dict[Key, ProblemResult]] = field(default_factory=dict)
     _of_search: dict[str, dict[Key, ProblemResult]] = field(default_factory=dict)
 
@@ -98,8 +100,8 @@ class ClosingRuns:
         runs = [(problem, repeat) for repeat in range(self.repeats) for problem in problems]
         results = await self.evaluator.run(workflow, runs, self.version)
         found = self._results.setdefault(workflow.digest, {})
-        if any(each.outcome == Outcome.BUDGET for each in results):
-            self.spent, self.left = True, 0
+        if cut := next((each.error for each in results if each.outcome == Outcome.BUDGET), ""):
+            self.spent, self.left = cut, 0
             return
         for key, result in zip(self._keys(problems), results, strict=True):
             self.left -= 0 if key in self._searched(workflow) else result.calls

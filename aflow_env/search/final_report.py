@@ -18,7 +18,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.ledger import Spend
-from aflow_env.screen import WIDTH, Screen
+from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_choice import UNLIMITED, ClosingRuns, choose, held
 from aflow_env.search.prediction.worth import worth_of_q
@@ -56,8 +56,10 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     reserve = min(calls // 2, len(tests) * config.repeats * max(map(runs.worst, [start, *leading])))
     chosen, seen = await choose(runs, start, leading, validate, config.limit or len(validate), reserve)
     if not seen:
-        limit = "the budget is spent: raise budget.*" if runs.spent else f"final_calls={calls} is too few: raise it"
-        raise BudgetExhausted(f"the start workflow cannot be scored at the end, because {limit}")
+        few = f"final_calls={calls} is too few: raise it"
+        none = f"final_calls={calls} asks nothing, and no validation scored it: raise final_calls or problems.validate"
+        why = runs.spent or (few if calls else none)
+        raise BudgetExhausted(f"the start workflow cannot be scored at the end, because {why}")
     tested = await runs.advance([chosen], tests, runs.left)
     figures = {"start": runs.evaluation(start, validate[:seen]), "best": runs.evaluation(chosen, validate[:seen])}
     if tested:
@@ -70,7 +72,7 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     for of, known in figures.items():
         metrics |= _metrics(of, known)
     save_report(store, chosen.digest, {of: _figures(figures.get(of)) for of in ("start", "best", "test")})
-    said = "the budget is spent" if runs.spent else untested
+    said = runs.spent.partition(":")[0] or untested
     rows = {
         "start, validate": _score(figures["start"]),
         "best, validate": _score(figures["best"]),
@@ -81,10 +83,25 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     return Report(table(config, rows, spent, worth_of_q(store, config)), metrics)
 
 
-def at_most(config: AflowConfig) -> str:
-    """Say in a line what the end of a run may cost."""
-    cost = "has no limit of" if config.final_calls is None else f"costs at most {config.final_calls:,}"
-    return f"the end (choice and test) {cost} executor calls: final_calls"
+def at_most(config: AflowConfig, training: bool = False) -> str:
+    """Say in a line of 80 columns what the end of a search or a training may cost."""
+    runs, calls = most_runs(config, training), "no limit of executor calls"
+    if config.final_calls is not None:  # a run that is paid for makes a call or more
+        runs, calls = min(runs, config.final_calls), plural(config.final_calls, "executor call")
+    return f"the end (choice and test): at most {plural(runs, 'run')}, {calls}: final_calls"
+
+
+def most_runs(config: AflowConfig, training: bool = False) -> int:
+    """Count the runs of workflows that the end makes at most: all stages of the choice, then the test."""
+    validate, leaders = config.task.validate_size, 2 * CANDIDATES if training else min(CANDIDATES, config.rounds)
+    seen = min(config.limit or validate, validate)
+    stored = not training and config.racing.delta is None  # the search ran all of its leaders on all of its problems
+    runs = 0 if stored else seen * (1 + leaders)
+    while leaders and seen < validate:
+        fresh = min(seen, validate - seen)
+        runs, seen = runs + fresh * (1 + leaders), seen + fresh
+        leaders = -(-leaders // 2) if leaders > 1 else 0
+    return (runs + config.task.test_size) * config.repeats
 
 
 def table(config: AflowConfig, rows: Mapping[str, str], spent: Spend, q: str | None = None) -> str:
@@ -94,7 +111,7 @@ def table(config: AflowConfig, rows: Mapping[str, str], spent: Spend, q: str | N
     grid = Table(title=title, show_header=False, width=80)
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    cost = f"{spent.money}{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens"
+    cost = f"{spent.money}{' (simulated prices)' if simulated else ''}, {plural(spent.tokens, 'token')}"
     for name, text in {**rows, "cost": cost, **({"Q(s, a)": q} if q else {})}.items():
         grid.add_row(name, text)
     out = StringIO()
@@ -115,5 +132,5 @@ def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
 def _score(evaluation: Evaluation, of: int = 0) -> str:
     """Return the score with its interval; `of` is how many problems there are to run it on."""
     low, high = evaluation.ci95
-    some = f" (of {of:,} problems)" if of > evaluation.n else ""
+    some = f" (of {plural(of, 'problem')})" if of > evaluation.n else ""
     return f"{evaluation.score:.3f}  95% interval [{low:.3f}, {high:.3f}], n={evaluation.n}{some}"

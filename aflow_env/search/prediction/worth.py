@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from aflow_env.config import AflowConfig
+from aflow_env.screen import plural
 from aflow_env.search.prediction.q import within_parents
 from aflow_env.store.read_only import Reads
 
@@ -42,16 +43,18 @@ def worth_of_q(store: Reads, config: AflowConfig) -> str | None:
     if not abstained and not seen:
         return None
     rests = max((payload["evaluations"] for payload in choices if "evaluations" in payload), default=None)
-    said = [config.q.kind, *([f"rests on {rests} evaluations"] if rests is not None else [])]
+    said = [config.q.kind, *([f"rests on {plural(rests, 'evaluation')}"] if rests is not None else [])]
     if seen:
         said.append(ranked(seen))
     if decided:
-        said.append(f"changed {sum(payload.get('changed', False) for payload in decided)} of {len(decided)} decisions")
+        said.append(
+            f"changed {sum(payload.get('changed', False) for payload in decided)} of {plural(len(decided), 'decision')}"
+        )
         gain = fmean(payload["q"] - payload["q_mean"] for payload in decided)
         said.append(f"chosen - mean predicted {gain:+.2f}")
     if abstained:
-        few = f"with fewer than q.fewest={config.q.fewest} evaluations; name earlier runs in q.runs"
-        said.append(f"abstained in {abstained} of {len(choices)} rounds ({few})")
+        few = f"with fewer than q.fewest={plural(config.q.fewest, 'evaluation')}; name earlier runs in q.runs"
+        said.append(f"abstained in {abstained} of {plural(len(choices), 'round')} ({few})")
     return ", ".join(said)
 
 

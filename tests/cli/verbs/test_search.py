@@ -166,7 +166,7 @@ def test_an_exhausted_budget_is_a_stop_and_can_be_raised(aflow: Command, tmp_pat
     assert said.status == 0
     assert "stopped by: budget" in said.out
     assert "budget.calls is reached" in said.out
-    assert "not scored: the budget is spent" in said.out
+    assert "not scored: budget.calls is reached" in said.out
     said = aflow("resume", tmp_path, "budget.calls=1000", "--json")
     assert said.status == 0
     assert said.json["stopped"] == "rounds"
@@ -261,7 +261,10 @@ def test_the_end_costs_what_the_first_line_says_and_asks_nothing_twice(
     """`final_calls` bounds the choice and the test; the same command again prints the same table for nothing."""
     sizes = ("rounds=2", "limit=2", "task.validate_size=8", "task.test_size=30", f"final_calls={final}")
     said = aflow("search", f"run_dir={tmp_path}", *sizes)
-    assert said.err.splitlines()[0] == f"the end (choice and test) costs at most {final} executor calls: final_calls"
+    assert (
+        said.err.splitlines()[0]
+        == f"the end (choice and test): at most {final} runs, {final} executor calls: final_calls"
+    )
     searched, paid = calls(tmp_path)
     assert 0 <= paid - searched <= final
     tested = "(of 30 problems)" if final > 3 else "not scored: final_calls=0 leaves no call"
