@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A benchmark whose problems are records of files: their source, their splits and `task.options`.
 
-- `task.path` is a folder: its files `SPLIT.jsonl` (or `NAME_SPLIT.jsonl`, AFlow's names, or `.json`) are the splits.
+- `task.path` is a folder: its files `SPLIT.jsonl` (`.json`, `.csv`; `NAME_SPLIT.jsonl`, AFlow's names) are the splits.
 - `task.path` is one file: it is shuffled with seed 42 (`task.options.split_seed`). The first fifth, rounded up, is
   validate and the rest test, which gives AFlow's sizes (264/1055 of GSM8K's 1,319; 33/131 of HumanEval's 164). AFlow
   publishes sizes and seed, but no code that makes the split, so the partition may differ from AFlow's.
@@ -27,7 +27,7 @@ from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import usable_operators
 
 SPLIT_SEED = 42
-ENDINGS = (".jsonl", ".json")
+ENDINGS = (".jsonl", ".json", ".csv")
 COMMON = ("operators", "split_seed")
 """The keys of `task.options` that every benchmark has."""
 
