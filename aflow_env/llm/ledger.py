@@ -9,6 +9,7 @@ memory. `Ledger(path)` is shared by every process that opens the same file.
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from aflow_env.errors import BudgetExhausted
@@ -96,17 +97,24 @@ class Ledger:
     Each raises InfrastructureError when the file cannot be written.
     """
 
-    def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        if path is not None:
-            with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-        self._clock = clock
-        with storing(path):
-            self._db = SharedFile(path)
-            self._db.to_wal()
-        with self._db.write():
+    def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time, later: bool = False) -> None:
+        """Open or make the file, `later` at its first use."""
+        self._path, self._clock = path, clock
+        if not later:
+            _ = self._db
+
+    @cached_property
+    def _db(self) -> SharedFile:
+        if self._path is not None:
+            with writing(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+        with storing(self._path):
+            database = SharedFile(self._path)
+            database.to_wal()
+        with database.write():
             for statement in SCHEMA:
-                self._db.execute(statement)
+                database.execute(statement)
+        return database
 
     def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float, ticket: int | None = None) -> int | None:
         """Reserve `worst` for an attempt that settles within `seconds`, and return its ticket.
@@ -145,7 +153,8 @@ class Ledger:
             return self._totals()
 
     def close(self) -> None:
-        self._db.close()
+        if "_db" in vars(self):
+            self._db.close()
 
     def _expire(self) -> None:
         self._count("deadline < ?", self._clock(), None)

@@ -63,6 +63,7 @@ class Assembly:
     implementer: LLMClient | None
     budget: Budget
     _served: ServedPolicy | None = None
+    _search: Search | None = None
     _pools: dict[Split, list[Problem]] = field(default_factory=dict)
 
     @classmethod
@@ -79,8 +80,6 @@ class Assembly:
         store, recording, budget = parts.store, parts.recording, Budget(config.budget, parts.ledger)
         jail, side_by_side = config.sandbox, SIDE_BY_SIDE * config.executor.concurrency
         sandbox = Sandbox(jail.mode, jail.limits, jail.workers, side_by_side)
-        await sandbox.__aenter__()
-
         providers: dict[tuple[str, str | None], ProviderLimits] = {}
 
         def client(node: LLMConfig, role: str) -> LLMClient:
@@ -120,6 +119,7 @@ class Assembly:
             infrastructure_limit=config.infrastructure_limit,
             turns=parts.turn,
         )
+        await sandbox.__aenter__()
         return cls(config, task, parts, sandbox, executor, evaluator, implementer, budget)
 
     @property
@@ -195,18 +195,30 @@ class Assembly:
             version=version,
         )
 
+    def prepare(self) -> Search:
+        """Return the search without a trainer, on the validate problems, with all that it and its end need.
+
+        Raises ConfigError for whatever is missing: problems, a start workflow, a model, an earlier run.
+        """
+        if self._search is None:
+            if self.config.task.test_size and self.config.final_calls != 0:
+                self.pool("test")
+            self.start()
+            policy = self.served()
+            predictor = policy if self.config.rl_weight > 0 else None  # with w = 0 nobody would listen
+            self._search = self.search(policy, predictor, "validate")
+        return self._search
+
     async def play(self, told: Listener | None = None, interrupt: asyncio.Event | None = None) -> SearchSession:
         """Play the session of a search without a trainer, on the validate problems, or go on with it.
 
         Raises ConfigError when the run's folder holds a run of another config, and as `Search.play` does.
         """
-        config = self.config
+        config, search = self.config, self.prepare()
         lock(self.store, config)
-        policy = self.served()
-        predictor = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
         key = SessionKey(self.task.spec.name, config.seed)
         problem = SearchProblem(key=key, seed=session_seed(config.seed), start=self.start())
-        return await self.search(policy, predictor, "validate").play(problem, told, interrupt)
+        return await search.play(problem, told, interrupt)
 
 
 def check_simulated(config: AflowConfig, problems: Sequence[Problem]) -> None:

@@ -92,6 +92,7 @@ async def answering(config: AflowConfig, workflow: Workflow, temporary: bool = F
         assembly = await Assembly.open(config.model_copy(update={"run_dir": folder, "executor": executor}))
         try:
             check(workflow, assembly.task.spec)
+            assembly.store.open()
             yield Answering(workflow, assembly)
         except WorkflowError as error:
             raise ConfigError(f"workflow {workflow.digest} would not be run on {config.task.name}: {error}") from error

@@ -29,6 +29,8 @@ from tests.cli.conftest import SMALL, Command
 from tests.report.runs import large_store
 from tests.tasks.tables import small_table
 
+SERVER = ("executor=openai", "executor.model=m", "executor.base_url=http://localhost:1/v1")
+"""A model without a price behind a server that is not there."""
 NODE = {
     *("session", "round", "parent", "digest", "score", "ci95", "n", "modification", "outcomes", "cost_usd", "tokens"),
     *("calls", "truncated", "unpriced", "q"),
@@ -322,3 +324,38 @@ def test_a_table_is_searched_by_its_name_alone(aflow: Command, tmp_path: Path) -
     )
     assert said.status == 0, said.err
     assert "best, test" in said.out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("task=drop", *SERVER), "task.path is null"),
+        (("task=gsm8k", "task.path=/nowhere", *SERVER), "task.path='/nowhere'"),
+        (("executor=anthropic", "executor.model=claude-x"), "ANTHROPIC_API_KEY"),
+        (("stop.usd=1", *SERVER), "has no price"),
+        (("problems.start=/nowhere",), "problems.start=/nowhere"),
+        (("proposer=llm",), "proposer=llm has no model"),
+        (("q.kind=surrogate", "rl_weight=0.5", "q.runs=[/nowhere]"), "q.runs=/nowhere"),
+    ],
+)
+def test_a_refused_search_leaves_no_folder(
+    aflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], said: str
+) -> None:
+    """Nothing is made before data, key, price, start, proposer and predictor are there."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    found = aflow("search", f"run_dir={tmp_path / 'runs/new'}", *overrides)
+    assert found.status == 2
+    assert said in found.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_that_the_lock_refuses_changes_no_file(aflow: Command, tmp_path: Path) -> None:
+    """The run of the other config stays as it was, and its log has no line more."""
+    sizes = ("rounds=1", "final_calls=0", "logger=[jsonl]", *SMALL)
+    assert aflow("search", f"run_dir={tmp_path}", *sizes).status == 0
+    before = {file.name: file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file()}
+    found = aflow("search", f"run_dir={tmp_path}", "seed=7", *sizes)
+    assert found.status == 2
+    assert "holds a run with another config" in found.err
+    after = {file.name: file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file()}
+    assert after == before
