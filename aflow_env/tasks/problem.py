@@ -8,6 +8,7 @@ parent for `Task.score`. Hidden tests go to the child that scores, never to the 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 from aflow_env.workflow.program import TaskSpec
@@ -30,9 +31,9 @@ class Problem:
     hidden_tests: str = ""
     prelude: str = ""
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """16 hex digits over every field: two problems with one digest are the same problem."""
+        """16 hex digits over every field. Problems with equal digests are equal."""
         return content_digest(asdict(self))
 
 
