@@ -61,7 +61,7 @@ def _landed(tree: Tree, ended: Node | Rejection) -> Flight:
 
 
 async def first_to(digest: str, earlier: Iterable[Flight]) -> Flight | None:
-    """Return the earliest of these expansions with this program. Waits until the digests of those before it are known."""
+    """Return the earliest of these expansions with this program. Waits for the digests of all before it."""
     for flight in earlier:
         if await asyncio.shield(flight.digest) == digest:
             return flight
