@@ -48,7 +48,7 @@ READINGS: tuple[Callable[[str], list[str]], ...] = (
     lambda text: text.lower().translate(_ALL_PUNCTUATION).split(),
     lambda text: text.lower().split(),
 )
-"""The words of a text: normalised; with articles, for a gold of articles alone (choice A); whole, for one of signs."""
+"""Return the words of a text: normalised, or with articles (for choice A), or with all signs (for `+`)."""
 
 
 class Words:
@@ -61,7 +61,7 @@ class Words:
         self._read = cache(lambda reading: READINGS[reading](text) if len(text) <= LONGEST else [])
 
     def beside(self, gold: str) -> tuple[list[str], list[str]]:
-        """Return the words of the gold and of this text; the gold's are none for an empty gold."""
+        """Return the words of the gold and of this text."""
         readings = ((number, read(gold)) for number, read in enumerate(READINGS))
         number, wanted = next(((number, words) for number, words in readings if words), (0, []))
         return wanted, self._read(number)

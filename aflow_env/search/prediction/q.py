@@ -87,11 +87,10 @@ def calibration(q: npt.ArrayLike, realised: npt.ArrayLike) -> Calibration:
     )
 
 
-def calibration_error(q: npt.ArrayLike, realised: npt.ArrayLike, bins: int = 10) -> float:
-    """Return the expected calibration error: |mean Q - mean realised| over bins of Q, weighted by count."""
+def calibration_error(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
+    """Return the expected calibration error: |mean Q - mean realised| over ten bins of Q, weighted by count."""
     said, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
-    bin_of = np.clip((said * bins).astype(np.int64), 0, bins - 1)
-    gaps = np.bincount(bin_of, weights=said - scores, minlength=bins)
+    gaps = np.bincount(np.clip((said * 10).astype(np.int64), 0, 9), weights=said - scores)
     return float(np.abs(gaps).sum() / len(said))
 
 

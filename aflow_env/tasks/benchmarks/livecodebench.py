@@ -47,13 +47,12 @@ def problem(record: Record) -> Problem:
     method = _method(record) if starter.strip() else ""
     task = f"{_CLASS}\n{starter}" if method else _MAIN
     open_cases, secret_cases = ([(case["input"], case["output"]) for case in cases] for cases in (public, private))
-    write = method_test if method else program_test
     return Problem(
         id=f"livecodebench/{record.text('question_id')}",
         prompt=f"{record.text('question_content')}\n\n{task}\n",
         answer="",
         entry_point="Solution" if method else "main",
-        public_tests=tuple(write(case["input"], case["output"], method) for case in public),
+        public_tests=tuple(method_test(*texts, method) if method else program_test(*texts) for texts in open_cases),
         hidden_tests=f"PRIVATE = {secret_cases!r}\nPUBLIC = {open_cases!r}\n"
         f"{METHOD_TESTS if method else PROGRAM_TESTS}# method: {method}\n",
         prelude=PRELUDE,
@@ -241,7 +240,7 @@ def method_test(text: str, wanted: str, method: str) -> str:
     )
 
 
-def program_test(text: str, wanted: str, method: str = "") -> str:
+def program_test(text: str, wanted: str) -> str:
     """Return a public test of a main() that reads standard input."""
     return f"""{_SAME}
 def check(candidate):
