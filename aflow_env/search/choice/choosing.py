@@ -10,7 +10,7 @@ that AFlow selects.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -75,20 +75,6 @@ class Chooser:
             choice = Choice(best, bounds[best], open=0, evaluations=asked.evaluations, abstained=abstained)
             return Picked(choice, states[best], None)
         w = 0.0 if abstained else self.config.rl_weight
-        pair, choice, prediction = await self._draw_pair(asked, w, pairs, states, bounds, float(rng.random()))
-        self.frontier.taken.add(pair.digest)
-        return Picked(replace(choice, abstained=abstained), states[pair.node], pair, prediction)
-
-    async def _draw_pair(
-        self,
-        asked: RoundPredictor,
-        w: float,
-        pairs: Sequence[OpenPair],
-        states: Mapping[int, State],
-        bounds: Mapping[int, float],
-        uniform: float,
-    ) -> tuple[OpenPair, Choice, ActionValue | None]:
-        """Draw one of the pairs by AFlow's soft mix, with Q of all of them if w > 0."""
         values = await _values(asked.predictor, pairs, states) if w > 0 and asked.predictor else None
         q = np.array([each.q for each in values]) if values else None
         chosen = choose(
@@ -96,12 +82,13 @@ class Chooser:
             q=q,
             calls=np.array([calls(pair.candidate.workflow) for pair in pairs]),
             w=w,
-            config=self.config.selection,
-            uniform=uniform,
+            config=rule,
+            uniform=float(rng.random()),
         )
         pair = pairs[chosen.place]
+        state = states[pair.node]
         # With w = 0 only the drawn pair is predicted.
-        alone = None if values else await value(asked.predictor, states[pair.node], pair.candidate)
+        prediction = values[chosen.place] if values else await value(asked.predictor, state, pair.candidate)
         choice = Choice(
             round=pair.node,
             ucb=bounds[pair.node],
@@ -110,8 +97,10 @@ class Chooser:
             changed=chosen.changed,
             q_mean=None if q is None else float(q.mean()),
             evaluations=asked.evaluations,
+            abstained=abstained,
         )
-        return pair, choice, values[chosen.place] if values else alone
+        self.frontier.taken.add(pair.digest)
+        return Picked(choice, state, pair, prediction)
 
     def predictor_at(self, tree: Tree) -> RoundPredictor:
         """Return the predictor of the next round, fitted on the evaluations that the round may use."""
