@@ -38,7 +38,7 @@ UNLIMITED = 10**15
 
 
 def held(evaluator: Evaluator, calls: int, seconds: float) -> Evaluator:
-    """Return the evaluator with a limit of so many executor calls."""
+    """Return the evaluator, held to so many executor calls, whatever its workflows ask for."""
     found = copy(evaluator)
     found.client = BudgetClient(evaluator.client, Budget(BudgetConfig(calls=calls)), None, seconds)
     return found
@@ -48,7 +48,7 @@ def held(evaluator: Evaluator, calls: int, seconds: float) -> Evaluator:
 class ClosingRuns:
     """The runs of a closing report, and the executor calls that it may still make.
 
-    A run of a workflow that was never run may make `unknown` calls. `spent`: a limit ended some runs.
+    `unknown` is how many calls a run of a workflow may make that was never run. `spent`: a ceiling cut runs off.
     """
 
     evaluator: Evaluator

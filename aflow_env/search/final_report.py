@@ -80,7 +80,7 @@ async def report(assembly: Assembly, version: str = "") -> Report:
 
 
 def at_most(config: AflowConfig) -> str:
-    """Return one line with the largest cost of a run's end."""
+    """Say in a line what the end of a run may cost."""
     cost = "has no limit of" if config.final_calls is None else f"costs at most {config.final_calls:,}"
     return f"the end (choice and test) {cost} executor calls: final_calls"
 

@@ -68,7 +68,7 @@ class Record:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Yield the objects of a .jsonl or .json file, in order, without blank lines. Raises ConfigError."""
+    """Yield the objects of a .jsonl or .json file, in order; blank lines are skipped. Raises ConfigError."""
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-8").replace("\r\n", "\n")

@@ -68,7 +68,7 @@ class Verdict(OperatorReply):
 
 
 class Signature(BaseModel):
-    """The arguments of one operator call. Each subclass is an operator."""
+    """The arguments of one operator call; a subclass is an operator."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     returns: ClassVar[type[OperatorReply]]
