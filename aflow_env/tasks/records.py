@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read benchmark files. Every error names the file, the line and the field.
+"""Reads benchmark files; every error names the file, the line and the field.
 
-`.jsonl` has one object a line. `.json` has one object or a list of them, and "line" is the number of the item. Byte
-order marks are skipped. Text that is not UTF-8 is an error.
+`.jsonl` holds one object a line; `.json` holds one object or a list of them, and then "line" is the number of the item.
+Byte order marks are skipped; text that is not UTF-8 is an error.
 """
 
 import codecs
