@@ -193,18 +193,18 @@ class Assembly:
             version=version,
         )
 
-    async def play(self, listener: Listener | None = None, interrupt: asyncio.Event | None = None) -> SearchSession:
-        """Play or resume the session of a search without a trainer, on the validate problems.
+    async def play(self, told: Listener | None = None, interrupt: asyncio.Event | None = None) -> SearchSession:
+        """Play the session of a search without a trainer, on the validate problems, or go on with it.
 
-        Raises ConfigError when the run's folder has a run of another config, and as `Search.play` does.
+        Raises ConfigError when the run's folder holds a run of another config, and as `Search.play` does.
         """
         config = self.config
         lock(self.store, config)
         policy = self.served()
-        predictor = policy if config.rl_weight > 0 else None  # Q is not read with w = 0
+        predictor = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
         key = SessionKey(self.task.spec.name, config.seed)
         problem = SearchProblem(key=key, seed=session_seed(config.seed), start=self.start())
-        return await self.search(policy, predictor, "validate").play(problem, listener, interrupt)
+        return await self.search(policy, predictor, "validate").play(problem, told, interrupt)
 
 
 def check_simulated(config: AflowConfig, problems: Sequence[Problem]) -> None:
