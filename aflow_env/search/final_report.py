@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run gained: the best workflow it found, scored where it was not chosen, as a table and a folder.
+"""The closing report of a run: the best workflow as a folder, and a table of its scores on validate and test problems.
 
-The best workflow is chosen (final_choice.py) among the best that the store holds: those that led on validate problems,
-and those that led on training problems, where a training finds most of what it finds. Choosing the best of many
-flatters its validate score; the test score is what to quote. A simulated executor is named as such.
+final_choice.py chooses among the stored workflows that led on validate problems and those that led on training
+problems. The best of many has too high a validate score, so quote its test score. The table names a simulated executor.
 """
 
 from collections.abc import Mapping
@@ -27,22 +26,21 @@ from aflow_env.store.front import front, front_lines
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
 
 CANDIDATES = 3
-"""Of each kind of leader."""
+"""Leaders on validate problems, and as many on training problems."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The table as text, 80 columns wide, and the same numbers as metrics."""
+    """The table as text, 80 columns wide, and its figures as metrics."""
 
     text: str
     metrics: dict[str, float]
 
 
 async def report(assembly: Assembly, version: str = "") -> Report:
-    """Return the report of the assembly's store. It costs at most `final_calls`, and leaves out what they do not pay.
+    """Return the report of the assembly's store. It makes at most `final_calls` executor calls.
 
-    `version` names the executor's weights where they change (a policy in training), as in `Evaluator.evaluate`.
-    Raises BudgetExhausted when not even the start workflow can be scored.
+    `version` is as in `Evaluator.evaluate`. Raises BudgetExhausted when not even the start workflow can be scored.
     """
     config, store, name = assembly.config, assembly.store, assembly.task.spec.name
     calls = UNLIMITED if config.final_calls is None else config.final_calls
@@ -105,7 +103,7 @@ def most_runs(config: AflowConfig, training: bool = False) -> int:
 
 
 def table(config: AflowConfig, rows: Mapping[str, str], spent: Spend, q: str | None = None) -> str:
-    """Return the closing table: the rows, the bill, and how much Q was worth."""
+    """Return the closing table: the rows, the cost, and a line on Q."""
     simulated = config.executor.kind == "simulated"
     title = f"{config.task.name}, rl_weight={config.rl_weight}" + (", SIMULATED executor" if simulated else "")
     grid = Table(title=title, show_header=False, width=80)
@@ -130,7 +128,7 @@ def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
 
 
 def _score(evaluation: Evaluation, of: int = 0) -> str:
-    """Return the score with its interval; `of` is how many problems there are to run it on."""
+    """Return the score with its interval. `of` is the number of problems that there are."""
     low, high = evaluation.ci95
     some = f" (of {plural(of, 'problem')})" if of > evaluation.n else ""
     return f"{evaluation.score:.3f}  95% interval [{low:.3f}, {high:.3f}], n={evaluation.n}{some}"

@@ -85,7 +85,7 @@ class Store(Reads):
         wanted = set(keys)
         sql = f"SELECT {_RESULT} FROM evaluations WHERE digest = ? AND executor_key = ?"
         found = map(node_rows.result_of, self.read(sql, (digest, executor_key)))
-        return {key: result for result in found if (key := (result.problem_digest, result.repeat)) in wanted}
+        return {result.key: result for result in found if result.key in wanted}
 
     def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
         """Store results in one transaction. One that does not count (llm_error, budget) becomes an event instead."""

@@ -34,7 +34,7 @@ class Record:
         return f"{self.source} line {self.line}"
 
     def text(self, *names: str) -> str:
-        """Return the first field of `names` that is there, as text (also a number's). Raises ConfigError."""
+        """Return the first existing field of `names`, a text or number, as text. Raises ConfigError."""
         value = self.value(*names)
         if isinstance(value, str):
             if not value.isascii() and value != value.encode("utf-8", "ignore").decode("utf-8"):
@@ -45,14 +45,14 @@ class Record:
         raise self.error(names[0], f"should be text, not {type(value).__name__} ({_cut(value)})")
 
     def texts(self, *names: str) -> tuple[str, ...]:
-        """Return the first field of `names` that is there, as a list of texts. Raises ConfigError."""
+        """Return the first existing field of `names`, a list of texts. Raises ConfigError."""
         value = self.value(*names)
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise self.error(names[0], f"should be a list of texts, not {_cut(value)}")
 
     def value(self, *names: str) -> Any:
-        """Return the first field of `names` that is there. Raises ConfigError when none is."""
+        """Return the first existing field of `names`. Raises ConfigError when none exists."""
         for name in names:
             if name in self.fields:
                 return self.fields[name]
@@ -60,7 +60,7 @@ class Record:
         raise self.error(" / ".join(names), f"is missing; the fields there are: {have}")
 
     def checked(self, field: str, text: str, refuses: Callable[[str], str]) -> str:
-        """Return `text`. Raises ConfigError about `field` when `refuses` has a complaint about it."""
+        """Return `text`. Raises ConfigError about `field` when `refuses` returns a complaint."""
         if complaint := refuses(text):
             raise self.error(field, complaint)
         return text

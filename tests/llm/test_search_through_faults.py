@@ -22,7 +22,7 @@ from aflow_env.llm.prices import Price
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.rounds import SearchProblem, SearchSession, session_seed
+from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey
 from tests.llm.helpers import KINDS, ask
 from tests.llm.server import FAULTS, Books, Plan, no_fault, serve, thirty_percent

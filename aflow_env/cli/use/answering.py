@@ -55,7 +55,7 @@ class Answering:
         """
         if self.assembly.task.spec.entry_point and not problem.entry_point:
             raise ConfigError(f"a workflow of {self.assembly.task.spec.name} writes a function: name it in entry_point")
-        attempt, client, clock = Attempt(problem, "", sample), self.assembly.executor, asyncio.get_running_loop().time
+        attempt, client, clock = Attempt(problem, sample), self.assembly.executor, asyncio.get_running_loop().time
         began = clock()
         if ceiling:
             client = BudgetClient(client, Budget(ceiling), self.price(), self.assembly.config.executor.timeout_seconds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much Q was worth in a run, in one line: how well it ranked, and how often it decided."""
+"""The benefit of Q in a run, in one line: how well it ranked, and how often it changed a decision."""
 
 import json
 import math
@@ -19,7 +19,7 @@ _ROUNDS = (
 
 @dataclass(frozen=True)
 class Predicted:
-    """A round whose edit was evaluated: its parent, what Q said of the edit, and the score that came."""
+    """An evaluated edit: its parent, its predicted score and its score."""
 
     parent: str
     q: float
@@ -27,19 +27,13 @@ class Predicted:
 
 
 def worth_of_q(store: Reads, config: AflowConfig) -> str | None:
-    """One line on Q(s, a) in the run's rounds; None where nobody predicted."""
-    rows = [
-        (f"{session!s}#{parent!s}", score, json.loads(str(text)))
-        for session, parent, score, text in store.read(_ROUNDS)
-    ]
+    """Return one line on Q(s, a) in the run's rounds; None without predictions."""
+    rows = [(f"{session}#{parent}", score, json.loads(text)) for session, parent, score, text in store.read(_ROUNDS)]
     choices = [payload for _, _, payload in rows if "open" in payload]
     abstained = sum(payload.get("abstained", False) for payload in choices)
     decided = [payload for payload in choices if payload["w"] > 0]
-    seen = [
-        Predicted(parent, payload["q"], float(str(score)))
-        for parent, score, payload in rows
-        if "q" in payload and score is not None
-    ]
+    scored = [row for row in rows if "q" in row[2] and row[1] is not None]
+    seen = [Predicted(parent, payload["q"], float(score)) for parent, score, payload in scored]
     if not abstained and not seen:
         return None
     rests = max((payload["evaluations"] for payload in choices if "evaluations" in payload), default=None)
@@ -59,7 +53,7 @@ def worth_of_q(store: Reads, config: AflowConfig) -> str | None:
 
 
 def ranked(seen: list[Predicted]) -> str:
-    """How well Q ranked the edits of one node, over nodes with two and more."""
+    """Return the rank correlation of Q and score within nodes with two or more edits."""
     parents = [each.parent for each in seen]
     rho = within_parents([each.q for each in seen], [each.score for each in seen], parents)
     n = sum(parents.count(parent) > 1 for parent in parents)

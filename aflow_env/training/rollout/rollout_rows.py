@@ -18,7 +18,7 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl import reward
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.prediction.q import realised_digit
-from aflow_env.search.rounds import OVER_BUDGET, SearchSession, Turn, session_seed
+from aflow_env.search.session import OVER_BUDGET, SearchSession, Turn, session_seed
 from aflow_env.store.node_rows import Node
 from aflow_env.training.rollout.policy import DigitTokens, RolloutPolicy, Tokens
 
