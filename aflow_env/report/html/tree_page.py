@@ -28,7 +28,7 @@ LINE_CHARACTERS = 160
 
 _NODES = (
     *("session", "round", "parent", "program", "digest", "score", "low", "high", "n", "cost_usd", "calls", "outcomes"),
-    *("modification", "reason", "edit", "payload", "truncated", "unpriced"),
+    *("modification", "reason", "edit", "payload", "truncated", "unpriced", "usd_a_problem"),
 )
 
 
@@ -73,6 +73,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
         "high": [_short(row["high"]) for row in rows],
         "n": [row["n"] or 0 for row in rows],
         "cost": [round(row["cost_usd"] or 0.0, 9) for row in rows],
+        "usd": [_short(row["usd_a_problem"], 9) for row in rows],
         "unpriced": [row["unpriced"] or 0 for row in rows],
         "truncated": [row["truncated"] or 0 for row in rows],
         "calls": [row["calls"] or 0 for row in rows],
@@ -93,8 +94,8 @@ def _failed(case: dict[str, str]) -> list[str]:
     return [visible(text) for text in (case["problem_id"], case["outcome"], said, *told)]
 
 
-def _short(value: float | None) -> float | None:
-    return round(value, 5) if value is not None else None
+def _short(value: float | None, digits: int = 5) -> float | None:
+    return round(value, digits) if value is not None else None
 
 
 def _line(text: str) -> str:

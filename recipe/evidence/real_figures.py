@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of docs/results.md whose executor is a real model, by their names in page.md."""
+
+from collections.abc import Sequence
+from statistics import correlation, median
+from typing import Any
+
+from recipe.evidence.paired import Arms, Row, by_arm, ci95, gain, mean
+from recipe.evidence.real import NAMES
+from recipe.evidence.simulated_figures import STOCK, Figures, cells
+
+
+def training(steps: Sequence[Row]) -> Figures:
+    """Return the figures of the trainings on a GPU."""
+    qwen, tiny = ([step for step in steps if step["run"] == name] for name in ("qwen", "tiny"))
+    passes = ("seconds_log_probs", "seconds_reference", "seconds_update")
+    lines = [
+        [
+            f"{each['step']}",
+            *(f"{each['best']:.3f}", f"{each['episode_return']:+.3f}", f"{each['valid']:.3f}"),
+            *(f"{each['repeated']:.3f}", f"{each['correlation']:.4f}"),
+            *(f"{each['policy_tokens']:,.0f}", f"{each['executor_tokens']:,.0f}"),
+            f"{each['seconds']:.0f}, {each['seconds_search']:.0f}",
+        ]
+        for each in (qwen[0], *qwen[1::2])
+    ]
+    return {
+        "gpu_table": cells(lines),
+        **{f"{key}_first": qwen[0][key] for key in ("valid", "best")},
+        **{f"{key}_last": qwen[-1][key] for key in ("valid", "best")},
+        "tiny_steps": len(tiny),
+        "tiny_first": tiny[0]["best"],
+        "tiny_last": tiny[-1]["best"],
+        "gib": max(step["gib"] for step in qwen),
+        "speed": median(step["policy_tokens"] / sum(step[each] for each in passes) for step in qwen),
+        "searching": median(step["seconds_search"] / step["seconds"] for step in qwen),
+    }
+
+
+def searches(rows: Sequence[Row], baselines: Sequence[Row]) -> Figures:
+    """Return the figures of searches with a real executor, and of the manual workflows."""
+    tasks = {
+        task: by_arm(row for row in rows if row["task"] == task) for task in dict.fromkeys(r["task"] for r in rows)
+    }
+    lines = []
+    for task, arms in tasks.items():
+        lines += [[task, *line(arms, arm)] for arm in arms if not arm.endswith("w=0.5")]
+        lines += [[task, *manual(each)] for each in baselines if each["task"] == task]
+    gsm8k = tasks["gsm8k"]
+    best = max(gsm8k, key=lambda arm: mean(gsm8k, arm))
+    plain = next(each for each in baselines if (each["task"], each["name"]) == ("gsm8k", "IO"))
+    winners = gsm8k[STOCK].values()
+    return {
+        "real_table": cells(lines),
+        "gsm8k_best": scored(mean(gsm8k, best), any_search(gsm8k)["n_test"]),
+        "gsm8k_plain": scored(plain["score"], plain["n"]),
+        "winners": correlation([row["best_validate"] for row in winners], [row["test"] for row in winners]),
+        "rejected_before": mean(gsm8k, "qwen, w=0", "rejected"),
+        "rejected_after": mean(gsm8k, "qwen, trained here, w=0", "rejected"),
+        "real_weights": ", ".join(gain(gsm8k, f"{name}, w=0.5", f"{name}, w=0") for name in NAMES),
+    }
+
+
+def line(arms: Arms, arm: str) -> list[str]:
+    """Return an arm's cells."""
+    tokens = sum(row["tokens"]["output"] for row in arms[arm].values()) / len(arms[arm])
+    return [
+        *(arm, str(len(arms[arm])), scored(mean(arms, arm), any_search(arms)["n_test"])),
+        f"{mean(arms, arm, 'rejected'):.1f}",
+        f"{mean(arms, arm, 'executor_calls'):,.0f}",
+        f"{tokens:,.0f}",
+    ]
+
+
+def manual(found: Row) -> list[str]:
+    """Return the cells of a manual workflow; its calls and tokens are those of the test."""
+    cost = (f"{found['calls']:,} (test)", f"{found['tokens']['output']:,} (test)")
+    return [f"{found['name']} (manual)", "", scored(found["score"], found["n"]), "", *cost]
+
+
+def scored(score: float, n: int) -> str:
+    """Return a score with Wilson's interval of n problems."""
+    return "{:.3f} [{:.3f}, {:.3f}]".format(score, *ci95(score, n))
+
+
+def any_search(arms: Arms) -> Any:
+    """Return a search, to read what all have in common."""
+    return next(row for found in arms.values() for row in found.values())

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of docs/results.md whose executor is simulated, by their names in page.md."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from recipe.evidence.edits.__main__ import among_siblings
+from recipe.evidence.learning_results import differences as steps_saved
+from recipe.evidence.learning_results import interval as median_interval
+from recipe.evidence.learning_results import table
+from recipe.evidence.paired import Arms, Row, differences, gain, mean, shared
+
+WEIGHTS = ("0", "0.25", "0.5", "0.75", "1")
+STOCK, RANDOM, LONG = "stock", "random edits, w=0", "trained, w=0, 20 rounds"
+ONCE = "actor_rollout_ref.actor.ppo_mini_batch_size=4"
+TRAININGS = {
+    "`make train`, two updates a step": [f"halves{n}" for n in ("", *range(2, 10))],
+    f"one update a step (`{ONCE}`)": ["trained", "second", "third", "fourth", "fifth", "sixth"],
+    "one update a step, `q.rule=log q.replay=8 q.loss_weight=0.1`": ["replay", "replay2", "replay3", "replay4"],
+}
+"""How policies were trained, all else equal, and their names."""
+USD_PER_MILLION = 1.5
+"""The simulated executor's price of output, charged for each token of the policy, too."""
+TRAINING_USD = 0.6456
+"""The bill of a `make train` by its closing table; not in the data."""
+BAR = 0.20
+"""The gain of a training that succeeded."""
+Figures = dict[str, Any]
+
+
+def edits(first: Arms, confirm: Arms, library: Arms, traps: Arms) -> Figures:
+    """Return the figures of predicted edits, by part of the experiment."""
+    same = {STOCK: STOCK, **{f"per call w={w}": f"w={w}" for w in WEIGHTS}}
+    both = {later: {**confirm[before], **library[later]} for before, later in same.items()}
+    at = "calls600"
+    rows = (
+        ("all pairs", first, "joint all w={}"),
+        ("best 4 pairs, one of round 1", first, "joint best w={}"),
+        ("all pairs, per call (the library's rule)", confirm, "per call w={}"),
+        ("the same on further seeds", library, "w={}"),
+        ("both together", both, "w={}"),
+        ("a landscape with traps", traps, "w={}"),
+    )
+    lines = [
+        [name, str(len(arms[STOCK])), *(gain(arms, arm.format(w), STOCK, at) for w in WEIGHTS)]
+        for name, arms, arm in rows
+    ]
+    return {
+        "first_n": len(first[STOCK]),
+        "both_n": len(both[STOCK]),
+        "library_n": len(library[STOCK]),
+        "traps_n": len(traps[STOCK]),
+        "both_gain": gain(both, "w=1", STOCK, at),
+        "both_alone": gain(both, "w=1", "w=0", at),
+        "both_stock": f"{mean(both, STOCK, at):.3f}",
+        "both_full": f"{mean(both, 'w=1', at):.3f}",
+        "library_no_log": gain(library, "w=1, no log", STOCK, at),
+        "traps_gain": gain(traps, "w=1", STOCK, at),
+        "traps_stock": f"{mean(traps, STOCK, at):.3f}",
+        "traps_full": f"{mean(traps, 'w=1', at):.3f}",
+        "edits_table": cells(lines),
+        **{
+            name.replace(" ", ""): gain(first, name, STOCK, at) for name in ("rank 8", "rank 32", "control", "restarts")
+        },
+        "siblings": among_siblings(row["siblings"] for arm in (STOCK, "control") for row in first[arm].values()),
+    }
+
+
+def proposals(arms: Arms) -> Figures:
+    """Return the figures of trained policies, and of the settings that gave nothing."""
+    found = {setting: gains(arms, names) for setting, names in TRAININGS.items()}
+    lines = []
+    for setting, mine in found.items():
+        good, share, mean_gain = shared(mine, BAR)
+        lines.append([setting, str(len(mine)), f"{good} ({share})", mean_gain, f"{min(mine):+.3f}"])
+    runs = next(iter(found.values()))
+    good, share, mean_gain = shared(runs, BAR)
+    usd = mean(arms, STOCK, "executor_usd") + mean(arms, STOCK, "policy_tokens") * USD_PER_MILLION / 1e6
+    earned = arms["trained, remembering Q, w=1 by skill, 20 rounds"]
+
+    def long(changed: str, to: str = LONG) -> str:
+        return gain(arms, f"trained, {changed}, 20 rounds", to)
+
+    return {
+        **{"bar": BAR, "runs": len(runs), "runs_good": good, "runs_share": share, "runs_gain": mean_gain},
+        "random_score": f"{mean(arms, RANDOM):.3f}",
+        "trainings": cells(lines),
+        "untrained": gain(arms, "untrained, w=0", RANDOM),
+        "usd": TRAINING_USD,
+        "as_many": TRAINING_USD / usd,
+        "state_q": gain(arms, "trained, w=1", "trained, w=0"),
+        "state_ranks": gain(arms, "replay, w=1", "replay, w=0"),
+        "memory": long("remembering Q, w=1"),
+        "counted": long("Q that counts rejections, w=1"),
+        "prior": f"{gains(arms, ['prior'])[0]:+.3f}",
+        "similar": " and ".join(f"{each:+.3f}" for each in gains(arms, ["similar", "similar2"])),
+        "unmoved": sum(row["path"] == arms[LONG][seed]["path"] for seed, row in earned.items()),
+        "earned": len(earned),
+        "again": long("w=0, drawn again"),
+        "again_calls": mean(arms, "trained, w=0, drawn again, 20 rounds", "executor_calls"),
+        "calls": mean(arms, LONG, "executor_calls"),
+        "no_ucb": long("w=0, no UCB bonus"),
+        "no_experience": long("w=0, no experience"),
+        "warm": long("w=0, temperature 1.3"),
+        "hot": long("w=0, temperature 1.6"),
+    }
+
+
+def state_values(predictors: Mapping[str, Any]) -> Figures:
+    """Return the figures of a Q of workflows that learned by the quadratic rule."""
+    second = predictors["second"]
+    return {
+        "quadratic": second["predictors"]["Q_theta"]["spread"],
+        "target": second["target_spread"],
+        "asked": second["cases"],
+        "workflows": second["workflows"],
+    }
+
+
+def gains(arms: Arms, policies: Sequence[str]) -> list[float]:
+    """Return the mean gain over random edits of each policy that proposes and is not followed."""
+    return [fmean(differences(arms, f"{policy}, w=0", RANDOM)) for policy in policies]
+
+
+def q(runs: Sequence[Row]) -> Figures:
+    """Return the figures of the policy's own Q; trainings whose value rows were drawn over pairs gave nothing."""
+    even, pairs = ([row for row in runs if row["replay"] == rule] for rule in ("rows", "pairs"))
+    own, ridge = (sorted(row[key] for row in even) for key in ("within", "surrogate_within"))
+    columns = ("within", "surrogate_within", "skill")
+    lines = [
+        [row["run"], *(f"{row[key]:.2f}" for key in columns[:2]), f"{row['n']:.0f}", f"{row['skill']:.2f}",
+         f"{row['test']:.3f}"]
+        for row in even
+    ]  # fmt: skip
+    return {
+        "q_rows": len(even),
+        "q_range": f"{own[0]:.2f} to {own[-1]:.2f}",
+        "q_surrogate": f"{ridge[0]:.2f} to {ridge[-1]:.2f}",
+        "q_table": cells(lines),
+        "q_even": f"{fmean(row['test'] for row in even):.3f} (n={len(even)})",
+        "q_pairs": f"{fmean(row['test'] for row in pairs):.3f} (n={len(pairs)})",
+    }
+
+
+def learning(runs: Sequence[Row]) -> Figures:
+    """Return the figures of GiGPO beside GRPO."""
+    chain = steps_saved(runs, "chain")
+    return {
+        "seeds": len(chain),
+        "chain": median_interval(chain),
+        "bandit": median_interval(steps_saved(runs, "bandit")),
+        "faster": sum(each < 0 for each in chain),
+        "learning_table": table(runs),
+    }
+
+
+def cells(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of a Markdown table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
