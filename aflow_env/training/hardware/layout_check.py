@@ -21,7 +21,7 @@ def known_shape(config: DictConfig) -> Architecture | None:
 
 
 def check_layout(config: DictConfig, shape: Architecture | None) -> None:
-    """Raises ConfigError naming the key, the value and the fix."""
+    """Raise ConfigError that names the key, the value and the fix."""
     _check_micro_batches(config)
     tensor_parallel, node = int(config.actor_rollout_ref.rollout.tensor_model_parallel_size), _node(config)
     if node % tensor_parallel:

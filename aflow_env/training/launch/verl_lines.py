@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines that verl, Ray and vLLM print, read back; and lines of ours, marked so that they can be told from those."""
+"""Read lines that verl, Ray and vLLM print, and mark lines of ours."""
 
 import logging
 import re
