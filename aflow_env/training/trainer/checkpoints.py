@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run goes on after a kill: verl's checkpoint, and the run's store as it stood at that step.
+"""Find the checkpoint that a run resumes from.
 
-Nothing of ours is written beside verl's files. Trees and experience are in the store, row by row and with their step,
-before a step trains on them. So the store is never behind a checkpoint, and rows beyond one are taken back when the run
-goes on (`Store.take_back`). Draws follow from (seed, step); the sampler's place is verl's `data.pt`.
+Nothing of ours is written beside verl's files. Trees and experience are in the store with their step before a step
+trains on them. So the store is never behind a checkpoint, and rows beyond one are removed when the run resumes
+(`Store.take_back`). Draws follow from (seed, step); the sampler's place is verl's `data.pt`.
 
-verl writes the shards of all ranks, then `data.pt`, then the tracker, which names the step to go on from. It truncates
+verl writes the shards of all ranks, then `data.pt`, then the tracker, which names the step to resume from. It truncates
 the tracker before it writes it, so a kill may leave it empty: `resume_step` mends it. Where the named folder is missing
-verl starts from scratch and says nothing: `resume_step` refuses. Paths are those of the driver's machine; with many
-nodes they lie on a shared file system.
+verl starts from scratch without a word: `resume_step` refuses. With many nodes the paths are on a shared file system.
 """
 
 import json

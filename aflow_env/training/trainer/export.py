@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained policy as a Hugging Face folder, which transformers loads and vLLM serves, by verl's own merger.
+"""Export a trained policy as a Hugging Face folder, which transformers loads and vLLM serves, by verl's own merger.
 
-verl writes weights in bf16. An adapter (LoRA) is merged into the weights, so the folder stands alone. A model card says
-how the policy was trained, from the run's store. The folder appears whole or not at all.
+verl writes weights in bf16. An adapter (LoRA) is merged into the weights. A model card describes the training, from the
+run's store. The folder appears whole or not at all.
 """
 
 import json

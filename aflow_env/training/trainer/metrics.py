@@ -16,9 +16,9 @@ Fields = dict[str, Any]
 def step_metrics(
     fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig, sessions: int
 ) -> dict[str, float]:
-    """Means over the sessions of the step; `aflow/q_*` over the edits that were evaluated.
+    """Return means over the sessions of the step, and `aflow/q_*` over the evaluated edits.
 
-    `sessions` is how many were to be played: the others failed and were left out.
+    `sessions` were planned; those without rows failed.
     """
     rows = [row for row, pad in zip(fields, padding, strict=True) if not pad]
     played = [row["session"] for row in rows if row.get("session")]
@@ -59,7 +59,7 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 
 
 def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """How good Q_theta was of the step's edits, asked before any of them was trained on."""
+    """Judge Q_theta on the step's edits, by predictions from before any of them was trained on."""
     held = [(session["seed"], each) for session in sessions for each in session["predictions"]]
     if not held:
         return {}
@@ -82,7 +82,7 @@ def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 
 
 def defined(metrics: dict[str, float]) -> dict[str, float]:
-    """Leave out the figures that are undefined, which are never 0."""
+    """Leave out undefined figures."""
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 

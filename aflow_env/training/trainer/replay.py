@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Value rows leave the edits' update and get optimiser steps of their own, of earlier training steps too.
+"""Train value rows in optimiser steps of their own, those of earlier training steps too.
 
-The rows of a step that ask for Q leave its batch before verl balances it: no group, no mean and no ratio of the edits
-sees them. They are kept for STEPS training steps. Every step ends with up to `q.replay` mini-batches of
-them, drawn without replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al. 2021), with the
-policy's own answer tokens in the place of a value head, without cloning term.
+The value rows of a step leave its batch before verl balances it, so no group, mean or ratio of the edits includes them.
+They are saved for STEPS training steps. Every step ends with up to `q.replay` mini-batches of them, drawn without
+replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al. 2021), with the policy's answer
+tokens in the place of a value head, without cloning term.
 
-The digit of a value row is the one that came true, so an old row is as good as a new one and its gradient is that of
-log p(d). Ratios are taken to the policy as it is when the phase begins, and clipped as in any update.
+The digit of a value row is drawn around the realised score, so an old row is as good as a new one and its gradient is
+that of log p(d). Ratios are to the policy at the begin of the phase, and clipped as in any update.
 
-Limits: older weights, whose proposals were others, found the targets. The rows live in TransferQueue, so a resumed run
-starts with none.
+Limits: older weights, with other proposals, found the targets. The rows are in TransferQueue, so a resumed run starts
+with none.
 """
 
 from collections import deque
@@ -42,7 +42,7 @@ class Replay:
     def take(self, batch: KVBatchMeta, fields: Sequence[dict[str, Any]], step: int) -> KVBatchMeta:
         """Move the value rows of a step here, drop the oldest step, and return the batch of the other rows.
 
-        `fields` are the agent loop's, one a row; a value row's step reward becomes its advantage.
+        `fields` are the agent loop's, one a row. The step reward of a value row becomes its advantage.
         """
         rows = [row for row, each in enumerate(fields) if each["kind"] == "value"]
         if rows:
@@ -69,6 +69,6 @@ class Replay:
 
 
 def _advantages(mask_NT: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """Each row's weight on all tokens of its response; jagged, as the mask is."""
+    """Return each row's weight on all tokens of its response; jagged, as the mask is."""
     rows = [torch.full(mask.shape, weight) for mask, weight in zip(mask_NT.unbind(), weights, strict=True)]
     return torch.nested.as_nested_tensor(rows, layout=torch.jagged)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer `aflow_sync`: verl's own PPO trainer, with anchors and steps.
 
-verl's estimators see token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step
-reward, which the agent loop put beside the tokens. `_compute_advantage` fetches these fields, puts them where the
-estimator finds them, and calls verl's method: KL penalty, rollout correction and the write-back stay verl's.
+verl's estimators get token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step
+reward, which the agent loop put beside the tokens. `_compute_advantage` fetches these fields for the estimator and
+calls verl's method. KL penalty, rollout correction and the write-back stay verl's.
 
 Four more things differ:
 
 - verl counts mini-batches in rows, and a session of ours is many rows. The count is scaled, so that
-  `ppo_mini_batch_size` keeps meaning search problems, and rows are dealt out evenly (mini_batches.py).
+  `ppo_mini_batch_size` still counts search problems, and rows are dealt out evenly (mini_batches.py).
 - Value rows of earlier steps are trained again where the config says so (replay.py).
 - A step looks for its sessions more often than every two seconds.
 - The run ends with a table of its gains.
@@ -42,7 +42,7 @@ from aflow_env.training.trainer.wandb_run import finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
 
 POLL_SECONDS = 0.25
-"""How often a step looks whether its sessions have ended. verl's two seconds are much of a small step."""
+"""Seconds between two looks for ended sessions. verl's two seconds are much of a small step."""
 
 NOTHING_PLAYED = (
     "every session of this step failed, so there is nothing to train on: the agent loop's errors above say why "
@@ -146,7 +146,7 @@ class AflowTrainer:
             finish(self.logger)  # type: ignore[attr-defined]
 
     def _consume_sync_metrics(self) -> dict[str, float]:
-        """Add how good Q is of held-out edits, by the weights that were just synced."""
+        """Add the metrics of Q on held-out edits, by the weights that were just synced."""
         return {**super()._consume_sync_metrics(), **self._judge_q()}  # type: ignore[misc]
 
     def _judge_q(self) -> dict[str, float]:
@@ -210,11 +210,11 @@ def _stratum(fields: dict[str, Any], tag: dict[str, Any]) -> Stratum:
 
 
 class AflowTrainerSync(AflowTrainer, PPOTrainerSync):
-    """verl's synchronous trainer with ours on top."""
+    """verl's synchronous trainer with our additions."""
 
     @property
     def trainer_mode(self) -> str:
-        """verl asks for the mode by name in many places ("sync" or not), and this is a synchronous trainer."""
+        """The name by which verl tells synchronous trainers."""
         return "sync"
 
     @trainer_mode.setter
