@@ -60,7 +60,7 @@ def held_out(
 ) -> None:
     """Score a workflow on the test problems, three times each unless repeats=N says otherwise.
 
-    The interval is that of problems at large: the repeats of a problem are averaged before it is drawn.
+    The interval is that of problems at large: it is computed over the means of each problem's repeats.
     """
     given = list(overrides or ())
     if "repeats" not in values(given):

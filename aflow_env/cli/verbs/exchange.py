@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env export RUN`: a run as a workspace that AFlow continues, or its best workflow as one Python module.
 
-`aflow-env import WORKSPACE`: a search of AFlow's as a run of ours, to look at, test and go on with.
+`aflow-env import WORKSPACE`: a search of AFlow's as a run of ours, to show, test and resume.
 """
 
 from contextlib import closing
@@ -102,7 +102,7 @@ def _problems(config: AflowConfig | None) -> dict[str, Problem]:
 
 
 def _answers(config: AflowConfig | None) -> str:
-    """Return the task's kind of answers, for Vote; that of any text for a run without a config or task."""
+    """Return the task's kind of answers, for Vote; "text" for a run without a config or task."""
     try:
         return load_task(config.task).spec.answers if config else "text"
     except ConfigError as error:
@@ -111,7 +111,7 @@ def _answers(config: AflowConfig | None) -> str:
 
 
 def _refused(workflow: Workflow, spec: TaskSpec) -> str:
-    """Say why the gate refuses a workflow; the empty string for one that may run."""
+    """Return why the gate refuses a workflow, "" for one that may run."""
     try:
         check(workflow, spec)
     except Violation as error:
