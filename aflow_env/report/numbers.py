@@ -121,9 +121,9 @@ def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
     Expansions of one run are not independent draws, so intervals are over the runs' means.
     """
     found = []
-    told = [predictions(run) for run in runs]
+    predicted_pairs = [predictions(run) for run in runs]
     for place in range(bins):
-        inside = [[pair for pair in pairs if min(int(pair[0] * bins), bins - 1) == place] for pairs in told]
+        inside = [[pair for pair in pairs if min(int(pair[0] * bins), bins - 1) == place] for pairs in predicted_pairs]
         if inside := [pairs for pairs in inside if pairs]:
             predicted = fmean(fmean(said for said, _ in pairs) for pairs in inside)
             came = mean([fmean(score for _, score in pairs) for pairs in inside], SCORES)

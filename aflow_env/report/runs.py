@@ -128,7 +128,7 @@ def _stores(path: Path) -> Iterator[Path]:
 
 
 def _name(folder: Path) -> str:
-    """Return the name of a run; a training run's store lies in `NAME/search`."""
+    """Return the name of a run; a training run's store is `NAME/search`."""
     return folder.parent.name if folder.name == "search" and folder.parent.name != "runs" else folder.name
 
 

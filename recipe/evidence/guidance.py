@@ -78,7 +78,7 @@ def arms() -> list[Arm]:
 
 
 def folder_name(name: str) -> str:
-    """An arm's name, fit for a folder."""
+    """Return an arm's name, fit for a folder."""
     return re.sub(r"[^\w.=]+", "_", name)
 
 

@@ -80,7 +80,7 @@ class Job:
         return f"{self.estimator}-{self.environment}-{self.seed}"
 
     def command(self) -> list[str]:
-        """The training command; everything that differs between jobs is here."""
+        """Return the training command; everything that differs between jobs is here."""
         landscape = HERE / "learning" / f"{self.environment}.yaml"
         mine = (
             *(f"algorithm.adv_estimator={self.estimator}", f"aflow.executor.landscape={landscape}"),
@@ -93,7 +93,7 @@ class Job:
 
 
 def steps_needed(scores: Sequence[float]) -> int:
-    """The first step (from 1) whose mean with the two before it reaches 0.9; one more than there are if none does."""
+    """Return the first step (from 1) whose mean with the two before reaches 0.9, or one more than all steps."""
     for step in range(OVER, len(scores) + 1):
         if np.mean(scores[step - OVER : step]) >= REACHED:
             return step
@@ -124,7 +124,7 @@ class Truth:
 
     @cache  # noqa: B019
     def value(self, steps: tuple[Step, ...]) -> float:
-        """The best score one edit away."""
+        """Return the best score one edit away."""
         edits = every_edit(steps, self.task.spec, self.config.task.instructions)
         best = 0.0
         for edit in edits:
@@ -147,7 +147,7 @@ def q_rank(job: Job, store: Store, steps: int) -> float:
 
 
 def measured(job: Job, found: OfflineRun, folder: Path, seconds: float) -> dict[str, Any]:
-    """A job's line of data."""
+    """Return a job's line of data."""
     scores = [float(value) for value in found.column("aflow/best_score")]
     with closing(Store(folder / "runs" / job.name / "search" / "run.sqlite")) as store:
         rank = q_rank(job, store, len(scores))
@@ -165,7 +165,7 @@ def measured(job: Job, found: OfflineRun, folder: Path, seconds: float) -> dict[
 
 
 def finished() -> dict[str, dict[str, Any]]:
-    """The lines of data by job name."""
+    """Return the lines of data by job name."""
     lines = DATA.read_text().splitlines() if DATA.is_file() else []
     data = [json.loads(line) for line in lines]
     return {Job(each["estimator"], each["environment"], each["seed"]).name: each for each in data}

@@ -43,7 +43,7 @@ def evaluate(
 
 
 async def scored(config: AflowConfig, workflow: Workflow, split: Split) -> tuple[Evaluation, tuple[str, ...]]:
-    """Return a workflow's evaluation on a split, and the sandbox layers that it ran in. `run_dir` keeps the results."""
+    """Return a workflow's evaluation on a split, and its sandbox layers. The results are in `run_dir`."""
     assembly = await Assembly.open(config)
     try:
         problems = assembly.problems(split)

@@ -60,7 +60,7 @@ def import_workspace(
     out: Annotated[Path | None, typer.Option(help="Run folder to make; default: runs/DATASET.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read AFlow's rounds, scores and experience into a run; with an executor=... its config is kept for `resume`."""
+    """Read AFlow's rounds, scores and experience into a run; with an executor=... its config is saved for `resume`."""
     found = read_workspace(workspace)
     folder = out or Path("runs") / found.dataset
     config, kept = _config(found.dataset, folder, list(overrides or ()))
@@ -120,7 +120,7 @@ def _refused(workflow: Workflow, spec: TaskSpec) -> str:
 
 
 def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, bool]:
-    """Return the config of the run, and whether to keep it: an import to look at names no executor.
+    """Return the config of the run, and whether to save it: an import without an executor is only shown.
 
     Raises ConfigError for a key that would then be ignored.
     """

@@ -79,7 +79,7 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def short(label: str) -> str:
-    """Cut a label so that it leaves room for the plot; the table below the figure holds it whole."""
+    """Cut a label so that it leaves room for the plot; the table below the figure has it whole."""
     return fit(label, LABEL)
 
 

@@ -83,8 +83,8 @@ def tree_data(store: Reads) -> dict[str, JSON]:
 def _failed(case: dict[str, str]) -> list[str]:
     """Return [problem, outcome, answer or error, feedback, steps]."""
     said = (case["error"] or case["answer"])[:ANSWER_CHARACTERS]
-    told = case["feedback"][:ANSWER_CHARACTERS], case["trace"][:TRACE_CHARACTERS]
-    return [visible(text) for text in (case["problem_id"], case["outcome"], said, *told)]
+    more = case["feedback"][:ANSWER_CHARACTERS], case["trace"][:TRACE_CHARACTERS]
+    return [visible(text) for text in (case["problem_id"], case["outcome"], said, *more)]
 
 
 def _short(value: float | None) -> float | None:

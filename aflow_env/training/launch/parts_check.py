@@ -36,7 +36,7 @@ def check_parts(config: AflowConfig) -> None:
             "not recorded, since other weights answer otherwise. Set executor.mode=live"
         )
     for role, node in (("executor", config.executor), ("implementer.llm", config.implementer.llm)):
-        if node is not None and node.mode != "replay":  # a replay asks nobody: it needs no key
+        if node is not None and node.mode != "replay":  # a replay sends nothing: it needs no key
             live = node.model_copy(update={"mode": "live"})
             budget, priced = Budget(config.budget), priced_for(config, role)
             build_client(live, budget=budget, log=None, seed=config.seed, generate=never, role=role, priced_for=priced)

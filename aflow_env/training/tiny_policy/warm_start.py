@@ -118,7 +118,7 @@ def loss(model: Qwen2ForCausalLM, prefix: list[int], lessons: Sequence[Lesson]) 
             ids_BL[row, span], branch_BL[row, span] = torch.tensor(answer[:-1], dtype=torch.long), number
             position_BL[row, span] = torch.arange(size, size + len(answer) - 1)
             asked += [row * length + size - 1, *range(row * length + span.start, row * length + span.stop)]
-            wanted += [lesson.following[answer[:told]] for told in range(len(answer))]
+            wanted += [lesson.following[answer[:read]] for read in range(len(answer))]
             at = span.stop
     hidden_BLH = _hidden(model, prefix, ids_BL, position_BL, branch_BL)
     places = torch.tensor([place for place, following in enumerate(wanted) for _ in following])

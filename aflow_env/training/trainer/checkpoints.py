@@ -51,7 +51,7 @@ class Checkpoint:
 
     @property
     def whole(self) -> bool:
-        """Whether every file that verl goes on from was written to its end (torch's files are zip archives)."""
+        """Whether every file for resuming was written to its end (torch's files are zip archives)."""
         if not self.actor.is_dir():
             return False
         ranks = self.ranks or 0
@@ -64,7 +64,7 @@ class Checkpoint:
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
-    """Return the checkpoints of a run folder that hold an actor, whole or not, by step."""
+    """Return the checkpoints of a run folder with an actor, whole or not, by step."""
     steps = [each.name.removeprefix(FOLDER) for each in run.glob(f"{FOLDER}*") if (each / "actor").is_dir()]
     return [Checkpoint(run, step) for step in sorted(int(step) for step in steps if step.isdecimal())]
 

@@ -83,7 +83,7 @@ def check_switches(algorithm: Any) -> None:
 
 @dataclass
 class OnlineRows:
-    """The rows of the batch at hand, in the batch's order; `metrics` is filled by the estimator."""
+    """The rows of a batch, in its order; the estimator fills `metrics`."""
 
     sessions: Sequence[str]
     fields: Sequence[dict[str, Any]]

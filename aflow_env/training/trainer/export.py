@@ -40,7 +40,7 @@ def find_checkpoint(run: Path, step: int | None) -> Checkpoint:
 
 
 def export_policy(checkpoint: Checkpoint, out: Path) -> None:
-    """Write the policy to `out`. Raises ConfigError where `out` holds something, or the checkpoint is not whole."""
+    """Write the policy to `out`. Raises ConfigError where `out` is not empty, or the checkpoint is not whole."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"out={out} is not empty: name a new folder")
     for needed in ("fsdp_config.json", f"{HF}/config.json"):

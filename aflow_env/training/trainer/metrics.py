@@ -60,10 +60,10 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 
 def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     """Judge Q_theta on the step's edits, by predictions from before any of them was trained on."""
-    held = [(session["seed"], each) for session in sessions for each in session["predictions"]]
-    if not held:
+    made = [(session["seed"], each) for session in sessions for each in session["predictions"]]
+    if not made:
         return {}
-    q, target, mass = (np.array([each[name] for _, each in held]) for name in ("q", "q_target", "mass"))
+    q, target, mass = (np.array([each[name] for _, each in made]) for name in ("q", "q_target", "mass"))
     judged = calibration(q, target)
     return defined(
         {
@@ -72,7 +72,7 @@ def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
             "aflow/q_skill": judged.skill,
             "aflow/q_calibration_error": judged.calibration_error,
             "aflow/q_corr": judged.rank_correlation,
-            "aflow/q_within": within_parents(q, target, [f"{seed} {each['parent']}" for seed, each in held]),
+            "aflow/q_within": within_parents(q, target, [f"{seed} {each['parent']}" for seed, each in made]),
             "aflow/q_mean": float(q.mean()),
             "aflow/q_mass": float(mass.mean()),
             "aflow/q_target_mean": float(target.mean()),

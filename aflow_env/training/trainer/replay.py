@@ -24,7 +24,7 @@ from transfer_queue import KVBatchMeta
 
 PARTITION = "aflow_replay"
 STEPS = 16
-"""Training steps whose value rows are kept."""
+"""Training steps whose value rows are saved."""
 Tag = dict[str, Any]
 
 
@@ -34,10 +34,10 @@ class Replay:
     def __init__(self, steps: int, seed: int) -> None:
         self._steps = steps
         self._seed = seed
-        self._held: deque[list[tuple[str, Tag]]] = deque()
+        self._saved: deque[list[tuple[str, Tag]]] = deque()
 
     def __len__(self) -> int:
-        return sum(map(len, self._held))
+        return sum(map(len, self._saved))
 
     def take(self, batch: KVBatchMeta, fields: Sequence[dict[str, Any]], step: int) -> KVBatchMeta:
         """Move the value rows of a step here, drop the oldest step, and return the batch of the other rows.
@@ -52,15 +52,15 @@ class Replay:
             found["advantages"] = _advantages(found["response_mask"], [fields[row]["step_reward"] for row in rows])
             tq.kv_batch_put(keys=names, partition_id=PARTITION, fields=found, tags=tags)
             tq.kv_clear(keys=keys, partition_id=batch.partition_id)
-            self._held.append(list(zip(names, tags, strict=True)))
-        if len(self._held) > self._steps:
-            tq.kv_clear(keys=[key for key, _ in self._held.popleft()], partition_id=PARTITION)
+            self._saved.append(list(zip(names, tags, strict=True)))
+        if len(self._saved) > self._steps:
+            tq.kv_clear(keys=[key for key, _ in self._saved.popleft()], partition_id=PARTITION)
         gone = set(rows)
         return batch.select_keys([key for row, key in enumerate(batch.keys) if row not in gone])
 
     def draw(self, size: int, most: int, step: int) -> KVBatchMeta | None:
         """Draw up to `most` mini-batches of `size` rows, no row twice; None while one lacks rows."""
-        pool = [row for each in self._held for row in each]
+        pool = [row for each in self._saved for row in each]
         count = size * min(most, len(pool) // size)
         if not count:
             return None

@@ -25,7 +25,7 @@ DEFAULTS = {
 
 
 class CpuPlatform(PlatformBase):
-    """One device, "cpu", that talks gloo and hands tensors over by shared memory."""
+    """One device, "cpu", with gloo and tensors in shared memory."""
 
     device_name = vendor_name = "cpu"
     device_module = device
