@@ -84,35 +84,25 @@ class Plan:
     @property
     def complaints(self) -> list[str]:
         """Why it cannot fit; empty where it can."""
-        found = []
-        room, phases = self.memory - SLACK, self.phases
-        if phases["update"] > room:
-            parts = self.training.kept | self.training.backward
-            largest = max(parts, key=lambda name: parts[name])
-            found.append(
-                f"an update needs {_gib(phases['update'])} of {_gib(room)}, most for {largest}: use more GPUs, "
-                "tuning=lora, actor_rollout_ref.actor.fsdp_config.offload_policy=true (all on the host, slow), or a "
-                "smaller actor_rollout_ref.actor.ppo_max_token_len_per_gpu"
-            )
-        if phases["log-probs"] > room:
-            found.append(
-                f"log-probabilities need {_gib(phases['log-probs'])} of {_gib(room)}: use a smaller "
-                "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu, "
-                "actor_rollout_ref.actor.entropy_from_logits_with_chunking=true, or, with a tied output layer, "
-                "actor_rollout_ref.model.use_fused_kernels=true"
-            )
-        if phases["rollout"] > room:
-            found.append(
-                f"the rollout server wants {_gib(self.rollout)} beside {_gib(self.resident)} of the trainer: lower "
-                "actor_rollout_ref.rollout.gpu_memory_utilization, or set "
-                "actor_rollout_ref.actor.fsdp_config.param_offload=true and optimizer_offload=true"
-            )
-        if self.kv_tokens <= 0:
-            found.append(
-                f"the rollout server's share holds the weights ({_gib(self.rollout_weights)}) and no KV cache: raise "
-                "actor_rollout_ref.rollout.gpu_memory_utilization or tensor_model_parallel_size"
-            )
-        return found
+        room, phases, parts = self.memory - SLACK, self.phases, self.training.kept | self.training.backward
+        too_large = {
+            "update": f"an update needs {_gib(phases['update'])} of {_gib(room)}, most for "
+            f"{max(parts, key=lambda name: parts[name])}: use more GPUs, tuning=lora, actor_rollout_ref.actor."
+            "fsdp_config.offload_policy=true (all on the host, slow), or a smaller actor_rollout_ref.actor."
+            "ppo_max_token_len_per_gpu",
+            "log-probs": f"log-probabilities need {_gib(phases['log-probs'])} of {_gib(room)}: use a smaller "
+            "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu, actor_rollout_ref.actor."
+            "entropy_from_logits_with_chunking=true, or, with a tied output layer, actor_rollout_ref.model."
+            "use_fused_kernels=true",
+            "rollout": f"the rollout server wants {_gib(self.rollout)} beside {_gib(self.resident)} of the trainer: "
+            "lower actor_rollout_ref.rollout.gpu_memory_utilization, or set actor_rollout_ref.actor.fsdp_config."
+            "param_offload=true and optimizer_offload=true",
+        }
+        no_cache = (
+            f"the rollout server's share holds the weights ({_gib(self.rollout_weights)}) and no KV cache: raise "
+            "actor_rollout_ref.rollout.gpu_memory_utilization or tensor_model_parallel_size"
+        )
+        return [said for phase, said in too_large.items() if phases[phase] > room] + [no_cache] * (self.kv_tokens <= 0)
 
 
 def plan(config: DictConfig, aflow: AflowConfig, shape: Architecture, memory: int) -> Plan:

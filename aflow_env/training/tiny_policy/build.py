@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config,
 
 from aflow_env.config import AflowConfig, LLMConfig, TaskConfig, config_directory
 from aflow_env.errors import ConfigError
+from aflow_env.files import whole_folder
 from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import action_messages
 from aflow_env.tasks import load_task
@@ -104,18 +104,11 @@ def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int 
         f"tiny policy: {skill.valid:.1%} of {sampled} sampled edits are valid, their operations "
         f"{skill.operation_tv:.3f} from uniform (total variation), {seconds:.0f} s"
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    half_done = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        model.save_pretrained(half_done)
-        tokenizer.save_pretrained(half_done)
-        (half_done / "training.json").write_text(json.dumps(facts, indent=1))
-        half_done.chmod(0o755)
-        (half_done / "model.safetensors").chmod(0o644)  # readable by all users of the cache, as the rest is
-        shutil.rmtree(out, ignore_errors=True)
-        half_done.rename(out)
-    finally:
-        shutil.rmtree(half_done, ignore_errors=True)
+    with whole_folder(out) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "training.json").write_text(json.dumps(facts, indent=1))
+        (folder / "model.safetensors").chmod(0o644)  # readable by all users of the cache, as the rest is
 
 
 def embedded_config() -> AflowConfig:

@@ -11,7 +11,6 @@ verl starts from scratch without a word: `resume_step` refuses. With many nodes 
 """
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from aflow_env.errors import ConfigError
+from aflow_env.files import write_text
 
 LATEST = "latest_checkpointed_iteration.txt"
 FOLDER = "global_step_"
@@ -121,8 +121,6 @@ def _mend(run: Path) -> Checkpoint:
             "restore one, or delete that file to train from scratch"
         )
     last = max(whole, key=lambda each: (each.folder / "data.pt").stat().st_mtime_ns)
-    half_done = run / f".{LATEST}"
-    half_done.write_text(str(last.step))
-    os.replace(half_done, run / LATEST)
+    write_text(run / LATEST, str(last.step))
     print(f"aflow_env: {run / LATEST} named no whole checkpoint; the run goes on from step {last.step}", flush=True)
     return last
