@@ -14,7 +14,7 @@ from aflow_env.training.rollout.weights_version import version
 from aflow_env.training.trainer.held_out import HELD_OUT, rollout_policy
 
 RANKS = 0.3
-"""The rank correlation among a workflow's edits below which Q guides no better than chance (docs/results.md)."""
+"""The rank correlation among a workflow's edits below which the closing line calls Q too weak to guide."""
 
 
 async def final_report(
