@@ -86,7 +86,7 @@ def at_home(argument: str) -> str:
 
 
 def _run(arguments: list[str]) -> None:
-    """Run a verb. Raise ConfigError for a file that the system refuses and for a missing library of training."""
+    """Run a verb; a file that the system refuses, or a library of training's that is missing, is never a traceback."""
     try:
         app(args=arguments)
     except ModuleNotFoundError as error:
