@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the policy learn, and does GiGPO learn faster than GRPO? Two environments whose optimum is known.
+"""Compare how fast GiGPO and GRPO learn in two environments with a known optimum.
 
-    python -m recipe.evidence.learning run [--seeds 5] [--only gigpo-chain-1]     # one training run a job, resumable
+    python -m recipe.evidence.learning run [--seeds 5] [--only gigpo-chain-1]     # one training a job, resumable
     python -m recipe.evidence.learning table
 
 SIMULATED executor, real verl, the tiny policy on a CPU. `bandit`: one round, one edit decides. `chain`: four rounds,
-two edits are needed and there is no reward before both are in place. The landscapes (learning/*.yaml) are free of
-noise, so a workflow scores 0 or 1 and the optimum of a session is 1. The seed decides the order of data and the draws
-of the search; the policy's start is the same, and what the rollout server samples does not repeat.
+two edits are needed and there is no reward before both. The landscapes (learning/*.yaml) have no noise, so a workflow
+scores 0 or 1 and the optimum of a session is 1. The seed decides the order of data and the draws of the search. All
+trainings start with the same policy. The samples of the rollout server do not repeat.
 
-In the bandit every session has one step from one state, so GiGPO's two levels say the same and its advantage is GRPO's
-twice: a control, where neither should be faster by more than that scale is worth.
+In the bandit every session has one step from one state, so GiGPO's advantage is twice GRPO's. It is the control.
 
 `steps` is the first training step at which the mean best score of the sessions, over three steps, reaches 0.9; a run
-that never does counts as one step more than it had. `q_rank` is Spearman's correlation of the beliefs in the last
-third of the run with the true value of the state, found by trying every edit; the bandit asks about one state only, so
-there it is undefined. A finished job leaves one line in results/learning.jsonl and is not run again; a job that was cut
-is run again from its start.
+that never reaches it counts as one step more than it had. `q_rank` is Spearman's correlation of Q in the last third of
+the run with the true value of the state, found by trying every edit; it is undefined in the bandit, which has one
+state. A finished job leaves one line in results/learning.jsonl; a job that was cut starts again.
 """
 
 import asyncio
