@@ -115,15 +115,15 @@ def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
     return [mean(values, SCORES) for values in zip(*padded, strict=True)]
 
 
-def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
+def calibration(runs: Sequence[RunRecord]) -> list[Bin]:
     """Compare the predicted scores of edits with the realised ones, in tenths of the prediction.
 
     Expansions of one run are not independent draws, so intervals are over the runs' means.
     """
     found = []
     predicted_pairs = [predictions(run) for run in runs]
-    for place in range(bins):
-        inside = [[pair for pair in pairs if min(int(pair[0] * bins), bins - 1) == place] for pairs in predicted_pairs]
+    for place in range(10):
+        inside = [[pair for pair in pairs if min(int(pair[0] * 10), 9) == place] for pairs in predicted_pairs]
         if inside := [pairs for pairs in inside if pairs]:
             predicted = fmean(fmean(said for said, _ in pairs) for pairs in inside)
             came = mean([fmean(score for _, score in pairs) for pairs in inside], SCORES)

@@ -29,7 +29,7 @@ LEFT JOIN nodes AS parents ON parents.session = nodes.session AND parents.round 
 LEFT JOIN programs AS before ON before.id = parents.program
 WHERE nodes.score IS NOT NULL
 GROUP BY nodes.digest HAVING nodes.score = max(nodes.score)
-ORDER BY nodes.session LIKE 'train/%', nodes.score DESC, nodes.n DESC, nodes.digest LIMIT ?
+ORDER BY nodes.session LIKE 'train/%', nodes.score DESC, nodes.n DESC, nodes.digest LIMIT 10
 """
 
 
@@ -81,10 +81,10 @@ def figures(run_dir: str, seconds: float) -> dict[str, float]:
     return {f"aflow/run/{name}": value for name, value in found.items()} | axes
 
 
-def top_workflows(store: Reads, count: int = 10) -> list[tuple[Any, ...]]:
+def top_workflows(store: Reads) -> list[tuple[Any, ...]]:
     """Return rows of TOP_COLUMNS, the best first, workflows that were scored on validate problems before the others."""
     rows = []
-    for *facts, graph, prompts, graph_before, prompts_before in store.read(_TOP, (count,)):
+    for *facts, graph, prompts, graph_before, prompts_before in store.read(_TOP):
         old, new = f"{graph_before}\n{prompts_before}".splitlines(), f"{graph}\n{prompts}".splitlines()
         difference = "\n".join(difflib.unified_diff(old, new, "parent", "workflow", n=1, lineterm=""))
         rows.append((*facts, graph, prompts, difference if graph_before else ""))

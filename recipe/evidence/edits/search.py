@@ -253,8 +253,8 @@ def best(nodes: Sequence[Found], calls: float = np.inf, rounds: float = np.inf) 
     return max((each for each in nodes if each.calls <= calls and each.round <= rounds), key=lambda each: each.score)
 
 
-def logged(seeds: Sequence[int], rounds: int = 20, landscape: str | None = None) -> Iterator[Observation]:
+def logged(seeds: Sequence[int], landscape: str | None = None) -> Iterator[Observation]:
     """Yield the evaluations of stock random searches in other worlds."""
     for seed in seeds:
-        for node in Search(World.of(seed, landscape), Rule()).play(rounds, 0):
+        for node in Search(World.of(seed, landscape), Rule()).play(20, 0):
             yield observation(node.steps, node.score)
