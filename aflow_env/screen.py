@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text of a model, a server or a file on a screen: shown as it is, and never obeyed.
+"""Print text of a model, a server or a file without obeying the codes in it.
 
-Such a text may hold codes that colour the terminal, move its cursor, rename its window or turn the reading direction,
-and words in brackets or colons that rich takes for markup or emoji. `visible` escapes the codes (`\\x1b`, `\\u202e`),
-and a `Screen` prints every string that way and knows no markup.
+A text may have codes that colour the terminal, move its cursor, rename its window or change the reading direction, and
+brackets or colons that rich reads as markup or emoji. `visible` escapes the codes (`\\x1b`, `\\u202e`). A `Screen`
+prints visible text and reads no markup.
 """
 
 import io
@@ -17,16 +17,13 @@ from rich.console import Console
 from rich.text import Text
 
 WIDTH = 80
-"""Columns of all that is not printed on a terminal."""
+"""Columns of output that goes to no terminal."""
 _NOT_ASCII = re.compile(r"[^ -~\n\t]")
 _JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them
 
 
 def visible(text: str) -> str:
-    """Return the text with control codes, bidi marks, surrogates and unassigned characters as Python escapes.
-
-    Line feeds and tabs stay. The result holds nothing more to escape.
-    """
+    """Escape control codes, bidi marks, surrogates and unassigned characters. Line feeds and tabs stay."""
     return _NOT_ASCII.sub(_shown, text.replace("\r\n", "\n"))
 
 
@@ -47,6 +44,11 @@ def say(text: str, *, error: bool = False) -> None:
     print(visible(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
+def plural(number: int, one: str, more: str = "") -> str:
+    """Return a count with its noun: `1 run`, `2,000 runs`, `2 replies`."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+
+
 def duration(seconds: float) -> str:
     """Return seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
@@ -55,7 +57,7 @@ def duration(seconds: float) -> str:
 
 
 class Screen(Console):
-    """A console on which a string is text: no markup, no emoji, no control codes."""
+    """A console that prints strings without markup, emoji and control codes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
@@ -63,7 +65,7 @@ class Screen(Console):
             self.width = WIDTH
 
     def render_str(self, text: str, *arguments: Any, **options: Any) -> Text:
-        """Make a string a renderable; all strings come through here, of tables and titles too."""
+        """Return the visible text. Strings of tables and titles come through here too."""
         return super().render_str(visible(text), *arguments, **options)
 
 
@@ -76,7 +78,7 @@ class VisibleFormatter(logging.Formatter):
 
 
 def prepare() -> None:
-    """Let this process print any text in any encoding, and make its log lines visible text."""
+    """Let this process print any text in any encoding, and print visible text in its log."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that are there at once, or come later.
+"""Values that are there at once or must be awaited.
 
-What the processes of a run share (its store, its ledger) is either a file that this process has open, whose methods
-return their value, or belongs to another process, whose answer has to be awaited. Callers write `await soon(...)` for
-both; where the value is there nothing is suspended, so no other coroutine gets a turn in between.
+The store and the ledger of a run are files of this process, whose methods return values, or belong to another process,
+whose methods return awaitables. Callers write `await soon(...)` for both. A value that is there suspends nothing, so no
+other coroutine runs in between.
 """
 
 import asyncio
@@ -16,15 +16,12 @@ Soon: TypeAlias = T | Awaitable[T]
 
 
 async def soon(value: Soon[T]) -> T:
-    """The value itself, or what it comes to. Raises as it does."""
+    """Return the value, or await it."""
     return await value if isawaitable(value) else value
 
 
 async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
-    """Await all at a time; the results in order. Where some raise, the others come to their end, then the first raises.
-
-    (So nothing that was asked for is thrown away, and no task is left behind.)
-    """
+    """Await all at a time and return the results in order. Raises the first error after all have ended."""
     found = await asyncio.gather(*awaitables, return_exceptions=True)
     for each in found:
         if isinstance(each, BaseException):

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from rich.cells import cell_len
 from rich.table import Table
 
-from aflow_env.screen import Screen, VisibleFormatter, fit, one_line, visible
+from aflow_env.screen import Screen, VisibleFormatter, fit, one_line, plural, visible
 from tests.texts import ANY_TEXT, NASTY, obeyed
 
 
@@ -65,3 +65,17 @@ def test_log_lines_are_visible_text() -> None:
     """Promise: what a server sent does not reach the terminal through a warning."""
     record = logging.LogRecord("x", logging.WARNING, "", 0, "server said %s", ("\x1b[31m",), None)
     assert VisibleFormatter().format(record) == r"server said \x1b[31m"
+
+
+@pytest.mark.parametrize(
+    ("number", "nouns", "said"),
+    [
+        (0, ("run",), "0 runs"),
+        (1, ("run",), "1 run"),
+        (2000, ("run",), "2,000 runs"),
+        (2, ("reply", "replies"), "2 replies"),
+    ],
+)
+def test_a_count_has_the_noun_that_fits_it(number: int, nouns: tuple[str, ...], said: str) -> None:
+    """One is singular, and nothing else is."""
+    assert plural(number, *nouns) == said

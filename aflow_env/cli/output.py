@@ -8,7 +8,7 @@ from typing import Any
 from aflow_env.evaluation.results import COUNTED, Evaluation
 from aflow_env.llm.ledger import Spend
 from aflow_env.llm.prices import PICO
-from aflow_env.screen import one_line
+from aflow_env.screen import one_line, plural
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -37,21 +37,21 @@ def evaluation_text(evaluation: Evaluation, simulated: bool) -> str:
     lines = [
         f"{score_text(evaluation.score, evaluation.ci95)}, n={evaluation.n}",
         outcomes_text(evaluation.outcomes, evaluation.truncated),
-        f"{cost_text(bill)}, {tokens:,} tokens" + (" (SIMULATED executor)" if simulated else ""),
+        f"{cost_text(bill)}, {plural(tokens, 'token')}" + (" (SIMULATED executor)" if simulated else ""),
     ]
     errors = [result for result in evaluation.results if result.error]
     if errors:
         first = one_line(errors[0].error)
         lines.append(f"problem {errors[0].problem_id}, {errors[0].outcome}: {first[:300]}")
     if lost := sum(result.outcome not in COUNTED for result in evaluation.results):
-        lines.append(f"{lost} runs were lost to failures of the world and are in no mean")
+        lines.append(f"{plural(lost, 'run')} lost to failures of the world, in no mean")
     return "\n".join(lines)
 
 
 def outcomes_text(outcomes: Mapping[str, int], truncated: int) -> str:
     """Return the count of each outcome, and of the replies that were cut at max_tokens."""
     counts = [f"{name} {count}" for name, count in sorted(outcomes.items())]
-    return ", ".join([*counts, *[f"{truncated} replies truncated"] * (truncated > 0)])
+    return ", ".join([*counts, *[f"{plural(truncated, 'reply', 'replies')} truncated"] * (truncated > 0)])
 
 
 def cost_text(bill: Spend) -> str:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from aflow_env.cli.output import cost_text
 from aflow_env.llm.ledger import Spend
 from aflow_env.screen import Screen, duration, fit
-from aflow_env.search.rounds import SearchSession, Turn
+from aflow_env.search.session import SearchSession, Turn
 
 NOTE = "Ctrl-C: finishing the rounds under way; Ctrl-C again ends at once"
 

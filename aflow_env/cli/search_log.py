@@ -48,15 +48,16 @@ class SearchLog:
 
 @contextmanager
 def search_log(assembly: Assembly) -> Iterator[SearchLog]:
-    """Lock the run's config, then open its loggers, so that a refused search writes nothing into the run's logs.
+    """Prepare the search, lock the run's config, then open its loggers: a search that is refused writes nothing.
 
-    Raises ConfigError for a config that the run does not take, and where a library of a logger is missing.
+    Raises ConfigError for a config that the run does not take, and where a part or a library of a logger is missing.
     """
     config = assembly.config
-    lock(assembly.store, config)
     kinds = [LOGGERS[kind] for kind in config.logger]
     for kind in kinds:
         needs("log", *kind.libraries)
+    assembly.prepare()
+    lock(assembly.store, config)
     with ExitStack() as stack:
         loggers: list[Logger] = [stack.enter_context(closing(kind(config))) for kind in kinds]
         yield SearchLog(config, loggers)

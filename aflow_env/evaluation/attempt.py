@@ -2,9 +2,8 @@
 """One run of a workflow on a problem: ask the executor for the workflow's operators, and count the cost.
 
 The k-th identical question (k from 0) asks for draw repeat * DRAWS + k of that prompt. The first draw has the
-`temperature` of the executor, each later one its `sample_temperature`. So an ensemble votes on answers that differ, a
-repeat draws anew, and the same workflow asks for the same draws again. Questions that run side by side are numbered in
-the order of their calls.
+`temperature` of the executor, each later one its `sample_temperature`. So the answers in an ensemble differ, repeats
+are new draws, and the same workflow asks for the same draws again. Concurrent questions count in the order of calls.
 """
 
 from collections import Counter
@@ -16,7 +15,7 @@ from pydantic import JsonValue
 
 from aflow_env.config import LLMConfig
 from aflow_env.errors import WorkflowError
-from aflow_env.evaluation.results import Outcome, ProblemResult
+from aflow_env.evaluation.results import COUNTS, Outcome, ProblemResult
 from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.operators import OperatorContext, RunCode, call_operator
@@ -24,20 +23,19 @@ from aflow_env.workflow.signatures import SIGNATURES
 
 JSON = Any
 
-DRAWS = 1000  # of one prompt within a problem and repeat; far above what a problem's call limit lets through
+DRAWS = 1000  # of one prompt within a problem and repeat, far above a problem's call limit
 TRACED = 12  # operator calls in a trace
 TRACE_CHARACTERS = 160  # of an output in a trace
 
 
 @dataclass
 class Attempt:
-    """The questions so far for one problem and repeat, and their cost; `fatal` once no later call can succeed.
+    """The questions so far for one problem and repeat, and their cost. `fatal`: no later call can succeed.
 
     `steps` has a line for each operator call, in the order of the calls.
     """
 
     problem: Problem
-    problem_digest: str
     repeat: int
     asked: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     cost_usd: float = 0.0
@@ -51,13 +49,13 @@ class Attempt:
 
     @property
     def key(self) -> tuple[str, int]:
-        """The key of the result in a cache, within a workflow and executor key."""
-        return self.problem_digest, self.repeat
+        """The result's key in a cache, within a workflow and executor key."""
+        return self.problem.digest, self.repeat
 
     def context(
         self, client: LLMClient, config: LLMConfig, run_code: RunCode, answers: str = "text"
     ) -> OperatorContext:
-        """Return all that the operators of this attempt may use: no hidden test, no answer."""
+        """Return the context of this attempt's operators, without hidden tests and answer."""
         return OperatorContext(
             ask=partial(self._ask, client, config),
             run_code=run_code,
@@ -92,13 +90,9 @@ class Attempt:
             outcome,
             seconds=seconds,
             cost_usd=self.cost_usd,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
-            calls=self.calls,
-            problem_digest=self.problem_digest,
-            truncated=self.truncated,
-            unpriced=self.unpriced,
+            problem_digest=self.problem.digest,
             trace="" if outcome == Outcome.CORRECT else self.trace,
+            **{name: getattr(self, name) for name in COUNTS},
             **more,
         )
 

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate a workflow on problems: look up stored results, run the rest in the sandbox, score and store them.
 
-The workflow runs in a jailed child; its operator calls come here, where the executor's client is (attempt.py). A
-failure of the world ends a problem without a score. Too many of them end the evaluation.
+The workflow runs in a jailed child. Its operator calls come to this process, which has the executor's client
+(attempt.py). A failure of the world ends a problem without a score. Too many of them end the evaluation.
 
 Evaluations of one workflow take turns in this process, and among all processes that share `turns`, so the second finds
-everything stored. Other processes may both run it, and pay twice. The first to store a result wins, and both use it.
+all results stored. Without shared `turns` two processes may both run and pay. Both use the result stored first.
 """
 
 import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult, los
 from aflow_env.llm.client import LLMClient, LLMError
 from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.screen import plural
 from aflow_env.soon import Soon, soon
 from aflow_env.tasks.problem import Problem, Task
 from aflow_env.workflow.operators import CodeResult
@@ -36,30 +37,30 @@ Turn = AbstractAsyncContextManager[None]
 
 log = logging.getLogger(__name__)
 
-CUT_SHARE = 0.05  # of replies may be cut at max_tokens without a word
-ANSWER_CHARACTERS = 2000  # of an answer that are kept; scoring sees all of it
-FEEDBACK_CHARACTERS = 1000  # of a scorer's text that are kept
+CUT_SHARE = 0.05  # of replies may be cut at max_tokens without a warning
+ANSWER_CHARACTERS = 2000  # of an answer are stored; the scorer reads all of it
+FEEDBACK_CHARACTERS = 1000  # of a scorer's text are stored
 
 
 class EvaluationCache(Protocol):
-    """Results by workflow digest, executor key and (problem digest, repeat). `Store` is one."""
+    """Stored results by workflow digest, executor key and (problem digest, repeat), such as `Store`."""
 
     def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> Soon[dict[Key, ProblemResult]]:
         """Return the stored results among these, marked as cached."""
         ...
 
     def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Soon[None]:
-        """Save results that are not saved yet and that count."""
+        """Save the results that count and are not saved yet."""
         ...
 
 
 @dataclass(eq=False)
 class Evaluator:
-    """Evaluates workflows of one task under one executor. Any number of evaluations may go on at a time.
+    """Evaluates workflows of one task with one executor. Any number of evaluations may run at a time.
 
-    `settings` is all else that decides a result, as JSON, e.g. the task's options. It enters the key of stored results
-    with the executor's settings, `seed` and the sandbox's limits. `infrastructure_limit`: the largest share of an
-    evaluation's runs, in [0, 1], that may be lost to failures of the world. `turns` makes a lock by its name.
+    `settings` is anything else that decides a result, as JSON, e.g. the task's options. `infrastructure_limit`, in
+    [0, 1], is the largest share of an evaluation's runs that may be lost to failures of the world. `turns` makes a lock
+    by its name.
     """
 
     task: Task
@@ -75,7 +76,7 @@ class Evaluator:
     _locks: WeakValueDictionary[str, Turn] = field(default_factory=WeakValueDictionary, init=False, repr=False)
 
     def executor_key(self, version: str = "") -> str:
-        """Return 16 hex digits over everything but workflow, problem and repeat that decides a result."""
+        """Return 16 hex digits over everything that decides a result beside workflow, problem and repeat."""
         config = self.config
         temperatures = config.temperature, config.sample_temperature
         parts = {
@@ -91,12 +92,12 @@ class Evaluator:
     async def evaluate(
         self, workflow: Workflow, problems: Sequence[Problem], repeats: int = 1, version: str = ""
     ) -> Evaluation:
-        """Run the workflow `repeats` times on each problem, or take stored results; results in that order.
+        """Run the workflow `repeats` times on each problem, or take stored results, in that order.
 
-        `version` names the executor's weights where they change (a policy in training). Every run is stored before this
+        `version` names the executor's weights if they change (a policy in training). Every run is stored before this
         returns or raises. Raises InfrastructureError when no run counts, when more than the allowed share was lost to
-        the world, or when the executor refuses every call (no key, no money left), BudgetExhausted when the budget cut
-        runs off.
+        the world, or when the executor refuses every call (no key, no money left), BudgetExhausted when the budget ends
+        some runs.
         """
         if not problems or repeats < 1:
             raise ValueError(f"an evaluation needs problems and repeats, not {len(problems)} and {repeats}")
@@ -111,7 +112,7 @@ class Evaluator:
         Raises InfrastructureError when the executor refuses every call.
         """
         executor_key = self.executor_key(version)
-        attempts = [Attempt(problem, problem.digest, repeat) for problem, repeat in runs]
+        attempts = [Attempt(problem, repeat) for problem, repeat in runs]
         name = f"{workflow.digest} {executor_key}"
         lock = self._locks.get(name) or self._locks.setdefault(name, self.turns(name))
         async with lock:
@@ -136,7 +137,7 @@ class Evaluator:
     async def _results(
         self, workflow: Workflow, executor_key: str, attempts: Sequence[Attempt]
     ) -> tuple[ProblemResult, ...]:
-        """Return one result an attempt, in order, from the cache or else run and put there."""
+        """Return one result an attempt, in order, from the cache, or from a run that is then stored."""
         keys = [attempt.key for attempt in attempts]
         known = await soon(self.cache.get_many(workflow.digest, executor_key, keys)) if self.cache else {}
         missing = [attempt for attempt in attempts if attempt.key not in known]
@@ -145,8 +146,9 @@ class Evaluator:
             if self.cache:
                 await soon(self.cache.put_many(workflow.digest, executor_key, fresh))
                 stored = await soon(self.cache.get_many(workflow.digest, executor_key, keys))
-                fresh = [_stored(result, stored) for result in fresh]
-            known |= {(result.problem_digest, result.repeat): result for result in fresh}
+                # Another process may have stored its result first. This one has paid too, so it is not cached.
+                fresh = [stored.get(result.key, result)._replace(cached=False) for result in fresh]
+            known |= {result.key: result for result in fresh}
         return tuple(known[attempt.key]._replace(problem_id=attempt.problem.id) for attempt in attempts)
 
     async def _run(self, workflow: Workflow, attempts: Sequence[Attempt]) -> list[ProblemResult]:
@@ -156,9 +158,9 @@ class Evaluator:
     async def launch(
         self, workflow: Workflow, attempts: Sequence[Attempt], client: LLMClient | None = None
     ) -> list[JailRun | BaseException]:
-        """Run the workflow once for each attempt, and look nothing up, score nothing, store nothing.
+        """Run the workflow once for each attempt, without look-up, score and storage.
 
-        `client` answers in place of the executor's. Returns as `Sandbox.run_workflow` does.
+        `client` answers instead of the executor's. Returns as `Sandbox.run_workflow` does.
         """
         asked, answers = client or self.client, self.task.spec.answers
         contexts = [attempt.context(asked, self.config, self._run_code, answers) for attempt in attempts]
@@ -168,10 +170,11 @@ class Evaluator:
             result = await attempts[index].call(operator, arguments, contexts[index])
             return {"result": result, "cost_usd": attempts[index].cost_usd - before}
 
-        calls: list[dict[str, JSON]] = [{"problem": attempt.problem.prompt} for attempt in attempts]
+        calls: list[dict[str, JSON]] = [{"problem": each.problem.prompt} for each in attempts]
         if self.task.spec.entry_point:
-            for call, attempt in zip(calls, attempts, strict=True):
-                call["entry_point"] = attempt.problem.entry_point
+            calls = [
+                call | {"entry_point": each.problem.entry_point} for call, each in zip(calls, attempts, strict=True)
+            ]
         return await self.sandbox.run_workflow(workflow, calls, handle)
 
     async def _run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> CodeResult:
@@ -179,7 +182,7 @@ class Evaluator:
         return CodeResult(run.outcome, run.value, run.error)
 
     async def _score(self, attempt: Attempt, run: JailRun | BaseException) -> ProblemResult:
-        """Return the result of one call of the workflow. Raises for a bug of ours, or a cancellation."""
+        """Return the result of one call of the workflow. Raises for a bug of ours and a cancellation."""
         try:
             if isinstance(run, BaseException):
                 raise run
@@ -195,28 +198,23 @@ class Evaluator:
             attempt.fatal = isinstance(error, LLMError) and error.fatal
             return attempt.result(Outcome.LLM_ERROR, error=str(error))
         outcome = Outcome.CORRECT if score.correct else Outcome.WRONG
-        told = {"answer": _cut(output), "error": score.note, "feedback": _cut(score.feedback, FEEDBACK_CHARACTERS)}
-        return attempt.result(outcome, run.seconds, score=score.value, **told)
+        texts = {"answer": _cut(output), "error": score.note, "feedback": _cut(score.feedback, FEEDBACK_CHARACTERS)}
+        return attempt.result(outcome, run.seconds, score=score.value, **texts)
 
     def judge(self, results: Sequence[ProblemResult], of: int | None = None) -> None:
-        """Raise as `evaluate` does unless these results may become a score, or a part of the score of `of` runs."""
+        """Raise as `evaluate` does for too many lost results of `of` runs, and for results that the budget ended."""
         of = of or len(results)
         if sum(result.outcome == Outcome.LLM_ERROR for result in results) / of > self.infrastructure_limit:
             raise self._lost(results, of)
         if cut_off := [result for result in results if result.outcome == Outcome.BUDGET]:
-            raise BudgetExhausted(f"{len(cut_off)} of {len(results)} runs did not fit: {lost(cut_off)}")
+            raise BudgetExhausted(f"{len(cut_off)} of {plural(len(results), 'run')} did not fit: {lost(cut_off)}")
 
     def _lost(self, results: Sequence[ProblemResult], of: int) -> InfrastructureError:
         failed = [result for result in results if result.outcome == Outcome.LLM_ERROR]
         return InfrastructureError(
-            f"{len(failed)} of {of} runs were lost to failures of the executor or the machine (at most "
+            f"{len(failed)} of {plural(of, 'run')} lost to failures of the executor or the machine (at most "
             f"{self.infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
         )
-
-
-def _stored(result: ProblemResult, stored: Mapping[Key, ProblemResult]) -> ProblemResult:
-    """Return the result of the cache, where another process was quicker. It was paid for here all the same."""
-    return stored.get((result.problem_digest, result.repeat), result)._replace(cached=False)
 
 
 def _cut(text: str, characters: int = ANSWER_CHARACTERS) -> str:

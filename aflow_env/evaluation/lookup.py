@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate by looking up: the outcomes of a table (tasks/table.py) in the place of an executor."""
+"""Look up a workflow's outcomes in a table (tasks/table.py) instead of asking an executor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from aflow_env.workflow.program import TaskSpec, Workflow
 
 
 class OutsideTable(WorkflowError):
-    """The program may run, but the table has no outcomes of it. The text is one sentence for the policy."""
+    """The table has no outcomes of this valid program. The text is one sentence for the policy."""
 
 
 @dataclass(frozen=True)
 class TableGate:
-    """The gate of a search on a table: a program must pass the gate, and be in the table."""
+    """The gate of a search on a table. A program must pass the gate and be in the table."""
 
     table: Table
 
     def __call__(self, workflow: Workflow, spec: TaskSpec) -> None:
-        """Raise Violation or OutsideTable unless the program may be looked up."""
+        """Raise Violation or OutsideTable unless the program is in the table."""
         if workflow.digest not in self.table.rows:
             check(workflow, spec)
             raise OutsideTable("outside the table: it has no outcomes of this workflow")

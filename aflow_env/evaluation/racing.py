@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Racing: do not run a candidate on the rest of the problems once it is surely worse than an incumbent, by some slack.
+"""Racing: stop a candidate's evaluation once it is surely worse than an incumbent, by more than some slack.
 
-The candidate's N runs (problem, repeat) are made in blocks, in an order drawn from its digest. Write x_i for its scores
-and X_i for the incumbent's, which are known. The hypothesis that its mean on all N would be at least theirs less the
-slack d is tested by betting against it (Waudby-Smith and Ramdas 2023, sampling without replacement). For a share a of
-pairing in [0, 1],
+The candidate's N runs (problem, repeat) are made in blocks, in an order drawn from its digest. Its scores are x_i, the
+incumbent's known scores X_i. The hypothesis says that the candidate's mean on all N is at least the incumbent's less
+the slack d. It is tested by betting against it (Waudby-Smith and Ramdas 2023, sampling without replacement). For a
+share a of pairing in [0, 1],
 
     z_i = 1 - x_i + a X_i >= 0,    under the hypothesis sum z_i <= Z = (1 + d) N - (1 - a) sum X_i,
     b_t = (Z - sum of z_i, i < t) / (N - t + 1)      is then at least the mean of z_t given the past,
@@ -14,10 +14,9 @@ K is a non-negative supermartingale, and so is its mean over stakes and shares. 
 1/delta with probability delta at most, for any number of looks. a = 0 compares with the incumbent's mean, a = 1 problem
 by problem, which is stronger where the two solve the same problems. The probability is over the order alone.
 
-A run that was lost to the world counts as solved by the candidate and, for the incumbent, as not solved. A candidate is
-only given up while its mean is below the incumbent's less d, so the best of a search is never one that was given up.
-The score of a candidate that was given up is a mean over fewer runs (its n). It is pessimistic: an unlucky start ends
-the race, a lucky one is corrected later.
+A run that was lost to the world counts as solved by the candidate and as not solved by the incumbent. A race ends early
+only while the candidate's mean is below the incumbent's less d, so such a candidate is never the best of a search. Its
+score is the mean over its n runs. It is pessimistic, because an unlucky start ends the race and a lucky one does not.
 """
 
 from collections.abc import Sequence
@@ -39,9 +38,9 @@ TINY = 1e-9  # sums of scores are exact to this
 
 @dataclass
 class Race:
-    """The bets against one candidate. `incumbent`: the scores X_i of all N runs, in the order of running.
+    """The bets against one candidate. `incumbent` are the scores X_i of all N runs, in the order of running.
 
-    `slack`: how much worse than the incumbent's the candidate's mean may be, in [0, 1].
+    The candidate's mean may be below the incumbent's by `slack`, in [0, 1].
     """
 
     incumbent: Sequence[float]
@@ -67,7 +66,7 @@ class Race:
 
     @property
     def hopeless(self) -> bool:
-        """Whether the hypothesis is rejected that the candidate is good enough."""
+        """Whether the hypothesis is rejected."""
         return bool(np.mean(self._capital) >= 1 / self.delta)
 
 
@@ -82,13 +81,13 @@ async def race(
     version: str = "",
     slack: float = 0.0,
 ) -> Evaluation:
-    """Evaluate a workflow, and give up as soon as it is surely worse than the incumbent less `slack`.
+    """Evaluate a workflow until it is surely worse than the incumbent less `slack`.
 
-    Stored results are found, block by block, and decide as fresh ones. Raises as `evaluator.evaluate` does.
+    Stored results count as fresh ones. Raises as `evaluator.evaluate` does.
     """
     runs = [(problem, repeat) for repeat in range(repeats) for problem in problems]
     order = np.random.default_rng([seed, int(workflow.digest, 16)]).permutation(len(runs)).tolist()
-    known = {(each.problem_digest, each.repeat): _worth(each, 0.0) for each in incumbent.results}
+    known = {each.key: _worth(each, 0.0) for each in incumbent.results}
     assert rule.delta is not None
     test = Race([known.get((runs[i][0].digest, runs[i][1]), 0.0) for i in order], rule.delta, slack)
     done: dict[int, ProblemResult] = {}
@@ -106,5 +105,5 @@ async def race(
 
 
 def _worth(result: ProblemResult, otherwise: float) -> float:
-    """Return a run's score, or `otherwise` where it does not count."""
+    """Return a run's score, or `otherwise` when it does not count."""
     return result.score if result.outcome in COUNTED else otherwise

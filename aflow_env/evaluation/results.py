@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The findings of an evaluation: one result a problem and repeat, and their summary.
+"""The results of an evaluation, one a problem and repeat, and their summary.
 
-Only outcomes of the workflow's own doing count. A failure of the world is listed, and is in no mean. The interval takes
-results for independent draws: with repeats > 1 it is about *these* problems, and too narrow for problems at large.
+Outcomes that the workflow caused count. Failures of the world are listed and are in no mean. `Evaluation.ci95` takes
+results as independent draws, so with repeats > 1 it is too narrow for problems at large.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from aflow_env.errors import InfrastructureError
+from aflow_env.screen import plural
 
 Z95 = 1.959963984540054
 
@@ -29,15 +30,17 @@ class Outcome(StrEnum):
     BUDGET = "budget"
 
 
-COUNTED = frozenset((Outcome.CORRECT, Outcome.WRONG, Outcome.TIMEOUT, Outcome.CRASH, Outcome.VIOLATION))
+COUNTED = frozenset(Outcome) - {Outcome.LLM_ERROR, Outcome.BUDGET}
+COUNTS = ("input_tokens", "output_tokens", "calls", "truncated", "unpriced")
+"""The counts of a run, which add up over runs."""
 
 
 class ProblemResult(NamedTuple):
-    """A workflow's run on one problem. `score` in [0, 1]; cost and tokens are those of the original run.
+    """A workflow's run on one problem. `score` is in [0, 1]. Cost and tokens are those of the original run.
 
-    `truncated` of its `calls` were cut at max_tokens. `unpriced` have no known price, and `cost_usd` leaves them out. A
-    cache knows the result by `problem_digest`, of the problem's content. `feedback` is the scorer's text. `trace` has a
-    line for each operator call of a run that is not correct. `cached`: this evaluation did not pay.
+    `truncated` of its `calls` were cut at max_tokens. `unpriced` have no known price and are not in `cost_usd`.
+    `problem_digest` is that of the problem's content. `feedback` is the scorer's text. `trace` has a line for each
+    operator call of a run that is not correct. `cached`: this evaluation did not pay.
     """
 
     problem_id: str
@@ -58,13 +61,19 @@ class ProblemResult(NamedTuple):
     trace: str = ""
     cached: bool = False
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """The result's key in a cache, within a workflow and executor key."""
+        return self.problem_digest, self.repeat
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """A workflow on a set of problems. `score` is the mean over the `n` results that count, `ci95` its 95 % interval.
 
-    `cost_usd` and tokens are those of the whole evaluation, with or without the cache; `spent_usd` was paid this time.
-    `executor_key` names the settings under which the results hold. Evaluations with equal figures are equal.
+    `cost_usd` and tokens are those of all results, `spent_usd` is the cost of results that are not cached.
+    `usd_a_problem` leaves out the runs that do not count; it is None where it is unknown.
+    `executor_key` is a digest of the settings that decide a result. Evaluations with equal figures are equal.
     """
 
     digest: str
@@ -82,18 +91,20 @@ class Evaluation:
     results: Sequence[ProblemResult] = field(compare=False, repr=False)
     truncated: int = 0
     unpriced: int = 0
+    usd_a_problem: float | None = None
 
     def worth(self, cost_weight: float) -> float:
-        """Return the score less `cost_weight` times the USD of a run that counts."""
-        return self.score - cost_weight * self.cost_usd / self.n if cost_weight else self.score
+        """Return the score less `cost_weight` times the USD of a problem, which count as 0 where they are unknown."""
+        return self.score - cost_weight * (self.usd_a_problem or 0.0)
 
 
 def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Evaluation:
-    """Put results together. Raises InfrastructureError when none of them counts."""
+    """Return the evaluation of these results. Raises InfrastructureError when none of them counts."""
     outcomes = Counter(str(result.outcome) for result in results)
-    scores = [result.score for result in results if result.outcome in COUNTED]
+    counted = [result for result in results if result.outcome in COUNTED]
+    scores = [result.score for result in counted]
     if not scores:
-        raise InfrastructureError(f"none of the {len(results)} runs of workflow {digest} counts: {lost(results)}")
+        raise InfrastructureError(f"none of {plural(len(results), 'run')} of workflow {digest} counts: {lost(results)}")
     return Evaluation(
         digest=digest,
         executor_key=executor_key,
@@ -102,15 +113,23 @@ def summarise(digest: str, executor_key: str, results: Sequence[ProblemResult]) 
         n=len(scores),
         outcomes=dict(sorted(outcomes.items())),
         cost_usd=math.fsum(result.cost_usd for result in results),
-        input_tokens=sum(result.input_tokens for result in results),
-        output_tokens=sum(result.output_tokens for result in results),
-        calls=sum(result.calls for result in results),
         cache_hits=sum(result.cached for result in results),
         spent_usd=math.fsum(result.cost_usd for result in results if not result.cached),
         results=results,
-        truncated=sum(result.truncated for result in results),
-        unpriced=sum(result.unpriced for result in results),
+        usd_a_problem=usd_a_problem((None if result.unpriced else result.cost_usd, 1) for result in counted),
+        **{name: sum(getattr(result, name) for result in results) for name in COUNTS},
     )
+
+
+def usd_a_problem(parts: Iterable[tuple[float | None, int]]) -> float | None:
+    """Return the cost of a problem over parts, each (USD of a problem, runs that count).
+
+    None where a part is unknown or no run counts. `database.USD_A_PROBLEM` is the same in SQL.
+    """
+    found = [(usd, n) for usd, n in parts if n]
+    known = [(usd, n) for usd, n in found if usd is not None]
+    n = sum(n for _, n in known)
+    return math.fsum(usd * n for usd, n in known) / n if n and len(known) == len(found) else None
 
 
 def wilson(mean: float, n: int) -> tuple[float, float]:
@@ -139,9 +158,9 @@ def interval95(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def problem_interval95(results: Sequence[ProblemResult]) -> tuple[float, float]:
-    """Return the 95 % interval of the mean score on problems at large: the repeats of a problem are averaged first.
+    """Return the 95 % interval of the mean score on problems at large, from the mean over repeats of each problem.
 
-    With one result a problem it is `interval95` of the results that count. Raises ValueError when none does.
+    Raises ValueError when no result counts.
     """
     by_problem: dict[str, list[float]] = {}
     for result in results:
@@ -151,6 +170,6 @@ def problem_interval95(results: Sequence[ProblemResult]) -> tuple[float, float]:
 
 
 def lost(results: Sequence[ProblemResult]) -> str:
-    """Return the commonest reason for which results do not count, with how often, for messages."""
+    """Return the most frequent reason why results do not count, and its number, for messages."""
     reasons = Counter(result.error or str(result.outcome) for result in results if result.outcome not in COUNTED)
     return next((f"{times} x {reason}" for reason, times in reasons.most_common(1)), "there were none")

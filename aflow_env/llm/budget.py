@@ -34,9 +34,9 @@ class Account(Protocol):
 class Budget:
     """One ceiling for the whole run: give the same ledger file to every client and process of it."""
 
-    def __init__(self, config: BudgetConfig, ledger: Account | None = None) -> None:
+    def __init__(self, config: BudgetConfig, ledger: Account | None = None, calls_key: str = "budget.calls") -> None:
         picos = None if config.usd is None else round(config.usd * PICO)
-        self.ceiling = Ceiling(picos, config.tokens, config.calls)
+        self.ceiling = Ceiling(picos, config.tokens, config.calls, calls_key)
         self.ledger = ledger or Ledger()
         self._settled = asyncio.Event()
 

@@ -9,11 +9,13 @@ memory. `Ledger(path)` is shared by every process that opens the same file.
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from aflow_env.errors import BudgetExhausted
 from aflow_env.files import SharedFile, storing, writing
 from aflow_env.llm.prices import PICO
+from aflow_env.screen import plural
 
 AMOUNTS = ("picos", "tokens", "calls", "unpriced")
 COLUMNS = ", ".join(AMOUNTS)
@@ -47,23 +49,28 @@ class Spend:
         known = f"{self.usd:.4f} USD"
         if not self.unpriced:
             return known
-        return "unknown" if self.unpriced == self.calls else f"at least {known} ({self.unpriced} calls have no price)"
+        return (
+            "unknown"
+            if self.unpriced == self.calls
+            else f"at least {known} (without a price: {plural(self.unpriced, 'call')})"
+        )
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The most that may be spent. None means no limit."""
+    """The most that may be spent. None means no limit. `calls_key` is the config key that limits the calls."""
 
     picos: int | None = None
     tokens: int | None = None
     calls: int | None = None
+    calls_key: str = "budget.calls"
 
     def passed_by(self, total: Spend) -> str:
         """Return the config key of the first limit that `total` would pass, or the empty string."""
-        for name, key in (("picos", "usd"), ("tokens", "tokens"), ("calls", "calls")):
+        for name, key in (("picos", "budget.usd"), ("tokens", "budget.tokens"), ("calls", self.calls_key)):
             limit = getattr(self, name)
             if limit is not None and getattr(total, name) > limit:
-                return f"budget.{key}"
+                return key
         return ""
 
 
@@ -90,17 +97,24 @@ class Ledger:
     Each raises InfrastructureError when the file cannot be written.
     """
 
-    def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        if path is not None:
-            with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-        self._clock = clock
-        with storing(path):
-            self._db = SharedFile(path)
-            self._db.to_wal()
-        with self._db.write():
+    def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time, later: bool = False) -> None:
+        """Open or make the file, `later` at its first use."""
+        self._path, self._clock = path, clock
+        if not later:
+            _ = self._db
+
+    @cached_property
+    def _db(self) -> SharedFile:
+        if self._path is not None:
+            with writing(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+        with storing(self._path):
+            database = SharedFile(self._path)
+            database.to_wal()
+        with database.write():
             for statement in SCHEMA:
-                self._db.execute(statement)
+                database.execute(statement)
+        return database
 
     def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float, ticket: int | None = None) -> int | None:
         """Reserve `worst` for an attempt that settles within `seconds`, and return its ticket.
@@ -139,7 +153,8 @@ class Ledger:
             return self._totals()
 
     def close(self) -> None:
-        self._db.close()
+        if "_db" in vars(self):
+            self._db.close()
 
     def _expire(self) -> None:
         self._count("deadline < ?", self._clock(), None)
@@ -159,7 +174,7 @@ class Ledger:
 
 
 def _explain(key: str, spent: Spend, worst: Spend) -> str:
-    return (
-        f"{key} is reached: {spent.usd:.6f} USD, {spent.tokens} tokens and {spent.calls} calls are spent, and the next "
-        f"call could cost {worst.usd:.6f} USD and {worst.tokens} tokens. Raise {key} to go on; nothing is lost."
-    )
+    paid = f"{spent.usd:.6f} USD, {plural(spent.tokens, 'token')} and {plural(spent.calls, 'call')}"
+    more = f"{worst.usd:.6f} USD and {plural(worst.tokens, 'token')}"
+    reached = f"{key} is reached: {paid} are spent, and the next call could cost {more}"
+    return f"{reached}. Raise {key} to go on; nothing is lost."

@@ -13,7 +13,8 @@ from statistics import fmean, pstdev, stdev
 
 from scipy.stats import t as student
 
-from aflow_env.report.runs import RunRecord
+from aflow_env.evaluation.results import usd_a_problem
+from aflow_env.report.runs import RoundRecord, RunRecord
 from aflow_env.store.front import pareto
 
 SCORES = (0.0, 1.0)
@@ -166,16 +167,14 @@ def bill(runs: Sequence[RunRecord]) -> Mean | None:
 
 def priced(runs: Sequence[RunRecord]) -> list[Priced]:
     """Return each workflow whose price is known, over all rounds of the runs that validated it."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    unknown = set()
+    found: dict[str, list[RoundRecord]] = {}
     for each in (each for run in runs for each in run.rounds if each.validated and each.n):
         if each.digest is not None and each.score is not None:
-            found.setdefault(each.digest, []).append((each.score, each.cost_usd / each.n))
-            unknown.update([each.digest] if each.unpriced else [])
+            found.setdefault(each.digest, []).append(each)
     return [
-        Priced(digest, fmean(score for score, _ in pairs), fmean(usd for _, usd in pairs))
-        for digest, pairs in found.items()
-        if digest not in unknown
+        Priced(digest, fmean(each.score or 0.0 for each in rounds), usd)
+        for digest, rounds in found.items()
+        if (usd := usd_a_problem((each.usd_a_problem, each.n) for each in rounds)) is not None
     ]
 
 

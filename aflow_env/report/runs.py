@@ -21,7 +21,7 @@ JSON = Any
 
 _COLUMNS = (
     *("session", "step", "round", "parent", "digest", "score", "low", "high", "n", "modification", "edit", "reason"),
-    *("outcomes", "cost_usd", "input_tokens", "output_tokens", "calls", "unpriced", "payload"),
+    *("outcomes", "cost_usd", "input_tokens", "output_tokens", "calls", "usd_a_problem", "payload"),
 )
 
 
@@ -49,7 +49,7 @@ class RoundRecord:
     tokens: int
     calls: int
     q: float | None = None
-    unpriced: int = 0
+    usd_a_problem: float | None = None
 
     @property
     def validated(self) -> bool:
@@ -154,6 +154,6 @@ def _rounds(store: Reads) -> Iterator[RoundRecord]:
         payload = json.loads(found.pop("payload") or "{}") or {}
         tokens = (found.pop("input_tokens") or 0) + (found.pop("output_tokens") or 0)
         found["outcomes"] = json.loads(found["outcomes"] or "{}")
-        found |= {name: found[name] or 0 for name in ("n", "cost_usd", "calls", "unpriced")}
+        found |= {name: found[name] or 0 for name in ("n", "cost_usd", "calls")}
         found["reason"] = found["reason"] or ""
         yield RoundRecord(**found, tokens=tokens, q=payload.get("q"))

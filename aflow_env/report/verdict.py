@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from aflow_env.report.pairs import FEW_PAIRS, Effect, also_differ, result
 from aflow_env.report.summary import Summary, mean_text
+from aflow_env.screen import plural
 
 NAMED = 3
 """Longer lists of names end in a count."""
@@ -64,20 +65,22 @@ def _reading(effect: Effect) -> str:
 def _effect(effect: Effect) -> str:
     if effect.low is None or effect.high is None:
         return f"{effect.difference:+.3f} over a single pair"
-    return f"{effect.difference:+.3f}, 95 % interval [{effect.low:+.3f}, {effect.high:+.3f}], n={effect.n} pairs"
+    return (
+        f"{effect.difference:+.3f}, 95 % interval [{effect.low:+.3f}, {effect.high:+.3f}], n={plural(effect.n, 'pair')}"
+    )
 
 
 def _score(summary: Summary, label: str, subject: str) -> str:
     found = summary.scores[label]
     where = "on held-out test problems" if summary.measure == "test" else "on the validate problems it was chosen by"
-    return f"{subject} {where} is {mean_text(found)}, n={found.n} seed{'s' if found.n > 1 else ''}."
+    return f"{subject} {where} is {mean_text(found)}, n={plural(found.n, 'seed')}."
 
 
 def _left_out(summary: Summary) -> Iterator[str]:
     names = [run.name for run in summary.runs if result(run, summary.measure) is None]
     if names:
         score = "test score" if summary.measure == "test" else "score"
-        yield f"Left out for want of a {score}, {len(names)} of {len(summary.runs)} runs: {_some(names)}."
+        yield f"Left out for want of a {score}, {len(names)} of {plural(len(summary.runs), 'run')}: {_some(names)}."
 
 
 def _other_causes(summary: Summary) -> Iterator[str]:

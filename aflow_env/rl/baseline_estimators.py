@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The estimators to beat, on the same steps as GiGPO: GRPO, RLOO and REINFORCE++."""
+"""Baselines on the same steps as GiGPO: GRPO, RLOO and REINFORCE++."""
 
 import torch
 from pydantic import Field

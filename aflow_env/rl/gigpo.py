@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GiGPO, group-in-group policy optimisation (arXiv 2505.10978).
-
-Contract. Steps in, one advantage a step out; nothing else is read or written.
+"""GiGPO, group-in-group policy optimisation (arXiv 2505.10978): from steps to one advantage a step.
 
     R     = sum of the step rewards of the session                         episode return
     A_E   = norm of R over the sessions of the uid                         eq. 3: was the whole search good?
@@ -12,10 +10,10 @@ Contract. Steps in, one advantage a step out; nothing else is read or written.
     norm(x) = x - mean                       mode=mean_norm
     norm(x) = (x - mean) / (std + 1e-6)      mode=mean_std_norm, std with n - 1
 
-- Each session counts once in A_E, however many steps it has.
-- A group of one has nothing to compare with, so its advantage is 0.
-- The order of rows in the batch is irrelevant; padding rows and value rows are in no group (rows.py).
-- Sums are float64: a group of equal scores gets 0, not the rounding error of their mean divided by 1e-6.
+- Each session counts once in A_E, with any number of steps.
+- The advantage of a group of one is 0.
+- The order of rows in the batch is irrelevant. Padding rows and value rows are in no group (rows.py).
+- Sums are float64, so a group of equal scores gets 0, not the rounding error of their mean divided by 1e-6.
 
 docs/algorithm.md compares this with the reference implementation, tests/rl/reference_gigpo.py. Letters in names give
 the shape: M steps, S sessions, G groups, U units (the steps or sessions that a norm is over).

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large the groups of a batch are, and how many of them teach nothing.
+"""The sizes of a batch's groups, and the share of groups without signal.
 
-GiGPO's step part needs states that recur. Where none recurs GiGPO is GRPO, so each training step logs the group sizes.
+GiGPO's step part needs states that recur. Without any, GiGPO is GRPO.
 """
 
 import torch
@@ -13,11 +13,11 @@ SIZE_BINS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, None))
 
 
 def group_metrics(steps: Steps, advantage_M: Tensor) -> dict[str, float]:
-    """Sizes of the anchor groups and the shares of groups that teach nothing; empty without steps.
+    """Return the sizes of the anchor groups and the shares of groups without signal. Empty without steps.
 
-    `singleton_anchor_fraction` counts groups, `singleton_row_fraction` the rows in them (those without a step part).
+    `singleton_anchor_fraction` counts groups, `singleton_row_fraction` the rows in them, which have no step part.
     `anchor_group_size/rows_A_B` is the share of rows whose group has A to B members. `..._without_signal` is the share
-    of groups whose rows all have an advantage of zero: dynamic sampling would drop them.
+    of groups whose rows all have an advantage of zero. Dynamic sampling would drop them.
     """
     if not len(advantage_M):
         return {}

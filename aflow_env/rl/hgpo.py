@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """HGPO: GiGPO's step groups, nested by history (verl-agent's recipe/hgpo, ICLR 2026).
 
-Two steps with the same anchor may have come by different ways. HGPO groups the steps of a uid by their last k anchors
-for k = 1 .. history_length + 1. Level 1 is GiGPO's group, and each higher level splits the groups of the level below.
-The advantages of the levels are averaged, and a higher level weighs more:
+Two steps with the same anchor may have different histories. HGPO groups the steps of a uid by their last k anchors for
+k = 1 .. history_length + 1. Level 1 is GiGPO's group, and each higher level splits the groups of the level below. The
+advantage is a weighted average over levels:
 
     A_k = norm of G_t over the steps with the same last k anchors
     A   = sum_k w_k A_k / (sum_k w_k + 1e-6),   w_k = (k + 1)^level_alpha over the levels with A_k != 0

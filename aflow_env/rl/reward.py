@@ -5,8 +5,8 @@
     parent_gain  r_t = score_t - score of the parent        credit for the edit itself, also negative
     both         - cost_weight * cost of evaluating the step - invalid_penalty for a rejected action
 
-Scores are in [0, 1], costs in dollars. A rejected action was never evaluated and gains nothing. A step that was
-accepted and yet has no score is a failure of the infrastructure, which is never a score: leave its session out.
+Scores are in [0, 1], costs in USD. A rejected action is not evaluated and gains nothing. An accepted step without a
+score is a failure of the infrastructure, which is never a score, so its session must be left out.
 """
 
 import math
@@ -18,7 +18,7 @@ from aflow_env.config import RewardConfig
 
 @dataclass(frozen=True)
 class SessionStep:
-    """A step of a session, as far as its reward goes."""
+    """The parts of a session's step that decide its reward."""
 
     score: float | None
     """Of the child, in [0, 1]; None for a rejected action."""
@@ -28,7 +28,7 @@ class SessionStep:
 
 
 def step_rewards(start_score: float, steps: Sequence[SessionStep], config: RewardConfig) -> list[float]:
-    """Compute one reward a step, of steps in the order they were taken from a workflow that scored `start_score`.
+    """Return one reward a step, in order, of a session whose start workflow has `start_score`.
 
     Raises ValueError for a valid step without a score and for a score outside [0, 1].
     """
@@ -50,7 +50,7 @@ def step_rewards(start_score: float, steps: Sequence[SessionStep], config: Rewar
 
 
 def checked(score: float, name: str) -> float:
-    """Return the score, or raise ValueError where it is none."""
+    """Return the score. Raises ValueError unless it is in [0, 1]."""
     if not (math.isfinite(score) and 0.0 <= score <= 1.0):
         raise ValueError(f"the score of {name} is {score}; scores are in [0, 1]")
     return score

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A batch of training rows, its steps as columns of integers, and the sums over groups that estimators are built from.
+"""The rows of a training batch, their steps as columns of integers, and sums over groups for estimators.
 
-One row is one step of one session: a prompt, a response, a step reward. A row is found by (uid, trajectory, step
-index), never by its place in the batch, because trainers balance, shuffle and pad batches. Letters in names give the
-shape: N rows, T response tokens, M steps (the edit rows, in order of session and step), S sessions, G groups.
-
-Keys are strings. One dictionary a column makes them dense integers, exactly and inside C. Everything after that is
-sums by index, sorts and gathers; nothing loops over rows or groups.
+One row is one step of one session: a prompt, a response, a step reward. Its key is (uid, trajectory, step index), never
+its place in the batch, because trainers balance, shuffle and pad batches. Letters in names give the shape: N rows, T
+response tokens, M steps (the edit rows, in order of session and step), S sessions, G groups. A dictionary a column
+turns the string keys into dense integers, and no Python code loops over rows or groups.
 """
 
 import itertools
@@ -23,20 +21,20 @@ NO_SIGNAL = 1e-7
 
 @dataclass(frozen=True)
 class Rows:
-    """The N rows of a batch, as a trainer has them; tensors share one device."""
+    """The N rows of a trainer's batch. Tensors are on one device."""
 
     uid: Sequence[str]
     """The search problem."""
     trajectory: Sequence[str]
-    """The session; its name is unique within its uid."""
+    """The session, unique within its uid."""
     anchor: Sequence[str]
     """The state that the step started from, as the digest of the expanded workflow."""
     step_index: Tensor
-    """(N,) integer; only the order within a session counts, so gaps are allowed."""
+    """(N,) integers. Only the order within a session counts."""
     step_reward: Tensor
     """(N,)"""
     is_edit: Tensor
-    """(N,) bool; false on padding rows, which enter no group and no mean."""
+    """(N,) bool. False on padding rows, which are in no group and no mean."""
     response_mask: Tensor
     """(N, T), 1 on the response tokens that are trained."""
 
@@ -51,16 +49,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Steps:
-    """The M edit rows of a batch, sorted by session and then by step; ids are dense integers."""
+    """The M edit rows of a batch, sorted by session and then by step. Ids are dense integers."""
 
     rows: Rows
     place_M: Tensor
-    """Where each step's row is in the batch."""
+    """The place of each step's row in the batch."""
     uid_M: Tensor
     session_M: Tensor
-    """Ascending; a session is a (uid, trajectory)."""
+    """Ascending. A session is a (uid, trajectory)."""
     anchor_M: Tensor
-    """An id is a (uid, anchor): steps of two search problems are never compared."""
+    """An id of (uid, anchor), so steps of two search problems are never compared."""
     reward_M: Tensor
     """float64"""
 
@@ -88,40 +86,39 @@ class Steps:
 
     @property
     def tokens_M(self) -> Tensor:
-        """(M,) float64 trained tokens of each step."""
+        """The trained tokens of each step, (M,) float64."""
         return self.rows.response_mask.sum(dim=1).double()[self.place_M]
 
     def to_rows(self, value_M: Tensor) -> Tensor:
-        """(N,) float32 the steps' values at their rows, zero elsewhere."""
+        """Return the steps' values at their rows, zero elsewhere, (N,) float32."""
         empty_N = torch.zeros(len(self.rows.uid), dtype=torch.float32, device=value_M.device)
         return empty_N.index_copy_(0, self.place_M, value_M.float())
 
 
 def string_ids(column: Iterable[str]) -> Tensor:
-    """(M,) one dense id a distinct string."""
+    """Return the (M,) dense ids of the distinct strings."""
     strings = list(column)
     ids = dict(zip(dict.fromkeys(strings), itertools.count(), strict=False))
     return torch.from_numpy(np.fromiter(map(ids.__getitem__, strings), dtype=np.int64, count=len(strings)))
 
 
 def pair_ids(first_M: Tensor, second_M: Tensor) -> Tensor:
-    """(M,) one dense id a distinct pair of ids, ascending in the first."""
+    """Return the (M,) dense ids of the distinct pairs, ascending in the first."""
     width = int(second_M.max()) + 1 if len(second_M) else 1
     ids_M: Tensor = torch.unique(first_M * width + second_M, return_inverse=True)[1]
     return ids_M
 
 
 def group_sum(value_M: Tensor, group_M: Tensor) -> Tensor:
-    """(G,) sum of the values of each group."""
+    """Return the (G,) sum of the values of each group."""
     groups = int(group_M.max()) + 1 if len(group_M) else 0
     return torch.zeros(groups, dtype=value_M.dtype, device=value_M.device).index_add_(0, group_M, value_M)
 
 
 def token_advantages(advantage_N: Tensor, mask_NT: Tensor) -> Tensor:
-    """(N, T) float32: each row's advantage on all tokens of its response.
+    """Return each row's advantage on all tokens of its response, (N, T) float32, without a temporary of that size.
 
-    One new (N, T) tensor and no temporary beside it. On a CPU most of the time would go into the page faults of its
-    first touch; NumPy asks the kernel for huge pages where torch does not, which makes this three times as fast.
+    On a CPU page faults take most of the time. NumPy asks the kernel for huge pages, which is three times as fast.
     """
     if mask_NT.device.type == "cpu":
         advantage_NT = torch.from_numpy(np.empty(mask_NT.shape, dtype=np.float32))

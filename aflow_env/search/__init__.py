@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Select, propose, predict, expand, tell. Called, this room is the function `aflow_env.api.search`.
+"""Select, propose, predict, evaluate, record. Calling this module calls `aflow_env.api.search`.
 
-Python sets `aflow_env.search` to this module as soon as a module of it is imported, so a function of that name in
-`aflow_env/__init__.py` would be lost.
+Python sets `aflow_env.search` to this module when a module in it is imported, so `aflow_env/__init__.py` cannot have a
+function of that name.
 """
 
 import sys

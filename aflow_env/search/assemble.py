@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the config to the parts of a search: the one place where rooms are wired together.
+"""Build the parts of a search from the config. Only this module wires rooms together.
 
-An `Assembly` is opened once for a process and owns what has to be closed: the store, the sandbox, the clients.
-Sessions get their `Search` from it.
+A process opens one `Assembly`, which closes the store, sandbox and clients. Sessions get their `Search` from it.
 """
 
 import asyncio
@@ -44,9 +43,10 @@ from aflow_env.workflow.program import Workflow
 Split = Literal["train", "validate", "test"]
 
 SIDE_BY_SIDE = 4
-"""Problems of a workflow that go on side by side, for each call that may: while one waits, its clock stands still.
+"""Problems of a workflow that run at a time, for each call that may run at a time.
 
-A problem asks one thing after another, so with as many problems as places the last of them would leave places idle.
+A problem makes its calls one after another. With as many problems as calls, the last problems would leave calls idle.
+The clock of a problem that waits for a call stands still.
 """
 
 
@@ -63,34 +63,32 @@ class Assembly:
     implementer: LLMClient | None
     budget: Budget
     _served: ServedPolicy | None = None
+    _search: Search | None = None
     _pools: dict[Split, list[Problem]] = field(default_factory=dict)
 
     @classmethod
     async def open(
         cls, config: AflowConfig, generate: Generate | None = None, parts: Parts | None = None
     ) -> "Assembly":
-        """Load the task, open the store and start the sandbox. Raises ConfigError for whatever is missing.
+        """Load the task, open the store and start the sandbox. Raises ConfigError for a missing part.
 
-        `generate` is the trained policy as executor; without it executor.kind=policy is an error. `parts`: what this
-        process shares with others; None: the run's files, opened here.
+        `generate` is the policy in training as executor. `parts` are shared with other processes; None opens the run's
+        files.
         """
         task = load_task(config.task)
         parts = parts or Parts.local(config)
         store, recording, budget = parts.store, parts.recording, Budget(config.budget, parts.ledger)
         jail, side_by_side = config.sandbox, SIDE_BY_SIDE * config.executor.concurrency
         sandbox = Sandbox(jail.mode, jail.limits, jail.workers, side_by_side)
-        await sandbox.__aenter__()
-
         providers: dict[tuple[str, str | None], ProviderLimits] = {}
 
         def client(node: LLMConfig, role: str) -> LLMClient:
             provider = node.kind, node.base_url
             limits = providers.get(provider) or providers.setdefault(provider, parts.limits(node, role))
-            log = recording if recording and node.mode == "replay" else store
             return build_client(
                 node,
                 budget=budget,
-                log=log,
+                log=recording if recording and node.mode == "replay" else store,
                 cache=parts.cache,
                 seed=config.seed,
                 generate=generate,
@@ -102,13 +100,13 @@ class Assembly:
 
         executor = client(config.executor, "executor")
         implementer = client(config.implementer.llm, "implementer.llm") if config.implementer.llm else None
+        more = {
+            "structured": "auto" if config.executor.structured == "auto" else "",
+            "own_task": own_digest(config.task),
+            "table": task.table.digest if isinstance(task, TableTask) else "",
+        }
         settings = {"options": config.task.options, "landscape": landscape_digest(config.executor)}
-        if config.executor.structured != "off":
-            settings["structured"] = config.executor.structured
-        if own := own_digest(config.task):
-            settings["own_task"] = own
-        if isinstance(task, TableTask):
-            settings["table"] = task.table.digest
+        settings |= {name: value for name, value in more.items() if value}
         evaluator = (TableEvaluator if isinstance(task, TableTask) else Evaluator)(
             task,
             executor,
@@ -120,17 +118,18 @@ class Assembly:
             infrastructure_limit=config.infrastructure_limit,
             turns=parts.turn,
         )
+        await sandbox.__aenter__()
         return cls(config, task, parts, sandbox, executor, evaluator, implementer, budget)
 
     @property
     def store(self) -> Store:
-        """The run's file, for reports. Raises TypeError in a process that asks another for it."""
+        """The run's store, for reports. Raises TypeError when another process owns it."""
         if not isinstance(self.parts.store, Store):
             raise TypeError("another process owns the run's store: ask `parts.store`")
         return self.parts.store
 
     async def aclose(self) -> None:
-        """Close everything that was opened."""
+        """Close all parts."""
         await self.executor.aclose()
         if self._served:
             await self._served.aclose()
@@ -140,7 +139,7 @@ class Assembly:
         self.parts.close()
 
     def pool(self, split: Split) -> Sequence[Problem]:
-        """All problems of a split; a task without a training split trains on its validate problems."""
+        """Return all problems of a split. A task without a training split trains on its validate problems."""
         if split not in self._pools:
             wanted: Split = "validate" if split == "train" and not self.config.task.train_size else split
             self._pools[split] = self.task.load(wanted, None, self.config.seed)
@@ -148,21 +147,20 @@ class Assembly:
         return self._pools[split]
 
     def problems(self, split: Split, seed: int | None = None) -> Sequence[Problem]:
-        """The `limit` problems that a search scores on; a training search problem's seed picks its own."""
+        """Return the `limit` problems that a search scores on. A seed draws them from the training problems."""
         pool, limit = self.pool(split), self.config.limit
         if limit is None or limit >= len(pool) or split == "test":
             return pool
         if split == "train" and seed is not None:
-            chosen = sorted(Random(seed).sample(range(len(pool)), limit))
-            return [pool[index] for index in chosen]
+            return [pool[index] for index in sorted(Random(seed).sample(range(len(pool)), limit))]
         return pool[:limit]
 
     def start(self, where: str | None = None) -> Workflow:
-        """The workflow that a search starts from: the config's, or the one that a search problem names."""
+        """Return the start workflow of a search: by `where`, or by the config."""
         return start_workflow(where or self.config.problems.start, self.task.spec)
 
     def served(self) -> ServedPolicy | None:
-        """The policy behind `policy.base_url`, asked through the run's budget and log; None where none is named."""
+        """Return the policy at `policy.base_url`, with the run's budget and log; None without an address."""
         if self.config.policy.base_url and self._served is None:
             self._served = serve_policy(self.config, self.budget, self.parts.recording or self.parts.store)
         return self._served
@@ -176,9 +174,9 @@ class Assembly:
         version: str = "",
         config: AflowConfig | None = None,
     ) -> Search:
-        """A search over the problems of a split; the proposer and the predictor are those that the config names.
+        """Return a search over the problems of a split, with the proposer and predictor of the config.
 
-        `proposer` and `predictor` are the policy, where there is one. `config`: another than the assembly's own.
+        `proposer` and `predictor` are the policy, if there is one. `config` replaces the assembly's own.
         """
         config = config or self.config
         known = Known(config, self.implementer, proposer, predictor)
@@ -195,22 +193,34 @@ class Assembly:
             version=version,
         )
 
+    def prepare(self) -> Search:
+        """Return the search without a trainer, on the validate problems, with all that it and its end need.
+
+        Raises ConfigError for whatever is missing: problems, a start workflow, a model, an earlier run.
+        """
+        if self._search is None:
+            if self.config.task.test_size and self.config.final_calls != 0:
+                self.pool("test")
+            self.start()
+            policy = self.served()
+            predictor = policy if self.config.rl_weight > 0 else None  # with w = 0 nobody would listen
+            self._search = self.search(policy, predictor, "validate")
+        return self._search
+
     async def play(self, told: Listener | None = None, interrupt: asyncio.Event | None = None) -> SearchSession:
         """Play the session of a search without a trainer, on the validate problems, or go on with it.
 
         Raises ConfigError when the run's folder holds a run of another config, and as `Search.play` does.
         """
-        config = self.config
+        config, search = self.config, self.prepare()
         lock(self.store, config)
-        policy = self.served()
-        predictor = policy if config.rl_weight > 0 else None  # with w = 0 nobody would listen
         key = SessionKey(self.task.spec.name, config.seed)
         problem = SearchProblem(key=key, seed=session_seed(config.seed), start=self.start())
-        return await self.search(policy, predictor, "validate").play(problem, told, interrupt)
+        return await search.play(problem, told, interrupt)
 
 
 def check_simulated(config: AflowConfig, problems: Sequence[Problem]) -> None:
-    """Raise ConfigError where the simulated executor is to solve a problem that it cannot read."""
+    """Raise ConfigError when the simulated executor cannot read one of the problems."""
     if config.executor.kind == "simulated" and config.task.name != "arithmetic":
         unread = next((problem for problem in problems if read(problem.prompt) is None), None)
         if unread:
@@ -221,7 +231,7 @@ def check_simulated(config: AflowConfig, problems: Sequence[Problem]) -> None:
 
 
 def landscape_digest(config: LLMConfig) -> str:
-    """What a simulated executor's answers depend on, as a hash; "" for a real one."""
+    """Return a digest of the landscape that decides a simulated executor's answers; "" for a real executor."""
     if config.kind != "simulated":
         return ""
     from aflow_env.llm.simulated.landscape import load_landscape
@@ -230,5 +240,5 @@ def landscape_digest(config: LLMConfig) -> str:
 
 
 def priced_for(config: AflowConfig, role: str) -> str:
-    """The key that counts what this role's calls cost, if there is one: evaluations are the executor's."""
+    """Return the config key that needs the price of this role's calls; "" when none does."""
     return next(iter(config.counting_usd), "") if role == "executor" else ""

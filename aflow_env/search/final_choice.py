@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The choice at the end of a search: the leaders by successive halving on validate problems that chose none of them.
+"""The choice at the end of a search: successive halving of the leaders on fresh validate problems.
 
     stage 0     the problems that the search scored on
     stage k     as many fresh validate problems as all stages before had
     between     the better half goes on, by the mean score on all problems so far; after stage 0 all who can be paid
     the end     one is ahead, or the last leader has seen fresh problems, or problems or calls are spent
 
-The start workflow is run beside the leaders in every stage and may be the choice. One is ahead when it leads and wins
-on the fresh problems against each other one by a sign test. A stage may cost half of the calls that are left to the
+The start workflow runs beside the leaders in every stage and may be the choice. The leading workflow is ahead when it
+wins a sign test on the fresh problems against each other one. A stage may cost half of the calls that are left to the
 choice, and all of them with a single leader.
 
-Results of the search cost nothing here. Each other one is charged with its executor calls, asked now or found on file.
-So a report that was killed, a repeated one and a replay make the same choice, and ask nothing twice.
+Results of the search are free here. Any other result costs its executor calls, whether it is run now or stored. So a
+repeated or resumed report and a replay make the same choice, and ask nothing twice.
 """
 
 import math
@@ -32,23 +32,25 @@ from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
 
 ALPHA = 0.05
-"""The largest p-value of a sign test, one-sided, with which one is ahead."""
+"""The largest p-value, one-sided, of a won sign test."""
 UNLIMITED = 10**15
-"""Calls that no report makes."""
+"""More calls than any report makes."""
 
 
 def held(evaluator: Evaluator, calls: int, seconds: float) -> Evaluator:
-    """Return the evaluator, held to so many executor calls, whatever its workflows ask for."""
+    """Return the evaluator, held to so many executor calls (`final_calls`), whatever its workflows ask for."""
     found = copy(evaluator)
-    found.client = BudgetClient(evaluator.client, Budget(BudgetConfig(calls=calls)), None, seconds)
+    budget = Budget(BudgetConfig(calls=calls), calls_key="final_calls")
+    found.client = BudgetClient(evaluator.client, budget, None, seconds)
     return found
 
 
 @dataclass
 class ClosingRuns:
-    """The runs of a closing report, and the executor calls that are left to it.
+    """The runs of a closing report, and the executor calls that it may still make.
 
-    `unknown` is how many calls a run of a workflow may make that was never run. `spent`: a ceiling cut runs off.
+    `unknown` is how many calls a run of a workflow may make that was never run. `spent` is the error of a ceiling that
+    cut runs off; it begins with the key.
     """
 
     evaluator: Evaluator
@@ -58,14 +60,14 @@ class ClosingRuns:
     left: int
     unknown: int
     cost_weight: float = 0.0
-    spent: bool = False
+    spent: str = ""
     _results: dict[str, dict[Key, ProblemResult]] = field(default_factory=dict)
     _of_search: dict[str, dict[Key, ProblemResult]] = field(default_factory=dict)
 
     async def advance(self, workflows: Sequence[Workflow], problems: Sequence[Problem], allowed: int) -> int:
-        """Run the workflows on as many of the problems, from the first, as cost at most `allowed` calls.
+        """Run the workflows on the first problems that cost at most `allowed` calls, and return their number.
 
-        Return how many that are. Raises InfrastructureError when too many runs were lost to the world.
+        Raises InfrastructureError when too many runs were lost to the world.
         """
         done, floor = 0, self.left - min(allowed, self.left)
         while done < len(problems):
@@ -79,15 +81,15 @@ class ClosingRuns:
         return done
 
     def evaluation(self, workflow: Workflow, problems: Sequence[Problem]) -> Evaluation:
-        """Return the evaluation of a workflow on problems that it was run on."""
+        """Return the evaluation of a workflow on problems that it has run on."""
         found = self._results[workflow.digest]
         return self.evaluator.summary(workflow, [found[key] for key in self._keys(problems)], self.version)
 
     def worth(self, workflow: Workflow, problems: Sequence[Problem]) -> float:
-        """Return what the choice goes by: the mean score less the weighted cost. NaN where no run counts."""
+        """Return the mean score less the weighted cost, which the choice compares. NaN when no run counts."""
         found = [self._results[workflow.digest][key] for key in self._keys(problems)]
-        counted = [each for each in found if each.outcome in COUNTED]
-        return summarise(workflow.digest, "", counted).worth(self.cost_weight) if counted else math.nan
+        counts = any(each.outcome in COUNTED for each in found)
+        return summarise(workflow.digest, "", found).worth(self.cost_weight) if counts else math.nan
 
     def worst(self, workflow: Workflow) -> int:
         """Return the most calls that a run of the workflow has made, at least 1."""
@@ -98,8 +100,8 @@ class ClosingRuns:
         runs = [(problem, repeat) for repeat in range(self.repeats) for problem in problems]
         results = await self.evaluator.run(workflow, runs, self.version)
         found = self._results.setdefault(workflow.digest, {})
-        if any(each.outcome == Outcome.BUDGET for each in results):
-            self.spent, self.left = True, 0
+        if cut := next((each.error for each in results if each.outcome == Outcome.BUDGET), ""):
+            self.spent, self.left = cut, 0
             return
         for key, result in zip(self._keys(problems), results, strict=True):
             self.left -= 0 if key in self._searched(workflow) else result.calls
@@ -107,7 +109,7 @@ class ClosingRuns:
         self.evaluator.judge(list(found.values()))
 
     def _costs(self, workflows: Sequence[Workflow], problems: Sequence[Problem]) -> list[int]:
-        """Return the calls at most, as far as they are known, of the workflows' runs on each problem."""
+        """Return for each problem the largest expected number of calls of the workflows' runs."""
         worst = [(self.worst(each), self._searched(each)) for each in workflows]
         return [
             sum(calls * (key not in searched) for key in self._keys([problem]) for calls, searched in worst)
@@ -115,7 +117,7 @@ class ClosingRuns:
         ]
 
     def _searched(self, workflow: Workflow) -> dict[Key, ProblemResult]:
-        """Return the results that nodes of the search are made of."""
+        """Return the workflow's results in nodes of the search."""
         if workflow.digest not in self._of_search:
             executor_key = self.evaluator.executor_key(self.version)
             keys = searched(self.store, workflow.digest, executor_key)
@@ -134,10 +136,10 @@ async def choose(
     known: int,
     reserve: int = 0,
 ) -> tuple[Workflow, int]:
-    """Return the best of the start and the leaders, and on how many of the problems it was run beside the start.
+    """Return the best of the start and the leaders, and the number of problems that it and the start have run on.
 
-    The first `known` problems are those of the search. `reserve` calls are left over. The number is 0 where not even
-    the start could be run.
+    The search scored on the first `known` problems. `reserve` calls are left for the test. The number is 0 when not
+    even the start could be run.
     """
     ranked, seen, block = [start, *leaders], 0, known
     while seen < len(problems):
@@ -161,7 +163,7 @@ async def choose(
 
 
 def _ahead(runs: ClosingRuns, ranked: Sequence[Workflow], fresh: Sequence[Problem]) -> bool:
-    """Say whether the first wins against each other one on the fresh problems."""
+    """Return whether the first wins against each other one on the fresh problems."""
     first, *others = ([runs.worth(each, [problem]) for problem in fresh] for each in ranked)
     return all(_wins(first, other) for other in others)
 

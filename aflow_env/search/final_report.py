@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run gained: the best workflow it found, scored where it was not chosen, as a table and a folder.
+"""The closing report of a run: the best workflow as a folder, and a table of its scores on validate and test problems.
 
-The best workflow is chosen (final_choice.py) among the best that the store holds: those that led on validate problems,
-and those that led on training problems, where a training finds most of what it finds. Choosing the best of many
-flatters its validate score; the test score is what to quote. A simulated executor is named as such.
+final_choice.py chooses among the stored workflows that led on validate problems and those that led on training
+problems. The best of many has too high a validate score, so quote its test score. The table names a simulated executor.
 """
 
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.ledger import Spend
-from aflow_env.screen import WIDTH, Screen
+from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_choice import UNLIMITED, ClosingRuns, choose, held
 from aflow_env.search.prediction.worth import worth_of_q
@@ -27,22 +26,21 @@ from aflow_env.store.front import front, front_lines
 from aflow_env.workflow.aflow.aflow_folder import write_workflow
 
 CANDIDATES = 3
-"""Of each kind of leader."""
+"""Leaders on validate problems, and as many on training problems."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The table as text, 80 columns wide, and the same numbers as metrics."""
+    """The table as text, 80 columns wide, and its figures as metrics."""
 
     text: str
     metrics: dict[str, float]
 
 
 async def report(assembly: Assembly, version: str = "") -> Report:
-    """Return the report of the assembly's store. It costs at most `final_calls`, and leaves out what they do not pay.
+    """Return the report of the assembly's store. It makes at most `final_calls` executor calls.
 
-    `version` names the executor's weights where they change (a policy in training), as in `Evaluator.evaluate`.
-    Raises BudgetExhausted when not even the start workflow can be scored.
+    `version` is as in `Evaluator.evaluate`. Raises BudgetExhausted when not even the start workflow can be scored.
     """
     config, store, name = assembly.config, assembly.store, assembly.task.spec.name
     calls = UNLIMITED if config.final_calls is None else config.final_calls
@@ -56,8 +54,10 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     reserve = min(calls // 2, len(tests) * config.repeats * max(map(runs.worst, [start, *leading])))
     chosen, seen = await choose(runs, start, leading, validate, config.limit or len(validate), reserve)
     if not seen:
-        limit = "the budget is spent: raise budget.*" if runs.spent else f"final_calls={calls} is too few: raise it"
-        raise BudgetExhausted(f"the start workflow cannot be scored at the end, because {limit}")
+        few = f"final_calls={calls} is too few: raise it"
+        none = f"final_calls={calls} asks nothing, and no validation scored it: raise final_calls or problems.validate"
+        why = runs.spent or (few if calls else none)
+        raise BudgetExhausted(f"the start workflow cannot be scored at the end, because {why}")
     tested = await runs.advance([chosen], tests, runs.left)
     figures = {"start": runs.evaluation(start, validate[:seen]), "best": runs.evaluation(chosen, validate[:seen])}
     if tested:
@@ -70,7 +70,7 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     for of, known in figures.items():
         metrics |= _metrics(of, known)
     save_report(store, chosen.digest, {of: _figures(figures.get(of)) for of in ("start", "best", "test")})
-    said = "the budget is spent" if runs.spent else untested
+    said = runs.spent.partition(":")[0] or untested
     rows = {
         "start, validate": _score(figures["start"]),
         "best, validate": _score(figures["best"]),
@@ -81,20 +81,35 @@ async def report(assembly: Assembly, version: str = "") -> Report:
     return Report(table(config, rows, spent, worth_of_q(store, config)), metrics)
 
 
-def at_most(config: AflowConfig) -> str:
-    """Say in a line what the end of a run may cost."""
-    cost = "has no limit of" if config.final_calls is None else f"costs at most {config.final_calls:,}"
-    return f"the end (choice and test) {cost} executor calls: final_calls"
+def at_most(config: AflowConfig, training: bool = False) -> str:
+    """Say in a line of 80 columns what the end of a search or a training may cost."""
+    runs, calls = most_runs(config, training), "no limit of executor calls"
+    if config.final_calls is not None:  # a run that is paid for makes a call or more
+        runs, calls = min(runs, config.final_calls), plural(config.final_calls, "executor call")
+    return f"the end (choice and test): at most {plural(runs, 'run')}, {calls}: final_calls"
+
+
+def most_runs(config: AflowConfig, training: bool = False) -> int:
+    """Count the runs of workflows that the end makes at most: all stages of the choice, then the test."""
+    validate, leaders = config.task.validate_size, 2 * CANDIDATES if training else min(CANDIDATES, config.rounds)
+    seen = min(config.limit or validate, validate)
+    stored = not training and config.racing.delta is None  # the search ran all of its leaders on all of its problems
+    runs = 0 if stored else seen * (1 + leaders)
+    while leaders and seen < validate:
+        fresh = min(seen, validate - seen)
+        runs, seen = runs + fresh * (1 + leaders), seen + fresh
+        leaders = -(-leaders // 2) if leaders > 1 else 0
+    return (runs + config.task.test_size) * config.repeats
 
 
 def table(config: AflowConfig, rows: Mapping[str, str], spent: Spend, q: str | None = None) -> str:
-    """Return the closing table: the rows, the bill, and how much Q was worth."""
+    """Return the closing table: the rows, the cost, and a line on Q."""
     simulated = config.executor.kind == "simulated"
     title = f"{config.task.name}, rl_weight={config.rl_weight}" + (", SIMULATED executor" if simulated else "")
     grid = Table(title=title, show_header=False, width=80)
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    cost = f"{spent.money}{' (simulated prices)' if simulated else ''}, {spent.tokens:,} tokens"
+    cost = f"{spent.money}{' (simulated prices)' if simulated else ''}, {plural(spent.tokens, 'token')}"
     for name, text in {**rows, "cost": cost, **({"Q(s, a)": q} if q else {})}.items():
         grid.add_row(name, text)
     out = StringIO()
@@ -113,7 +128,7 @@ def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
 
 
 def _score(evaluation: Evaluation, of: int = 0) -> str:
-    """Return the score with its interval; `of` is how many problems there are to run it on."""
+    """Return the score with its interval. `of` is the number of problems that there are."""
     low, high = evaluation.ci95
-    some = f" (of {of:,} problems)" if of > evaluation.n else ""
+    some = f" (of {plural(of, 'problem')})" if of > evaluation.n else ""
     return f"{evaluation.score:.3f}  95% interval [{low:.3f}, {high:.3f}], n={evaluation.n}{some}"

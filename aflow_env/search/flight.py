@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Expansions in flight: up to k at a time, and yet a tree that no order of completion can change.
+"""Expansions in flight: up to k at a time, with a tree that does not depend on the order in which they end.
 
-    round r is selected once rounds <= r - k are recorded. It sees those, and rounds r - k + 1 .. r - 1 as visits of
-    their parents without a score (virtual visits). Rounds are recorded in their order, on disk first.
+    round r is selected once rounds <= r - k are recorded. It sees their results, and rounds r - k + 1 .. r - 1 as
+    virtual visits of their parents, without a score. Rounds are recorded in order, on disk first.
 
-So n_i in UCB_i = mean_i + c_ucb * sqrt(ln N / n_i) counts what is in flight: a node that is being expanded loses
-attraction until the result is there (virtual loss; Chaslot et al. 2008, here without a made-up score). k = 1 is one
-round after another, as in AFlow. The price of repeatability: a quick round waits until slower ones before it are
-recorded, so a slow round blocks up to k - 1 places.
+So n_i in UCB_i = mean_i + c_ucb * sqrt(ln N / n_i) counts expansions in flight, and the UCB of a node is lower until
+they end (virtual loss; Chaslot et al. 2008, here without a made-up score). k = 1 is one round after another, as in
+AFlow. A slow round delays up to k - 1 later ones, which wait to be recorded.
 
-The store holds a prefix of the rounds at any instant. A kill cuts off rounds that were not recorded; they are played
-again with the same draws, and their evaluations and recorded completions are found, not paid again.
+The store always has the first rounds, without gaps. After a kill the rounds that were not recorded are played again
+with the same draws. Their stored evaluations and completions are not paid again.
 """
 
 import asyncio
@@ -24,9 +23,9 @@ from aflow_env.store.node_rows import Node, Rejection
 
 @dataclass(frozen=True)
 class Flight:
-    """An expansion on its way: `turn` will be its Turn, or what is stored of it.
+    """An expansion in flight. `turn` will be its Turn, or its stored result.
 
-    `digest` will be that of the program that it came to, None where it came to none.
+    `digest` will be the digest of its program, None when its proposal is rejected.
     """
 
     round: int
@@ -36,25 +35,22 @@ class Flight:
 
 
 def restore(tree: Tree, stored: Sequence[Node | Rejection], k: int) -> list[Flight]:
-    """Record stored rounds in a fresh tree, and put the last k - 1 back in flight: the next round then sees the same as
-    in a session that was not cut.
+    """Record stored rounds in a fresh tree, and return the last k - 1 as flights, which the next round must not see.
 
-    A history that no such schedule made (imported: it has gaps, or parents within the last k - 1 rounds) is recorded
-    whole.
+    An imported history may have gaps, or parents within the last k - 1 rounds. All of it is recorded.
     """
     cut = max(1, len(stored) - (k - 1))
     settled, recent = stored[:cut], stored[cut:]
-    have = {each.round for each in settled if isinstance(each, Node)}
-    ours = all(each.parent in have for each in recent) and [each.round for each in stored] == list(
-        range(1, len(stored) + 1)
-    )
+    nodes = {each.round for each in settled if isinstance(each, Node)}
+    without_gaps = all(each.round == number for number, each in enumerate(stored, start=1))
+    ours = without_gaps and all(each.parent in nodes for each in recent)
     for each in settled if ours else stored:
         tree.record(each)
     return [_landed(tree, each) for each in recent] if ours else []
 
 
 def _landed(tree: Tree, ended: Node | Rejection) -> Flight:
-    """A stored round as an expansion that has just come to its end."""
+    """Return a stored round as an expansion that has just ended."""
     assert ended.parent is not None
     loop = asyncio.get_running_loop()
     digest: asyncio.Future[str | None] = loop.create_future()
@@ -65,7 +61,7 @@ def _landed(tree: Tree, ended: Node | Rejection) -> Flight:
 
 
 async def first_to(digest: str, earlier: Iterable[Flight]) -> Flight | None:
-    """The earliest of these expansions that comes to this program, once all of them have come to one or to none."""
+    """Return the earliest of these expansions with this program. Waits for the digests of all before it."""
     for flight in earlier:
         if await asyncio.shield(flight.digest) == digest:
             return flight
@@ -73,7 +69,7 @@ async def first_to(digest: str, earlier: Iterable[Flight]) -> Flight | None:
 
 
 async def cancel_all(tree: Tree, flights: Sequence[Flight], cut: bool) -> None:
-    """End expansions that will not be recorded; with `cut` at once, else as soon as they are through."""
+    """Forget expansions: with `cut` by cancelling their tasks, else after their tasks have ended."""
     turns = [flight.turn for flight in flights]
     if cut:
         for turn in turns:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every proposer and every predictor, by the kind that the config names. To add one, see docs/extending.md."""
+"""The proposers and predictors by their kind in the config. docs/extending.md shows how to add one."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -17,10 +17,10 @@ from aflow_env.store.read_only import ReadOnlyStore, store_file
 
 @dataclass(frozen=True)
 class Known:
-    """What a proposer or a predictor may be made of.
+    """The parts that a proposer or a predictor may use.
 
-    `implementer` is the client of the implementer's LLM. `proposer` and `predictor` are the policy: the one in
-    training, or the one at `policy.base_url`.
+    `implementer` is the client of the implementer's LLM. `proposer` and `predictor` are the policy in training, or the
+    policy at `policy.base_url`.
     """
 
     config: AflowConfig
@@ -31,22 +31,18 @@ class Known:
 
 def _policy(known: Known) -> Proposer:
     if known.proposer is None:
-        raise _nobody(known.config)
+        raise _no_model(known.config)
     return known.proposer
-
-
-def _random(known: Known) -> Proposer:
-    return RandomProposer(known.config.task.instructions)
 
 
 def _llm(known: Known) -> Proposer:
     llm = known.config.implementer.llm
     if known.implementer is None or llm is None:
-        raise _nobody(known.config)
+        raise _no_model(known.config)
     return LLMProposer(known.implementer, known.config, llm.model, llm.temperature, llm.max_tokens)
 
 
-def _nobody(config: AflowConfig) -> ConfigError:
+def _no_model(config: AflowConfig) -> ConfigError:
     return ConfigError(
         f"proposer={config.proposer} has no model behind it here: set policy.base_url (a served checkpoint), "
         "proposer=llm with implementer=llm, or proposer=random"
@@ -59,7 +55,7 @@ def _surrogate(known: Known) -> LearningPredictor:
 
 
 def _logged(run: str, config: AflowConfig) -> list[Observation]:
-    """The evaluations of the config's task that a run has stored. Raises ConfigError where there is none."""
+    """Return a run's stored evaluations of the config's task. Raises ConfigError when there is none."""
     with closing(ReadOnlyStore(store_file("q.runs", run, "an earlier"))) as store:
         found = [observation(each) for each in evaluated(store, config.task.name)]
     if not found:
@@ -70,7 +66,7 @@ def _logged(run: str, config: AflowConfig) -> list[Observation]:
 PROPOSERS: dict[str, Callable[[Known], Proposer]] = {
     "policy": _policy,
     "guided": _policy,
-    "random": _random,
+    "random": lambda known: RandomProposer(known.config.task.instructions),
     "llm": _llm,
 }
 PREDICTORS: dict[str, Callable[[Known], QPredictor | LearningPredictor | None]] = {
@@ -81,7 +77,7 @@ PREDICTORS: dict[str, Callable[[Known], QPredictor | LearningPredictor | None]] 
 
 
 def check_predictor(config: AflowConfig) -> None:
-    """Raises ConfigError where a search without a trainer would have nobody to predict."""
+    """Raise ConfigError when a search without a trainer needs a predictor and has none."""
     if config.rl_weight > 0 and config.q.kind == "policy" and config.policy.base_url is None:
         raise ConfigError(
             f"rl_weight={config.rl_weight} with q.kind=policy needs a policy, and policy.base_url is not set: serve a "

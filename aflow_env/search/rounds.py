@@ -2,12 +2,10 @@
 """The loop: choose an edit of a node, evaluate it, record it. One call of `play` is one session.
 
 With `lookahead.nodes=1` and `lookahead.edits=1` a round is AFlow's: select a node, then draw one edit of it
-(expansion.py). Else it chooses among open proposals (choosing.py).
+(expansion.py). Otherwise it chooses among open proposals (choosing.py).
 
-Whatever is random in a round is drawn from (seed, how many rounds came before), never from the history, and what a
-round may know is fixed by `in_flight` alone (flight.py), so a session that was killed goes on exactly as the
-uninterrupted one would. Nothing here knows who proposes or predicts: a trained policy behind verl's rollout server,
-an LLM, a ridge, or a uniform draw.
+A killed session resumes exactly as the uninterrupted one. The random draws of a round depend on the seed and the number
+of earlier rounds alone, and `in_flight` alone decides which rounds it sees (flight.py).
 """
 
 import asyncio
@@ -27,10 +25,10 @@ from aflow_env.search.choice.frontier import DUPLICATE, Frontier
 from aflow_env.search.choice.selection import bar, select
 from aflow_env.search.flight import Flight, cancel_all, restore
 from aflow_env.search.prediction.predict import Candidate, LearningPredictor, QPredictor, value
-from aflow_env.search.proposals.expansion import Change, Changer, Duplicate, Gate, Implement, Place, draw, in_short
+from aflow_env.search.proposals.expansion import Change, Changer, Gate, Implement, Place, draw, in_short
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.proposals.states import States
-from aflow_env.search.session import Choice, Listener, SearchProblem, SearchSession, Turn, session_seed
+from aflow_env.search.session import OVER_BUDGET, Choice, Listener, SearchProblem, SearchSession, Turn
 from aflow_env.search.stopping import INTERRUPTED, Stopper
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon
@@ -40,21 +38,6 @@ from aflow_env.store.store import StoredSession
 from aflow_env.tasks.problem import Problem, Task
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import Workflow
-
-__all__ = [
-    "OVER_BUDGET",
-    "Duplicate",
-    "Implement",
-    "Listener",
-    "Search",
-    "SearchProblem",
-    "SearchSession",
-    "Turn",
-    "session_seed",
-]
-
-OVER_BUDGET = "budget: "
-"""What `SearchSession.stopped` begins with where the budget ended the session; the limit and what is spent follow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +54,7 @@ class Search:
     predictor: QPredictor | LearningPredictor | None = None
     gate: Gate = check
     version: str = ""
-    """Names the executor's weights where they change (executor.kind=policy in training): scores are theirs alone."""
+    """The executor's weights if they change (executor.kind=policy in training). Scores hold for one version."""
 
     def __post_init__(self) -> None:
         if self.config.rl_weight > 0 and self.predictor is None:
@@ -83,11 +66,11 @@ class Search:
     async def play(
         self, problem: SearchProblem, listener: Listener | None = None, interrupt: asyncio.Event | None = None
     ) -> SearchSession:
-        """Play one session of `config.rounds` expansions; `listener` is called with every recorded round.
+        """Play one session of `config.rounds` expansions, and call `listener` with every recorded round.
 
-        What the store already holds of this session is not played again. Once `interrupt` is set no round begins, and
-        those in flight are finished. Raises InfrastructureError when an evaluation could not be scored; an exhausted
-        budget ends the session cleanly.
+        Rounds of this session in the store are not played again. Once `interrupt` is set, no round begins, and rounds
+        in flight end normally. An exhausted budget ends the session cleanly. Raises InfrastructureError when an
+        evaluation could not be scored.
         """
         session, stopper = SearchSession(Tree(self.config.selection.cost_weight)), Stopper(self.config)
         tree, rounds, places = session.tree, self.config.rounds, self.config.in_flight
@@ -140,7 +123,7 @@ class Search:
         )
 
     async def _begin(self, playing: "_Playing") -> Flight:
-        """Choose a node or an open proposal, and send its expansion on its way."""
+        """Choose a node or an open proposal, and start its expansion."""
         tree, flights, chooser = playing.session.tree, playing.flights, playing.chooser
         begun = tree.played + len(flights)
         rng = np.random.default_rng([playing.problem.seed, begun])
@@ -163,7 +146,7 @@ class Search:
         return Flight(place.round, parent.round, digest, asyncio.ensure_future(turn))
 
     async def _land(self, playing: "_Playing") -> Node | Rejection:
-        """Wait for the oldest expansion in flight, and record it: on disk first, then in the tree."""
+        """Wait for the oldest expansion in flight, and record it on disk, then in the tree."""
         session, flights = playing.session, playing.flights
         turn = await flights[0].turn
         ended = turn.ended if isinstance(turn, Turn) else turn
@@ -194,7 +177,7 @@ class Search:
         return Turn(state, choice, drawn.reply, node, candidate, prediction)
 
     async def _run(self, place: Place, picked: Picked, chooser: Chooser) -> Turn:
-        """Evaluate the pair that was chosen, if any proposal was open."""
+        """Evaluate the chosen pair, if any proposal was open."""
         pair = picked.pair
         if pair is None:
             last = chooser.frontier.last(place.parent.round)
@@ -208,7 +191,7 @@ class Search:
         return Node(place.round, place.parent.round, change.workflow, evaluation, change.modification, text)
 
     def _rival(self, tree: Tree) -> tuple[Node, float] | None:
-        """Whom a new workflow is raced against, and by how much that one may be better."""
+        """Return the node that a new workflow is raced against, and the slack of the race."""
         racing = self.config.racing
         if racing.delta is None:
             return None
@@ -217,7 +200,7 @@ class Search:
         return (tree.node(found[0]), found[1]) if found else None
 
     async def _evaluate(self, workflow: Workflow, rival: tuple[Node, float] | None = None) -> Evaluation:
-        """On all problems; with a rival only until it is surely worse than that one, by more than it may be."""
+        """Evaluate on all problems, or until the workflow is surely worse than the rival less its slack."""
         config, problems, version = self.config, self.problems, self.version
         if rival is None:
             return await self.evaluator.evaluate(workflow, problems, config.repeats, version)
@@ -228,7 +211,7 @@ class Search:
 
 @dataclass
 class _Playing:
-    """A session on its way."""
+    """A session in progress."""
 
     problem: SearchProblem
     session: SearchSession
@@ -238,9 +221,15 @@ class _Playing:
 
 
 def _payload(turn: Turn) -> JSON:
-    """What is stored beside a round: how its edit was chosen, and Q of it."""
+    """Return the JSON that is stored with a round: the choice of its edit, and Q of it. Absent facts are left out."""
     choice, prediction = turn.choice, turn.prediction
-    facts = {"q": prediction.q if prediction else None, "q_mean": choice.q_mean, "evaluations": choice.evaluations}
-    found = {"w": choice.w, "open": choice.open, **{name: value for name, value in facts.items() if value is not None}}
-    marks = {"changed": choice.changed, "abstained": choice.abstained}
-    return found | {name: value for name, value in marks.items() if value}
+    facts = {
+        "w": choice.w,
+        "open": choice.open,
+        "q": prediction.q if prediction else None,
+        "q_mean": choice.q_mean,
+        "evaluations": choice.evaluations,
+        "changed": choice.changed or None,
+        "abstained": choice.abstained or None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a session is made of, as plain data: where it starts, its turns, its tree, and the seed of its draws."""
+"""The plain data of a session: its start, its turns, its tree and its seed."""
 
 import hashlib
 from collections import Counter
@@ -14,10 +14,13 @@ from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.program import Workflow
 
+OVER_BUDGET = "budget: "
+"""The beginning of `SearchSession.stopped` when the budget ended the session. The limit and the cost follow."""
+
 
 @dataclass(frozen=True)
 class SearchProblem:
-    """What a session starts from: its name in the store, the seed of its draws, and the start workflow."""
+    """The start of a session: its key in the store, the seed of its draws, and the start workflow."""
 
     key: SessionKey
     seed: int
@@ -26,11 +29,11 @@ class SearchProblem:
 
 @dataclass(frozen=True)
 class Choice:
-    """How a round's edit was chosen: among `open` pairs with the weight `w`, of the node of round `round`.
+    """The choice of a round's edit among `open` pairs, with the weight `w` for Q.
 
-    `ucb` is that node's. `changed` says that the same draw with w = 0 picks another pair. `q_mean` is the mean
-    prediction of the open pairs, None where they were not predicted. `evaluations` is how many the predictor rests on,
-    where it says so. With `abstained` it predicts nothing, and w is 0.
+    `round` is the round of the node that is edited, and `ucb` that node's UCB. `changed`: the same draw with w = 0
+    picks another pair. `q_mean` is the mean prediction of the open pairs, if they were predicted. `evaluations` is the
+    number of evaluations behind the predictor, if it is fitted on any. `abstained`: it predicts nothing, and w is 0.
     """
 
     round: int
@@ -45,10 +48,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Turn:
-    """One round as it was played: what was chosen, said, and what came of it.
+    """One round: the state, the choice, the proposal and its result.
 
-    `ended` is a Rejection where the action was not run; `duplicate` marks the rejection of a well-formed edit.
-    `prediction` is Q of the state and the `candidate`, made before the candidate was run; None when nobody was asked.
+    `ended` is a Rejection when the edit was not run. `duplicate` marks the rejection of a well-formed edit.
+    `prediction` is Q of the state and the `candidate`, made before the candidate was run, if there is a predictor.
     """
 
     state: State
@@ -61,18 +64,18 @@ class Turn:
 
     @property
     def q_target(self) -> float | None:
-        """What Q of the action should have said: the score that came of it, or None where it was not run."""
+        """The score of the edit, which Q is trained to predict; None when it was not run."""
         return self.node.score if self.node else None
 
     @property
     def node(self) -> Node | None:
-        """The node that came of it, or None."""
+        """The new node, if the edit was run."""
         return self.ended if isinstance(self.ended, Node) else None
 
 
 @dataclass
 class SearchSession:
-    """A search as far as it went: the tree, the turns played by this process, and why it stopped."""
+    """A search so far: its tree, the turns played by this process, and the reason why it stopped."""
 
     tree: Tree = field(default_factory=Tree)
     turns: list[Turn] = field(default_factory=list)
@@ -83,34 +86,32 @@ Listener = Callable[[SearchSession, Turn], None]
 
 
 def session_summary(session: SearchSession) -> dict[str, float]:
-    """Numbers of one session, for the reward manager's extra info and the trainer's metrics."""
-    nodes = list(session.tree)
+    """Return the figures of a session, for the reward manager's extra info and the trainer's metrics."""
     start, best = session.tree.node(1).score, session.tree.best().score
-    evaluations = [node.evaluation for node in nodes]
+    turns, evaluations = session.turns, [node.evaluation for node in session.tree]
     outcomes: Counter[str] = Counter()
     for evaluation in evaluations:
         outcomes.update(evaluation.outcomes)
-    turns = session.turns
-    results = sum(len(evaluation.results) for evaluation in evaluations)
-    summary = {
+    figures = {
         "start_score": start,
         "best_score": best,
         "gain": best - start,
-        "turns": float(len(turns)),
-        "valid": float(sum(turn.node is not None or turn.duplicate for turn in turns)),
-        "duplicates": float(sum(turn.duplicate for turn in turns)),
+        "turns": len(turns),
+        "valid": sum(turn.node is not None or turn.duplicate for turn in turns),
+        "duplicates": sum(turn.duplicate for turn in turns),
         "cost_usd": sum(evaluation.spent_usd for evaluation in evaluations),
-        "unpriced": float(sum(evaluation.unpriced for evaluation in evaluations)),
-        "tokens": float(sum(evaluation.input_tokens + evaluation.output_tokens for evaluation in evaluations)),
-        "results": float(results),
-        "cached": float(sum(evaluation.cache_hits for evaluation in evaluations)),
+        "unpriced": sum(evaluation.unpriced for evaluation in evaluations),
+        "tokens": sum(evaluation.input_tokens + evaluation.output_tokens for evaluation in evaluations),
+        "results": sum(len(evaluation.results) for evaluation in evaluations),
+        "cached": sum(evaluation.cache_hits for evaluation in evaluations),
         "ucb": fmean(turn.choice.ucb for turn in turns) if turns else 0.0,
-        "nodes": float(len(nodes)),
+        "nodes": len(evaluations),
     }
-    return summary | {f"outcome_{name}": float(count) for name, count in outcomes.items()}
+    figures |= {f"outcome_{name}": count for name, count in outcomes.items()}
+    return {name: float(value) for name, value in figures.items()}
 
 
 def session_seed(*parts: object) -> int:
-    """A 63-bit seed from anything printable: the same parts, the same seed, on every machine."""
+    """Return a 63-bit seed of printable parts, the same on every machine."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reasons to end a search although rounds are left: AFlow's convergence, and the ceilings of `stop`.
+"""Reasons to end a search although rounds are left: AFlow's convergence, and the limits of `stop`.
 
 All but time and the user's interrupt depend on the recorded rounds alone, so a resumed search stops at the same round.
-Cost and tokens are those of the evaluations of the session's nodes, cached or not; proposals are not in them
-(`budget.*` is the hard ceiling for the whole run).
+Cost and tokens are those of the evaluations of the session's nodes, cached or not. Proposals are not in them (`budget`
+limits the whole run).
 
 Convergence: y_i is the mean of the best top_k mean scores of rounds 0..i, sigma_i = sqrt(sum of their variances) /
 top_k. The search has converged once |y_i - y_{i-1}| <= z * sqrt(sigma_i^2 + sigma_{i-1}^2) for `consecutive` rounds in
-a row. With AFlow's default z = 0 no new round entered the top_k for `consecutive` rounds, and the sigmas are inert.
-Rounds without a score are absent. Of equal means the later round goes first (AFlow leaves that to numpy's unstable
-sort; it matters only for z > 0).
+a row. With AFlow's default z = 0 no new round entered the top_k for `consecutive` rounds. Rounds without a score are
+absent. Of equal means the later round goes first. AFlow leaves that to numpy's unstable sort, and it matters only for
+z > 0.
 """
 
 import time
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ INTERRUPTED = "interrupted"
 
 
 class ConvergenceVerdict(NamedTuple):
-    """Whether the search has converged; the first and last index (of scored rounds, from 0) of the quiet run."""
+    """Whether the search has converged, and the first and last index (of scored rounds, from 0) without change."""
 
     converged: bool
     first: int | None
@@ -40,7 +40,7 @@ NOT_YET = ConvergenceVerdict(False, None, None)
 
 @dataclass
 class Convergence:
-    """Fold rounds into a verdict in O(top_k) each. Record them in round order."""
+    """The verdict on the rounds so far, which are recorded in order, in O(top_k) each."""
 
     top_k: int = 3
     z: float = 0.0
@@ -52,7 +52,7 @@ class Convergence:
     _found: ConvergenceVerdict = NOT_YET
 
     def record(self, scores: Sequence[float]) -> ConvergenceVerdict:
-        """Add the next round's scores (one per repeat, at least one); whether the search has converged by now."""
+        """Add the next round's scores, one or more, and return the verdict."""
         insort(self._top, (-float(np.mean(scores)), -self._rounds, float(np.std(scores))))
         del self._top[self.top_k :]
         y = float(np.mean([-mean for mean, _, _ in self._top]))
@@ -68,23 +68,13 @@ class Convergence:
 
     @property
     def verdict(self) -> ConvergenceVerdict:
-        """The verdict on the rounds recorded so far; never converged before top_k + 1 rounds."""
+        """The verdict on the rounds recorded so far. It needs top_k + 1 rounds to converge."""
         return self._found if self._rounds > self.top_k else NOT_YET
-
-
-def converged(
-    scores: Iterable[Sequence[float]], top_k: int = 3, z: float = 0.0, consecutive: int = 5
-) -> ConvergenceVerdict:
-    """The verdict on rounds in round order, each with its scores (one per repeat, at least one)."""
-    rule = Convergence(top_k, z, consecutive)
-    for repeats in scores:
-        rule.record(repeats)
-    return rule.verdict
 
 
 @dataclass
 class Stopper:
-    """The stoppers of a config; the clock starts with it."""
+    """The rules of a config that stop a search. Its clock starts when it is made."""
 
     config: AflowConfig
     _began: float = field(default_factory=time.monotonic)
@@ -97,7 +87,7 @@ class Stopper:
         self._rule = Convergence(rule.top_k, consecutive=rule.consecutive_rounds or 0)
 
     def record(self, ended: Node | Rejection) -> None:
-        """Count a round that ended; in the order of rounds."""
+        """Count a round that ended. Rounds come in order."""
         if isinstance(ended, Node):
             self._usd += ended.evaluation.cost_usd
             self._tokens += ended.evaluation.input_tokens + ended.evaluation.output_tokens
@@ -105,16 +95,17 @@ class Stopper:
                 self._rule.record([ended.score])
 
     def why(self, tree: Tree) -> str:
-        """Why to begin no more rounds; "" to go on."""
-        stop = self.config.stop
+        """Return the reason to begin no more rounds; "" to go on."""
         if self._rule.verdict.converged:
             return "converged"
-        if stop.score is not None and tree.best().score >= stop.score:
-            return f"score: stop.score={stop.score} is reached"
-        if stop.usd is not None and self._usd >= stop.usd:
-            return f"cost: stop.usd={stop.usd} is reached"
-        if stop.tokens is not None and self._tokens >= stop.tokens:
-            return f"tokens: stop.tokens={stop.tokens} is reached"
-        if stop.seconds is not None and time.monotonic() - self._began >= stop.seconds:
-            return f"time: stop.seconds={stop.seconds} have passed"
+        found = {
+            "score": ("score", tree.best().score),
+            "cost": ("usd", self._usd),
+            "tokens": ("tokens", self._tokens),
+            "time": ("seconds", time.monotonic() - self._began),
+        }
+        for name, (key, value) in found.items():
+            limit = getattr(self.config.stop, key)
+            if limit is not None and value >= limit:
+                return f"{name}: stop.{key}={limit} is reached"
         return ""

@@ -85,10 +85,12 @@ def _pragma(database: SharedFile, name: str) -> int:
     return int(database.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-VERSION = 3
+VERSION = 4
 APPLICATION_ID = 0x61666C77  # "aflw"
 NOT_VALIDATION = "session NOT LIKE 'validate/%'"
 """The sessions whose rounds later steps may learn from: all but the ones of a training run's validation."""
+USD_A_PROBLEM = "CASE WHEN count(usd_a_problem) = sum(n > 0) THEN sum(usd_a_problem * n) / sum(n) END"
+"""The cost of a problem over a group of nodes, as `evaluation.results.usd_a_problem` has it."""
 
 SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -103,7 +105,7 @@ SCHEMA = (
         step INTEGER NOT NULL, modification TEXT NOT NULL, edit TEXT NOT NULL, reason TEXT, parent_digest TEXT, before
         REAL, program TEXT REFERENCES programs (id), digest TEXT, executor_key TEXT, score REAL, low REAL, high REAL,
         n INTEGER, outcomes TEXT, cost_usd REAL, input_tokens INTEGER, output_tokens INTEGER, calls INTEGER,
-        truncated INTEGER, unpriced INTEGER, cache_hits INTEGER, spent_usd REAL,
+        truncated INTEGER, unpriced INTEGER, usd_a_problem REAL, cache_hits INTEGER, spent_usd REAL,
         problem_set TEXT REFERENCES problem_sets (id), uncounted TEXT, payload
         TEXT, PRIMARY KEY (session, round)
     )""",

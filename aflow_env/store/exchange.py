@@ -25,15 +25,17 @@ def import_workspace(store: Store, key: SessionKey, task: str, workspace: Worksp
     for each in workspace.rounds:
         experience = each.experience or {}
         modification = str(experience.get("modification", "start"))
+        usd, n = math.fsum(float(entry.get("total_cost") or 0.0) for entry in each.results), len(each.scores)
         evaluation = Evaluation(  # AFlow saves no figures by problem
             digest=each.workflow.digest,
             executor_key=EXECUTOR_KEY,
             score=each.score,
             ci95=interval95(each.scores) if each.scores else (0.0, 1.0),
-            n=len(each.scores),
+            n=n,
             outcomes={},
-            cost_usd=math.fsum(float(entry.get("total_cost") or 0.0) for entry in each.results),
+            cost_usd=usd,
             results=(),
+            usd_a_problem=usd / n if n else None,
             **dict.fromkeys(("input_tokens", "output_tokens", "calls", "cache_hits", "spent_usd"), 0),
         )
         node = Node(each.number, each.father, each.workflow, evaluation, modification)

@@ -15,6 +15,7 @@ from typing import Any
 from aflow_env.evaluation.results import wilson
 from aflow_env.files import Row, SharedFile, storing
 from aflow_env.llm.ledger import AMOUNTS, Spend
+from aflow_env.store.database import USD_A_PROBLEM
 from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import saved_text
 from aflow_env.store.store import Store
@@ -154,7 +155,7 @@ def spent_usd(store: Reads) -> float | None:
 
 def _leading_validated(store: Reads, task: str | None, count: int) -> list[str]:
     rows = store.read(
-        f"SELECT digest, avg(score - ? * coalesce(cost_usd / nullif(n, 0), 0)) AS mean, count(*) AS often "
+        f"SELECT digest, avg(score) - ? * coalesce({USD_A_PROBLEM}, 0) AS mean, count(*) AS often "
         f"{_EVALUATED} AND {_VALIDATED} "
         "AND (? IS NULL OR nodes.task = ?) GROUP BY digest ORDER BY mean DESC, often DESC, min(round), digest LIMIT ?",
         (_cost_weight(store), task, task, count),
@@ -165,7 +166,7 @@ def _leading_validated(store: Reads, task: str | None, count: int) -> list[str]:
 def _leading_trained(store: Reads, task: str | None, count: int) -> list[str]:
     weight = _cost_weight(store)
     rows = store.read(
-        f"SELECT digest, sum(score * n) / sum(n), sum(n), min(round), sum(cost_usd) / sum(n) {_EVALUATED} "
+        f"SELECT digest, sum(score * n) / sum(n), sum(n), min(round), coalesce({USD_A_PROBLEM}, 0) {_EVALUATED} "
         f"AND NOT {_VALIDATED} AND n > 0 AND (? IS NULL OR nodes.task = ?) GROUP BY digest",
         (task, task),
     )

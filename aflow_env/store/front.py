@@ -2,12 +2,13 @@
 """Workflows by score against cost: the front holds each one that no other beats in both.
 
 Scores are those of the search, means over the nodes of a workflow on validate problems (on training problems where
-nothing was validated), and costs are USD a problem run. A workflow with a call of unknown price has no place there.
+nothing was validated), and costs are USD of a problem. A workflow with a call of unknown price has no place there.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from aflow_env.store.database import USD_A_PROBLEM
 from aflow_env.store.read_only import Reads
 
 JSON = Any
@@ -29,9 +30,8 @@ def pareto(found: Iterable[T], cost: Callable[[T], float], score: Callable[[T], 
 
 def workflows(store: Reads) -> list[dict[str, JSON]]:
     """Return each evaluated workflow under NAMES; `usd_a_problem` is None where a price is unknown."""
-    usd = "CASE WHEN sum(unpriced) > 0 THEN NULL ELSE sum(cost_usd) / sum(n) END"
     sql = (
-        f"SELECT digest, avg(score), sum(n), {usd}, session, min(round), modification FROM nodes "
+        f"SELECT digest, avg(score), sum(n), {USD_A_PROBLEM}, session, min(round), modification FROM nodes "
         "WHERE score IS NOT NULL AND n > 0 AND (session LIKE 'train/%') = ? GROUP BY digest ORDER BY min(round), digest"
     )
     rows = store.read(sql, (0,)) or store.read(sql, (1,))

@@ -55,7 +55,7 @@ RESULT_COLUMNS = (
 )
 FIGURES = (
     *("digest", "executor_key", "score", "n", "cost_usd", "input_tokens", "output_tokens", "calls", "truncated"),
-    *("unpriced", "cache_hits", "spent_usd"),
+    *("unpriced", "usd_a_problem", "cache_hits", "spent_usd"),
 )
 ROUND_COLUMNS = ("round", "parent", "modification", "edit", "reason")
 EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_set", "uncounted")

@@ -2,7 +2,8 @@
 """Read a run's store: nothing is made, converted or locked, and a search may write it meanwhile."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from aflow_env.errors import ConfigError
@@ -11,11 +12,15 @@ from aflow_env.store.database import APPLICATION_ID, VERSION
 
 
 class Reads:
-    """A store that answers questions about a run. `path` is its SQLite file."""
+    """A store that answers questions about a run. `path` is its SQLite file, which `opened` opens at its first use."""
 
-    def __init__(self, path: Path, database: SharedFile) -> None:
+    def __init__(self, path: Path, opened: Callable[[], SharedFile]) -> None:
         self.path = path
-        self._database = database
+        self._opened = opened
+
+    @cached_property
+    def _database(self) -> SharedFile:
+        return self._opened()
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
         """Return all rows of a query. Raises InfrastructureError when the file cannot be read."""
@@ -28,7 +33,8 @@ class Reads:
 
     def close(self) -> None:
         """Close the connection. Nothing is pending."""
-        self._database.close()
+        if "_database" in vars(self):
+            self._database.close()
 
 
 def store_file(key: str, run: str, which: str) -> Path:
@@ -53,9 +59,9 @@ class ReadOnlyStore(Reads):
             marks = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
         except sqlite3.Error as error:
             raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
-        super().__init__(path, database)
+        super().__init__(path, lambda: database)
         if marks != [APPLICATION_ID, VERSION]:
-            self.close()
+            database.close()
             raise ConfigError(f"{path} is not a run's store, or one of another aflow_env: name the run_dir of a search")
 
 

@@ -60,12 +60,13 @@ class Parts:
 
     @classmethod
     def local(cls, config: AflowConfig) -> "Parts":
-        """Open the run's files, made where they are missing. Raises ConfigError for a recording that is not there."""
+        """Open the run's files. Missing ones are made at their first use, so a run that is refused leaves none.
+
+        Raises ConfigError for a recording that is not there.
+        """
         recording, cache = open_recording(config), open_cache(config)
-        folder = Path(config.run_dir)
-        with writing(folder, "run_dir"):
-            folder.mkdir(parents=True, exist_ok=True)
-        store, ledger = Store(folder / "run.sqlite"), Ledger(folder / "ledger.sqlite")
+        files = [Path(config.run_dir) / name for name in ("run.sqlite", "ledger.sqlite")]
+        store, ledger = Store(files[0], later=not files[0].exists()), Ledger(files[1], later=not files[1].exists())
 
         def close() -> None:
             for each in filter(None, (store, recording, cache)):

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -67,9 +68,15 @@ _MARKS = ", ".join("?" * (2 + len(node_rows.RESULT_COLUMNS)))
 class Store(Reads):
     """One run's file, the evaluator's EvaluationCache and the LLM room's CompletionLog."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file. Raises ConfigError for one of a newer schema, of another program, or not SQLite."""
-        super().__init__(path, open_database(path))
+    def __init__(self, path: Path, later: bool = False) -> None:
+        """Open or make the file, `later` at its first use. Raises as `open_database` does."""
+        super().__init__(path, partial(open_database, path))
+        if not later:
+            self.open()
+
+    def open(self) -> None:
+        """Open or make the file unless it is open."""
+        _ = self._database
 
     def get_many(
         self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]
@@ -78,7 +85,7 @@ class Store(Reads):
         wanted = set(keys)
         sql = f"SELECT {_RESULT} FROM evaluations WHERE digest = ? AND executor_key = ?"
         found = map(node_rows.result_of, self.read(sql, (digest, executor_key)))
-        return {key: result for result in found if (key := (result.problem_digest, result.repeat)) in wanted}
+        return {result.key: result for result in found if result.key in wanted}
 
     def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
         """Store results in one transaction. One that does not count (llm_error, budget) becomes an event instead."""

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from rich.table import Column, Table
 
 from aflow_env.errors import ConfigError
-from aflow_env.screen import WIDTH, Screen
+from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.store.findings import last_report
 from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.sweep.jobs import EndedJob, Status
@@ -29,7 +29,7 @@ def closing_table(ended: Sequence[EndedJob]) -> str:
     counts = Counter(each.status for each in ended)
     numbers = ", ".join(f"{counts[status]} {status}" for status in get_args(Status))
     again = ". Run the same command again to go on with the missing jobs" if counts["failed"] else ""
-    return f"{out.getvalue()}{len(ended)} jobs: {numbers}{again}"
+    return f"{out.getvalue()}{plural(len(ended), 'job')}: {numbers}{again}"
 
 
 def found(run_dir: Path) -> dict[str, Any] | None:

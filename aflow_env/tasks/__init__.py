@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks. `load_task` is the only door: from the `task:` node of the config to a Task."""
+"""Benchmarks. `load_task` makes a Task from the `task:` node of the config."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ TASKS: dict[str, Callable[[TaskConfig], Task]] = {
 
 
 def load_task(config: TaskConfig) -> Task:
-    """The benchmark that `task.name` names, or `task.table`'s record of it. Raises ConfigError."""
+    """Return the task of `task.name`, or of `task.table`. Raises ConfigError."""
     if config.table:
         return table_task(config, load_task(config.model_copy(update={"table": None})).spec)
     if config.name in TASKS:

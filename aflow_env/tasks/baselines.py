@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manual workflows that a search has to beat, written and evaluated like any other workflow.
+"""Manual workflows as baselines of a search. They follow the ideas of these papers, not their prompts.
 
 IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES such answers, the first at the executor's
 `temperature` and the others at its `sample_temperature`, and takes the most frequent (Wang et al. 2022). Code has no
 short answer to count, so there ScEnsemble takes one. Select draws up to SAMPLES programs until one passes the public
-tests. Program answers the output of a program, for mathematics (PoT, Chen et al. 2022). Self-refine reviews and
-rewrites its answer up to REFINEMENTS times (Madaan et al. 2023). MultiPersona lets PERSONAS answer, read each other and
-answer again, and a judge concludes (after Wang et al. 2024 and Liang et al. 2023). They follow these papers' ideas, not
-their prompts.
+tests. Program answers with the output of a program, for mathematics (PoT, Chen et al. 2022). Self-refine reviews and
+rewrites its answer up to REFINEMENTS times (Madaan et al. 2023). In MultiPersona, PERSONAS answer, read each other and
+answer again, and a judge concludes (after Wang et al. 2024 and Liang et al. 2023).
 """
 
 from dataclasses import dataclass, replace
 
-from aflow_env.workflow.program import TaskSpec, Workflow, header
+from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.signatures import SIGNATURES
-from aflow_env.workflow.steps import Step, to_workflow, triple_quoted
+from aflow_env.workflow.steps import Step, to_workflow, write_program
 
 SAMPLES = 5
 REFINEMENTS = 2
@@ -27,7 +26,7 @@ PERSONAS = {
 
 @dataclass(frozen=True)
 class _Kind:
-    """Prompts of one kind of task; `call` is an operator call with {text} and {prompt}, `last` ends the program."""
+    """Prompts of one kind of task. `call` is an operator call with {text} and {prompt}, `last` the last statement."""
 
     direct: str
     reason: str
@@ -56,7 +55,7 @@ _PROGRAM = _Kind(
 
 
 def baselines(task: TaskSpec) -> dict[str, Workflow]:
-    """Return name -> workflow, the plainest first. They may use operators that the task does not offer to a search."""
+    """Return the workflows by name, the plainest first. They may use operators that a search may not."""
     kind = _PROGRAM if task.entry_point else _MATHEMATICS if "Programmer" in task.operators else _SHORT
     anything = replace(task, operators=tuple(SIGNATURES))
     ask = kind.operators[0]
@@ -93,7 +92,7 @@ for _ in range({REFINEMENTS}):
         break
     answer = {rewrite}
 {kind.last}"""
-    return _program(task, operators, body, prompts)
+    return write_program(task, operators, body.strip().splitlines(), "answer", prompts)
 
 
 def _multi_persona(task: TaskSpec, kind: _Kind) -> Workflow:
@@ -109,25 +108,4 @@ answer = {kind.call.format(text="board", prompt="prompt_custom.JUDGE")}
 {kind.last}"""
     judge = f"Several people proposed solutions. Weigh them and conclude. {kind.reason}"
     prompts = {name: f"{persona} {kind.reason}" for name, persona in PERSONAS.items()}
-    return _program(task, kind.operators, body, {**prompts, "JUDGE": judge})
-
-
-def _program(task: TaskSpec, operators: tuple[str, ...], body: str, prompts: dict[str, str]) -> Workflow:
-    """Write AFlow's source around the statements of `__call__`."""
-    created = [f"self.{SIGNATURES[name].attribute()} = operator.{name}(self.llm)" for name in operators]
-    signature = "problem: str, entry_point: str" if task.entry_point else "problem: str"
-    indent = "\n        "
-    graph = f"""{header(task)}
-
-class Workflow:
-    def __init__(self, name: str, llm_config, dataset: DatasetType) -> None:
-        self.name = name
-        self.dataset = dataset
-        self.llm = create_llm_instance(llm_config)
-        {indent.join(created)}
-
-    async def __call__(self, {signature}):
-        {indent.join(body.strip().splitlines())}
-        return answer, self.llm.get_usage_summary()["total_cost"]
-"""
-    return Workflow(graph, "".join(f"{name} = {triple_quoted(text)}\n" for name, text in prompts.items()))
+    return write_program(task, kind.operators, body.strip().splitlines(), "answer", {**prompts, "JUDGE": judge})

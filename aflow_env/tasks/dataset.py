@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A benchmark whose problems are records of files: their source, their splits and `task.options`.
 
-- `task.path` is a folder: its files `SPLIT.jsonl` (or `NAME_SPLIT.jsonl`, AFlow's names, or `.json`) are the splits.
+- `task.path` is a folder: its files `SPLIT.jsonl` (`.json`, `.csv`; `NAME_SPLIT.jsonl`, AFlow's names) are the splits.
 - `task.path` is one file: it is shuffled with seed 42 (`task.options.split_seed`). The first fifth, rounded up, is
-  validate and the rest test, which gives AFlow's sizes (264/1055 of GSM8K's 1,319; 33/131 of HumanEval's 164). AFlow
-  publishes sizes and seed, but no code that makes the split, so the partition may differ from AFlow's.
-- `task.path` is null: the Hugging Face data set. One that has only a test split is split as one file is.
+  validate and the rest test. These are AFlow's sizes (264/1055 of GSM8K's 1,319; 33/131 of HumanEval's 164). AFlow
+  publishes sizes and seed but no code for the split, so its partition may differ.
+- `task.path` is null: the Hugging Face data set. A single test split is split as one file is.
 
-A split is in file order and cut to its configured size; 0 means none. It does not depend on the seed of a search.
+A split is in file order and cut to its configured size. It does not depend on the seed of a search.
 """
 
+import itertools
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -27,14 +28,14 @@ from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import usable_operators
 
 SPLIT_SEED = 42
-ENDINGS = (".jsonl", ".json")
+ENDINGS = (".jsonl", ".json", ".csv")
 COMMON = ("operators", "split_seed")
 """The keys of `task.options` that every benchmark has."""
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A Hugging Face data set; its split `whole` is cut 1:4 into validate and test."""
+    """A Hugging Face data set. Its split `whole` is cut 1:4 into validate and test."""
 
     name: str
     configs: tuple[str | None, ...] = (None,)
@@ -43,13 +44,13 @@ class Hub:
 
 
 Convert = Callable[[Record], Problem | None]
-"""Turns a record into a problem (an empty id is filled in), or into None to leave it out; raises ConfigError."""
+"""Turns a record into a problem, or into None to leave it out. An empty id is filled in later. Raises ConfigError."""
 Judge = Callable[[Problem, str, RunTests], Awaitable[Score]]
 """Scores an output against its problem."""
 
 
 def by_text(score: Callable[[str, str], Score]) -> Judge:
-    """Return a Judge that looks at the gold answer and the output alone."""
+    """Return a Judge that reads only the gold answer and the output."""
 
     async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
         return score(problem.answer, output)
@@ -57,29 +58,27 @@ def by_text(score: Callable[[str, str], Score]) -> Judge:
     return judge
 
 
+@dataclass(eq=False)
 class FileTask:
-    """A Task made of words (`spec`), a reader of records, a scorer, and perhaps a data set to fetch.
+    """A Task from a reader of records and a scorer. Raises ConfigError for wrong options.
 
-    `share` is validate's part of unsplit records; `options` are the keys of `task.options` beside COMMON. Raises
-    ConfigError for wrong options; `load` reads the files.
+    `share` is validate's part of unsplit records. `options` are the keys of `task.options` beside COMMON.
     """
 
-    def __init__(
-        self,
-        config: TaskConfig,
-        spec: TaskSpec,
-        convert: Convert,
-        judge: Judge,
-        hub: Hub | None = None,
-        share: Fraction = Fraction(1, 5),
-        options: Sequence[str] = (),
-    ) -> None:
-        check_options(config, *options)
-        self.spec = spec_with_operators(spec, config)
-        self.config, self.convert, self.judge, self.hub, self.share = config, convert, judge, hub, share
+    config: TaskConfig
+    spec: TaskSpec
+    convert: Convert
+    judge: Judge
+    hub: Hub | None = None
+    share: Fraction = Fraction(1, 5)
+    options: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self.config, *self.options)
+        self.spec = spec_with_operators(self.spec, self.config)
 
     async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
-        """Score as the benchmark does."""
+        """Score by the judge."""
         return await self.judge(problem, output, run_code)
 
     def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
@@ -142,7 +141,7 @@ class FileTask:
 
 
 def fetch(hub: Hub, split: str) -> Iterator[Record]:
-    """Yield the rows of a Hugging Face data set, from its cache if they are there. Raises ConfigError."""
+    """Yield the rows of a Hugging Face data set. Raises ConfigError."""
     wanted = f"task.path is null, so the data set {hub.name} ({split}) is wanted, but"
     try:
         from datasets import load_dataset
@@ -150,7 +149,7 @@ def fetch(hub: Hub, split: str) -> Iterator[Record]:
         raise ConfigError(
             f"{wanted} the package `datasets` is not installed: pip install 'aflow-env[data]', or set task.path."
         ) from None
-    line = 0
+    line = itertools.count(1)
     for config in hub.configs:
         try:
             rows: Any = load_dataset(hub.name, config, split=split)
@@ -160,9 +159,7 @@ def fetch(hub: Hub, split: str) -> Iterator[Record]:
                 f"{wanted} it cannot be loaded: {why}. Set task.path to a folder with train/validate/test.jsonl or to "
                 "one .jsonl file, or go online."
             ) from None
-        for row in rows:
-            line += 1
-            yield Record(hub.name, line, dict(row))
+        yield from (Record(hub.name, next(line), dict(row)) for row in rows)
 
 
 def split_sizes(config: TaskConfig) -> dict[Split, int]:
@@ -185,7 +182,7 @@ def check_options(config: TaskConfig, *own: str) -> None:
 
 
 def spec_with_operators(spec: TaskSpec, config: TaskConfig) -> TaskSpec:
-    """Return `spec` with the allowed operators of `task.options.operators`, if given. Raises ConfigError."""
+    """Return `spec` with the operators of `task.options.operators`, if given. Raises ConfigError."""
     names = config.options.get("operators")
     if names is None:
         return spec
@@ -197,7 +194,7 @@ def spec_with_operators(spec: TaskSpec, config: TaskConfig) -> TaskSpec:
 
 
 def check_operators(spec: TaskSpec, where: str) -> None:
-    """Raise ConfigError for an unknown operator, or one that needs an entry point where the task gives none."""
+    """Raise ConfigError for an unknown operator, or one that needs an entry point and gets none."""
     usable = usable_operators(replace(spec, operators=tuple(SIGNATURES)))
     for name in spec.operators:
         if name not in usable:

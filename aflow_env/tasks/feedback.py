@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts that say why an output is wrong, for the proposer of the next edit and for people.
+"""Write the reason why an output is wrong, for the proposer of the next edit and for people.
 
-A text says no more than the proposer sees of a failed case: its problem, its gold and its output. About code it comes
-from a run of the public tests alone, in processes that never held a hidden test. The run of the hidden tests gives it
-nothing, not even how it ended.
+The text uses only the problem, the gold and the output, which the proposer sees too. For code it comes from a run of
+the public tests alone, in processes that never had a hidden test. It has nothing of the run of the hidden tests, not
+even its outcome.
 """
 
 import ast
@@ -34,17 +34,20 @@ for shown_, test_ in {tests}:
 
 
 def miss(correct: bool, output: str, why: str) -> str:
-    """Return the text of an output: nothing for a correct one, `why` unless it is empty."""
+    """Return the feedback of an output: "" for a correct one, else `why`, or that the output is empty."""
     return "" if correct else why if output.strip() else "the output is empty"
 
 
 def differs(expected: str, got: str) -> str:
-    """Return both, each on one line of at most SHOWN characters."""
+    """Return a text with both, each on one line of at most SHOWN characters."""
     return f"expected {_shown(expected)}, got {_shown(got)}"
 
 
 async def public_feedback(problem: Problem, solution: str, run_code: RunTests) -> str:
-    """Return the first public test that fails, with expected and got, or how many pass. Raises InfrastructureError."""
+    """Return the first failed public test, with expected and actual value, or the number of passed ones.
+
+    Raises InfrastructureError.
+    """
     if not solution.strip():
         return NO_CODE
     entry_point = str(problem.entry_point)
@@ -54,15 +57,12 @@ async def public_feedback(problem: Problem, solution: str, run_code: RunTests) -
 
 
 def hidden_fail(public: int) -> str:
-    """Return all that may be said of a solution that passes so many public tests."""
+    """Return the feedback of a solution that passes so many public tests and fails a hidden one."""
     return f"public tests passed: {public}; the hidden tests fail"
 
 
 async def failure(solution: str, tests: str, entry_point: str, run_code: RunTests) -> str:
-    """Return why these tests, which must be public and explained, fail; nothing when they pass.
-
-    Raises InfrastructureError.
-    """
+    """Return why these tests fail, "" when they pass. They must be public and explained. Raises InfrastructureError."""
     try:
         run = await run_code(solution, f"class Wrong(Exception): pass\n{tests}", entry_point, PUBLIC_SECONDS)
     except ConfigError as error:
@@ -75,9 +75,9 @@ async def failure(solution: str, tests: str, entry_point: str, run_code: RunTest
 
 
 def explained(tests: str, entry_point: str) -> str:
-    """Return the tests with `raise Wrong(...)` for `assert`: the judge keeps the text of an AssertionError to itself.
+    """Return the tests with `raise Wrong(...)` for `assert`, because the judge hides the text of an AssertionError.
 
-    Tests that are no Python stay as they are.
+    Tests that are no Python are unchanged.
     """
     try:
         return ast.unparse(_Explained(entry_point).visit(ast.parse(tests)))

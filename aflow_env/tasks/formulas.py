@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one formula that is a text's answer, in a plain form: value, unit, left side. Standard library alone.
+"""Read the one formula that is a text's answer, as value, unit and left side. Standard library alone.
 
-`read` takes the last `\\boxed{}` that closes. Without a box it takes the formula after the last "answer is", "answer:"
-or "####", else the last formula between dollars, else the last line, or the last number of a line of prose.
+`read` takes the last `\\boxed{}` that closes, else the formula after the last "answer is", "answer:" or "####", else
+the last formula between dollars, else the last line, or the last number in it if it is prose.
 """
 
 import re
@@ -12,7 +12,7 @@ from math import log10
 from aflow_env.workflow.answers import last_boxed
 
 LONGEST_FORMULA = 1_000
-"""Characters of a formula; a longer one is compared as the text that it is."""
+"""Characters of a formula. A longer formula is compared as text."""
 
 _MATH = re.compile(
     r"\$\$(.{1,1000}?)\$\$|(?<!\\)\$([^$\n]{1,1000})(?<!\\)\$|\\\((.{1,1000}?)\\\)|\\\[(.{1,1000}?)\\\]", re.DOTALL
@@ -26,7 +26,7 @@ _WORD = re.compile(rf"(?!(?:{_FUNCTIONS})\b)\b[A-Za-z]{{2,}}")
 _LONG_WORD = re.compile(r"[^\W\d_]{4,}")
 _PLAIN_NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?|-?\.\d+")
 
-# LaTeX, Unicode and Python write one thing in several ways; applied in this order.
+# One spelling for LaTeX, Unicode and Python, applied in this order.
 _SPELLINGS = [
     (re.compile(pattern), new)
     for pattern, new in (
@@ -93,40 +93,40 @@ class Formula:
 
     @property
     def key(self) -> str:
-        """The value as a text to compare: without spaces, and words in lower case."""
+        """The value as a text for comparison, without spaces, and words in lower case."""
         return _squeeze(self.value).lower() if self.is_words else _squeeze(self.value)
 
     @property
     def whole(self) -> "Formula":
-        """With its left side in the value."""
+        """The formula with its left side in the value."""
         return Formula(f"{self.left}={self.value}") if self.left else self
 
     @property
     def is_equation(self) -> bool:
-        """Whether the value still holds an equals sign."""
+        """Whether the value has an equals sign."""
         return _EQUALS.search(self.value) is not None
 
     @property
     def is_words(self) -> bool:
-        """Whether the value is a text, which a parser of formulas would take for a product of letters."""
+        """Whether the value is a text, which a parser of formulas would read as a product of letters."""
         is_word = self.value.isalpha() and len(self.value) > 2
         return is_word or "\\text" in self.value or _LONG_WORD.search(_COMMAND.sub(" ", self.value)) is not None
 
     @property
     def is_too_large(self) -> bool:
-        """Whether the value may be too large to work out: long, or with large exponents or factorials."""
+        """Whether the value may be too large to compute: long, or with large exponents or factorials."""
         text = re.sub(r"[\s{(]", "", self.value)
         towers = (int(high) * log10(max(int(low), 1)) for low, high in _TOWER.findall(text))
         return len(self.value) > LONGEST_FORMULA or _HUGE.search(text) is not None or any(size > 4 for size in towers)
 
 
 def read(text: str) -> Formula:
-    """Return the answer of an output; its value is empty when there is none."""
+    """Return the answer of an output, with an empty value when there is none."""
     return plain_form(_answer(text))
 
 
 def read_gold(gold: str) -> Formula:
-    """Return the answer of a gold: read as an output if it has a box, dollars in a sentence or ####, else all of it."""
+    """Return the answer of a gold, which is all of it without a box, dollars in a sentence and ####."""
     whole = _DELIMITED.fullmatch(gold.strip())
     marked = last_boxed(gold) is not None or "####" in gold or _MATH.search(gold)
     return read(gold) if marked and not whole else plain_form(gold)
@@ -149,7 +149,7 @@ def _last_math(text: str) -> str:
 
 
 def _outside_prose(text: str, which: int) -> str:
-    """Return the text if it is a formula, a few words, or a number with its unit; else its number at index `which`."""
+    """Return the text if it is a formula, one or two words, or a number with a unit, else its number at `which`."""
     words = _WORD.findall(_COMMAND.sub(" ", text))
     if not words or (len(words) <= 2 and (plain_form(text).unit or not re.search(r"\d", text))):
         return text
@@ -158,7 +158,7 @@ def _outside_prose(text: str, which: int) -> str:
 
 
 def plain_form(answer: str) -> Formula:
-    """Return the parts of an answer in one spelling; its value is right of the last `=` after a name or numbers."""
+    """Return the parts of an answer in one spelling. The value is right of the last `=` after a name or numbers."""
     text = answer.strip()
     if len(text) > LONGEST_FORMULA:
         return Formula(text)
@@ -198,7 +198,7 @@ def _with_unit(text: str) -> Formula:
 
 
 def _number(text: str) -> str:
-    """Drop separators of thousands; write mixed fractions and repeating decimals as LaTeX."""
+    """Drop separators of thousands, and write mixed fractions and repeating decimals as LaTeX."""
     text = text.strip()
     if repeating := _REPEATING.fullmatch(text):
         sign, whole, once, again = repeating.groups()
@@ -208,7 +208,7 @@ def _number(text: str) -> str:
 
 
 def same_unit(one: str, other: str) -> bool:
-    """Return whether two units agree: one may be missing, or short for the other ("cm" for "centimeters")."""
+    """Return whether two units are equal, one is missing, or one abbreviates the other ("cm" for "centimeters")."""
     short, long = sorted(map(_singular, (one, other)), key=len)
     if not short or short == long:
         return True

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Your own task: `task.name` is a YAML file or `module:Class` (docs/tasks.md shows both).
+"""A user's own task: `task.name` is a YAML file or `module:Class` (docs/tasks.md shows both).
 
-The YAML names fields of your records in braces, e.g. `prompt: "Translate {English text} into French."`; `{{` and `}}`
-are plain braces, and so is `{}`. Its scorer is one of `SCORERS`, or a function of yours, `module:function`, that gets
-the gold answer and the output (own_scores.py says what it may return); its prints go to standard error. A class gets
-the TaskConfig and must be a Task (tasks/problem.py). Your modules are looked for on PYTHONPATH, and then beside the
-YAML, or for a class in the current folder. They run in this process, as no model wrote them.
+The YAML names fields of records in braces, e.g. `prompt: "Translate {English text} into French."`. `{{`, `}}` and `{}`
+are plain braces. Its scorer is one of `SCORERS`, or `module:function` of the gold answer and the output, with a result
+as in own_scores.py. A class gets the TaskConfig and must be a Task (tasks/problem.py). Modules are found on PYTHONPATH,
+then beside the YAML, or for a class in the current folder. They run in this process, because no model wrote them, and
+print to standard error.
 """
 
 import importlib
@@ -33,7 +33,7 @@ _FIELD = re.compile(r"\{\{|\}\}|\{\}|\{([^{}]+)\}")
 
 
 class TaskFile(BaseModel):
-    """The keys of a task's YAML. `public_tests` names a field with a list of asserts; the other texts are templates."""
+    """The keys of a task's YAML. `public_tests` names a field with a list of asserts. The other texts are templates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(pattern=r"^\w+$")]
@@ -57,7 +57,7 @@ def own_task(config: TaskConfig) -> Task:
 def own_digest(config: TaskConfig) -> str:
     """Return 16 hex digits over an own task's YAML and the module of its scorer or class; "" for a benchmark.
 
-    The digest leaves out the modules that this module imports. Raises ConfigError as `own_task` does.
+    Imports of that module are not in it. Raises ConfigError as `own_task` does.
     """
     if not is_own(config.name):
         return ""
@@ -70,24 +70,23 @@ def own_digest(config: TaskConfig) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Return whether `task.name` names a YAML or a class rather than a benchmark."""
+    """Return whether `task.name` is a YAML or a class."""
     return name.endswith((".yaml", ".yml")) or ":" in name
 
 
 def fill(template: str, record: Record) -> str:
     """Fill a template with the record's fields, by names with or without outer spaces. Raises ConfigError."""
-    plain = {"{{": "{", "}}": "}", "{}": "{}"}
 
     def text(found: re.Match[str]) -> str:
-        if found[0] in plain:
-            return plain[found[0]]
+        if found[1] is None:
+            return {"{{": "{", "}}": "}", "{}": "{}"}[found[0]]
         return record.text(found[1] if found[1] in record.fields else found[1].strip())
 
     return _FIELD.sub(text, template)
 
 
 def _check_braces(task: TaskFile, file: Path) -> None:
-    """Raise ConfigError for a brace that has no partner."""
+    """Raise ConfigError for a brace without a partner."""
     for key, template in task.model_dump(include={"id", "prompt", "answer", "entry_point", "tests"}).items():
         if brace := re.search(r"[{}].{0,29}", _FIELD.sub("", template or ""), re.DOTALL):
             raise ConfigError(
@@ -96,9 +95,9 @@ def _check_braces(task: TaskFile, file: Path) -> None:
 
 
 def unanswered(config: TaskConfig, record: Record) -> Problem:
-    """Return the problem of a record without an answer: its field `problem`, or else the prompt of the task's YAML.
+    """Return the problem of a record without an answer: its field `problem`, else the prompt of the task's YAML.
 
-    Raises ConfigError, naming line and field, for a missing one.
+    Raises ConfigError with line and name of a missing field.
     """
     own = "problem" not in record.fields and config.name.endswith((".yaml", ".yml"))
     prompt = fill(_read(Path(config.name).expanduser()).prompt if own else "{problem}", record)
@@ -162,7 +161,7 @@ def _judge(scorer: str, file: Path) -> Judge:
 
 
 def _check_tests(record: Record, entry_point: str, tests: str) -> None:
-    """Raise ConfigError for tests under which every solution would score 0."""
+    """Raise ConfigError for tests that every solution would fail."""
     if not entry_point.isidentifier():
         raise ConfigError(f"{record.place}: entry_point {entry_point!r} is not the name of a function or class.")
     if complaint := undefined(tests, entry_point):
@@ -188,7 +187,7 @@ def _source(name: str, key: str, folder: Path) -> str:
 
 
 def _imported(name: str, key: str, folder: Path) -> Any:
-    """Return the object of `module:attribute`; `folder` is searched last. Raises ConfigError."""
+    """Return the object of `module:attribute`, from PYTHONPATH or else from `folder`. Raises ConfigError."""
     module_name, _, attribute = name.partition(":")
     if (place := str(folder.resolve())) not in sys.path:
         sys.path.append(place)

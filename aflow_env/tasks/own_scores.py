@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a scorer of yours may return: a share in [0, 1], True or False, a tuple of one of these and a text, or a Score.
+"""Check a user's scores: a share in [0, 1], True or False, a tuple of one of these and a text, or a Score.
 
-1 and True count as solved. The text is the feedback: `return 0.5, "the unit is missing"`. Anything else is an error
+1 and True count as solved. The text is the feedback: `return 0.5, "the unit is missing"`. Any other value is an error
 that names the scorer, the value, the problem and the reply.
 """
 
@@ -22,7 +22,7 @@ REPLY_SHOWN = 200  # characters of a reply in an error
 
 
 def by_function(function: Callable[[str, str], object], where: str) -> Judge:
-    """Return a Judge that asks the user's function. It raises ConfigError unless that returns a score."""
+    """Return a Judge that calls the user's function. It raises ConfigError when that raises or returns no score."""
 
     async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
         with _blaming(where, problem, output), redirect_stdout(sys.stderr):
@@ -34,7 +34,7 @@ def by_function(function: Callable[[str, str], object], where: str) -> Judge:
 
 @contextmanager
 def _blaming(where: str, problem: Problem, output: str) -> Iterator[None]:
-    """Raise ConfigError, with the problem and the reply, for what the user's code raises."""
+    """Raise ConfigError, with the problem and the reply, for an error of the user's code."""
     try:
         yield
     except (BudgetExhausted, InfrastructureError):
@@ -49,11 +49,11 @@ def _about(problem: Problem, output: str) -> str:
 
 
 def read_score(found: Any, where: str, problem: Problem, output: str) -> Score:
-    """Return the Score that a scorer's result means. Raises ConfigError for a result that means none."""
+    """Return a scorer's result as a Score. Raises ConfigError for a result that is none."""
     share, text = found if isinstance(found, tuple) and len(found) == 2 else (found, "")
     if isinstance(found, Score):
         share, text = found.value, found.feedback
-    is_share = isinstance(share, Real) and share <= 1 and not share < 0  # NaN is none
+    is_share = isinstance(share, Real) and share <= 1 and not share < 0  # false for NaN
     if not isinstance(text, str) or not is_share:
         raise ConfigError(
             f"{where} gave {reprlib.repr(found)} ({type(found).__name__}) {_about(problem, output)}: return a number "
@@ -64,14 +64,14 @@ def read_score(found: Any, where: str, problem: Problem, output: str) -> Score:
 
 @dataclass(frozen=True)
 class ClassTask:
-    """A Task of a user's class. Its scores are checked as those of a function are."""
+    """A Task of a user's class, with checked scores."""
 
     task: Task
     where: str
 
     @property
     def spec(self) -> TaskSpec:
-        """The words of the user's task."""
+        """The spec of the user's task."""
         return self.task.spec
 
     def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:

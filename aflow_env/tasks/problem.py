@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A benchmark is problems in three splits, and a scorer: plain data and one protocol.
+"""A benchmark: problems in three splits, and a scorer.
 
-A workflow sees `prompt`, `entry_point` and `public_tests` of a problem alone. `answer` and `hidden_tests` stay in the
+A workflow sees only `prompt`, `entry_point` and `public_tests` of a problem. `answer` and `hidden_tests` stay in the
 parent for `Task.score`. Hidden tests go to the child that scores, never to the child that runs the workflow.
 """
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 from aflow_env.workflow.program import TaskSpec
@@ -17,9 +18,9 @@ Split = Literal["train", "validate", "test"]
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem. `id` is unique in its task; `public_tests` are assert statements that a workflow may run.
+    """One problem. `id` is unique in its task. `public_tests` are assert statements that a workflow may run.
 
-    `prelude` is code that stands before a solution: imports and helpers that it need not repeat.
+    `prelude` is code before a solution, with imports and helpers.
     """
 
     id: str
@@ -30,17 +31,17 @@ class Problem:
     hidden_tests: str = ""
     prelude: str = ""
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """16 hex digits over every field: two problems with one digest are the same problem."""
+        """16 hex digits over every field. Problems with equal digests are equal."""
         return content_digest(asdict(self))
 
 
 @dataclass(frozen=True)
 class Score:
-    """`value` in [0, 1]; `extracted` is the answer as the scorer read it; `note` names a limit of the scorer it met.
+    """`value` is in [0, 1], `extracted` the answer that the scorer read, `note` a limit of the scorer.
 
-    `feedback` says why the output is wrong. A proposer reads it, so it tells nothing of the hidden tests.
+    `feedback` is the reason of a wrong output for a proposer, without any hint from the hidden tests.
     """
 
     value: float
@@ -51,7 +52,7 @@ class Score:
 
 
 class CodeRun(Protocol):
-    """The result of running tests (the sandbox's `JailRun`): `ok`, `timeout`, `crash` or `violation`, and the error."""
+    """The result of tests, such as the sandbox's `JailRun`: `ok`, `timeout`, `crash` or `violation`, and the error."""
 
     @property
     def outcome(self) -> str: ...
@@ -61,29 +62,29 @@ class CodeRun(Protocol):
 
 
 class RunTests(Protocol):
-    """Executes `tests` on `solution` in a confined child, then their `check(ENTRY_POINT)` if they define one.
+    """Runs `tests` on `solution` in a jailed child, then their `check(ENTRY_POINT)` if they define one.
 
-    The sandbox's `run_tests` is one. Raises InfrastructureError when the machine, and not the code, failed.
+    The sandbox's `run_tests` is one. Raises InfrastructureError when the machine failed.
     """
 
     async def __call__(self, solution: str, tests: str, entry_point: str, seconds: float) -> CodeRun: ...
 
 
 class Task(Protocol):
-    """A benchmark: its words for AFlow's side (`spec`), its problems, its scorer."""
+    """A benchmark: the spec of its workflows, its problems, its scorer."""
 
     @property
     def spec(self) -> TaskSpec: ...
 
     def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """Return the problems of a split in a fixed order: at most the configured size, and at most `limit`.
+        """Return the problems of a split in a fixed order, at most the configured size and at most `limit`.
 
-        Raises ConfigError, naming file, line and field, when the data cannot be read.
+        Raises ConfigError with file, line and field when the data cannot be read.
         """
         ...
 
     async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
-        """Judge a workflow's final output. Only code tasks use `run_code`; its InfrastructureError passes through."""
+        """Score a workflow's output. Only code tasks use `run_code`, whose InfrastructureError passes through."""
         ...
 
 

@@ -2,13 +2,16 @@
 """Reads benchmark files; every error names the file, the line and the field.
 
 `.jsonl` holds one object a line; `.json` holds one object or a list of them, and then "line" is the number of the item.
+`.csv` has the fields' names in its first row, and all of its values are text.
 Byte order marks are skipped; text that is not UTF-8 is an error.
 """
 
 import codecs
+import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ class Record:
         return f"{self.source} line {self.line}"
 
     def text(self, *names: str) -> str:
-        """Return the first field of `names` that is there, as text (also a number's). Raises ConfigError."""
+        """Return the first existing field of `names`, a text or number, as text. Raises ConfigError."""
         value = self.value(*names)
         if isinstance(value, str):
             if not value.isascii() and value != value.encode("utf-8", "ignore").decode("utf-8"):
@@ -42,14 +45,14 @@ class Record:
         raise self.error(names[0], f"should be text, not {type(value).__name__} ({_cut(value)})")
 
     def texts(self, *names: str) -> tuple[str, ...]:
-        """Return the first field of `names` that is there, as a list of texts. Raises ConfigError."""
+        """Return the first existing field of `names`, a list of texts. Raises ConfigError."""
         value = self.value(*names)
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise self.error(names[0], f"should be a list of texts, not {_cut(value)}")
 
     def value(self, *names: str) -> Any:
-        """Return the first field of `names` that is there. Raises ConfigError when none is."""
+        """Return the first existing field of `names`. Raises ConfigError when none exists."""
         for name in names:
             if name in self.fields:
                 return self.fields[name]
@@ -57,7 +60,7 @@ class Record:
         raise self.error(" / ".join(names), f"is missing; the fields there are: {have}")
 
     def checked(self, field: str, text: str, refuses: Callable[[str], str]) -> str:
-        """Return `text`. Raises ConfigError about `field` when `refuses` has a complaint about it."""
+        """Return `text`. Raises ConfigError about `field` when `refuses` returns a complaint."""
         if complaint := refuses(text):
             raise self.error(field, complaint)
         return text
@@ -68,7 +71,7 @@ class Record:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Yield the objects of a .jsonl or .json file, in order; blank lines are skipped. Raises ConfigError."""
+    """Yield the objects of a .jsonl, .json or .csv file, in order; blank lines are skipped. Raises ConfigError."""
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-8").replace("\r\n", "\n")
@@ -83,6 +86,8 @@ def read_records(path: Path) -> Iterator[Record]:
     if path.suffix == ".json":
         whole = _parse(text, str(path), 1)
         items = list(enumerate(whole if isinstance(whole, list) else [whole], start=1))
+    elif path.suffix == ".csv":
+        items = list(_rows(text, str(path)))
     else:
         lines = enumerate(text.split("\n"), start=1)
         items = [(number, _parse(line, str(path), number)) for number, line in lines if line.strip(_BLANK)]
@@ -90,6 +95,18 @@ def read_records(path: Path) -> Iterator[Record]:
         if not isinstance(item, dict):
             raise ConfigError(f"{path} line {number}: should be a JSON object, not {_cut(item)}.")
         yield Record(str(path), number, item)
+
+
+def _rows(text: str, source: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row of a CSV with the number of its last line. Raises ConfigError."""
+    reader = csv.DictReader(StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise ConfigError(f"{source} line {reader.line_num}: has not one value for each name of row 1.")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise ConfigError(f"{source} line {reader.line_num}: is not CSV ({error}).") from None
 
 
 def _parse(text: str, source: str, line: int) -> Any:

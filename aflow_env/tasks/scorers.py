@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scorers of short answers: text, token F1 (HotpotQA), F1 over accepted answers (DROP), the last number (GSM8K).
 
-A scorer reads one answer from an output; only a gold may hold alternatives. It reads any text in linear time. `SHORT`
-pairs each scorer with a check of its golds. docs/tasks.md has the table of all scorers. `score_code` runs hidden tests.
+A scorer reads one answer from an output, in linear time. Only a gold may have alternatives. `SHORT` pairs each scorer
+with a check of its golds. docs/tasks.md has a table of all scorers. `score_code` runs hidden tests.
 """
 
 import ast
@@ -22,7 +22,7 @@ from aflow_env.workflow.answers import LONGEST, last_decimal, whole_number
 from aflow_env.workflow.parsing import extract_code
 
 FAILURE_LINE = 0.3
-"""AFlow logs an answer whose F1 is below this line as a failed case."""
+"""AFlow logs an answer with a lower F1 as a failed case."""
 TOLERANCE = 1e-6
 PARTS = 200
 """Parts of an output that AFlow's rule for DROP compares."""
@@ -38,7 +38,7 @@ _VERDICTS = {"yes", "no", "noanswer"}
 
 
 def normalise(text: str) -> str:
-    """Make lower case with single spaces, no ASCII punctuation but in numbers, and no articles."""
+    """Return lower case with single spaces, without articles and without ASCII punctuation outside of numbers."""
     plain = _PUNCTUATION.sub("", text.lower().replace("−", "-"))
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
@@ -48,7 +48,7 @@ READINGS: tuple[Callable[[str], list[str]], ...] = (
     lambda text: text.lower().translate(_ALL_PUNCTUATION).split(),
     lambda text: text.lower().split(),
 )
-"""The words of a text: normalised; with articles, for a gold of articles alone (choice A); whole, for one of signs."""
+"""Return the words of a text: normalised, or with articles (for choice A), or with all signs (for `+`)."""
 
 
 class Words:
@@ -61,17 +61,17 @@ class Words:
         self._read = cache(lambda reading: READINGS[reading](text) if len(text) <= LONGEST else [])
 
     def beside(self, gold: str) -> tuple[list[str], list[str]]:
-        """Return the words of the gold and of this text; the gold's are none for an empty gold."""
+        """Return the words of the gold and of this text."""
         readings = ((number, read(gold)) for number, read in enumerate(READINGS))
         number, wanted = next(((number, words) for number, words in readings if words), (0, []))
         return wanted, self._read(number)
 
 
 def f1(gold: str, given: str | Words) -> float:
-    """Return the harmonic mean of token precision and recall, in [0, 1]; 0 when no token is shared.
+    """Return the harmonic mean of token precision and recall, in [0, 1].
 
-    As in HotpotQA's own metric yes and no count as the whole answer alone. Where the gold is one number, an output with
-    several numbers gets 0, so that a list of guesses does not pay.
+    As in HotpotQA's own metric yes and no count only as the whole answer. If the gold is one number, an output with
+    several numbers gets 0, so that guesses do not pay.
     """
     wanted, found = (Words(given) if isinstance(given, str) else given).beside(gold)
     shared = sum((Counter(wanted) & Counter(found)).values())
@@ -91,7 +91,7 @@ def _guesses(wanted: list[str], found: list[str]) -> bool:
 
 
 def score_same_text(gold: str, output: str) -> Score:
-    """Score the whole output as the answer: 1 when it and the gold are the same words, else 0."""
+    """Score the whole output as the answer: 1 when it has the gold's words, else 0."""
     wanted, found = Words(output).beside(gold)
     correct = wanted == found != []
     return Score(float(correct), output.strip(), correct, feedback=miss(correct, output, differs(gold, output)))
@@ -118,14 +118,14 @@ def _by_f1(value: float, gold: str, output: str) -> Score:
 def score_alternatives_of_both(gold: str, output: str) -> Score:
     """Score by AFlow's rule for DROP: the best F1 of any gold with any `|`-separated part of the output.
 
-    An output that lists every phrase of the passage scores near 1, so train on no score of this rule.
+    Do not train on it, because an output that lists every phrase of the passage scores near 1.
     """
     parts = output[:LONGEST].split("|")[:PARTS]
     return max((score_alternatives(gold, part) for part in parts), key=lambda score: score.value)
 
 
 def last_number(text: str) -> float | None:
-    """Return `last_decimal` as a float; None for a number beyond a float's range, too."""
+    """Return `last_decimal` as a float, None beyond a float's range."""
     number = last_decimal(text)
     return None if number is None or not isfinite(float(number)) else float(number)
 
@@ -142,7 +142,7 @@ def score_number(gold: str, output: str) -> Score:
 def score_whole_number(gold: str, output: str) -> Score:
     """Score the last number of the last `\\boxed{}`, or of an output without one: 1 when it is the gold (AIME).
 
-    Leading zeros do not matter (AIME writes 073); a number with a fraction is no answer.
+    073 equals 73, as in AIME. A number with a fraction is no answer.
     """
     wanted, given = whole_number(gold), whole_number(output)
     correct = given is not None and given == wanted
@@ -153,7 +153,7 @@ def score_whole_number(gold: str, output: str) -> Score:
 
 @dataclass(frozen=True)
 class ShortScorer:
-    """`score(gold, output)`, and `refuses(gold)`: why no output can be right for this gold, or "" when one can."""
+    """`score(gold, output)`, and `refuses(gold)`: the reason why no output can be right for this gold, or ""."""
 
     score: Callable[[str, str], Score]
     usable: Callable[[str], bool]
@@ -190,9 +190,9 @@ def defines(code: str, name: str) -> bool:
 
 
 def undefined(tests: str, entry_point: str) -> str:
-    """Return why `tests` cannot judge a solution (no Python, or an undefined name), or "" when they can.
+    """Return why `tests` cannot judge a solution (no Python, or an undefined name), or "".
 
-    They see no name of the solution but the entry point.
+    Of the solution they see only the entry point.
     """
     try:
         tree = ast.parse(tests)
@@ -207,7 +207,7 @@ def undefined(tests: str, entry_point: str) -> str:
 
 
 def _bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Yield every name that a node binds in any scope."""
+    """Yield the names that the nodes bind in any scope."""
     for node in nodes:
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.MatchAs(name=str(name)):
@@ -221,7 +221,7 @@ def _bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def hoist_future(before: str, code: str) -> str:
-    """Join `before` and `code` to one module, with the `from __future__` imports of `code` first."""
+    """Return `before` and `code` as one module, with the `from __future__` imports of `code` first."""
     try:
         body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The workflow that a search starts from: a folder's, or by default the plain question, as AFlow's round 1."""
+"""The start workflow of a search: a folder's, or by default the plain question, as AFlow's round 1."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def start_steps(spec: TaskSpec) -> tuple[Step, ...]:
 
 
 def start_workflow(where: str, spec: TaskSpec) -> Workflow:
-    """Return the task's own start workflow for `default`, else that of the folder `where`. Raises ConfigError."""
+    """Return the task's start workflow for `default`, else the workflow of the folder `where`. Raises ConfigError."""
     if where == "default":
         try:
             return to_workflow(start_steps(spec), spec)

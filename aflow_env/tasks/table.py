@@ -30,7 +30,7 @@ Name = Annotated[str, Checked(min_length=1)]
 
 
 class TableRow(BaseModel):
-    """One workflow; `outcomes`, `tokens` (prompt, reply) and `calls` are in the order of the table's problems."""
+    """One workflow. `outcomes`, `tokens` (prompt, reply) and `calls` are in the order of the table's problems."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     steps: tuple[tuple[str, str, int], ...]
@@ -40,7 +40,7 @@ class TableRow(BaseModel):
 
 
 class Header(BaseModel):
-    """The table's task and problems, and in `made` all that says how it was made."""
+    """The table's task and problems. `made` has the model, the seed and other facts of its making."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[1]
@@ -51,7 +51,7 @@ class Header(BaseModel):
 
 @dataclass(frozen=True)
 class Table:
-    """A table that was read; `rows` by the digest of their workflow, `digest` of the file's content."""
+    """A table, with rows by the digest of their workflow. `digest` is that of the file's content."""
 
     path: Path
     header: Header
@@ -61,7 +61,7 @@ class Table:
 
 @dataclass(frozen=True)
 class TableTask:
-    """A Task whose problems are known by their ids alone, since only recorded workflows run on them."""
+    """A Task whose problems have only ids, because their outcomes are recorded."""
 
     spec: TaskSpec
     table: Table
@@ -85,6 +85,11 @@ class TableTask:
 
 def table_task(config: TaskConfig, spec: TaskSpec) -> TableTask:
     """Return the task of `task.table` with the benchmark's words. Raises ConfigError."""
+    if config.train_size:
+        raise ConfigError(
+            f"task.train_size={config.train_size} with task.table={config.table}: a table has problems to validate and "
+            "to test, and none to train on. Set task.train_size=0: a training then takes the validate problems"
+        )
     return TableTask(spec, read_table(str(config.table), spec), config)
 
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON schema of the edits that fit a workflow, for servers that hold a reply to one (structured output).
+"""The JSON schema of the edits that fit a workflow, for structured output.
 
-It lists each operation and operator with the positions that are valid for them, so whatever a model writes under it
-fits; only an edit that changes nothing can still be written.
+It lists each operation and operator with their valid positions. Every edit of the schema is valid, or changes nothing.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ _REASON: Schema = {"type": "string", "maxLength": MAX_REASON}
 
 
 def edit_schema(steps: Sequence[Step], task: TaskSpec) -> Schema:
-    """Build the schema of the edits that fit these steps; properties come in the order of `format_edit`."""
+    """Return the schema of the edits that fit these steps, with properties in the order of `format_edit`."""
     positions: dict[tuple[str, str | None, int | None], tuple[Edit, set[int]]] = {}
     for edit in every_edit(steps, task, ("?",)):
         key = edit.operation, edit.operator, edit.parameters.to
@@ -27,27 +26,25 @@ def edit_schema(steps: Sequence[Step], task: TaskSpec) -> Schema:
 
 
 def _alternative(edit: Edit, positions: Sequence[int]) -> Schema:
-    """Edits of this one's operation, operator and target, at any of these positions."""
+    """Return the schema of this edit's operation, operator and target at any of these positions."""
     operator = {"operator": {"const": edit.operator}} if edit.operator else {}
     parameters = _parameters(edit)
-    given = {"parameters": parameters} if parameters["properties"] else {}
-    needed = ["parameters"] if parameters["required"] else []
-    return {
-        "type": "object",
-        "properties": {
-            "operation": {"const": edit.operation},
-            **operator,
-            "position": {"enum": list(positions)},
-            **given,
-            "reason": _REASON,
-        },
-        "required": ["operation", *operator, "position", *needed],
-        "additionalProperties": False,
+    properties = {
+        "operation": {"const": edit.operation},
+        **operator,
+        "position": {"enum": list(positions)},
+        **({"parameters": parameters} if parameters["properties"] else {}),
+        "reason": _REASON,
     }
+    needed = ["parameters"] if parameters["required"] else []
+    return _object(properties, ["operation", *operator, "position", *needed])
 
 
 def _parameters(edit: Edit) -> Schema:
-    """What the operation reads and the operator takes. `set_prompt` needs an instruction, `reorder` its target."""
+    """Return the schema of the parameters that the operation reads and the operator takes.
+
+    `set_prompt` needs an instruction, `reorder` its target.
+    """
     found: Schema = {}
     if "instruction" in READS[edit.operation] and (edit.operator is None or takes_instruction(edit.operator)):
         found["instruction"] = _INSTRUCTION
@@ -55,5 +52,8 @@ def _parameters(edit: Edit) -> Schema:
         found["samples"] = {"enum": list(SAMPLES)}
     if edit.parameters.to is not None:
         found["to"] = {"const": edit.parameters.to}
-    required = [] if edit.operation in ("add", "replace") else list(found)
-    return {"type": "object", "properties": found, "required": required, "additionalProperties": False}
+    return _object(found, [] if edit.operation in ("add", "replace") else list(found))
+
+
+def _object(properties: Schema, required: Sequence[str]) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy's action: one edit of a list of steps, its JSON form and its effect.
 
-`parse_edit` reads any text in linear time. It returns an Edit or raises InvalidEdit with one short sentence, which
+`parse_edit` takes linear time for any text. It returns an Edit or raises InvalidEdit with one short sentence, which
 becomes experience. Positions count from 1, as in STEP_1_PROMPT.
 """
 
@@ -55,11 +55,11 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class InvalidEdit(WorkflowError):
-    """The text is no edit, or the edit does not fit the workflow."""
+    """The text is no edit, or the edit is not valid for the workflow."""
 
 
 class NoChange(InvalidEdit):
-    """The edit fits and leaves the workflow as it is."""
+    """The edit is valid and changes nothing."""
 
 
 # With a length, pydantic also refuses half a surrogate pair, which cannot be encoded.
@@ -68,7 +68,7 @@ Reason = Annotated[StrictStr, Field(max_length=MAX_REASON)]
 
 
 class EditParameters(BaseModel):
-    """The parameters of some operations: the step's prompt, an ensemble's size, the place to move to."""
+    """The parameters of operations: the step's prompt, an ensemble's size, the target of a move."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     instruction: Text | None = None
@@ -77,7 +77,7 @@ class EditParameters(BaseModel):
 
 
 class Edit(BaseModel):
-    """One change of one step; for remove, reorder and set_prompt an operator, if given, must be the step's own."""
+    """One change of one step. For remove, reorder and set_prompt a given operator must be the step's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     operation: Operation
@@ -107,7 +107,7 @@ def parse_action(text: str, model: type[_Model]) -> _Model:
 
 
 def format_edit(edit: Edit) -> str:
-    """Return the canonical one-line JSON, in fixed key order without absent or empty keys."""
+    """Return the one-line JSON in fixed key order, without absent and empty keys."""
     fields = edit.model_dump(exclude_none=True)
     return json.dumps({key: value for key, value in fields.items() if value not in ({}, "")}, ensure_ascii=False)
 
@@ -130,10 +130,9 @@ def describe(edit: Edit) -> str:
 
 
 def apply_edit(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> tuple[Step, ...]:
-    """Return the steps after the edit. Raises InvalidEdit when it does not fit, or breaks the workflow.
+    """Return the steps after the edit. Parameters that the operation or the operator does not read are ignored.
 
-    An edit that changes nothing raises NoChange. A parameter that the operation or the operator does not read is
-    ignored.
+    Raises InvalidEdit for an edit that is not valid for these steps, and NoChange for one that changes nothing.
     """
     given = _read_parameters(edit)
     changed = list(steps)
@@ -161,9 +160,9 @@ def apply_edit(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> tuple[Step,
 
 
 def uniform_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[str], rng: Random) -> Edit:
-    """Draw a valid edit: its operation uniform among those possible here, then operator, position and parameters.
+    """Draw a valid edit: first the operation, uniform among the possible ones, then operator, position and parameters.
 
-    Instructions come from the given phrases. Raises ValueError in the (tiny) spaces where no edit is possible.
+    Instructions are drawn from the given ones. Raises ValueError when no edit is possible.
     """
     edits = _shuffled_edits(len(steps), usable_operators(task), instructions, rng)
     drawn = next((edit for edit in edits if _fits(steps, edit, task)), None)
@@ -190,10 +189,10 @@ def _fits(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> bool:
 
 
 def edit_grammar(task: TaskSpec) -> str:
-    """Tell a language model how to write an Edit."""
+    """Return the instructions for an LLM to write an Edit."""
     allowed = usable_operators(task)
     later = [name for name in allowed if not starts(name) and not takes_samples(name)]
-    # The example fits most workflows and helps few: it shows the form, and is no hint.
+    # The example is valid for most workflows and helps few, so it is no hint.
     example = Edit(operation="add", operator=[*later, *allowed][0], position=2, reason="why it should help")
     sampled = ", ".join(filter(takes_samples, allowed))
     sources = ", ".join(name for name in GENERATING if name in allowed)
@@ -223,7 +222,7 @@ def _index(name: str, position: int | None, last: int) -> int:
 
 
 def _read_parameters(edit: Edit) -> EditParameters:
-    """Return the parameters that the operation reads and, where it makes a step, that its operator takes."""
+    """Return the parameters that the operation reads and, for a new step, that its operator takes."""
     read = set(READS[edit.operation])
     if edit.operation in ("add", "replace") and edit.operator in SIGNATURES:
         if not takes_instruction(edit.operator):
@@ -242,7 +241,7 @@ def _new_step(edit: Edit, given: EditParameters, task: TaskSpec) -> Step:
 
 
 def _shuffled_edits(count: int, operators: Sequence[str], instructions: Sequence[str], rng: Random) -> Iterator[Edit]:
-    """Yield all edits in an order such that the first valid one is uniform at every level of choice."""
+    """Yield all edits in an order in which the first valid one is uniform at every level of choice."""
 
     def shuffled(items: Sequence[_Item]) -> list[_Item]:
         return rng.sample(items, len(items))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: check a program before it may run, and tell the policy in one sentence why it may not.
+"""The gate: check a program before it may run. A Violation is one sentence for the policy.
 
-Allow-lists name syntax, modules and their names, built-ins and the task's operators. They stop the well-known ways out
-of Python. The sandbox is the wall: strings put together at run time can still reach attributes by `str.format`, and
-only the sandbox bounds time, memory and files.
+Allow-lists name syntax, modules and their names, built-ins and the task's operators. They stop the well-known escapes
+from Python. Only the sandbox stops all of them: strings that are built at run time can reach attributes by
+`str.format`. Only the sandbox limits time, memory and files.
 """
 
 import ast

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an edit to a program, by the rule (deterministic, normal form only) or by an LLM implementer.
 
-The LLM is asked for AFlow's three fields, <modification>, <graph> and <prompt>. The gate checks the program later.
+The LLM replies with AFlow's three fields, <modification>, <graph> and <prompt>. The gate checks the program later.
 """
 
 import re
@@ -53,12 +53,12 @@ class Modification:
 
 
 def implement_rule(workflow: Workflow, edit: Edit, task: TaskSpec) -> Workflow:
-    """Return the program after the edit. Raises NotNormalForm when it is no list of steps, else InvalidEdit."""
+    """Return the program after the edit. Raises NotNormalForm for a workflow that is no list of steps, InvalidEdit."""
     return to_workflow(apply_edit(to_steps(workflow), edit, task), task)
 
 
 def implementer_prompt(workflow: Workflow, suggestion: str, task: TaskSpec) -> str:
-    """Return the prompt for a language model that carries out the suggestion and replies with both files."""
+    """Return the prompt for an LLM that makes the suggested change and replies with both files."""
     return _PROMPT.format(
         dataset=task.dataset,
         graph=workflow.graph.strip(),
@@ -72,7 +72,7 @@ def implementer_prompt(workflow: Workflow, suggestion: str, task: TaskSpec) -> s
 def parse_modification(text: str) -> Modification:
     """Read the three fields, fenced or not, closed or not. Raises InvalidEdit alone.
 
-    A missing <prompt> means no prompts, a missing <modification> an empty sentence. A missing <graph> is an error.
+    Without <prompt> there are no prompts, without <modification> the sentence is empty. <graph> is required.
     """
     text = strip_thinking(text)
     if len(text) > MAX_REPLY:
@@ -86,7 +86,7 @@ def parse_modification(text: str) -> Modification:
 
 
 def to_program(modification: Modification, task: TaskSpec) -> Workflow:
-    """Return the program of a modification, with AFlow's import lines where the model left them out."""
+    """Return the program of a modification, with AFlow's import lines if they are missing."""
     missing = [line for line in header(task).splitlines() if not _imports(modification.graph, line.split()[-1])]
     head = "".join(f"{line}\n" for line in [*missing, ""]) if missing else ""
     return Workflow(f"{head}{modification.graph.strip()}\n", f"{modification.prompts.strip()}\n")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The behaviour of the twelve operators. It runs in the parent; the workflow in the sandbox calls `call_operator`.
+"""The behaviour of the twelve operators, in the parent process of a workflow in the sandbox.
 
-Each operator turns its typed arguments into a few completions (`ask`) and code runs (`run_code`) and returns AFlow's
-keys. Its docstring defines the result of a reply without the parts that were asked for, so only arguments can be wrong
-(OperatorArgumentError). Errors of `ask` and `run_code` pass through. Thinking is cut from every reply.
+Each operator makes a few completions (`ask`) and code runs (`run_code`) and returns AFlow's keys. Its docstring defines
+the result of a reply without the requested fields, so only arguments can be wrong (OperatorArgumentError). Errors of
+`ask` and `run_code` pass through. Thinking is cut from every reply.
 """
 
 import json
@@ -23,12 +23,11 @@ from aflow_env.workflow.parsing import as_text, extract_code, fields, letter_ind
 PROGRAM_TRIES = 3
 PROGRAM_SECONDS = 10.0
 TEST_SECONDS = 15.0
-VOTES = 5  # of MdEnsemble, as in AFlow
 MAX_REPORT = 2_000  # characters of an error that are fed back
 
 
 class OperatorArgumentError(WorkflowError):
-    """The workflow called an operator with wrong arguments; the text names them."""
+    """The workflow called an operator with wrong arguments, which the text names."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,14 @@ class CodeResult:
     error: str = ""
 
 
-# Gets a prompt and the fields that the reply shall have, for a model that can be held to a JSON object of them.
+# From a prompt, and the fields of the reply for structured output.
 Ask = Callable[[str, tuple[str, ...]], Awaitable[str]]
 RunCode = Callable[[str, str, list[JsonValue], float], Awaitable[CodeResult]]  # code, function, arguments, seconds
 
 
 @dataclass(frozen=True)
 class OperatorContext:
-    """All that an operator may use. `prelude` stands above the public tests; `answers` is the kind of answer."""
+    """Inputs of operators beside arguments. `prelude` is code before the public tests, `answers` the answer's kind."""
 
     ask: Ask
     run_code: RunCode
@@ -126,7 +125,7 @@ async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Soluti
         return s.Solution(solution=call.solutions[0])
     task = "Judge each for correctness and completeness and choose the best."
     votes: Counter[int] = Counter()
-    for vote in range(VOTES):
+    for vote in range(call.calls):
         order = list(range(len(call.solutions)))
         Random(f"{vote} {call.solutions}").shuffle(order)
         chosen = await _chosen(context, task, call.problem, [call.solutions[index] for index in order])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a language model's reply: thinking, XML-like or JSON fields, fenced code, with tolerance for common slips.
+"""Read an LLM's reply: thinking, XML-like or JSON fields, fenced code, with common mistakes in them.
 
-Every function has a result for any text and raises nothing. It takes time linear in the text.
+Every function takes linear time for any text and raises nothing.
 """
 
 import json
@@ -31,7 +31,7 @@ _STATEMENT = re.compile(  # at the start of a line that is no prose
 def strip_thinking(text: str) -> str:
     """Cut each `<think>...</think>`, all before a lone `</think>` and all after a lone `<think>`.
 
-    `<thinking>` is read likewise, in any case.
+    `<thinking>` counts too, in upper or lower case.
     """
     kept: list[str] = []
     position, thinking = 0, False
@@ -48,8 +48,8 @@ def strip_thinking(text: str) -> str:
 def fields(text: str, *names: str) -> dict[str, str]:
     """Return the stripped content of each named field that is present, e.g. fields(reply, "thought", "answer").
 
-    A reply that is one JSON object with such fields, fenced or not, counts first (structured outputs), then tags, then
-    the last JSON object with such fields.
+    They are read from a reply that is one JSON object with such fields, fenced or not (structured outputs), else from
+    tags, else from the last JSON object with such fields.
     """
     if found := _json_fields(strip_fence(text), names) or _tags(text, *names):
         return found
@@ -58,10 +58,10 @@ def fields(text: str, *names: str) -> dict[str, str]:
 
 
 def _tags(text: str, *names: str) -> dict[str, str]:
-    """Return the stripped content of each named tag that is present, in any case.
+    """Return the stripped content of each named tag that is present, in upper or lower case.
 
-    The last innermost pair of a name counts: models talk about a tag before they use it. A tag that is never closed
-    reaches to the next of the named tags or to the end.
+    The last innermost pair of a name counts, because models mention a tag before they use it. A tag that is never
+    closed reaches to the next named tag or to the end.
     """
     found = list(re.finditer(rf"<(/?)({'|'.join(map(re.escape, names))})\s*>", text, re.IGNORECASE))
     closed: dict[str, str] = {}
@@ -79,7 +79,7 @@ def _tags(text: str, *names: str) -> dict[str, str]:
 
 
 def _json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
-    """Return the named fields of a reply that is one JSON object, as texts; empty for any other reply."""
+    """Return the named fields of a reply that is one JSON object, as texts; {} for any other reply."""
     text = _escaped(text.strip())
     if not (text.startswith("{") and text.endswith("}")):
         return {}
@@ -91,9 +91,9 @@ def _json_fields(text: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def json_objects(text: str) -> Iterator[Mapping[str, object]]:
-    """Yield the JSON objects in the text, in order, until JSON_FAILURES braces that begin none have been tried.
+    """Yield the JSON objects in the text, in order, until JSON_FAILURES reads have failed.
 
-    The error of each failed read counts the lines before it, which takes linear time.
+    The limit keeps the time linear: the error of a failed read counts all lines before it.
     """
     text, position, failures = _escaped(text), 0, 0
     while failures < JSON_FAILURES and (start := _OBJECT.search(text, position)):
@@ -112,7 +112,7 @@ def _escaped(text: str) -> str:
 
 
 def _texts(found: object, names: Sequence[str]) -> dict[str, str]:
-    """Return the named values of an object, or of the first object inside it that has one. Leaves out null."""
+    """Return the named values, except null, of an object, or of the first object inside it that has any."""
     queue = [found]
     for item in queue:
         if isinstance(item, Mapping):
@@ -126,14 +126,14 @@ def _texts(found: object, names: Sequence[str]) -> dict[str, str]:
 
 
 def _with_latex(value: object) -> str:
-    """Return a value as text, with LaTeX restored: a form feed before "rac" was written `\\frac`."""
+    """Return a value as text, with LaTeX restored, e.g. `\\frac` for a form feed before "rac"."""
     if not isinstance(value, str):
         return _dumped(value)
     return _LATEX.sub(lambda found: repr(found[0])[1:-1].replace("x08", "b").replace("x0c", "f"), value).strip()
 
 
 def as_text(value: object) -> str:
-    """Return a JSON value as text that can be sent. Half a surrogate pair becomes a question mark."""
+    """Return a JSON value as text that UTF-8 can encode. Half a surrogate pair becomes a question mark."""
     return (value if isinstance(value, str) else _dumped(value)).encode("utf-8", "replace").decode("utf-8")
 
 
@@ -142,9 +142,10 @@ def _dumped(value: object) -> str:
 
 
 def _blocks(text: str) -> list[tuple[str, bool]]:
-    """Return each fenced block, and whether it is closed by a bare fence like its own or a line that ends in one.
+    """Return each fenced block, and whether it is closed.
 
-    A block below an indented fence loses that indentation where all of its lines have it.
+    A bare fence like its own closes a block, and so does a line that ends in one. A block with an indented fence loses
+    the indentation that all of its lines share.
     """
     blocks: list[tuple[str, bool]] = []
     fence, indent, lines = "", 0, [""]
@@ -184,9 +185,9 @@ def strip_fence(text: str) -> str:
 def extract_code(text: str, function: str = "") -> str:
     """Return the Python code in a reply; "" for an empty reply.
 
-    The content of <code> counts before the whole reply; the first that defines the function is taken, else <code>. In
-    it, the last closed fenced block that defines the function counts, else the last such block, else the code outside
-    of fences, else the longest block, else all of it. Byte order marks and carriage returns are dropped.
+    It is read from <code>, or from the whole reply if only that defines the function: the last closed fenced block that
+    defines the function, else the last such block, else the code outside of fences, else the longest block, else the
+    whole text. Byte order marks and carriage returns are dropped.
     """
     text = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
     tagged = (_json_fields(strip_fence(text), ("code",)) or _tags(text, "code")).get("code")
@@ -215,13 +216,13 @@ def _code_of(text: str, function: str) -> str:
 
 
 def _outdented(block: str, function: str) -> str:
-    """Cut the indentation of a block that is indented as a whole, its first definition too."""
+    """Cut the indentation of a block whose first definition is indented too."""
     is_module = defines(block, function) and _DEFINITION.match(block.lstrip())
     return _without_indent(block.split("\n"), len(block)) if is_module else block
 
 
 def _bare_code(text: str, function: str) -> str:
-    """Return the code outside of fences, up to the last run of lines that defines the function; empty without one.
+    """Return the code outside of fences, up to the last run of lines that defines the function; "" without one.
 
     A run begins with a definition or statement. Lines that are blank, indented or in a long string continue it.
     """
@@ -244,9 +245,9 @@ def _bare_code(text: str, function: str) -> str:
 
 
 def letter_index(text: str, count: int) -> int | None:
-    """Return the index (A = 0) of the chosen solution, or None unless exactly one of the `count` letters is named.
+    """Return the index (A = 0) of the chosen solution, None unless exactly one of the `count` letters is named.
 
-    Letters stand alone: in <solution_letter> in either case, elsewhere as capitals only.
+    A letter counts as a word of its own, in <solution_letter> in upper or lower case, elsewhere in upper case.
     """
     tagged = fields(text, "solution_letter").get("solution_letter")
     letters = re.findall(r"(?<![A-Za-z])[A-Z](?![A-Za-z])", text if tagged is None else tagged.upper())

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow as a program: AFlow's graph.py and prompt.py, immutable, with a digest that names what the program does.
+"""A workflow as a program: AFlow's graph.py and prompt.py, immutable, with a digest.
 
-The digest is a hash of the normalised syntax tree of class Workflow and of the module's helpers that it reaches. The
-tree has no comments, docstrings, annotations or import lines. An imported name is replaced by its meaning, without the
-data set and the round of AFlow's import paths, and every `prompt_custom.X` by its text, without outer white space and
-trailing blanks. Equal digests mean the same program; different digests may still compute the same thing.
+The digest is a hash of the normalised syntax tree of class Workflow and of the module's helpers that it uses. The tree
+has no comments, docstrings, annotations or import lines. Imported names are replaced by their meaning, without the data
+set and the round of AFlow's import paths, and `prompt_custom.X` by its text, without outer white space and trailing
+blanks. Programs with equal digests are equal. Programs with different digests may still compute the same.
 """
 
 import ast
@@ -17,11 +17,11 @@ from functools import cached_property
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow.answers import KINDS
 
-MAX_DEPTH = 100  # of the syntax tree; people's code stays under 40, and recursion far from the stack's end
-# What AFlow's two own modules are called once their data set and round are gone; no import can write these.
+MAX_DEPTH = 100  # of the syntax tree, above the 40 of people's code and far below the stack's end
+# Names of AFlow's two modules without data set and round, which no import can write.
 OPERATOR_MODULE = "<operator>"
 PROMPT_MODULE = "<prompt>"
-_NAMELESS = ""  # stands for what a statement without a name, such as `Workflow.x = 1`, binds
+_NAMELESS = ""  # the name that a statement without one, such as `Workflow.x = 1`, binds
 _OPERATOR_PATH = re.compile(r"workspace(\.\w+)+\.template\.operator|scripts\.operators")
 _PROMPT_PATH = re.compile(r"workspace(\.\w+)+\.round_\w+\.prompt")
 _CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
@@ -35,16 +35,15 @@ from scripts.evaluator import DatasetType
 
 
 class SourceError(WorkflowError):
-    """The text is not a Python module that can be read: a syntax error, a NUL, or nesting beyond MAX_DEPTH."""
+    """The text is no readable Python module: a syntax error, a NUL, or nesting beyond MAX_DEPTH."""
 
 
 @dataclass(frozen=True)
 class TaskSpec:
     """The frame of a task's workflows: their operators, and whether they get an entry point (code tasks).
 
-    `dataset` is AFlow's folder name, e.g. "GSM8K". It stands in import paths, so it must be an identifier. `start` is
-    the instruction of the start workflow; empty, a search starts from the plain question. `answers` is the kind of
-    answer that the operator Vote counts, one of `answers.KINDS`.
+    `dataset` is AFlow's folder name, e.g. "GSM8K", and an identifier, as import paths have it. `start` is the
+    instruction of the start workflow. `answers` is the kind of answer that Vote counts, one of `answers.KINDS`.
     """
 
     name: str
@@ -70,7 +69,7 @@ class Workflow:
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits. A graph that does not parse has the digest of its texts as they stand."""
+        """16 hexadecimal digits, of the normalised program or of texts that do not parse."""
         try:
             program = _normal_form(self)
         except SourceError:
@@ -84,9 +83,9 @@ def header(task: TaskSpec) -> str:
 
 
 def parse_source(text: str) -> ast.Module:
-    """The module's tree, at most MAX_DEPTH deep; raises SourceError, and nothing else, for any text.
+    """Return the module's tree, at most MAX_DEPTH deep. Raises SourceError alone.
 
-    Python reads the file of this text, in UTF-8, as the same tree: a text that names another encoding is refused.
+    A text that names another encoding than UTF-8 is refused, because Python would read its file as another tree.
     """
     for line in re.split(r"\r\n?|\n", text, maxsplit=2)[:2]:
         cookie = _CODING.match(line)
@@ -94,7 +93,7 @@ def parse_source(text: str) -> ast.Module:
             raise SourceError(f"the encoding {cookie[1][:60]!a} is not allowed: write UTF-8 and leave the comment out")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in model-written strings are no news to the user
+            warnings.simplefilter("ignore")  # e.g. for invalid escapes in strings
             tree = ast.parse(text)
     except SyntaxError as error:
         raise SourceError(f"line {error.lineno}: {error.msg}") from error
@@ -119,7 +118,7 @@ def string_value(node: ast.AST | None) -> str | None:
 
 
 def prompt_constants(prompts: str) -> dict[str, str]:
-    """Return the string constants that prompt.py assigns; a name's last assignment wins. Raises SourceError."""
+    """Return the string constants of prompt.py, by the last assignment of each name. Raises SourceError."""
     constants = {}
     for statement in parse_source(prompts).body:
         if isinstance(statement, ast.Assign) and (text := string_value(statement.value)) is not None:
@@ -128,9 +127,9 @@ def prompt_constants(prompts: str) -> dict[str, str]:
 
 
 def imported_names(tree: ast.AST) -> dict[str, str]:
-    """Return each name that an import binds -> its meaning: "<operator>", "<prompt>", "collections.Counter"...
+    """Return the meaning of each imported name: "<operator>", "<prompt>", "collections.Counter"...
 
-    Several meanings of a name (in several functions, say) are joined by "|".
+    Several meanings of a name, e.g. in several functions, are joined by "|".
     """
     names: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -148,7 +147,7 @@ def imported_names(tree: ast.AST) -> dict[str, str]:
 
 
 def canonical_module(path: str) -> str:
-    """Return the module's path, or OPERATOR_MODULE or PROMPT_MODULE for AFlow's own of any data set and round."""
+    """Return the module's path, or OPERATOR_MODULE or PROMPT_MODULE for AFlow's own."""
     if _OPERATOR_PATH.fullmatch(path):
         return OPERATOR_MODULE
     return PROMPT_MODULE if _PROMPT_PATH.fullmatch(path) else path
@@ -158,7 +157,7 @@ def _normal_form(workflow: Workflow) -> str:
     tree = parse_source(workflow.graph)
     normalise = _Normaliser(imported_names(tree), prompt_constants(workflow.prompts))
     body = [(statement, _bound_names(statement)) for statement in normalise.visit(tree).body]
-    # Helpers and constants of the module count when class Workflow reaches them; what binds no name always counts.
+    # Helpers and constants of the module count if class Workflow uses them. Statements that bind no name always count.
     reached: set[str] = set()
     waiting = {_NAMELESS, "Workflow"}
     if not any("Workflow" in names for _, names in body):
@@ -221,7 +220,7 @@ def _clean(prompt: str) -> str:
 
 
 def _dump(value: object) -> str:
-    """Return a tree as text, the same on every Python version: without empty fields, contexts and positions."""
+    """Return a tree as text without empty fields, contexts and positions, the same on every Python version."""
     if isinstance(value, ast.Constant):
         return ascii(value.value)
     if isinstance(value, ast.AST):

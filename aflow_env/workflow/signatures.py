@@ -2,8 +2,8 @@
 """The twelve operators' typed interfaces, AFlow's ten and two of ours, one subclass of `Signature` an operator.
 
 The fields are the arguments (AFlow's names and order). The proposer reads the docstring. `returns` is the model of the
-reply, and `answer` the key in it that later steps read. Text arguments take any JSON value, as AFlow's prompts do:
-numbers, booleans and null by `str`, lists and objects as JSON. Unknown and missing arguments are errors.
+reply, and later steps read its key `answer`. Text arguments take any JSON value, as AFlow's prompts do: numbers,
+booleans and null by `str`, lists and objects as JSON. Unknown and missing arguments are errors.
 """
 
 import inspect
@@ -15,14 +15,14 @@ from pydantic.fields import FieldInfo
 
 from aflow_env.workflow.parsing import as_text
 
-MAX_CHARS = 200_000  # of one argument: far beyond any prompt, far below trouble
+MAX_CHARS = 200_000  # of one argument, far more than any prompt has
 
 Text = Annotated[str, BeforeValidator(as_text), Field(max_length=MAX_CHARS)]
 Solutions = Annotated[list[Text], Field(min_length=1, max_length=26)]  # a letter each
 
 
 class OperatorReply(BaseModel):
-    """The reply of an operator to the workflow, which gets it as a dict."""
+    """The reply of an operator. The workflow gets it as a dict."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,13 +34,13 @@ class Response(OperatorReply):
 
 
 class Solution(OperatorReply):
-    """A solution, whole."""
+    """A whole solution."""
 
     solution: str
 
 
 class ThoughtAnswer(OperatorReply):
-    """The reasoning and the answer apart."""
+    """The reasoning, and the answer without it."""
 
     thought: str
     answer: str
@@ -68,11 +68,15 @@ class Verdict(OperatorReply):
 
 
 class Signature(BaseModel):
-    """The arguments of one operator call; a subclass is an operator."""
+    """The arguments of one operator call; a subclass is an operator.
+
+    `calls` is how often a call asks the model where all goes well: no failed code, no failed test.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     returns: ClassVar[type[OperatorReply]]
     answer: ClassVar[str | None]
+    calls: ClassVar[int] = 1
 
     @classmethod
     def attribute(cls) -> str:
@@ -133,6 +137,7 @@ class Vote(Signature):
 
     returns = Response
     answer = "response"
+    calls = 0
     solutions: Solutions
 
 
@@ -141,6 +146,7 @@ class Select(Signature):
 
     returns = TestReply
     answer = "solution"
+    calls = 0
     solutions: Solutions
     entry_point: Text
 
@@ -150,6 +156,7 @@ class MdEnsemble(Signature):
 
     returns = Solution
     answer = "solution"
+    calls = 5  # as in AFlow
     solutions: Solutions
     problem: Text
 
@@ -212,7 +219,7 @@ def describe_operators(names: tuple[str, ...]) -> str:
 
 
 def complaint(error: ValidationError) -> tuple[str, str]:
-    """Return the place (quoted, in ASCII, at most 60 characters) and the text of the first thing that is wrong."""
+    """Return the place (quoted, in ASCII, at most 60 characters) and the text of the first error."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     return ascii(place[:60]), first["msg"]

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The normal form: a workflow as a list of 1 to 8 steps, and its exact round trip to AFlow's source.
 
-Step k assigns `answer_k` and reads the latest earlier answer. The source is a pure function of the list, so `to_steps`
-reads the operator calls loosely, writes the list again, and compares digests. Any other program is not in normal form.
+Step k assigns `answer_k` and reads the latest earlier answer. The source is a pure function of the list. So `to_steps`
+reads the operator calls of a program, writes the source of these steps, and compares digests. A program with another
+digest is not in normal form.
 
 Custom, AnswerGenerate and CustomCodeGenerate read the problem with the earlier answer below it. Programmer reads the
-earlier answer as its analysis. An ensemble repeats the call before it until it has `samples` solutions, then votes;
-Select repeats it until a solution passes the public tests.
-Review sets `feedback` and leaves the answer, Revise reads both, Format and Test rewrite the answer.
+earlier answer as its analysis. An ensemble repeats the call before it until it has `samples` solutions, then votes.
+Select repeats it until a solution passes the public tests. Review sets `feedback` and leaves the answer, Revise reads
+both, Format and Test rewrite the answer.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,21 +30,20 @@ from aflow_env.workflow.signatures import SIGNATURES
 
 MAX_STEPS = 8
 SAMPLES = range(2, 9)
-GENERATING = ("Custom", "AnswerGenerate", "CustomCodeGenerate", "Programmer", "Revise")  # worth sampling again
-_COST = 'self.llm.get_usage_summary()["total_cost"]'
+GENERATING = ("Custom", "AnswerGenerate", "CustomCodeGenerate", "Programmer", "Revise")  # their samples differ
 
 
 class StepError(WorkflowError):
-    """A list of steps that makes no workflow; the text names the step and the reason."""
+    """The list of steps is no workflow. The text names the step and the reason."""
 
 
 class NotNormalForm(WorkflowError):
-    """`to_workflow` writes this program for no list of steps."""
+    """The program is not the source of any list of steps."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operator call; `instruction` for Custom and CustomCodeGenerate only, `samples` (2..8) for ensembles only."""
+    """One operator call. Only Custom and CustomCodeGenerate have an `instruction`, only ensembles `samples` (2..8)."""
 
     operator: str
     instruction: str = ""
@@ -61,12 +61,12 @@ def takes_samples(operator: str) -> bool:
 
 
 def stops_early(operator: str) -> bool:
-    """Return whether an ensemble of this operator draws no more solutions once one is good."""
+    """Return whether an ensemble of this operator stops drawing once a solution is good."""
     return takes_samples(operator) and "result" in SIGNATURES[operator].returns.model_fields
 
 
 def starts(operator: str) -> bool:
-    """Return whether the operator can be the first step: it needs no earlier answer."""
+    """Return whether the operator can be the first step, without an earlier answer."""
     return not {"solution", "solutions"} & set(SIGNATURES[operator].model_fields)
 
 
@@ -107,9 +107,19 @@ def check_steps(steps: Sequence[Step], task: TaskSpec) -> None:
 def to_workflow(steps: Sequence[Step], task: TaskSpec) -> Workflow:
     """Return the program of a list of steps. Raises StepError when the list is not a workflow of this task."""
     check_steps(steps, task)
-    attributes = dict.fromkeys(step.operator for step in steps)
-    created = [f"self.{SIGNATURES[name].attribute()} = operator.{name}(self.llm)" for name in attributes]
+    numbered = enumerate(steps, start=1)
+    prompts = {f"STEP_{k}_PROMPT": step.instruction for k, step in numbered if takes_instruction(step.operator)}
+    *statements, answer = _statements(steps)
+    return write_program(task, [step.operator for step in steps], statements, answer, prompts)
+
+
+def write_program(
+    task: TaskSpec, operators: Iterable[str], statements: Iterable[str], answer: str, prompts: Mapping[str, str]
+) -> Workflow:
+    """Return AFlow's source with these operators, lines of `__call__`, name of the answer, and prompts by name."""
+    created = [f"self.{SIGNATURES[name].attribute()} = operator.{name}(self.llm)" for name in dict.fromkeys(operators)]
     signature = "problem: str, entry_point: str" if task.entry_point else "problem: str"
+    indent = "\n        "
     graph = f"""{header(task)}
 
 class Workflow:
@@ -117,17 +127,13 @@ class Workflow:
         self.name = name
         self.dataset = dataset
         self.llm = create_llm_instance(llm_config)
-        {_INDENT.join(created)}
+        {indent.join(created)}
 
     async def __call__(self, {signature}):
-        {_INDENT.join(_statements(steps))}
+        {indent.join(statements)}
+        return {answer}, self.llm.get_usage_summary()["total_cost"]
 """
-    prompts = "".join(
-        f"STEP_{number}_PROMPT = {triple_quoted(step.instruction)}\n"
-        for number, step in enumerate(steps, start=1)
-        if takes_instruction(step.operator)
-    )
-    return Workflow(graph, prompts)
+    return Workflow(graph, "".join(f"{name} = {triple_quoted(text)}\n" for name, text in prompts.items()))
 
 
 @lru_cache(maxsize=1024)  # a search reads one parent for each proposal
@@ -149,11 +155,8 @@ def to_steps(workflow: Workflow) -> tuple[Step, ...]:
     return steps
 
 
-_INDENT = "\n        "
-
-
 def _statements(steps: Sequence[Step]) -> Iterator[str]:
-    """Yield the statements of `__call__`."""
+    """Yield the lines of `__call__`, then the name of the last answer."""
     answer = feedback = generated = ""
     for number, step in enumerate(steps, start=1):
         if takes_samples(step.operator):
@@ -171,11 +174,11 @@ def _statements(steps: Sequence[Step]) -> Iterator[str]:
         else:
             feedback = "feedback"
             yield f"{feedback} = {call}"
-    yield f"return {answer}, {_COST}"
+    yield answer
 
 
 def _call(number: int, step: Step, answer: str, feedback: str, of: str = "", key: str = "") -> str:
-    """Return the call of a step's operator, on a slice `of` its solutions, and the wanted `key` of the reply."""
+    """Return the call of a step's operator, on a slice `of` its solutions, and the `key` of its reply."""
     signature = SIGNATURES[step.operator]
     context = f'problem + "\\n\\nEarlier answer:\\n" + {answer}' if answer else "problem"
     values = {
@@ -193,7 +196,7 @@ def _call(number: int, step: Step, answer: str, feedback: str, of: str = "", key
 
 
 def triple_quoted(text: str) -> str:
-    """Return a triple-quoted literal that Python reads back exactly, with the layout, and the unprintable escaped."""
+    """Return a triple-quoted literal of a text, with its line breaks, and unprintable characters escaped."""
     text = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     if text.endswith('"'):
         text = text[:-1] + '\\"'

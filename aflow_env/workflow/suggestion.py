@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy's action where an implementer LLM writes the program: operation, operator and reason of an edit."""
+"""The policy's action when an implementer LLM writes the program: operation, operator and reason of an edit."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,7 +17,7 @@ _SENTENCES: dict[Operation, str] = {
 
 
 class Suggestion(BaseModel):
-    """An operation, the operator that it is about, and the reason, which says the rest."""
+    """An operation, its operator, and a reason with all other details."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     operation: Operation
@@ -45,7 +45,7 @@ def parse_suggestion(text: str, task: TaskSpec) -> Suggestion:
 
 
 def suggestion_grammar(task: TaskSpec) -> str:
-    """Tell a language model how to write a suggestion."""
+    """Return the instructions for an LLM to write a suggestion."""
     operations = "\n".join(f"- {name}: {meaning}" for name, meaning in MEANING.items())
     return (
         "A suggestion is one JSON object; another model will write the code:\n"

@@ -23,8 +23,7 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.search.prediction.predict import Candidate
 from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import Messages, action_messages
-from aflow_env.search.rounds import SearchProblem, session_seed
-from aflow_env.search.session import SearchSession
+from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey
 
 KINDS = ("edit prompt", "edit", "edit row", "value row")

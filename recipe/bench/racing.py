@@ -35,7 +35,7 @@ from aflow_env.config.search import RacingConfig
 from aflow_env.evaluation.racing import race
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import CANDIDATES, report
-from aflow_env.search.rounds import SearchProblem, SearchSession, session_seed
+from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.findings import last_report, leaders
 from aflow_env.store.store import SessionKey
 

@@ -41,7 +41,7 @@ from aflow_env.llm.prices import FREE
 from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposals.proposal import Proposal, State
-from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.session import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.edits import Edit, EditParameters, format_edit
 from aflow_env.workflow.steps import Step, to_workflow

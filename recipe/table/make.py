@@ -152,7 +152,7 @@ def main(
     problems: Annotated[int, typer.Option(help="How many: validate problems first, then test problems.")] = 160,
     samples: Annotated[str, typer.Option(help="How many workflows of two, three ... edits.")] = "30,20",
     block: Annotated[int, typer.Option(help="Problems that all workflows finish before the next.")] = 2,
-    side_by_side: Annotated[int, typer.Option(help="Workflows at a time.")] = 24,
+    side_by_side: Annotated[int, typer.Option(help="Workflows at a time.")] = 64,
     note: Annotated[str, typer.Option(help="What else made it: the model's digest, the server and its flags.")] = "",
     seed: int = 0,
     pack: bool = False,
@@ -162,12 +162,13 @@ def main(
         [
             *(f"task={task}", assigned("task.path", data), f"task.validate_size={problems}"),
             *(f"task.test_size={problems}", f"seed={seed}", "executor=vllm", "executor.max_tokens=256"),
+            "executor.send_seed=false",  # vLLM samples seeded requests one by one, at half the speed
             *(
                 assigned("executor.base_url", base_url),
                 assigned("executor.model", model),
                 "executor.timeout_seconds=3000",
             ),
-            *("executor.accept_empty=true", f"sandbox.workers={side_by_side}", "executor.concurrency=48"),
+            *("executor.accept_empty=true", f"sandbox.workers={side_by_side}", "executor.concurrency=96"),
             *("sandbox.wall_seconds=3600", assigned("run_dir", run)),
         ],
         UNGUIDED,

@@ -208,5 +208,5 @@ async def test_what_has_no_known_price_is_counted_apart_and_said_to_be_unknown()
     await BudgetClient(Unpriced(), account, None, 60.0).complete(ask("x"))
     assert account.totals.spent == Spend(0, 2, 1, unpriced=1)
     assert account.totals.spent.money == "unknown"
-    assert (account.totals.spent + Spend(PICO, 1, 1)).money == "at least 1.0000 USD (1 calls have no price)"
+    assert (account.totals.spent + Spend(PICO, 1, 1)).money == "at least 1.0000 USD (without a price: 1 call)"
     assert Spend(PICO, 1, 1).money == "1.0000 USD"

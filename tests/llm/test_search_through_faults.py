@@ -22,7 +22,7 @@ from aflow_env.llm.prices import Price
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.rounds import SearchProblem, SearchSession, session_seed
+from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey
 from tests.llm.helpers import KINDS, ask
 from tests.llm.server import FAULTS, Books, Plan, no_fault, serve, thirty_percent
@@ -124,7 +124,7 @@ async def test_a_round_that_the_world_took_is_not_scored_but_played_again(kind: 
     async with serve(outage, model=model) as (address, books):
         config = settings(kind, address, tmp_path / "run", "executor.max_attempts=2", "infrastructure_limit=0")
         for _ in range(2):  # nor is it scored by asking again while the provider is down
-            with pytest.raises(InfrastructureError, match="runs were lost to failures of the executor"):
+            with pytest.raises(InfrastructureError, match="lost to failures of the executor"):
                 await play(config)
         healed.append(True)
         session, digest, totals = await play(config)

@@ -31,7 +31,7 @@ from aflow_env.llm.client import Message, Request
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.prediction.served import serve_policy
 from aflow_env.search.proposals.proposal import State
-from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.session import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
 from aflow_env.tasks import Problem, load_task
 from aflow_env.tasks.start import start_steps
@@ -156,7 +156,7 @@ async def test_two_samples_of_one_question_differ_and_the_first_answer_is_the_gr
     runs: list[list[str]] = []
     for _ in range(2):
         client = build_client(node, budget=Budget(BudgetConfig()), log=None, seed=0)
-        attempt = Attempt(Problem("p", "2 + 2?", "4"), "p", 0)
+        attempt = Attempt(Problem("p", "2 + 2?", "4"), 0)
         try:
             runs.append([await attempt.context(client, node, no_code).ask("2 + 2?", ()) for _ in range(4)])
         finally:

@@ -19,7 +19,7 @@ def round_(number: int, parent: int | None, score: float | None, **more: object)
         **{"session": "arithmetic/0/0/0", "step": 0, "round": number, "parent": parent, "score": score},
         **{"digest": None if score is None else f"d{number}", "low": score, "high": score, "n": 8},
         **{"modification": "a change", "edit": "{}", "reason": "" if score is not None else "no", "tokens": 10},
-        **{"outcomes": {"correct": 1, "wrong": 7}, "cost_usd": 0.01, "calls": 8},
+        **{"outcomes": {"correct": 1, "wrong": 7}, "cost_usd": 0.08, "usd_a_problem": 0.01, "calls": 8},
     }
     return RoundRecord(**(facts | more))  # type: ignore[arg-type]
 

@@ -92,8 +92,8 @@ def test_predictions_that_differ_between_sessions_alone_have_no_spread() -> None
 
 def test_the_front_of_a_group_holds_what_no_other_workflow_beats_and_no_unknown_price() -> None:
     """Workflows are pooled over the runs of a group; a bill with an unknown price has no mean."""
-    cheap, dear = round_(1, None, 0.3, cost_usd=0.08), round_(2, 1, 0.9, cost_usd=0.8)
-    beaten, unknown = round_(3, 1, 0.5, cost_usd=1.6), round_(4, 1, 1.0, cost_usd=0.0, unpriced=8)
+    cheap, dear = round_(1, None, 0.3, usd_a_problem=0.01), round_(2, 1, 0.9, usd_a_problem=0.1)
+    beaten, unknown = round_(3, 1, 0.5, usd_a_problem=0.2), round_(4, 1, 1.0, usd_a_problem=None)
     found = replace(run(0, 0), rounds=(cheap, dear, beaten, unknown))
     front = numbers.front([found])
     assert front is not None

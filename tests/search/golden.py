@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorded outputs of AFlow's selection and convergence against ours (reached through tests.golden_aflow)."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from aflow_env.search.choice.selection import candidates, mixed_probabilities
-from aflow_env.search.stopping import converged
+from aflow_env.search.stopping import Convergence, ConvergenceVerdict
+
+
+def converged(
+    scores: Iterable[Sequence[float]], top_k: int = 3, z: float = 0.0, consecutive: int = 5
+) -> ConvergenceVerdict:
+    """The verdict on rounds in round order, each with its scores (one per repeat, at least one)."""
+    rule = Convergence(top_k, z, consecutive)
+    for repeats in scores:
+        rule.record(repeats)
+    return rule.verdict
 
 
 def check_selection(section: dict[str, Any]) -> tuple[int, float]:

@@ -19,7 +19,8 @@ from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import Outcome, ProblemResult
 from aflow_env.search.prediction.predict import LearningPredictor, QPredictor
 from aflow_env.search.proposals.proposal import Proposer, RandomProposer
-from aflow_env.search.rounds import Search, SearchProblem, SearchSession, session_seed
+from aflow_env.search.rounds import Search
+from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.tasks.problem import Problem

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aflow_env.search.stopping import NOT_YET, Convergence, Stopper, converged
+from aflow_env.search.stopping import NOT_YET, Convergence, Stopper
 from aflow_env.search.tree import Tree
+from tests.search.golden import converged
 from tests.search.quick import config
 from tests.search.support import examples, node
 

@@ -11,14 +11,15 @@ import pytest
 
 from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.attempt import Attempt
-from aflow_env.evaluation.results import ProblemResult, summarise
+from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.llm.client import Completion, Message, Request
 from aflow_env.search.final_choice import UNLIMITED, ClosingRuns, choose, held
+from aflow_env.search.final_report import at_most, most_runs
 from aflow_env.store.node_rows import Node
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.program import Workflow
-from tests.search.quick import START, Quick
+from tests.search.quick import START, Quick, config
 
 PROBLEMS = [Problem(id=f"q{i}", prompt=f"ask {i}", answer=f"say {i}") for i in range(160)]
 KNOWN = 8
@@ -115,6 +116,35 @@ def test_the_problems_of_a_search_bound_those_of_its_end(tmp_path: Path) -> None
     assert evaluator.runs == 2 * KNOWN
 
 
+@pytest.mark.parametrize("leaders", [1, 2, 3])
+def test_the_runs_that_are_announced_are_the_most_that_it_makes(tmp_path: Path, leaders: int) -> None:
+    """Where no leader is ever ahead the choice takes every stage; the test comes on top."""
+    alike = Planted({START.digest: 0.0, **{each.digest: 0.0 for each in LEADERS}})
+    with searched(tmp_path, alike, LEADERS[:leaders]) as store:
+        chosen(store, alike, UNLIMITED, LEADERS[:leaders])
+    sizes = (f"limit={KNOWN}", f"task.validate_size={len(PROBLEMS)}", f"rounds={leaders}", "task.test_size=60")
+    found = config(tmp_path, *sizes)
+    assert most_runs(found) == alike.runs + 60
+    few = config(tmp_path, "limit=16", "task.validate_size=16", "rounds=1", "task.test_size=60")
+    assert at_most(few) == "the end (choice and test): at most 60 runs, 2,000 executor calls: final_calls"
+
+
+def test_the_ceiling_that_cuts_runs_off_is_the_one_that_is_named(tmp_path: Path) -> None:
+    """The error of the ceiling begins with its key, which the closing table prints."""
+
+    class Cut(Planted):
+        def _result(self, attempt: Attempt, score: float) -> ProblemResult:
+            if PROBLEMS.index(attempt.problem) < KNOWN:
+                return super()._result(attempt, score)
+            return attempt.result(Outcome.BUDGET, error="final_calls is reached: 3 calls are spent")
+
+    evaluator = Cut(rates())
+    with searched(tmp_path, evaluator) as store:
+        runs = ClosingRuns(evaluator, store, "", 1, 1000, unknown=64)
+        assert asyncio.run(choose(runs, START, LEADERS, PROBLEMS, KNOWN))[1] == KNOWN
+    assert runs.spent == "final_calls is reached: 3 calls are spent"
+
+
 def test_one_that_is_ahead_ends_it(tmp_path: Path) -> None:
     """Six leaders would see three stages of fresh problems; one that always wins needs eight problems to be ahead."""
     clear = {START.digest: 0.0, **{each.digest: float(i == 2) for i, each in enumerate(LEADERS)}}
@@ -169,7 +199,7 @@ async def test_a_workflow_that_asks_more_than_it_did_before_is_stopped() -> None
     limited = held(evaluator, 3, 60.0).client
     for _ in range(3):
         await limited.complete(request)
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetExhausted, match=r"^final_calls is reached: .* Raise final_calls"):
         await limited.complete(request)
     assert client.asked == 3
     assert evaluator.client is client

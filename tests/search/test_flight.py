@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError
 from aflow_env.search.proposals.proposal import Proposal, RandomProposer, State
-from aflow_env.search.stopping import converged
 from aflow_env.store.node_rows import Node, Rejection
+from tests.search.golden import converged
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
 few = settings(deadline=None, max_examples=12)
@@ -186,7 +186,7 @@ async def test_a_search_that_converged_says_so_and_stays_so(tmp_path: Path) -> N
     whole, _ = await play(never, Quick())
     session, digest = await play(early, Quick())
     assert (whole.stopped, session.stopped) == ("rounds", "converged")
-    rounds = session.tree.rounds()
+    rounds = [each.round for each in session.tree]
     assert converged([[whole.tree.node(round_).score] for round_ in rounds]).converged
     assert not converged([[whole.tree.node(round_).score] for round_ in rounds[:-1]]).converged
     again, same = await play(early, Quick())

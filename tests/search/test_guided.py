@@ -15,7 +15,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm.client import Completion, Request
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposals.proposal import Proposal, State, action_messages
-from aflow_env.search.rounds import SearchProblem, SearchSession, session_seed
+from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.node_rows import Rejection
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.edits import parse_edit

@@ -17,7 +17,8 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
-from aflow_env.search.rounds import Search, SearchProblem, SearchSession, session_seed
+from aflow_env.search.rounds import Search
+from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.findings import last_report
 from aflow_env.store.node_rows import Rejection
 from aflow_env.store.store import SessionKey

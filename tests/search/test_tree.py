@@ -30,9 +30,8 @@ def tree_of(*ended: Node | Rejection) -> Tree:
 
 def contents(tree: Tree) -> object:
     """All that a search can see of a tree."""
-    visits = {round_: tree.visits(round_) for round_ in tree.rounds()}
-    children = {round_: tree.children(round_) for round_ in tree.rounds()}
-    return list(tree), visits, children, tree.best(), tree.in_flight, tree.played
+    visits = {each.round: tree.visits(each.round) for each in tree}
+    return list(tree), visits, tree.best(), tree.in_flight, tree.played
 
 
 def test_visits_count_nodes_rejections_and_expansions_in_flight() -> None:
@@ -45,7 +44,7 @@ def test_visits_count_nodes_rejections_and_expansions_in_flight() -> None:
     tree.record(rejection(3, 1))
     tree.cancel(4)
     assert tree.visits(1) == 3
-    assert tree.rounds() == (1, 2)
+    assert [each.round for each in tree] == [1, 2]
     assert tree.begin(2) == 4
     assert tree.played == 2
 
@@ -115,7 +114,8 @@ def test_the_tree_depends_on_what_was_recorded_and_not_on_when(data: st.DataObje
     straight = tree_of(*told)
     tree, waiting = Tree(), list(told)
     while waiting:
-        ready = [each for each in waiting if each.parent is None or each.parent in tree.rounds()]
+        rounds = [each.round for each in tree]
+        ready = [each for each in waiting if each.parent is None or each.parent in rounds]
         each = data.draw(st.sampled_from(ready))
         if each.parent is not None and data.draw(st.booleans()):
             begun = tree.begin(each.parent)

@@ -7,19 +7,25 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aflow_env.evaluation.results import COUNTED, Outcome, ProblemResult, summarise, usd_a_problem
+from aflow_env.report import numbers
 from aflow_env.report.html.tree_page import tree_data
+from aflow_env.report.runs import read_run
+from aflow_env.search.tree import Tree
+from aflow_env.store.database import USD_A_PROBLEM
 from aflow_env.store.findings import best_node, leaders
 from aflow_env.store.front import front, front_lines, pareto, workflows
 from aflow_env.store.store import SessionKey, Store
-from tests.search.support import EXECUTOR, node
+from tests.search.support import EXECUTOR, examples, node, results
 
 POINTS = {"cheap": (4, 0.1), "dear": (9, 2.0), "beaten": (6, 3.0), "middle": (7, 0.5)}
-"""Problems of ten that are solved, and USD of the evaluation."""
+"""Problems of ten that are solved, and USD of the ten."""
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         for place, (name, (right, usd)) in enumerate(POINTS.items()):
             found = node(place + 1, place or None, right, name)
             opened.put_many(name, EXECUTOR, found.evaluation.results)
-            opened.record(key, replace(found, evaluation=replace(found.evaluation, cost_usd=usd)))
+            opened.record(key, replace(found, evaluation=replace(found.evaluation, usd_a_problem=usd / 10)))
         yield opened
 
 
@@ -54,7 +60,7 @@ def test_a_workflow_of_unknown_price_has_no_place(store: Store, names: list[str]
     """It is left out, and where all are unknown the words say so."""
     with closing(sqlite3.connect(store.path)) as database, database:
         for name in names:
-            database.execute("UPDATE nodes SET unpriced = 1, cost_usd = 0 WHERE digest = ?", (name,))
+            database.execute("UPDATE nodes SET usd_a_problem = NULL WHERE digest = ?", (name,))
     found = front(store)
     assert not {each["digest"] for each in found} & set(names)
     assert sum(each["usd_a_problem"] is None for each in workflows(store)) == len(names)
@@ -69,6 +75,64 @@ def test_the_weight_of_cost_decides_who_leads(store: Store, weight: float, best:
     found = best_node(store)
     assert found is not None
     assert found["digest"] == best
+
+
+LOST = st.lists(
+    st.tuples(
+        st.sampled_from(sorted(set(Outcome) - COUNTED)),
+        st.floats(0, 1e6),
+        st.integers(0, 3),
+        st.integers(0, len(POINTS)),
+    ),
+    max_size=8,
+)
+
+
+@settings(deadline=None, max_examples=15)
+@given(LOST)
+def test_a_failure_of_the_world_changes_no_worth_and_no_front(lost: list[tuple[Outcome, float, int, int]]) -> None:
+    """Runs lost to the world, at any cost and of unknown price, are spent money and nothing else."""
+    found = []
+    for failures in ([], lost):
+        with TemporaryDirectory() as folder, closing(Store(Path(folder) / "run.sqlite")) as opened:
+            key, trained, tree = SessionKey("validate/a"), SessionKey("train/a"), Tree(2.0)
+            opened.open_session(key, "task")
+            opened.open_session(trained, "task")
+            spent = 0.0
+            for place, (name, (right, usd)) in enumerate(POINTS.items()):
+                paid = [each._replace(cost_usd=usd / 10) for each in results(right)]
+                more = [
+                    ProblemResult(f"l{at}", 0, outcome, cost_usd=cost, unpriced=unpriced, problem_digest=f"l{at}")
+                    for at, (outcome, cost, unpriced, of) in enumerate(failures)
+                    if of == place
+                ]
+                plain = node(place + 1, place or None, right, name)
+                each = replace(plain, evaluation=summarise(name, EXECUTOR, [*paid, *more]))
+                spent += each.evaluation.cost_usd
+                assert each.evaluation.cost_usd == pytest.approx(usd + sum(lost.cost_usd for lost in more))
+                tree.record(each)
+                opened.record(key, each)
+                opened.record(trained, each)
+            rounds = read_run(opened.path)
+            assert sum(each.cost_usd for each in rounds.rounds) == pytest.approx(2 * spent)
+            opened.set_meta("config", '{"selection": {"cost_weight": 2.0}}')
+            leading = [each.graph for each in leaders(opened, "task", len(POINTS))]
+            worths = [tree.worth(each) for each in tree]
+            found.append((worths, tree.best().digest, leading, front(opened), numbers.priced([rounds])))
+    assert found[0] == found[1]
+
+
+@examples
+@given(st.lists(st.tuples(st.one_of(st.none(), st.floats(0, 1e3)), st.integers(0, 9)), max_size=6))
+def test_the_cost_of_a_problem_is_the_same_in_sql(parts: list[tuple[float | None, int]]) -> None:
+    """The cost of the runs that count over their number, unknown where a part is unknown."""
+    parts = [(usd if n else None, n) for usd, n in parts]
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE nodes (usd_a_problem REAL, n INTEGER)")
+        database.executemany("INSERT INTO nodes VALUES (?, ?)", parts)
+        (found,) = database.execute(f"SELECT {USD_A_PROBLEM} FROM nodes").fetchone()
+    expected = usd_a_problem(parts)
+    assert found == (expected if expected is None else pytest.approx(expected))
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1))

@@ -41,7 +41,7 @@ def test_leaders_follow_the_cost_weight_of_the_config_that_is_played(store: Stor
     store.open_session(key, "arithmetic")
     for place, (digest, right, usd) in enumerate([("cheap", 5, 0.0), ("dear", 9, 0.1)]):
         plain = node(place + 1, place or None, right, digest)
-        store.record(key, replace(plain, evaluation=replace(plain.evaluation, cost_usd=usd)))
+        store.record(key, replace(plain, evaluation=replace(plain.evaluation, usd_a_problem=usd / 10)))
     assert [workflow.graph for workflow in leaders(store, "arithmetic", 1)] == ["graph of dear"]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from aflow_env.config import TaskConfig
+from aflow_env.cli.compose import load
+from aflow_env.config import TaskConfig, config_directory
 from aflow_env.errors import ConfigError
 from aflow_env.tasks import load_task
 from aflow_env.tasks.table import TableTask
@@ -54,6 +55,19 @@ def changed(change: Callable[[dict[str, Any]], object], line: int) -> Callable[[
 def test_a_table_that_is_not_there_is_said_to_be_made_first() -> None:
     with pytest.raises(ConfigError, match=r"task\.table=none: there is no .*none\.jsonl .*Make it: docs/tasks\.md"):
         table_of(Path("none"))
+
+
+def test_a_table_has_no_problems_to_train_on(tmp_path: Path) -> None:
+    """The error names the key, its value and the fix, for a search and for a training."""
+    with pytest.raises(ConfigError, match=r"task\.train_size=8 with task\.table=.*Set task\.train_size=0"):
+        table_of(small_table(tmp_path), train_size=8)
+
+
+def test_every_task_may_name_a_table() -> None:
+    """A table that is not there is the complaint, never the key."""
+    for task in config_directory().glob("aflow/task/*.yaml"):
+        found = load([f"task={task.stem}", "executor=table", "task.table=none", "rl_weight=0", "proposer=random"])
+        assert found.task.table == "none"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Answering:
         """
         if self.assembly.task.spec.entry_point and not problem.entry_point:
             raise ConfigError(f"a workflow of {self.assembly.task.spec.name} writes a function: name it in entry_point")
-        attempt, client, clock = Attempt(problem, "", sample), self.assembly.executor, asyncio.get_running_loop().time
+        attempt, client, clock = Attempt(problem, sample), self.assembly.executor, asyncio.get_running_loop().time
         began = clock()
         if ceiling:
             client = BudgetClient(client, Budget(ceiling), self.price(), self.assembly.config.executor.timeout_seconds)
@@ -92,6 +92,7 @@ async def answering(config: AflowConfig, workflow: Workflow, temporary: bool = F
         assembly = await Assembly.open(config.model_copy(update={"run_dir": folder, "executor": executor}))
         try:
             check(workflow, assembly.task.spec)
+            assembly.store.open()
             yield Answering(workflow, assembly)
         except WorkflowError as error:
             raise ConfigError(f"workflow {workflow.digest} would not be run on {config.task.name}: {error}") from error

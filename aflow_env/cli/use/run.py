@@ -29,7 +29,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.files import writing
 from aflow_env.llm.client import LLMError
-from aflow_env.screen import Screen, say
+from aflow_env.screen import Screen, plural, say
 from aflow_env.store.settings import lock
 from aflow_env.tasks.own import unanswered
 from aflow_env.tasks.problem import Problem
@@ -162,7 +162,7 @@ async def _run(config: AflowConfig, workflow: Workflow, todo: dict[str, Problem]
             await asyncio.gather(*(work() for _ in range(min(config.sandbox.workers, len(todo)))))
             tally.interrupted = interrupt.is_set()
     if tally.lost and not tally.error:
-        tally.error = InfrastructureError(f"{tally.lost} problems were lost to failures of the world")
+        tally.error = InfrastructureError(f"{plural(tally.lost, 'problem')} lost to failures of the world")
 
 
 async def _one(answer: Answering, key: str, problem: Problem, file: BinaryIO, tally: Tally) -> None:

@@ -23,6 +23,7 @@ from aflow_env.cli.use.answering import Answering, WorkflowAnswer, usd
 from aflow_env.cli.use.chat import ChatError, ChatRequest, chunks, completion, read_request
 from aflow_env.config import BudgetConfig
 from aflow_env.errors import BudgetExhausted, InfrastructureError
+from aflow_env.screen import plural
 
 BODY_BYTES = 1 << 20
 """The largest request that is read."""
@@ -80,7 +81,7 @@ class Endpoint:
         except ChatError as error:
             self.say(f"{error.status} {error.code}: {error}")
             raise
-        self.say(f"200, {answer.calls} calls, {usd(answer.cost_usd)}, {answer.seconds:.1f} s")
+        self.say(f"200, {plural(answer.calls, 'call')}, {usd(answer.cost_usd)}, {answer.seconds:.1f} s")
         head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": self.model}
         if not asked.stream:
             return JSONResponse(completion(head, answer))

@@ -14,7 +14,7 @@ from aflow_env.cli.output import evaluation_object, print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Evaluation, problem_interval95
-from aflow_env.screen import Screen
+from aflow_env.screen import Screen, plural
 from aflow_env.search.assemble import Assembly
 from aflow_env.tasks.baselines import baselines as manual_workflows
 from aflow_env.workflow.program import Workflow
@@ -41,7 +41,7 @@ def baselines(
         print_json({"task": config.task.name, "split": split, "baselines": rows})
         return
     simulated = ", SIMULATED executor" if config.executor.kind == "simulated" else ""
-    title = f"{config.task.name}, {split} problems, {config.repeats} repeat{'s' * (config.repeats > 1)}{simulated}"
+    title = f"{config.task.name}, {split} problems, {plural(config.repeats, 'repeat')}{simulated}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("workflow", no_wrap=True)
     for name in ("score", "95% interval", "n", "calls", "USD per problem"):
@@ -49,7 +49,7 @@ def baselines(
     for name, each in found.items():
         low, high = each.ci95
         runs = len(each.results)
-        usd = f"{each.cost_usd / runs:.6f}" if not each.unpriced else "unknown"
+        usd = "unknown" if each.usd_a_problem is None else f"{each.usd_a_problem:.6f}"
         table.add_row(
             name, f"{each.score:.3f}", f"[{low:.3f}, {high:.3f}]", str(each.n), f"{each.calls / runs:.1f}", usd
         )

@@ -17,7 +17,7 @@ from aflow_env.cli.output import evaluation_object, evaluation_text, print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Evaluation, problem_interval95
-from aflow_env.screen import say
+from aflow_env.screen import plural, say
 from aflow_env.search.assemble import Assembly, Split
 from aflow_env.workflow.aflow.aflow_folder import read_workflow
 from aflow_env.workflow.program import Workflow
@@ -73,7 +73,7 @@ def held_out(
     if as_json:
         print_json({**_object(evaluation, layers), "digest": workflow.digest, "repeats": config.repeats})
         return
-    say(f"{config.task.name}, test problems, {config.repeats} repeats, workflow {workflow.digest}")
+    say(f"{config.task.name}, test problems, {plural(config.repeats, 'repeat')}, workflow {workflow.digest}")
     say(evaluation_text(evaluation, config.executor.kind == "simulated"))
 
 

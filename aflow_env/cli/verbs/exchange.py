@@ -16,7 +16,7 @@ from aflow_env.cli.output import print_json
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
-from aflow_env.screen import one_line, say
+from aflow_env.screen import one_line, plural, say
 from aflow_env.store import exchange
 from aflow_env.store.exchange import workspace_of
 from aflow_env.store.findings import overview
@@ -42,7 +42,8 @@ def export(
         node, workflow = best_of(store, run)
         key = next(key for key in store.sessions() if key.id == node["session"])
         if standalone:
-            title = f"{store.sessions()[key]}, workflow {node['digest']}, {node['score']:.3f} on {node['n']} problems"
+            score = f"{node['score']:.3f} on {plural(node['n'], 'problem')}"
+            title = f"{store.sessions()[key]}, workflow {node['digest']}, {score}"
             write_text(out, standalone_module(workflow, title, _answers(config)))
             written = out
         else:
@@ -81,7 +82,7 @@ def import_workspace(
         notes = {"left_out": found.left_out, "refused": refused, "stale": list(map(str, found.stale))}
         print_json({**said, "run": str(folder), **notes})
         return
-    say(f"{len(found.rounds)} rounds of {found.dataset} in {folder}")
+    say(f"{plural(len(found.rounds), 'round')} of {found.dataset} in {folder}")
     for number, why in found.left_out.items():
         say(f"left out: round {number}, {why}")
     for number, why in refused.items():

@@ -16,7 +16,7 @@ from aflow_env.cli.compose import composing
 from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory, parse
 from aflow_env.errors import ConfigError
-from aflow_env.screen import WIDTH, Screen
+from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.search.final_report import at_most
 from aflow_env.training.hardware import plan as rl
 from aflow_env.training.hardware.costs import (
@@ -67,12 +67,10 @@ def plan(
         _print(found, asked, row_tokens)
         end = asked.usd and asked.usd / asked.calls * (aflow.final_calls or 0)  # None stays None, and 0 is 0
         usd = "" if aflow.final_calls is None else f", {_usd(end)}"
-        Screen(width=WIDTH).print(f"Beside the steps, {at_most(aflow)}{usd}.")
+        Screen(width=WIDTH).print(f"Beside the steps, {at_most(aflow, training=True)}{usd}.")
         if aflow.lookahead.chooses:
-            said = (
-                f"A validation draws {aflow.lookahead.edits} proposals of each node that it may expand, each by a call."
-            )
-            Screen(width=WIDTH).print(said)
+            drawn = plural(aflow.lookahead.edits, "proposal")
+            Screen(width=WIDTH).print(f"A validation draws {drawn} of each node that it may expand, each by a call.")
     if found.complaints:
         raise ConfigError("it does not fit: " + ". Also, ".join(found.complaints))
 
@@ -110,8 +108,8 @@ def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
     def size(amount: int) -> str:
         return f"{amount / rl.GIB:7.1f} GiB"
 
-    servers = f"{_count(found.gpus // found.tensor_parallel, 'vLLM server')} of {_count(found.tensor_parallel, 'GPU')}"
-    grid.add_row("layout", f"{_count(found.gpus, 'FSDP2 rank')}, {servers}")
+    servers = f"{plural(found.gpus // found.tensor_parallel, 'vLLM server')} of {plural(found.tensor_parallel, 'GPU')}"
+    grid.add_row("layout", f"{plural(found.gpus, 'FSDP2 rank')}, {servers}")
     grid.add_row("policy", f"{found.parameters / 1e9:.2f} billion parameters")
     for name, amount in found.training.kept.items():
         away = " (on the host, for good)" if found.host_only else " (on the host between updates)"
@@ -139,7 +137,3 @@ def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
 
 def _usd(amount: float | None) -> str:
     return "USD unknown: no price for this model" if amount is None else f"{amount:,.2f} USD"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

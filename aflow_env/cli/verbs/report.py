@@ -16,7 +16,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
 from aflow_env.report.runs import RunRecord, read_runs
 from aflow_env.report.wandb_runs import offline_runs, online_runs
-from aflow_env.screen import WIDTH, Screen, say
+from aflow_env.screen import WIDTH, Screen, plural, say
 
 Runs = Annotated[list[Path], typer.Argument(help="Run folders, their parents, wandb folders, wandb's ENTITY/PROJECT.")]
 
@@ -44,7 +44,7 @@ def report(
         return
     screen = Screen(width=WIDTH)
     if summary.simulated:
-        screen.print(f"SIMULATED executor in {summary.simulated} of {len(summary.runs)} runs")
+        screen.print(f"SIMULATED executor in {summary.simulated} of {plural(len(summary.runs), 'run')}")
     columns = [Column(name, no_wrap=True) for name in ("runs", "test", "best, validate", "USD")]
     grid = Table(Column("group", overflow="fold"), *columns, box=None, pad_edge=False)
     for each in summary.groups:
@@ -55,7 +55,7 @@ def report(
         screen.print(f"score for cost, {each.label}: {front_text(each.front)}")
     for effect in summary.effects:
         interval = "" if effect.low is None else f" [{effect.low:+.3f}, {effect.high:+.3f}]"
-        difference = f"{effect.difference:+.3f}{interval}, n={effect.n} pairs"
+        difference = f"{effect.difference:+.3f}{interval}, n={plural(effect.n, 'pair')}"
         screen.print(f"{effect.group} against {summary.baseline}: {difference}")
     screen.print(verdict(summary))
     for path in (html, csv):

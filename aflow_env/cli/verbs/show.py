@@ -9,7 +9,7 @@ from rich.table import Table
 
 from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
 from aflow_env.cli.output import cost_text, outcomes_text, print_json, score_text
-from aflow_env.screen import Screen, one_line, say
+from aflow_env.screen import Screen, one_line, plural, say
 from aflow_env.search.prediction.worth import worth_of_q
 from aflow_env.store.findings import failed_cases, last_report, overview, rejections, spent, stopped
 from aflow_env.store.front import front, front_lines, workflows
@@ -83,7 +83,7 @@ def _say_front(store: Store, as_json: bool) -> None:
     for line in front_lines(found, len(found)):
         say(line)
     if found and unpriced:
-        say(f"# {unpriced} workflows are left out: a price of theirs is unknown")
+        say(f"# left out, because a price is unknown: {plural(unpriced, 'workflow')}")
 
 
 def _facts(store: Store, found: dict[str, Any]) -> list[str]:
@@ -96,8 +96,8 @@ def _facts(store: Store, found: dict[str, Any]) -> list[str]:
         lines.append(f"{config.task.name}, {executor}, rl_weight={config.rl_weight}{guide}, seed={config.seed}")
     sessions = len(store.sessions())
     lines.append(
-        f"{len(found['nodes'])} nodes and {rejections(store)} rejected proposals in {sessions} "
-        f"session{'' if sessions == 1 else 's'}, {cost_text(spent(store))}"
+        f"{plural(len(found['nodes']), 'node')} and {plural(rejections(store), 'rejected proposal')} in "
+        f"{plural(sessions, 'session')}, {cost_text(spent(store))}"
     )
     lines.extend(f"{session} stopped by: {why}" for session, why in list(stopped(store).items())[:3])
     if best:

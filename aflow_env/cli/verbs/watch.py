@@ -17,7 +17,7 @@ from aflow_env.cli.arguments import RunFolder, is_run, store_of
 from aflow_env.cli.output import cost_text, score_text
 from aflow_env.errors import ConfigError
 from aflow_env.report.live import Last, Standing, standing
-from aflow_env.screen import Screen, fit, one_line
+from aflow_env.screen import Screen, fit, one_line, plural
 from aflow_env.store.read_only import ReadOnlyStore
 
 WAIT_SECONDS = 20.0
@@ -65,7 +65,7 @@ def facts(found: Standing) -> list[str]:
     sessions = f", {found.sessions} sessions" if found.sessions > 1 else ""
     total = sum(found.outcomes.values())
     shares = [f"{name} {count / total:.0%}" for name, count in sorted(found.outcomes.items())] or ["-"]
-    cut = f", {found.truncated} replies truncated" if found.truncated else ""
+    cut = f", {plural(found.truncated, 'reply', 'replies')} truncated" if found.truncated else ""
     best = found.best
     score = f"{score_text(best['score'], best['ci95'])}, n={best['n']}, round {best['round']}" if best else "none yet"
     return [

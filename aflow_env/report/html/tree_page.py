@@ -28,7 +28,7 @@ LINE_CHARACTERS = 160
 
 _NODES = (
     *("session", "round", "parent", "program", "digest", "score", "low", "high", "n", "cost_usd", "calls", "outcomes"),
-    *("modification", "reason", "edit", "payload", "truncated", "unpriced"),
+    *("modification", "reason", "edit", "payload", "truncated", "unpriced", "usd_a_problem"),
 )
 
 
@@ -70,6 +70,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
         "parent": [-1 if row["parent"] is None else place[row["session"], row["parent"]] for row in rows],
         "program": [programs.get(row["program"], -1) for row in rows],
         "cost": [round(row["cost_usd"] or 0.0, 9) for row in rows],
+        "usd": [_short(row["usd_a_problem"], 9) for row in rows],
         "q": [_short((json.loads(row["payload"] or "null") or {}).get("q")) for row in rows],
         "outcomes": [json.loads(row["outcomes"] or "{}") for row in rows],
         "text": [_line(row["modification"]) for row in rows],
@@ -87,8 +88,8 @@ def _failed(case: dict[str, str]) -> list[str]:
     return [visible(text) for text in (case["problem_id"], case["outcome"], said, *more)]
 
 
-def _short(value: float | None) -> float | None:
-    return round(value, 5) if value is not None else None
+def _short(value: float | None, digits: int = 5) -> float | None:
+    return round(value, digits) if value is not None else None
 
 
 def _line(text: str) -> str:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A round's choice among open proposals: fill the frontier, predict every pair, draw one pair.
 
-What is drawn for a node depends on (the session's seed, the node's round, the number of the draw) and on what the
-proposer may know, never on the order in which proposers answer. A node may have drawn (1 + redraws) proposals for each
-one that it had to have, so a proposer that repeats itself costs a bounded number of calls.
+A draw depends on the session's seed, the node's round, the number of the draw and the node's state, never on the order
+in which proposers answer. A node may draw (1 + redraws) proposals for each one that it needs, so a proposer that
+repeats itself costs a bounded number of calls.
 
-A predictor that abstains makes the choice worth nothing, and proposals may be paid LLM calls. Such a round draws one
-edit of the node that AFlow selects.
+Proposals may be paid LLM calls, and a predictor that abstains compares nothing. Such a round draws one edit of the node
+that AFlow selects.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,16 +19,9 @@ from numpy.random import Generator
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import WorkflowError
-from aflow_env.search.choice.frontier import Frontier, OpenPair, keeping
-from aflow_env.search.choice.selection import choose, select, ucb
-from aflow_env.search.prediction.predict import (
-    ActionValue,
-    LearningPredictor,
-    QPredictor,
-    RoundPredictor,
-    ask,
-    value,
-)
+from aflow_env.search.choice.frontier import Frontier, OpenPair
+from aflow_env.search.choice.selection import candidates, choose, select, ucb
+from aflow_env.search.prediction.predict import ActionValue, LearningPredictor, QPredictor, RoundPredictor, ask, value
 from aflow_env.search.proposals.expansion import Changer, in_short
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.proposals.states import States
@@ -36,12 +30,16 @@ from aflow_env.search.tree import Tree
 from aflow_env.soon import soon, together
 from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
 from aflow_env.workflow.program import Workflow
+from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import NotNormalForm, to_steps
+
+_MADE = re.compile(r"\bself\.(\w+) *= *operator\.(\w+)\(")
+_AWAITED = re.compile(r"\bawait +(?:self\.(\w+)\()?")
 
 
 @dataclass(frozen=True)
 class Picked:
-    """The pair that a round evaluates, with the state of its node; `pair` is None where no proposal is open."""
+    """The pair that a round evaluates, with the state of its node. `pair` is None when no proposal is open."""
 
     choice: Choice
     state: State
@@ -51,7 +49,7 @@ class Picked:
 
 @dataclass
 class Chooser:
-    """Chooses the rounds of one session. `earlier` are evaluations of this run that a predictor may learn from."""
+    """Chooses the edits of one session. `earlier` are earlier evaluations of this run, for a learning predictor."""
 
     config: AflowConfig
     states: States
@@ -63,7 +61,7 @@ class Chooser:
     earlier: Sequence[Evaluated] = ()
 
     async def pick(self, tree: Tree, begun: int, unseen: int | None, rng: Generator) -> Picked:
-        """Choose a pair after `begun` rounds have begun, and take it out of the open ones."""
+        """Choose an open pair after `begun` rounds have begun, and mark its program as taken."""
         look, rule, asked = self.config.lookahead, self.config.selection, self.predictor_at(tree)
         abstained = self.config.rl_weight > 0 and asked.predictor is None
         rounds, means, visits = tree.arrays()
@@ -72,7 +70,7 @@ class Chooser:
         if look.nodes == 1 or abstained:
             nodes = [select(rounds=rounds, means=means, visits=visits, config=rule, rng=rng).round]
         else:
-            nodes = keeping(rounds, found, look.nodes)
+            nodes = sorted(rounds[candidates(found, look.nodes, rounds)].tolist())
         built = await together(self.states.of(tree, tree.node(node), unseen) for node in nodes)
         states = dict(zip(nodes, built, strict=True))
         await self._fill(tree, states, begun, 1 if abstained else look.edits)
@@ -82,20 +80,6 @@ class Chooser:
             choice = Choice(best, bounds[best], open=0, evaluations=asked.evaluations, abstained=abstained)
             return Picked(choice, states[best], None)
         w = 0.0 if abstained else self.config.rl_weight
-        pair, choice, prediction = await self._draw_pair(asked, w, pairs, states, bounds, float(rng.random()))
-        self.frontier.taken.add(pair.digest)
-        return Picked(replace(choice, abstained=abstained), states[pair.node], pair, prediction)
-
-    async def _draw_pair(
-        self,
-        asked: RoundPredictor,
-        w: float,
-        pairs: Sequence[OpenPair],
-        states: Mapping[int, State],
-        bounds: Mapping[int, float],
-        uniform: float,
-    ) -> tuple[OpenPair, Choice, ActionValue | None]:
-        """Draw one of the pairs by AFlow's soft mix, with Q of all of them where it has a weight."""
         values = await _values(asked.predictor, pairs, states) if w > 0 and asked.predictor else None
         q = np.array([each.q for each in values]) if values else None
         chosen = choose(
@@ -103,12 +87,13 @@ class Chooser:
             q=q,
             calls=np.array([calls(pair.candidate.workflow) for pair in pairs]),
             w=w,
-            config=self.config.selection,
-            uniform=uniform,
+            config=rule,
+            uniform=float(rng.random()),
         )
         pair = pairs[chosen.place]
-        # With w = 0 the values of the others decide nothing.
-        alone = None if values else await value(asked.predictor, states[pair.node], pair.candidate)
+        state = states[pair.node]
+        # With w = 0 only the drawn pair is predicted.
+        prediction = values[chosen.place] if values else await value(asked.predictor, state, pair.candidate)
         choice = Choice(
             round=pair.node,
             ucb=bounds[pair.node],
@@ -117,18 +102,20 @@ class Chooser:
             changed=chosen.changed,
             q_mean=None if q is None else float(q.mean()),
             evaluations=asked.evaluations,
+            abstained=abstained,
         )
-        return pair, choice, values[chosen.place] if values else alone
+        self.frontier.taken.add(pair.digest)
+        return Picked(choice, state, pair, prediction)
 
     def predictor_at(self, tree: Tree) -> RoundPredictor:
-        """The predictor of the round that begins, fitted on what the round may know."""
+        """Return the predictor of the next round, fitted on the evaluations that the round may use."""
         if not isinstance(self.predictor, LearningPredictor):
             return RoundPredictor(self.predictor)
         seen = [Evaluated(node.workflow, node.score, node.evaluation.n) for node in tree]
         return self.predictor.fitted([*self.earlier, *seen])
 
     async def _fill(self, tree: Tree, states: Mapping[int, State], begun: int, edits: int) -> None:
-        """Draw proposals until every node has as many open ones as it is to have, or has drawn all that it may."""
+        """Draw proposals until every node has `edits` open ones, or has drawn as many as it may."""
         draws = 1 + self.config.redraws
         limits = {node: draws * (edits + tree.visits(node) - 1) for node in states}
         while wanted := self.frontier.missing(limits, edits):
@@ -141,7 +128,7 @@ class Chooser:
     async def _propose(
         self, state: State, node: int, ordinal: int, begun: int
     ) -> tuple[DrawnProposal, Proposal | None]:
-        """One draw, implemented and gated; the one on disk where there is one, which has no reply."""
+        """Return one draw, implemented and gated. A draw from disk has no reply."""
         if known := self.frontier.known.get((node, ordinal)):
             return known, None
         reply = await self.proposer.propose(state, session_seed(self.seed, node, ordinal) >> 32)
@@ -154,7 +141,7 @@ class Chooser:
 
 
 async def _values(predictor: QPredictor, pairs: Sequence[OpenPair], states: Mapping[int, State]) -> list[ActionValue]:
-    """The prediction of each pair; the pairs of a node come one after another and are asked about at a time."""
+    """Return the prediction of each pair. Pairs are sorted by node, and a node's pairs are one question."""
     families = {pair.node: [each.candidate for each in pairs if each.node == pair.node] for pair in pairs}
     found = await together(ask(predictor, states[node], edits) for node, edits in families.items())
     return [each for values in found for each in values]
@@ -162,11 +149,14 @@ async def _values(predictor: QPredictor, pairs: Sequence[OpenPair], states: Mapp
 
 @lru_cache(maxsize=4096)
 def calls(workflow: Workflow) -> int:
-    """The executor calls of one problem as far as the program tells: its steps' samples, or the awaits of its source.
+    """Count the executor calls of one problem as far as the program tells, by the operators of its steps or awaits.
 
-    Operators that try again on an error and loops of code that is no list of steps count once.
+    Operators that try again on an error and loops of code that is no list of steps count once. Select counts as if it
+    drew all of its samples.
     """
     try:
-        return sum(max(step.samples, 1) for step in to_steps(workflow))
+        return sum(max(step.samples - 1, 0) + SIGNATURES[step.operator].calls for step in to_steps(workflow))
     except NotNormalForm:
-        return max(1, workflow.graph.count("await "))
+        made = dict(_MADE.findall(workflow.graph))
+        awaited = [made.get(attribute) for attribute in _AWAITED.findall(workflow.graph)]
+        return max(1, sum(SIGNATURES[name].calls if name in SIGNATURES else 1 for name in awaited))

@@ -4,13 +4,13 @@
     P(i) = lambda/n + (1 - lambda) * softmax_i(alpha * 100 * (c_i - max c))
     c    = (1 - w) * UCB + w * Q,          UCB = clip(mean + c_ucb * sqrt(ln N / n_i), 0, 1)
 
-`select` draws a node, i over round 1 and the best others by UCB. With c_ucb = 0 this is AFlow's own selection, step
-by step, so the probabilities agree to the last bit and the draw picks what `numpy.random.choice` would. `choose` draws
-a pair of a node and a proposed edit, i over all open pairs, where UCB is the node's and Q the pair's. It divides P(i)
-by the executor calls of the pair's workflow: two cheap edits cost no more than a dear one, and tell more.
+`select` draws a node, i over round 1 and the best others by UCB. With c_ucb = 0 it is AFlow's selection to the last bit
+of the probabilities, with the draw of `numpy.random.choice`. `choose` draws a pair of a node and a proposed edit, i
+over all open pairs, where UCB is the node's and Q the pair's. It divides P(i) by the executor calls of the pair's
+workflow, because two cheap edits cost no more than an expensive one and give more results.
 
-AFlow's code has alpha=0.2, lambda=0.3; its paper has alpha=0.4, lambda=0.2. Ties are broken by the lower round, as
-AFlow's stable sort does. One quirk is AFlow's: `sample=1` still gives two candidates.
+AFlow's code has alpha=0.2, lambda=0.3; its paper has alpha=0.4, lambda=0.2. Of equals the lower round goes first, as in
+AFlow's stable sort. As in AFlow `sample=1` gives two candidates.
 """
 
 import math
@@ -33,7 +33,7 @@ AFLOW_PAPER = SelectionConfig(sample=4, alpha=0.4, lambda_=0.2, c_ucb=0.0)
 
 @dataclass(frozen=True)
 class Selection:
-    """The node drawn and why: `rounds`, `probabilities` and `ucb` are parallel, candidates best first."""
+    """The drawn node. `rounds`, `probabilities` and `ucb` of the candidates are parallel, the best first."""
 
     round: int
     rounds: tuple[int, ...]
@@ -43,9 +43,9 @@ class Selection:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The place of the pair drawn, the probability of every pair, and whether Q decided.
+    """The place of the drawn pair, and the probability of every pair.
 
-    Q decided (`changed`) where the same uniform draw with w = 0 picks another pair.
+    `changed`: the same uniform draw with w = 0 picks another pair.
     """
 
     place: int
@@ -54,18 +54,18 @@ class Chosen:
 
 
 def ucb(mean: Floats, visits: Ints, total: int, c: float) -> Floats:
-    """UCB1 of each node (Auer et al. 2002, with constant c), clipped to [0, 1], the range of scores and of Q.
+    """Return UCB1 of each node (Auer et al. 2002, with constant c), clipped to [0, 1].
 
-    `mean`: scores in [0, 1]; `visits`: n_i >= 1; `total`: N >= 1, the sum of all visits. c = 0 gives the mean.
+    `mean` are scores in [0, 1], `visits` n_i >= 1, `total` N >= 1, the sum of all visits.
     """
     bounds: Floats = np.clip(mean + c * np.sqrt(np.log(total) / visits), 0.0, 1.0)
     return bounds
 
 
 def fuse(ucb: Floats, q: Floats | None, w: float) -> Floats:
-    """c = (1 - w) * UCB + w * Q. The side of weight 0 is not read at all, so w = 0 needs no Q.
+    """Return c = (1 - w) * UCB + w * Q. The side of weight 0 is not read, so w = 0 needs no Q.
 
-    Raises ValueError when w > 0 and a Q is missing (None or NaN) or not in [0, 1]: a silent 0 would pass for a Q.
+    Raises ValueError when w > 0 and a Q is missing (None or NaN) or not in [0, 1].
     """
     if w == 0.0:
         return ucb
@@ -75,9 +75,10 @@ def fuse(ucb: Floats, q: Floats | None, w: float) -> Floats:
 
 
 def candidates(c: Floats, sample: int, rounds: Ints | None = None) -> Ints:
-    """Positions of round 1 and of the best others by c, max(sample, 2) in all, best first, ties by the lower round.
+    """Return the positions of round 1 and the best others by c, max(sample, 2) in all, the best first.
 
-    `rounds`: the round of each position, 1, 2, ... when left out. Raises ValueError where round 1 is not among them.
+    Of equals the lower round goes first. `rounds` has the round of each position, by default 1, 2, ... Raises
+    ValueError without round 1.
     """
     rounds = np.arange(1, len(c) + 1) if rounds is None else rounds
     order = np.lexsort((rounds, -c))
@@ -89,11 +90,11 @@ def candidates(c: Floats, sample: int, rounds: Ints | None = None) -> Ints:
 
 
 def bar(rounds: Ints, means: Floats, visits: Ints, places: int, c_ucb: float) -> tuple[int, float] | None:
-    """What a new node has to come up to, to be a candidate beside these: the round of the last one, and a slack.
+    """Return the round of the last of `places` candidates, and the slack with which a new node may replace it.
 
-    A new node whose mean is below that round's less the slack has the smaller UCB, so selection does not look at it;
-    the slack, >= 0, is by how much its exploration bonus is larger. None while there are places left. Arrays as in
-    `select`; `places` is how many candidates there are.
+    A new node whose mean is below that round's mean less the slack has a smaller UCB and is no candidate. The slack,
+    >= 0, is the difference of their exploration bonuses. None while there are fewer nodes than places. Arrays are as in
+    `select`.
     """
     if len(means) < max(places, 2):
         return None
@@ -106,7 +107,7 @@ def bar(rounds: Ints, means: Floats, visits: Ints, places: int, c_ucb: float) ->
 
 
 def mixed_probabilities(c: Floats, alpha: float, lambda_: float) -> Floats:
-    """AFlow's mix of uniform and softmax over scores in [0, 1] taken times 100; the operations in AFlow's order."""
+    """Return AFlow's mix of uniform and softmax over 100 * c, c in [0, 1], with AFlow's order of operations."""
     if len(c) == 0:
         raise ValueError("selection needs at least one candidate")
     scores = c * 100
@@ -117,7 +118,7 @@ def mixed_probabilities(c: Floats, alpha: float, lambda_: float) -> Floats:
 
 
 def draw(probabilities: Floats, uniform: float) -> int:
-    """The index that `numpy.random.choice(len(p), p=p)` returns when its uniform draw from [0, 1) is `uniform`."""
+    """Return the index that `numpy.random.choice(len(p), p=p)` gives for its draw `uniform` from [0, 1)."""
     cdf = np.cumsum(probabilities)
     return int(np.searchsorted(cdf / cdf[-1], uniform, side="right"))
 
@@ -130,10 +131,10 @@ def select(
     config: SelectionConfig,
     rng: Generator | RandomState,
 ) -> Selection:
-    """Draw the node to expand; takes exactly one uniform draw from `rng`. All arrays are parallel, one entry a node.
+    """Draw the node to expand, by exactly one uniform draw from `rng`. Arrays are parallel, one entry a node.
 
-    `rounds` names each entry's round, in any order; `means` are scores in [0, 1]; `visits` count each node's
-    expansions, those in flight too, plus one. Raises ValueError where round 1 is missing.
+    `rounds` are in any order, `means` are scores in [0, 1], `visits` are 1 + the node's expansions, with those in
+    flight. Raises ValueError without round 1.
     """
     names = np.asarray(rounds, dtype=np.int64)
     bounds = ucb(means, visits, int(visits.sum()), config.c_ucb)
@@ -151,8 +152,8 @@ def select(
 def choose(*, ucb: Floats, q: Floats | None, calls: Ints, w: float, config: SelectionConfig, uniform: float) -> Chosen:
     """Draw a pair by a uniform draw from [0, 1). `ucb` (of the pair's node), `q` and `calls` have one entry a pair.
 
-    `calls` >= 1 are the executor calls of a problem with the pair's workflow. Of pairs with the same c the earlier one
-    stands first. Raises ValueError without pairs, and for w > 0 without Q.
+    `calls` >= 1 are the executor calls of a problem with the pair's workflow. Of pairs with equal c the earlier goes
+    first. Raises ValueError without pairs, and for w > 0 without Q.
     """
     place, probabilities = _mix(fuse(ucb, q, w), calls, config, uniform)
     without_q = place if w == 0.0 else _mix(ucb, calls, config, uniform)[0]
@@ -160,7 +161,7 @@ def choose(*, ucb: Floats, q: Floats | None, calls: Ints, w: float, config: Sele
 
 
 def _mix(c: Floats, calls: Ints, config: SelectionConfig, uniform: float) -> tuple[int, Floats]:
-    """The place drawn, and the probability of each."""
+    """Return the drawn place, and the probability of each."""
     order = np.argsort(-c, kind="stable")
     shares = mixed_probabilities(c[order], config.alpha, config.lambda_) / calls[order]
     back = np.empty_like(shares)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q(s, a): the predicted score of a proposed edit, asked before the edit is run."""
+"""Q(s, a): the predicted score of a proposed edit, before the edit is run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from aflow_env.workflow.program import Workflow
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposed edit that passed the gate: the proposer's text, and the workflow that it makes."""
+    """A proposed edit that passed the gate: the proposer's text, and the resulting workflow."""
 
     text: str
     workflow: Workflow
@@ -22,8 +22,8 @@ class Candidate:
 class ActionValue:
     """Q(s, a) of one candidate, in [0, 1].
 
-    `mass` is the probability that the policy put on digits at all; 1 where Q is not read off digits. `payload` is for
-    the predictor alone (the tokens that a trainer needs).
+    `mass` is the policy's probability of a digit, 1 when Q is not read from digits. `payload` has the tokens that a
+    trainer needs.
     """
 
     q: float
@@ -37,15 +37,14 @@ class QPredictor(Protocol):
     async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
         """Return one value for each edit of the state's workflow, in order.
 
-        A value depends on the state and on its own edit, never on the other edits or their order. A predictor that
-        cannot answer raises; it never returns a made-up value.
+        A value depends on the state and its own edit alone. A predictor that cannot answer raises an error.
         """
         ...
 
 
 @dataclass(frozen=True)
 class RoundPredictor:
-    """Who predicts in a round: nobody where `predictor` is None. `evaluations` is how many a fit rests on."""
+    """The predictor of a round, if any, and the number of evaluations that it is fitted on."""
 
     predictor: QPredictor | None
     evaluations: int | None = None
@@ -53,15 +52,15 @@ class RoundPredictor:
 
 @runtime_checkable
 class LearningPredictor(Protocol):
-    """A predictor that is fitted anew in each round, on the evaluations that the round may know."""
+    """A predictor that is fitted in each round, on the evaluations that the round may use."""
 
     def fitted(self, evaluated: Sequence[Evaluated]) -> RoundPredictor:
-        """Return the round's predictor; without one it abstains."""
+        """Return the round's predictor, None in it to abstain."""
         ...
 
 
 async def ask(predictor: QPredictor, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
-    """Ask a predictor, and check its answer: one value in [0, 1] for each edit. Raises ValueError for any other."""
+    """Ask a predictor. Raises ValueError unless it gives one value in [0, 1] for each edit."""
     values = await predictor.predict(state, edits)
     if len(values) != len(edits) or not all(0.0 <= each.q <= 1.0 for each in values):
         said = [each.q for each in values]
@@ -70,5 +69,5 @@ async def ask(predictor: QPredictor, state: State, edits: Sequence[Candidate]) -
 
 
 async def value(predictor: QPredictor | None, state: State, edit: Candidate) -> ActionValue | None:
-    """Q of a single edit; None where nobody predicts."""
+    """Return Q of a single edit; None without a predictor."""
     return (await ask(predictor, state, [edit]))[0] if predictor else None

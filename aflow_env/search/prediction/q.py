@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q_theta(s, a), the policy's prediction of the score that an edit leads to: read it, train it, judge it. Pure.
+"""Q_theta(s, a), the policy's prediction of the score after an edit: read it, train it, judge it. Pure.
 
-The policy answers the value question with one digit d in 0..9, which stands for d/9. Q_theta is the expectation of
-that under its own distribution, so it moves smoothly with the weights, unlike the digit that it would say:
+The policy answers the value question with one digit d in 0..9, which stands for d/9. Q_theta is the expectation of d/9
+under the policy, so unlike the likeliest digit it changes smoothly with the weights:
 
     Q_theta = sum_d p(d) * d / 9,   p = softmax(log-probabilities of the ten digits / temperature)
 
-A training row of the question is a digit drawn from the realised score y: one of the two around 9 y, so that d/9 is y
+A training row of the question has a digit drawn from the realised score y: one of the two around 9 y, so that d/9 is y
 on average. Its policy gradient is that of log p(d), the logarithmic score. The optimum is the distribution of the
 realised digits, hence Q_theta = E[y].
 
-Metrics compare with the best constant in hindsight, the mean of the very scores that they judge on, so an uninformed
-prediction has a skill slightly below 0 on few samples. Undefined figures are NaN, never 0.
+Metrics compare with the best constant in hindsight, the mean of the realised scores, so an uninformed prediction has a
+skill slightly below 0 on few samples. Undefined figures are NaN.
 """
 
 import math
@@ -27,9 +27,9 @@ DIGITS = np.arange(10) / HIGHEST
 
 
 def expected_value(log_probs: npt.ArrayLike, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """(...,) Q_theta in [0, 1] from (..., 10) log-probabilities of the digits, which need not be normalised.
+    """Return (...,) Q_theta in [0, 1] from (..., 10) log-probabilities of the digits, which need not be normalised.
 
-    -inf is a digit that is impossible or unknown. Raises ValueError where all ten are, and for a temperature <= 0.
+    -inf is an impossible or unknown digit. Raises ValueError when all ten are -inf, and for a temperature <= 0.
     """
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; it must be positive")
@@ -44,10 +44,7 @@ def expected_value(log_probs: npt.ArrayLike, temperature: float = 1.0) -> npt.ND
 
 
 def digit_expectation(log_probs: Sequence[float], temperature: float = 1.0) -> tuple[float, float]:
-    """(expectation in [0, 1], mass) of one state; `mass` is the probability of answering with a digit at all.
-
-    Without any digit the mass is 0 and the expectation 1/2.
-    """
+    """Return Q_theta in [0, 1] of one state, and the probability of a digit. Without any digit they are 1/2 and 0."""
     mass = math.fsum(math.exp(value) for value in log_probs)
     if mass <= 0.0:
         return 0.5, 0.0
@@ -55,25 +52,25 @@ def digit_expectation(log_probs: Sequence[float], temperature: float = 1.0) -> t
 
 
 def realised_digit(realised: float, uniform: float) -> int:
-    """One of the two digits around 9 y, by a uniform draw in [0, 1), so that E[d / 9] = y."""
+    """Return one of the two digits around 9 y, by a uniform draw from [0, 1), so that E[d / 9] = y."""
     return min(int(realised * HIGHEST + uniform), HIGHEST)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How good predictions were. `skill` = 1 - brier / brier_constant: 1 perfect, 0 a constant, below 0 worse."""
+    """The quality of predictions. `skill` = 1 - brier / brier_constant: 1 perfect, 0 a constant, below 0 worse."""
 
     n: int
     brier: float
     brier_constant: float
-    """Of the best constant in hindsight, the mean realised score: the scores' variance."""
+    """Of the best constant in hindsight, the mean realised score. It is the variance of the scores."""
     skill: float
     calibration_error: float
     rank_correlation: float
 
 
 def calibration(q: npt.ArrayLike, realised: npt.ArrayLike) -> Calibration:
-    """Judge predictions against realised scores, both (N,) in [0, 1]. Raises ValueError on anything else."""
+    """Compare predictions with realised scores, both (N,) in [0, 1]. Raises ValueError for anything else."""
     said, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
     if said.ndim != 1 or said.shape != scores.shape or len(said) == 0:
         raise ValueError(f"predictions {said.shape} and realised scores {scores.shape} must be equally long, not empty")
@@ -90,16 +87,15 @@ def calibration(q: npt.ArrayLike, realised: npt.ArrayLike) -> Calibration:
     )
 
 
-def calibration_error(q: npt.ArrayLike, realised: npt.ArrayLike, bins: int = 10) -> float:
-    """Expected calibration error: |mean Q - mean realised| over equal-width bins of Q, weighted by count."""
+def calibration_error(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
+    """Return the expected calibration error: |mean Q - mean realised| over ten bins of Q, weighted by count."""
     said, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
-    bin_of = np.clip((said * bins).astype(np.int64), 0, bins - 1)
-    gaps = np.bincount(bin_of, weights=said - scores, minlength=bins)
+    gaps = np.bincount(np.clip((said * 10).astype(np.int64), 0, 9), weights=said - scores)
     return float(np.abs(gaps).sum() / len(said))
 
 
 def spearman(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
-    """Spearman's rho with average ranks for ties; NaN when either side is constant."""
+    """Return Spearman's rho with average ranks for ties; NaN when either side is constant."""
     if np.ptp(q) < 1e-12 or np.ptp(realised) < 1e-12:
         return math.nan
     from scipy.stats import spearmanr  # takes a second to import, and only metrics need it
@@ -108,9 +104,9 @@ def spearman(q: npt.ArrayLike, realised: npt.ArrayLike) -> float:
 
 
 def within_parents(q: npt.ArrayLike, realised: npt.ArrayLike, parents: Sequence[str]) -> float:
-    """Spearman's rho of Q against the realised scores among the edits of one workflow, pooled over workflows.
+    """Return Spearman's rho of Q and the realised scores within the edits of a workflow, pooled over workflows.
 
-    Each value is taken less the mean over its parent's edits. A parent with one edit compares nothing and is left out.
+    The mean over its parent's edits is subtracted from each value. A parent with one edit is left out.
     """
     said, scores = np.asarray(q, dtype=np.float64), np.asarray(realised, dtype=np.float64)
     _, group, size = np.unique(np.asarray(parents), return_inverse=True, return_counts=True)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy checkpoint behind an OpenAI-compatible server, as proposer and predictor of a search without a trainer.
+"""A policy checkpoint on an OpenAI-compatible server, as proposer and predictor of a search without a trainer.
 
-Both questions are chat completions, so the server's chat template applies as it did in training. Q_theta is read off
-the log-probabilities of the first token of the answer to the value question (`logprobs`, `top_logprobs=20`,
-`max_tokens=1`): tokens are matched with digits by their text, white space aside. Servers return probabilities at
-temperature 1; `policy.temperature` makes them those of the training. A policy that puts none of its 20
-likeliest tokens on a digit predicts nothing, and that is an error at the first question, never a made-up Q.
+Both questions are chat completions, so the server applies the chat template of the training. Q_theta is read from the
+log-probabilities of the first token of the answer to the value question (`logprobs`, `top_logprobs=20`,
+`max_tokens=1`). A token counts as a digit by its text without white space. Servers return probabilities at temperature
+1, and `policy.temperature` turns them into those of the training. A policy without a digit among its 20 likeliest
+tokens is an error at the first question.
 
-The calls go through the layers of every other model: budget, limits, retries, and the run's log, so that a resumed
-search finds its earlier predictions and proposals again.
+The calls have the budget, limits, retries and log of every other model, so a resumed search finds its earlier
+predictions and proposals.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import AliasPath, Field, ValidationError
 
 from aflow_env.config import AflowConfig, LLMConfig, explain
 from aflow_env.errors import ConfigError
@@ -41,39 +41,29 @@ TOP_LOGPROBS = 20
 ROLE = "policy"
 
 
-class _FirstToken(Lenient):
+class _Token(Lenient):
     token: str
     logprob: float
 
 
-class _FirstPosition(Lenient):
-    top_logprobs: list[_FirstToken]
+_FIRST = AliasPath("choices", 0, "logprobs", "content", 0, "top_logprobs")
 
 
-class _FirstLogProbs(Lenient):
-    content: list[_FirstPosition] | None = None
-
-
-class _FirstChoice(Lenient):
-    logprobs: _FirstLogProbs | None = None
-
-
-class _FirstBody(Lenient):
-    choices: Annotated[list[_FirstChoice], Field(min_length=1)]
+class _FirstToken(Lenient):
+    top: list[_Token] = Field(default=[], validation_alias=_FIRST)
 
 
 class FirstTokenClient(OpenAIClient):
     """An LLMClient whose completion is the first token's alternatives, as JSON: [[token, log-probability], ...].
 
-    An empty list: the server returned no log-probabilities.
+    The list is empty when the server returns no log-probabilities.
     """
 
     def _parameters(self, request: Request) -> dict[str, Any]:
         return {**super()._parameters(request), "logprobs": True, "top_logprobs": TOP_LOGPROBS}
 
     def _read(self, plain: JSON) -> Raw:
-        logprobs = _FirstBody.model_validate(plain).choices[0].logprobs
-        first = logprobs.content[0].top_logprobs if logprobs and logprobs.content else []
+        first = _FirstToken.model_validate(plain).top
         reply = super()._read(plain)
         output = None if reply.output is None else max(1, reply.output)
         return replace(reply, text=json.dumps([[token.token, token.logprob] for token in first]), output=output)
@@ -81,7 +71,7 @@ class FirstTokenClient(OpenAIClient):
 
 @dataclass(frozen=True)
 class ServedPolicy:
-    """Proposer and QPredictor of the model at `policy.base_url`; states are cut until its context holds them."""
+    """Proposer and QPredictor of the model at `policy.base_url`. States are cut until they fit its context."""
 
     config: AflowConfig
     writer: LLMClient
@@ -89,13 +79,13 @@ class ServedPolicy:
     _values: dict[str, ActionValue] = field(default_factory=dict)
 
     async def propose(self, state: State, seed: int) -> Proposal:
-        """One sampled action; `seed` numbers the draw, so that a resumed run finds it again.
+        """Return one sampled action. `seed` numbers the draw, so that a resumed run finds it again.
 
-        With `policy.structured=auto` the server holds it to the edits that fit the state's steps.
+        With `policy.structured=auto` the server allows only edits that fit the state's steps.
         """
         policy, steps = self.config.policy, state.steps
-        held = policy.structured == "auto" and self.config.form == "edit"
-        schema = json.dumps(edit_schema(steps, state.task)) if held and steps else ""
+        structured = policy.structured == "auto" and self.config.form == "edit"
+        schema = json.dumps(edit_schema(steps, state.task)) if structured and steps else ""
 
         def request(config: AflowConfig) -> Request:
             asked = self._request(action_messages(state, config), policy.temperature, policy.max_tokens, seed)
@@ -104,7 +94,7 @@ class ServedPolicy:
         return Proposal((await self._fitting(self.writer, request)).text)
 
     async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
-        """Q_theta of each edit, in [0, 1]; equal edits are asked about once. Raises ConfigError without digits."""
+        """Return Q_theta of each edit, in [0, 1]. Equal edits are one question. Raises ConfigError without digits."""
         keys = [str(value_messages(state, edit, self.config)) for edit in edits]
         new = {key: edit for key, edit in zip(keys, edits, strict=True) if key not in self._values}
         answers = await asyncio.gather(*(self._predict(state, edit) for edit in new.values()))
@@ -120,10 +110,8 @@ class ServedPolicy:
         def request(config: AflowConfig) -> Request:
             return self._request(value_messages(state, edit, config), 1.0, 1, 0)
 
-        top = [
-            (str(token), float(value))
-            for token, value in json.loads((await self._fitting(self.first_token, request)).text)
-        ]
+        completion = await self._fitting(self.first_token, request)
+        top = [(str(token), float(value)) for token, value in json.loads(completion.text)]
         policy = self.config.policy
         if not top:
             raise ConfigError(
@@ -143,7 +131,7 @@ class ServedPolicy:
         return ActionValue(expectation, mass)
 
     async def _fitting(self, client: LLMClient, request: Callable[[AflowConfig], Request]) -> Completion:
-        """Ask, with less of the state each time that the prompt was too long. Raises ConfigError if it never fits."""
+        """Ask, with less of the state after each PromptTooLong. Raises ConfigError if the prompt never fits."""
         characters = self.config.state_characters
         while True:
             try:
@@ -162,17 +150,17 @@ class ServedPolicy:
 
 
 def digit_log_probs(top: Sequence[tuple[str, float]]) -> tuple[float, ...]:
-    """The log-probability of each digit 0..9: the sum over the tokens that read as it, -inf where there is none."""
+    """Return the log-probability of each digit 0..9, summed over the tokens with its text; -inf without any."""
     weights = [0.0] * 10
     for token, value in top:
-        text = token.strip(" \t\n\u2581\u0120")  # also the marks that some servers leave for a leading space
+        text = token.strip(" \t\n\u2581\u0120")  # also the marks of some servers for a leading space
         if len(text) == 1 and text in "0123456789":
             weights[int(text)] += math.exp(value)
     return tuple(math.log(weight) if weight > 0.0 else -math.inf for weight in weights)
 
 
 def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None) -> ServedPolicy:
-    """The policy that `policy.*` names, or in a replay (executor.mode) what it answered, from `log`.
+    """Return the policy of `policy.*`. In a replay (executor.mode) its answers come from `log`.
 
     Raises ConfigError when its model, key or price is missing.
     """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ridge regression that predicts a workflow's score from its steps. It needs no GPU and no policy.
 
-It is fitted on evaluations that are stored: of this search and of earlier runs. A workflow in normal form is read as
-tokens of its steps (operators, instructions, their words, neighbours), any other program as the words of its
-source. Tokens are hashed into a fixed number of columns, so nothing has to be fitted but the weights.
+It is fitted on stored evaluations of this search and of earlier runs. A workflow in normal form has tokens of its steps
+(operators, instructions, their words, neighbours), any other program the words of its source. Tokens are hashed into a
+fixed number of columns, so only the weights are fitted.
 
     score = intercept + sum over tokens of weight
     intercept and weights minimise  sum over i of n_i / mean(n) * error_i^2  +  alpha * |weights|^2
@@ -30,13 +30,13 @@ from aflow_env.workflow.steps import NotNormalForm, Step, to_steps
 COLUMNS = 4096
 ALPHA = 5.0
 FEWEST = 40
-"""Evaluations below which the surrogate abstains; a log of 40 was the smallest that paid (recipe/evidence/edits)."""
+"""With fewer evaluations the surrogate abstains. A log of 40 was the smallest that helped (recipe/evidence/edits)."""
 _WORD = re.compile(r"[a-z]+|\d+")
 
 
 @dataclass(frozen=True)
 class Observation:
-    """An evaluated workflow: its tokens, and its score in [0, 1], which is a mean over n problems."""
+    """An evaluated workflow: its tokens, and its mean score in [0, 1] over n problems."""
 
     tokens: tuple[str, ...]
     score: float
@@ -50,38 +50,35 @@ class Surrogate:
     model: Any
 
     async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
-        """Return the predicted score of each edit's workflow. See QPredictor."""
+        """Return the predicted score of each edit's workflow."""
         return [ActionValue(value) for value in self.values([tokens(edit.workflow) for edit in edits])]
 
     def values(self, workflows: Sequence[tuple[str, ...]]) -> list[float]:
         """Return the predicted score of each workflow, given by its tokens."""
-        if not workflows:
-            return []
-        predicted = self.model.predict(_hashed(workflows))
-        values: list[float] = np.clip(predicted, 0.0, 1.0).tolist()
+        values: list[float] = np.clip(self.model.predict(_hashed(workflows)), 0.0, 1.0).tolist() if workflows else []
         return values
 
 
 @dataclass(frozen=True)
 class SurrogatePredictor:
-    """Fits a surrogate in each round: on evaluations of earlier runs (`logged`) and on what the round may know."""
+    """Fits a surrogate in each round, on evaluations of earlier runs (`logged`) and of this one."""
 
     logged: tuple[Observation, ...] = ()
     fewest: int = FEWEST
 
     def fitted(self, evaluated: Sequence[Evaluated]) -> RoundPredictor:
-        """The surrogate that rests on these evaluations and the logged ones."""
+        """Return the surrogate that is fitted on these evaluations and the logged ones."""
         known = [*self.logged, *map(observation, evaluated)]
         return RoundPredictor(fit(known, self.fewest), len(known))
 
 
 def observation(evaluated: Evaluated) -> Observation:
-    """What the surrogate learns from an evaluated workflow."""
+    """Return the surrogate's observation of an evaluated workflow."""
     return Observation(tokens(evaluated.workflow), evaluated.score, evaluated.n)
 
 
 def fit(observations: Sequence[Observation], fewest: int = FEWEST, alpha: float = ALPHA) -> Surrogate | None:
-    """Fit a ridge on the observations; the same observations give the same values. None below `fewest`."""
+    """Fit a ridge on the observations, deterministically; None below `fewest`."""
     if len(observations) < fewest:
         return None
     from sklearn.linear_model import Ridge
@@ -102,7 +99,7 @@ def _hashed(workflows: Sequence[tuple[str, ...]]) -> Any:
 
 @lru_cache(maxsize=65536)
 def tokens(workflow: Workflow) -> tuple[str, ...]:
-    """Return the tokens of a workflow, by its steps where it is in normal form, else by its source."""
+    """Return the tokens of a workflow's steps, or of its source when it is not in normal form."""
     try:
         return tuple(step_tokens(to_steps(workflow)))
     except NotNormalForm:
@@ -110,7 +107,7 @@ def tokens(workflow: Workflow) -> tuple[str, ...]:
 
 
 def step_tokens(steps: Sequence[Step]) -> Iterator[str]:
-    """Yield what is said of a list of steps; a token that is yielded twice counts twice."""
+    """Yield the tokens of a list of steps. A token that is yielded twice counts twice."""
     yield f"length {len(steps)}"
     names = [f"{step.operator} {step.instruction}" for step in steps]
     operators = [step.operator for step in steps]
@@ -123,12 +120,12 @@ def step_tokens(steps: Sequence[Step]) -> Iterator[str]:
     yield f"first {names[0]}"
     yield f"last {names[-1]}"
     yield f"last operator {operators[-1]}"
-    yield from (f"then {first} > {second}" for first, second in pairwise(names))
-    yield from (f"then {first} > {second}" for first, second in pairwise(operators))
+    for row in (names, operators):
+        yield from (f"then {first} > {second}" for first, second in pairwise(row))
 
 
 def _source_tokens(workflow: Workflow) -> Iterator[str]:
-    """Yield the names and numbers of a program that is no list of steps, in pairs too, and the words of its prompts."""
+    """Yield the names and numbers of a program, also in pairs, and the words of its prompts."""
     code = re.findall(r"\w+", ast.unparse(ast.parse(workflow.graph)))
     yield from (f"code {word}" for word in code)
     yield from (f"code {first} {second}" for first, second in pairwise(code))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The value question: what would the workflow score after this edit? The answer is one digit.
+"""The value question: the score of the workflow after an edit, as one digit.
 
-What all edits of a state share comes first, as in the edit question, so a server's prefix cache answers both. The
-proposer's own words are left out: a policy that is asked about its own edits must not be able to praise them.
+The text of the state comes first, as in the edit question, so a server's prefix cache serves both. The edit's reason is
+left out, because a policy that predicts its own edits must not praise them.
 """
 
 from difflib import unified_diff
@@ -20,9 +20,9 @@ QUESTION = (
 
 
 def value_messages(state: State, edit: Candidate, config: AflowConfig) -> Messages:
-    """Ask about the edit's workflow: the parent's steps and score, the edit, the steps after it.
+    """Return the question: the parent's steps and score, the edit, and the steps after it.
 
-    Parent and edit get half of `config.state_characters` each; longer ones lose their ends.
+    Parent and edit have half of `config.state_characters` each and are cut at the end.
     """
     half = config.state_characters // 2
     after = render_workflow(State(edit.workflow, state.task, 0.0, 0))
@@ -34,7 +34,7 @@ def value_messages(state: State, edit: Candidate, config: AflowConfig) -> Messag
 
 
 def render_edit(before: Workflow, edit: Candidate, config: AflowConfig) -> str:
-    """Write an edit of the grammar as a sentence without its reason, any other change as a diff of the two sources."""
+    """Return an edit of the grammar as a sentence without its reason, any other change as a diff of the sources."""
     if config.form == "edit":
         return describe(parse_edit(edit.text).model_copy(update={"reason": ""}))
     old, new = (f"{each.graph}\n{each.prompts}".splitlines() for each in (before, edit.workflow))

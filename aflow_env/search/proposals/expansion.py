@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a proposer's text to a program that is worth evaluating, or the reason why it is none.
+"""From a proposer's text to a new program, or the reason why it is rejected.
 
-A duplicate is a program that its parent already has as a child, or the parent itself. Of two expansions of a node in
-flight that come to one program the lower round is always evaluated, and the other is the duplicate.
-
-A proposal that is rejected may be drawn again (`redraws`); AFlow draws until a modification is new.
+A duplicate is the parent's program, or that of an earlier child of the parent. Of two expansions in flight with the
+same parent and program the lower round is evaluated, and the other is the duplicate. A rejected proposal may be drawn
+again (`redraws`); AFlow draws until a modification is new.
 """
 
 import asyncio
@@ -27,21 +26,21 @@ from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.suggestion import Suggestion, parse_suggestion
 
 Implement = Callable[[Workflow, Edit | Suggestion, TaskSpec], Awaitable[Modification]]
-"""Who turns an edit of a workflow, or a suggestion, into a program."""
+"""Turns an edit of a workflow, or a suggestion, into a program."""
 Gate = Callable[[Workflow, TaskSpec], None]
 """Raises WorkflowError unless the program may be evaluated."""
 
 
 class Duplicate(WorkflowError):
-    """The change leads to a program that this parent already has, or is."""
+    """The program is the parent's, or that of an earlier child of it."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an expansion starts from: its round and parent, the tree, and the expansions begun before it.
+    """The start of an expansion: its round and parent, the tree, and the flights that began before it.
 
-    `digest` is set as soon as it is known which new program the expansion comes to, or that it comes to none, so that
-    later ones can tell. `rival` is the node to race against, if any, and by how much it may be better.
+    `digest` is set to that of the new program, or None for a rejection, as soon as it is known, so that later flights
+    can compare. `rival` is the node to race against, with the slack of the race.
     """
 
     round: int
@@ -54,7 +53,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Change:
-    """A program that is worth evaluating, and AFlow's one-sentence "modification"."""
+    """A program that passed the gate, and AFlow's one-sentence "modification"."""
 
     workflow: Workflow
     modification: str
@@ -62,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The last proposal of a round, and what it came to; `duplicate` marks the rejection of a well-formed edit."""
+    """The last proposal of a round, and its result. `duplicate` marks the rejection of a well-formed edit."""
 
     reply: Proposal
     ended: Change | Rejection
@@ -79,7 +78,7 @@ class Changer:
     gate: Gate = check
 
     async def __call__(self, parent: Workflow, text: str) -> Change:
-        """The change that a proposal comes to. Raises WorkflowError with the reason why it comes to none."""
+        """Return the change of a proposal. Raises WorkflowError with the reason of a rejection."""
         if self.action == "code":
             change = parse_modification(text)
         else:
@@ -91,7 +90,7 @@ class Changer:
 
 
 async def _new(place: Place, change: Change) -> Change:
-    """The change, where its program is new at this place. Raises Duplicate where it is not."""
+    """Return the change, and set the place's digest. Raises Duplicate unless its program is new at this place."""
     digest = change.workflow.digest
     if digest == place.parent.digest:
         raise Duplicate("the change leaves the workflow as it is")
@@ -103,9 +102,10 @@ async def _new(place: Place, change: Change) -> Change:
 
 
 async def draw(proposer: Proposer, change: Changer, place: Place, state: State, seed: int, redraws: int) -> Drawn:
-    """Propose until something passes the gate, at most 1 + `redraws` times."""
+    """Propose until a new program passes the gate, at most 1 + `redraws` times."""
     for number in range(redraws + 1):
-        reply = await proposer.propose(state, seed=_draw_seed(seed, number))
+        redraw = int(np.random.default_rng([seed, number]).integers(2**31)) if number else seed
+        reply = await proposer.propose(state, seed=redraw)
         try:
             return Drawn(reply, await _new(place, await change(place.parent.workflow, reply.text)))
         except WorkflowError as error:
@@ -115,10 +115,5 @@ async def draw(proposer: Proposer, change: Changer, place: Place, state: State, 
 
 
 def in_short(text: str) -> str:
-    """The modification that stands for a proposal that came to none: the first words of its text."""
+    """Return the first words of a rejected proposal, as its modification."""
     return " ".join(text.split())[:120]
-
-
-def _draw_seed(seed: int, number: int) -> int:
-    """The seed of a round's draw: the round's own, then others."""
-    return int(np.random.default_rng([seed, number]).integers(2**31)) if number else seed

@@ -13,11 +13,11 @@ from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.suggestion import Suggestion
 
 PROGRAM_FIELDS = ("modification", "graph", "prompt")
-"""What an implementer replies, as tags or, with structured=auto, as JSON; `parse_modification` reads both."""
+"""The fields of an implementer's reply, as tags or, with structured=auto, as JSON."""
 
 
 def implement(config: AflowConfig, client: LLMClient | None) -> Implement:
-    """Who turns a proposed edit into a program: the deterministic rule, or an LLM that reads it as a suggestion."""
+    """Return the implementer of the config: the deterministic rule, or an LLM that reads the edit as a sentence."""
     llm = config.implementer.llm
     if config.implementer.kind == "rule" or client is None or llm is None:
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the state of an expansion to the text that a proposer reads, and who may propose.
+"""The state of an expansion, its text for a proposer, and the proposers.
 
-A `State` is what the policy knows when it expands a node: the workflow, its score, what was tried from here before and
-which problems failed. It is rendered once, the same way for every reader: the edit question and the value question
-share the state as their prefix, so a server's prefix cache answers both. Rendering is deterministic. A state that is
-too long loses, in this order: the steps of failed cases, failed cases (the last first), experience, the program's end.
+A `State` has the workflow, its score, earlier edits of it and failed problems. The edit question and the value question
+begin with the same text, so a server's prefix cache serves both. Rendering is deterministic. A state that is too long
+loses, in this order: the steps of failed cases, failed cases (the last first), experience, the program's end.
 """
 
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ CODE_QUESTION = (
 
 @dataclass(frozen=True)
 class FailedCase:
-    """A problem that the workflow got wrong, as the proposer sees it: with the scorer's text and a line a step."""
+    """A problem that the workflow got wrong, with the scorer's text and a line for each operator call."""
 
     problem: str
     expected: str
@@ -46,7 +45,7 @@ class FailedCase:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that a proposal or a prediction about a node may depend on."""
+    """All facts about a node that a proposal or a prediction may depend on."""
 
     workflow: Workflow
     task: TaskSpec
@@ -57,7 +56,7 @@ class State:
 
     @property
     def steps(self) -> tuple[Step, ...] | None:
-        """The normal form of the workflow, or None for a program that has none."""
+        """The normal form of the workflow, if it has one."""
         try:
             return to_steps(self.workflow)
         except NotNormalForm:
@@ -66,23 +65,23 @@ class State:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A proposer's text; `payload` is what only the proposer understands (the tokens that a trainer needs)."""
+    """A proposer's text. `payload` has the tokens that a trainer needs."""
 
     text: str
     payload: object = None
 
 
 class Proposer(Protocol):
-    """Whoever suggests how to change a workflow."""
+    """Proposes a change of a workflow."""
 
     async def propose(self, state: State, seed: int) -> Proposal: ...
 
 
 def render_workflow(state: State) -> str:
-    """The program as numbered steps when it has a normal form, else its two source files."""
+    """Return the program as numbered steps if it has a normal form, else its two source files."""
     steps = state.steps
     if steps is None:
-        return f"graph.py:\n{state.workflow.graph}\nprompt.py:\n{state.workflow.prompts}"
+        return render_source(state.workflow)
     lines = []
     for position, step in enumerate(steps, start=1):
         samples = f" x{step.samples}" if step.samples else ""
@@ -91,14 +90,19 @@ def render_workflow(state: State) -> str:
     return "\n".join(lines)
 
 
+def render_source(workflow: Workflow) -> str:
+    """Return the two source files."""
+    return f"graph.py:\n{workflow.graph}\nprompt.py:\n{workflow.prompts}"
+
+
 def render_head(state: State) -> str:
-    """The task, the score and the workflow: the beginning of every question about a state."""
+    """Return the task, the score and the workflow, with which every question about a state begins."""
     score = f"{state.score:.2f} on {state.n} problems"
     return f"Task: {state.task.name}\nScore: {score}\nWorkflow:\n{render_workflow(state)}\n"
 
 
 def render_state(state: State, characters: int) -> str:
-    """The state text, at most `characters` long; the same state always gives the same text."""
+    """Return the text of a state, at most `characters` long."""
     head = render_head(state)
     experience = f"Tried from here:\n{render(state.experience)}\n" if state.experience else ""
     failures = [
@@ -111,14 +115,14 @@ def render_state(state: State, characters: int) -> str:
 
 
 def render_failure(failure: FailedCase, traced: bool) -> str:
-    """A failed case; the steps that led to it only where they are wanted."""
+    """Return the text of a failed case, with its operator calls if `traced`."""
     feedback = f"feedback: {failure.feedback}\n" if failure.feedback else ""
     steps = f"steps:\n{failure.trace}\n" if traced and failure.trace else ""
     return f"Failed: {failure.problem}\nexpected: {failure.expected}\nanswer: {failure.answer}\n{feedback}{steps}"
 
 
 def system_text(task: TaskSpec, action: str) -> str:
-    """What never changes within a task: the role and the operators; who writes code also reads how they are called."""
+    """Return the text that is constant within a task: the role, the operators and the form of the action."""
     names = usable_operators(task)
     if action == "code":
         rules = describe_operators(names)
@@ -129,44 +133,29 @@ def system_text(task: TaskSpec, action: str) -> str:
     return f"You improve a workflow of LLM operators, one change at a time.\nOperators:\n{rules}"
 
 
-def question_messages(state: State, question: str, config: AflowConfig) -> Messages:
-    """System text, then the state followed by a question."""
+def action_messages(state: State, config: AflowConfig) -> Messages:
+    """Return the prompt of an expansion: for an edit, for code, or (proposer=guided) for a suggestion."""
+    steps = state.steps
+    if config.form == "edit":
+        question = EDIT_QUESTION if steps is None else f"{EDIT_QUESTION} The last step is {len(steps)}."
+    elif config.form == "code":  # the answer is source, so the source is shown beside the steps
+        question = CODE_QUESTION if steps is None else f"{render_source(state.workflow)}\n{CODE_QUESTION}"
+    else:
+        question = SUGGESTION_QUESTION
     return (
         Message(role="system", content=system_text(state.task, config.form)),
         Message(role="user", content=f"{render_state(state, config.state_characters)}\n{question}"),
     )
 
 
-def action_messages(state: State, config: AflowConfig) -> Messages:
-    """The prompt of an expansion: for an edit, for code, or (proposer=guided) for a suggestion."""
-    questions = {"edit": edit_question, "code": code_question}
-    question = questions[config.form](state) if config.form in questions else SUGGESTION_QUESTION
-    return question_messages(state, question, config)
-
-
-def edit_question(state: State) -> str:
-    """The `edit` question, with the positions that there are."""
-    steps = state.steps
-    if steps is None:
-        return EDIT_QUESTION
-    return f"{EDIT_QUESTION} The last step is {len(steps)}."
-
-
-def code_question(state: State) -> str:
-    """The `code` question; a workflow shown as steps is also shown as source, since source is what it asks for."""
-    if state.steps is None:
-        return CODE_QUESTION
-    return f"graph.py:\n{state.workflow.graph}\nprompt.py:\n{state.workflow.prompts}\n{CODE_QUESTION}"
-
-
 @dataclass(frozen=True)
 class RandomProposer:
-    """Edits drawn uniformly from the grammar: the baseline that every learned proposer has to beat."""
+    """Draws edits uniformly from the grammar, as a baseline."""
 
     instructions: Sequence[str]
 
     async def propose(self, state: State, seed: int) -> Proposal:
-        """A valid edit of a workflow in normal form. Raises ConfigError for any other program."""
+        """Return a valid edit of a workflow in normal form. Raises ConfigError for any other program."""
         steps = state.steps
         if steps is None:
             raise ConfigError(
@@ -178,7 +167,7 @@ class RandomProposer:
 
 @dataclass(frozen=True)
 class LLMProposer:
-    """Any LLM client as proposer: AFlow's own mode."""
+    """Asks an LLM for proposals, as AFlow does."""
 
     client: LLMClient
     config: AflowConfig
@@ -187,7 +176,7 @@ class LLMProposer:
     max_tokens: int
 
     async def propose(self, state: State, seed: int) -> Proposal:
-        """One completion; `seed` numbers the draw, so that a replay finds it again."""
+        """Return one completion. `seed` numbers the draw, so that a replay finds it again."""
         request = Request(
             messages=action_messages(state, self.config),
             model=self.model,
@@ -195,5 +184,4 @@ class LLMProposer:
             max_tokens=self.max_tokens,
             sample=seed,
         )
-        completion = await self.client.complete(request)
-        return Proposal(completion.text)
+        return Proposal((await self.client.complete(request)).text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of an expansion: all that a proposer and a predictor may know of a node in one round of a session."""
+"""Build the state of an expansion: the facts about a node that a proposer and a predictor may use in a round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class States:
     key: SessionKey
 
     async def of(self, tree: Tree, node: Node, unseen: int | None = None) -> State:
-        """The state of a node: its own past, and that of the same workflow in earlier steps.
+        """Return the state of a node, with experience of this session and of the same workflow in earlier steps.
 
-        Rounds of this session from `unseen` on are in flight: nothing of them is known.
+        Rounds of this session from `unseen` on are in flight and must not be seen.
         """
         entries = self.config.experience_entries
         experience = await soon(self.store.experience(self.spec.name, node.digest, self.key, entries, unseen))
@@ -39,13 +39,13 @@ class States:
         return State(node.workflow, self.spec, node.score, node.evaluation.n, tuple(experience), failures)
 
     def _failures(self, node: Node, visits: int) -> tuple[FailedCase, ...]:
-        """Some of the problems that it got wrong, drawn by workflow and visits: others each time it is expanded."""
-        if not self.config.failed_cases:
-            return ()
+        """Draw some wrong problems by workflow and visits, so each expansion sees others."""
         found = {each.problem_id: each for each in node.evaluation.results if each.outcome == Outcome.WRONG}
-        rng = np.random.default_rng([int(node.digest, 16), visits])
-        wrong, count = list(found), min(self.config.failed_cases, len(found))
-        chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)} if wrong else set()
+        if not self.config.failed_cases or not found:
+            return ()
+        rng, count = np.random.default_rng([int(node.digest, 16), visits]), min(self.config.failed_cases, len(found))
+        wrong = list(found)
+        chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)}
         return tuple(_case(problem, found[problem.id]) for problem in self.problems if problem.id in chosen)
 
 

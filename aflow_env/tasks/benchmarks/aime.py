@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AIME: fifteen problems a contest, answers are whole numbers 0 to 999. Fields `problem`, `answer` (any case), `id`.
+"""AIME: answers are whole numbers 0 to 999. Fields `problem`, `answer`, `id`, in lower case or capitalised.
 
 Scored by the last number of the output's last `\\boxed{}`, or of an output without one.
 """
@@ -18,7 +18,7 @@ HUB = Hub("HuggingFaceH4/aime_2024", whole="train")
 
 
 def problem(record: Record) -> Problem:
-    """A record of any of the published AIME files as a problem. Raises ConfigError unless the answer is 0 to 999."""
+    """Read a record of a published AIME file. Raises ConfigError unless the answer is 0 to 999."""
     answer = record.text("answer", "Answer").strip()
     if not re.fullmatch(r"[0-9]{1,3}(\.0)?", answer):
         raise record.error("answer", f"should be a whole number 0 to 999, not {answer[:40]!r}")

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated arithmetic word problems: seeded, endless, graded by the number of operations; no file, no download.
+"""Generated arithmetic word problems, by seed and number of operations, for tests of the search without a model.
 
-They exercise the plumbing and the search; they do not measure a language model. A story is about one growing and
-shrinking quantity ("Mia has 12 apples. She buys 7 more. ..."). One table of sentences writes the stories and reads them
-back.
+A story is about one quantity ("Mia has 12 apples. She buys 7 more. ..."). One table of sentences writes the stories and
+reads them back.
 """
 
 import operator
@@ -25,13 +24,13 @@ DIFFICULTY = (1, 6)
 
 
 class Arithmetic:
-    """The task: `options.difficulty` = [lowest, highest] number of operations, every grade equally often."""
+    """The task. `options.difficulty` = [lowest, highest] number of operations. All grades are equally frequent."""
 
     spec = TaskSpec(
         name="arithmetic",
         dataset="ARITHMETIC",
         operators=("Custom", "AnswerGenerate", "ScEnsemble", "Programmer", "Format", "Review", "Revise"),
-        start="Answer with the number only.",  # a handicap: the simulation has something to find
+        start="Answer with the number only.",  # a handicap that a search can remove
         answers="number",
     )
 
@@ -45,7 +44,7 @@ class Arithmetic:
         self.difficulties = _grades(config.options.get("difficulty", DIFFICULTY))
 
     def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """Return problems 0, 1, ... of this split and seed; the grades take turns."""
+        """Return problems 0, 1, ... of this split and seed, with the grades in turn."""
         size = self.sizes[split] if limit is None else min(limit, self.sizes[split])
         return [self._problem(split, seed, index) for index in range(size)]
 
@@ -122,13 +121,13 @@ class Operation:
     number: int
 
     def apply(self, quantity: int) -> int:
-        """Return the quantity afterwards; divisions in stories are exact."""
+        """Return the quantity afterwards. Divisions in stories are exact."""
         return _EFFECTS[self.kind](quantity, self.number)
 
 
 @dataclass(frozen=True)
 class Story:
-    """A problem that was read back: the quantity at the start, its operations, and its place in the text."""
+    """A problem that was read from a text: the quantity at the start, its operations, and its place in the text."""
 
     start: int
     operations: tuple[Operation, ...]
@@ -153,7 +152,7 @@ class Story:
 
 
 def generate(seed: object, difficulty: int) -> tuple[str, int]:
-    """Write a story with `difficulty` operations (at least 1); returns it and its answer. A seed fixes both."""
+    """Return a story with `difficulty` operations, at least 1, and its answer. They depend on the arguments alone."""
     draw = random.Random(f"arithmetic/{seed}/{difficulty}")
     who, thing = draw.choice(tuple(PEOPLE)), draw.choice(THINGS)
     quantity = draw.randint(11, 60)
@@ -169,7 +168,7 @@ def generate(seed: object, difficulty: int) -> tuple[str, int]:
 
 
 def read(text: str) -> Story | None:
-    """Return the first whole story inside `text`; None when there is none. Linear time."""
+    """Return the first whole story in `text`, if any, in linear time."""
     for opening in _START.finditer(text):
         operations: list[Operation] = []
         position = opening.end()
@@ -212,7 +211,7 @@ def _write(template: str, who: str, thing: str, number: int) -> str:
 
 
 def _pattern(template: str, digits: str) -> str:
-    """Return the template as a regular expression; `digits` is the expression of its number."""
+    """Return the template as a regular expression. `digits` is the expression of its number."""
     words = {
         "Who": f"(?:{'|'.join(PEOPLE)})",
         "thing": f"(?:{'|'.join(THINGS)})",

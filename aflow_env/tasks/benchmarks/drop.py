@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DROP: questions that count, compare and add up what a passage says. Fields `context`, `ref_text`; scored by F1.
+"""DROP: questions about facts and numbers of a passage. Fields `context`, `ref_text`; scored by F1.
 
-`context` is the passage and the question, ready to be answered; `ref_text` the accepted answers, separated by `|`.
-`task.options.scorer` is `f1`, for which an output is one answer, or `aflow`, which splits the output at `|`, too.
+`context` is the passage and the question. `ref_text` has the accepted answers, separated by `|`. `task.options.scorer`
+is `f1`, for which an output is one answer, or `aflow`, which splits the output at `|` too.
 """
 
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def task(config: TaskConfig) -> FileTask:
-    """DROP in the prompt form that AFlow uses; the data set's hub form has other fields, so a file is needed."""
+    """Return DROP with AFlow's prompts. It needs a file, because the hub's data set has other fields."""
     scorer = config.options.get("scorer", "f1")
     if scorer not in SCORERS:
         raise ConfigError(f"task.options.scorer={scorer!r}: drop has the scorers {' and '.join(SCORERS)}.")
@@ -34,6 +34,6 @@ def task(config: TaskConfig) -> FileTask:
 
 
 def problem(record: Record) -> Problem:
-    """A record as a problem. Raises ConfigError when no accepted answer is left."""
+    """Read a record. Raises ConfigError without an accepted answer."""
     answers = record.text("ref_text")
     return Problem("", record.text("context"), record.checked("ref_text", answers, SHORT["alternatives"].refuses))

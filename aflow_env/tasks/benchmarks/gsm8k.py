@@ -14,7 +14,7 @@ HUB = Hub("openai/gsm8k", ("main",), train="train")
 
 
 def problem(record: Record) -> Problem:
-    """A record of the official files as a problem. Raises ConfigError when the answer holds no number."""
+    """Read a record of the official files. Raises ConfigError when the answer has no number."""
     answer = record.text("answer")
     if last_number(answer) is None:
         raise record.error("answer", "has no number in it; GSM8K's end in `#### N`")

@@ -19,7 +19,7 @@ HUB = Hub("hotpotqa/hotpot_qa", ("distractor",), train="train", whole="validatio
 
 
 def problem(record: Record) -> Problem:
-    """A record of the official file as a problem. Raises ConfigError."""
+    """Read a record of the official file. Raises ConfigError."""
     context = "\n".join(" ".join(sentences) for sentences in _paragraphs(record))
     question = record.text("question")
     own_id = next((record.text(name) for name in ("_id", "id") if name in record.fields), "")

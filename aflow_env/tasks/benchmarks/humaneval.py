@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """HumanEval: complete a function. Fields `task_id`, `prompt`, `entry_point`, `test`, `canonical_solution`.
 
-Public tests are the examples in the docstring; hidden tests are `test`'s `check`. A reply that does not define the
-function is read as its body. The prompt's own imports and helper functions stand before the reply, and before the tests
-once more: some tests call them, and a solution must not define them for the tests.
+Public tests are the examples in the docstring, hidden tests the `check` of `test`. A reply that does not define the
+function is read as its body. The prompt's imports and helper functions stand before the reply. They stand before the
+tests too, because some tests call them and must not use a solution's own.
 """
 
 import ast
@@ -56,7 +56,7 @@ task = partial(FileTask, spec=SPEC, convert=problem, judge=score, hub=HUB)
 
 
 def whole_program(problem: Problem, output: str) -> str:
-    """Return the reply as a module that defines the entry point and everything that the prompt defines before it."""
+    """Return the reply as a module that defines the entry point and the prompt's helpers."""
     entry_point = str(problem.entry_point)
     code = extract_code(output, entry_point)
     if defines(code, entry_point):
@@ -65,7 +65,7 @@ def whole_program(problem: Problem, output: str) -> str:
 
 
 def helpers(prompt: str, entry_point: str) -> str:
-    """Return the prompt's text before its entry point: imports, and functions that tests and solutions may call."""
+    """Return the prompt's text before its entry point: imports and helper functions."""
     return re.split(rf"^(?:async +)?def +{entry_point}\b", prompt, maxsplit=1, flags=re.MULTILINE)[0]
 
 
@@ -74,7 +74,7 @@ _PLAIN = ("round", "sorted", "list", "set", "tuple", "len", "str", "abs")
 
 
 def docstring_examples(prompt: str, entry_point: str) -> tuple[str, ...]:
-    """Return `assert f(1) == 2` for each example of `f = entry_point`: doctests, else lines such as `f(1) ➞ 2`.
+    """Return `assert f(1) == 2` for each example of the entry point: doctests, else lines such as `f(1) ➞ 2`.
 
     Examples whose result is no Python literal are left out.
     """
@@ -110,7 +110,7 @@ def _lines(docstring: str, entry_point: str) -> Iterator[tuple[ast.expr, ast.exp
 
 
 def _call(text: str, entry_point: str) -> ast.expr | None:
-    """An expression of calls of the entry point and a few plain functions, over literals."""
+    """Return an expression of the entry point and a few plain functions over literals; None for any other text."""
     tree = _expression(text)
     if tree is None or any(isinstance(node, ast.Attribute) for node in ast.walk(tree)):
         return None

@@ -2,14 +2,14 @@
 """LiveCodeBench, code generation: contest problems, in the files of its data set `code_generation_lite`.
 
 Fields `question_content`, `starter_code`, `question_id`, `metadata` (func_name), `public_test_cases` and
-`private_test_cases` (JSON, or packed as base64 of zlib of a pickled JSON text). Public tests go to the workflow; both
-kinds score it.
+`private_test_cases` (JSON, or packed as base64 of zlib of a pickled JSON text). Both kinds of tests score a workflow,
+which sees the public ones.
 
 A class `Solution` solves a problem with starter code. `main()`, which reads standard input and prints, solves any other
-(a plain script is scored too). Outputs are compared line by line, stripped, or as equal numbers.
+problem. A plain script is scored too. Outputs are compared line by line, stripped, or as equal numbers.
 
-`runner` stands on the solution's side and gives `run_case`; the tests stand on the judge's side and define
-`check(run_case)`. Public tests are single texts for the operator Test, which executes them beside the solution.
+`runner` makes `run_case` in the solution's process. The hidden tests define `check(run_case)` in the judge's process.
+Public tests are single texts for the operator Test, which runs them in the solution's process.
 """
 
 import base64
@@ -31,7 +31,7 @@ from aflow_env.workflow.program import TaskSpec
 OPERATORS = ("Custom", "CustomCodeGenerate", "ScEnsemble", "Select", "Test")
 SPEC = TaskSpec("livecodebench", "LiveCodeBench", OPERATORS, entry_point=True)
 SECONDS = 30.0
-"""For all tests of a problem; the benchmark's own harness grants 6 s a test."""
+"""For all tests of a problem. The benchmark's own harness allows 6 s a test."""
 LARGEST_UNPACKED = 256 << 20
 _MAIN = "Write a program as a function `main()` that reads from standard input and prints the answer. Do not call it."
 _CLASS = "Complete this code:"
@@ -47,13 +47,12 @@ def problem(record: Record) -> Problem:
     method = _method(record) if starter.strip() else ""
     task = f"{_CLASS}\n{starter}" if method else _MAIN
     open_cases, secret_cases = ([(case["input"], case["output"]) for case in cases] for cases in (public, private))
-    write = method_test if method else program_test
     return Problem(
         id=f"livecodebench/{record.text('question_id')}",
         prompt=f"{record.text('question_content')}\n\n{task}\n",
         answer="",
         entry_point="Solution" if method else "main",
-        public_tests=tuple(write(case["input"], case["output"], method) for case in public),
+        public_tests=tuple(method_test(*texts, method) if method else program_test(*texts) for texts in open_cases),
         hidden_tests=f"PRIVATE = {secret_cases!r}\nPUBLIC = {open_cases!r}\n"
         f"{METHOD_TESTS if method else PROGRAM_TESTS}# method: {method}\n",
         prelude=PRELUDE,
@@ -90,7 +89,7 @@ def _method(record: Record) -> str:
 
 
 def _cases(record: Record, name: str) -> Sequence[dict[str, str]]:
-    """Return the tests in a field: a list, its JSON, or its packed form. Raises ConfigError."""
+    """Return the tests in a field, which is a list, its JSON, or its packed form. Raises ConfigError."""
     value: Any = record.value(name)
     try:
         cases = json.loads(_unpack(value)) if isinstance(value, str) else value
@@ -115,7 +114,7 @@ def _unpack(value: str) -> str:
 
 
 class _TextOnly(pickle.Unpickler):
-    """Reads a pickled text, and refuses to look up a name: a pickle that looks up names may run code."""
+    """Reads a pickled text, and refuses to look up names, which could run code."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         raise pickle.UnpicklingError(f"it wants {module_name}.{global_name}, which a text does not need")
@@ -128,9 +127,9 @@ PRELUDE = (
     "".join(f"from {name} import *\n" for name in (*_MODULES.split(), "builtins", "typing"))
     + f"import {_MODULES.replace(' ', ', ')}\nsys.setrecursionlimit(50000)\n"
 )
-"""The lines that the benchmark's own harness puts before a solution."""
+"""The lines before a solution, as in the benchmark's own harness."""
 
-# Deep recursion needs a deep stack: a thread of its own may have a quarter of the memory limit.
+# A thread with a quarter of the memory limit as its stack allows deep recursion.
 _ATTEMPT = """
 def attempt(action):
     import resource, threading
@@ -151,7 +150,7 @@ def attempt(action):
     return value
 """
 
-# Descriptors 0 and 1 are files, so that open(0), sys.stdin, os.read and the like all work.
+# Descriptors 0 and 1 are files, so that open(0), sys.stdin and os.read work.
 _RUN_PROGRAM = """
 def run_case(text):
     import os, sys
@@ -227,13 +226,13 @@ def check(run_case):
 
 
 def runner(code: str, method: str) -> str:
-    """Write a module with a `run_case(text)` that returns the solution's output on one input, as text."""
+    """Return a module with a `run_case(text)` that returns the solution's output on one input, as text."""
     run = _RUN_METHOD if method else _RUN_PROGRAM
     return f"SOURCE, METHOD, PRELUDE = {code!r}, {method!r}, {PRELUDE!r}\n{_ATTEMPT}{run}"
 
 
 def method_test(text: str, wanted: str, method: str) -> str:
-    """Write a public test of a class Solution."""
+    """Return a public test of a class Solution."""
     return (
         f"import json\nvalues = [json.loads(line) for line in {text!r}.split('\\n') if line.strip()]\n"
         f"given = json.loads(json.dumps(candidate().{method}(*values)))\n"
@@ -241,8 +240,8 @@ def method_test(text: str, wanted: str, method: str) -> str:
     )
 
 
-def program_test(text: str, wanted: str, method: str = "") -> str:
-    """Write a public test of a main() that reads standard input."""
+def program_test(text: str, wanted: str) -> str:
+    """Return a public test of a main() that reads standard input."""
     return f"""{_SAME}
 def check(candidate):
     import io, sys

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MATH: competition problems. Fields `problem`, `solution` (with `\\boxed{}`), `level`, `type`.
 
-`task.options.scorer` is `verify` (math-verify, the default) or `aflow`. `task.options.levels` and `.subjects` keep what
-AFlow keeps: level 5 of four subjects, 605 problems of the official test split, 119 of them validate and 486 test.
+`task.options.scorer` is `verify` (math-verify, the default) or `aflow`. `task.options.levels` and `.subjects` select
+problems. AFlow's are level 5 of four subjects, 605 problems of the official test split, 119 validate and 486 test.
 """
 
 from fractions import Fraction
@@ -23,7 +23,7 @@ SHARE = Fraction(119, 605)
 
 
 def task(config: TaskConfig) -> FileTask:
-    """MATH with the wanted levels and subjects. Raises ConfigError for an unknown scorer."""
+    """Return MATH with the wanted levels and subjects. Raises ConfigError for an unknown scorer."""
     scorer = config.options.get("scorer", "verify")
     if scorer not in ("verify", "aflow"):
         raise ConfigError(f"task.options.scorer={scorer!r}: math has the scorers verify and aflow.")
@@ -41,7 +41,7 @@ def task(config: TaskConfig) -> FileTask:
 
 
 def problem(record: Record) -> Problem:
-    """A record of the official files as a problem. Raises ConfigError when the solution has no boxed answer."""
+    """Read a record of the official files. Raises ConfigError when the solution has no boxed answer."""
     solution = record.text("solution")
     if not last_boxed(solution):
         raise record.error("solution", "has no \\boxed{} answer in it")

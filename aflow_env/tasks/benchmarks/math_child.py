@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares two answers of mathematics, in the process of sandbox/math_jail.py.
+"""Compare two answers of mathematics, in the process of sandbox/math_jail.py.
 
 Parsers of formulas can run for ever and evaluate their input (sympy's `parse_expr` calls `eval`). So a model's text
-reaches them only here, in a jail whose parent kills a late child; and it reaches `eval` only as a plain formula.
+reaches them only in this jailed process, which its parent kills when it is late. Only a plain formula reaches `eval`.
 
 One JSON line {"scorer", "gold", "output"} in, one {"correct", "extracted"} out. The scorer `verify` reads one answer of
 each text (formulas.py) and compares the two by the library math-verify. `aflow` is AFlow's rule: equal texts, else
-numbers within 1e-3, else equal formulas. AFlow's LaTeX parser gives up silently without one version of antlr4; this one
-does not need it.
+numbers within 1e-3, else equal formulas. Unlike AFlow's LaTeX parser this one needs no particular version of antlr4.
 """
 
 import json
@@ -22,7 +21,7 @@ _BOXED = re.compile(r"\\boxed{((?:[^{}]|{[^{}]*})*)}", re.DOTALL)
 _ARITHMETIC = re.compile(r"(?:[A-Za-z0-9+\-*/^(),=<>\s]|(?<=\d)\.|\.(?=\d))*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _FUNCTIONS = {"sqrt", "pi", "exp", "log", "ln", "sin", "cos", "tan", "oo", "factorial", "binomial", "Rational"}
-_APART = re.compile(r"\d\s+\d")  # two numbers side by side: no formula, though a parser may make one of them
+_APART = re.compile(r"\d\s+\d")  # two numbers side by side, which a parser may read as a formula
 _SENTENCE_END = re.compile(r"(?<!\d)[.!?]\s+")
 
 
@@ -58,13 +57,13 @@ def _formula(text: str) -> Any:
     for parse in (latex2sympy, parse_expr) if harmless(text) else (latex2sympy,):
         try:
             return parse(text)
-        except Exception:  # the parsers raise any exception for a text that is no formula of their kind
+        except Exception:  # the parsers raise any exception for a text that is no formula
             continue
     return None
 
 
 def harmless(text: str) -> bool:
-    """Return whether `parse_expr`, which evaluates, may read `text`: operators, numbers, letters, known functions."""
+    """Return whether `text` has only operators, numbers, letters and known functions, so `parse_expr` may read it."""
     return _ARITHMETIC.fullmatch(text) is not None and all(
         len(name) == 1 or name in _FUNCTIONS for name in _NAME.findall(text)
     )
@@ -78,19 +77,19 @@ def _formulas_equal(left: Any, right: Any) -> bool:
     try:
         if simplify(left - right) == 0:
             return True
-    except Exception:  # not subtractable, or beyond sympy: the numeric comparison decides
+    except Exception:  # the formulas cannot be subtracted or simplified, so their numbers decide
         pass
     try:
         return isclose(N(left), N(right), abs_tol=TOLERANCE)
-    except Exception:  # no numbers either: not equal
+    except Exception:  # they are no numbers
         return False
 
 
 def verified(gold: str, output: str) -> tuple[bool, str]:
-    """Return whether the one answer of the output equals that of the gold, and that answer.
+    """Return whether the answer of the output equals that of the gold, and the output's answer.
 
-    Units must agree where both are given. So must names before `=`, or else both sides must be equal equations. The
-    plain number p / 100 also answers a gold of p percent. Texts are compared as texts, formulas by math-verify.
+    If both have units, they must agree. If both have names before `=`, these must agree, or both must be equal
+    equations. The plain number p / 100 equals a gold of p percent. Formulas are compared by math-verify.
     """
     wanted, given = read_gold(gold), read(output)
     if not wanted.value or not given.value or not same_unit(wanted.unit, given.unit):
@@ -120,7 +119,7 @@ def same_value(wanted: Formula, given: Formula) -> bool:
 
 
 def _parsed(value: str) -> Any:
-    """Parse one formula by math-verify; None when it cannot. Units are gone: formulas.py reads them."""
+    """Return a formula parsed by math-verify, None when it cannot. formulas.py has removed the units."""
     from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
 
@@ -133,7 +132,7 @@ def _parsed(value: str) -> Any:
 
 
 def _is_closed(formula: Any) -> bool:
-    """Return whether no unknown can solve the equation: math-verify takes any two without solutions for equal."""
+    """Return whether no unknown can solve the equation. math-verify says that any two such equations are equal."""
     from sympy.core.function import AppliedUndef
     from sympy.core.relational import Relational
 
@@ -141,7 +140,7 @@ def _is_closed(formula: Any) -> bool:
 
 
 def answer(line: str) -> str:
-    """Answer one question. An error of the libraries makes a wrong answer."""
+    """Answer one question. After an error of the libraries the answer counts as wrong."""
     question = json.loads(line)
     gold, output = question["gold"], question["output"]
     try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks jailed processes whether two answers of mathematics agree (math_child.py).
+"""Ask jailed processes whether two answers of mathematics agree (math_child.py).
 
-A process is the script sandbox/math_jail.py, started by its path because that room is above this one. It kills itself
-when a question takes more than `seconds` of processor time, and that answer is wrong. A process that is silent for
+A process runs sandbox/math_jail.py by its path, because this room must not import that one. It kills itself when a
+question takes more than `seconds` of processor time, and the answer is wrong. A process without a reply for
 WALL_SECONDS is the machine's fault. There are up to CHILDREN, so one slow answer does not delay the others.
 """
 
@@ -31,12 +31,12 @@ Child = subprocess.Popen[str]
 
 
 def refuses_gold(gold: str) -> str:
-    """Return, for `Record.checked`, why no output can be right for this gold, or "" when one can."""
+    """Return, for `Record.checked`, the reason why no output can be right for this gold, or ""."""
     return "" if len(gold) <= LONGEST and read_gold(gold).value else f"holds no formula ({gold[-40:]!r})"
 
 
 class MathJudge:
-    """Children that start when needed and answer one question at a time; usable from any thread or event loop."""
+    """Children that start when needed and answer one question at a time, from any thread or event loop."""
 
     def __init__(self, scorer: MathScorer = "verify", seconds: float = SECONDS) -> None:
         self.scorer = scorer
@@ -45,14 +45,14 @@ class MathJudge:
         self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="math")
 
     async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
-        """Judge without blocking the event loop."""
+        """Score as `judge` does, without blocking the event loop."""
         return await asyncio.wrap_future(self._submit(problem.answer, output))
 
     def judge(self, gold: str, output: str) -> Score:
-        """Score 1 when the answers agree, else 0; an output that a child cannot judge in time is wrong.
+        """Score 1 when the answers agree, else 0, also for an output that takes too long.
 
-        It reads only the last LONGEST characters of the output. Raises ConfigError when math-verify is not installed,
-        InfrastructureError when a child does not start or is silent.
+        Only the last LONGEST characters of the output count. Raises ConfigError when math-verify is not installed,
+        InfrastructureError when a child does not start or does not reply.
         """
         return self._submit(gold, output).result()
 
@@ -97,7 +97,7 @@ class MathJudge:
 
 
 def _exchange(child: Child, question: dict[str, str]) -> dict[str, object] | None:
-    """Return the child's answer, or None when it died over the question; InfrastructureError when it is silent."""
+    """Return the child's answer, None when the question killed it. Raises InfrastructureError without a reply."""
     assert child.stdin is not None
     assert child.stdout is not None
     late = threading.Event()
@@ -114,7 +114,7 @@ def _exchange(child: Child, question: dict[str, str]) -> dict[str, object] | Non
         child.stdin.flush()
         line = child.stdout.readline()
     except BrokenPipeError:
-        pass  # it died: there is no line
+        pass  # it died, so there is no line
     finally:
         timer.cancel()
         if not line.endswith("\n"):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """MBPP: short functions from one sentence. Fields `task_id`, `text` (or `prompt`), `code`, `test_list`.
 
-The first assert is public and stands in the prompt, as nobody could guess the function's name; all of them are the
-hidden tests. `test_setup_code`, or `test_imports` of the sanitized edition, runs before them, and before it the classes
-and functions of the reference solution that it names, such as the Node of a tree.
+The first assert is public and in the prompt, for the function's name. All asserts are the hidden tests. Before them
+runs `test_setup_code`, or `test_imports` of the sanitized edition, and before that the classes and functions of the
+reference solution that it needs, such as the Node of a tree.
 """
 
 import ast
@@ -41,7 +41,7 @@ def problem(record: Record) -> Problem:
 
 
 def _helpers(code: str, tests: str, entry_point: str) -> str:
-    """Return the definitions of the reference solution that the tests need beside the entry point, and its imports."""
+    """Return the reference solution's imports, and its definitions that the tests need beside the entry point."""
     if not undefined(tests, entry_point):
         return ""
     body = parse_source(code).body
@@ -62,7 +62,7 @@ class _ToCandidate(ast.NodeTransformer):
 
 
 def _public(test: str, entry_point: str) -> str:
-    """Return the test in a form that the operator Test can run: its harness needs the name `check` for itself."""
+    """Return the test without the name `check`, which the harness of the operator Test uses."""
     return ast.unparse(_ToCandidate().visit(parse_source(test))) if entry_point == "check" else test
 
 

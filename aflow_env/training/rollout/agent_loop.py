@@ -17,8 +17,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.rounds import SearchProblem, session_seed
-from aflow_env.search.session import session_summary
+from aflow_env.search.session import SearchProblem, session_seed, session_summary
 from aflow_env.store.store import SessionKey
 from aflow_env.training.launch.verl_lines import mark_warnings
 from aflow_env.training.nodes.owner import join

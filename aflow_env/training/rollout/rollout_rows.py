@@ -18,7 +18,7 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl import reward
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.prediction.q import realised_digit
-from aflow_env.search.rounds import OVER_BUDGET, SearchSession, Turn, session_seed
+from aflow_env.search.session import OVER_BUDGET, SearchSession, Turn, session_seed
 from aflow_env.store.node_rows import Node
 from aflow_env.training.rollout.policy import DigitTokens, RolloutPolicy, Tokens
 
@@ -109,7 +109,8 @@ def _step(turn: Turn) -> reward.SessionStep:
     node = turn.node
     if node is None:
         return reward.SessionStep(None, turn.state.score, valid=False)
-    return reward.SessionStep(node.score, turn.state.score, cost_usd=node.evaluation.cost_usd)
+    counted = (node.evaluation.usd_a_problem or 0.0) * node.evaluation.n
+    return reward.SessionStep(node.score, turn.state.score, cost_usd=counted)
 
 
 def _answer(judged: Judged, uniform: float) -> Tokens:

@@ -14,6 +14,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.files import whole_folder
 from aflow_env.report.packages import installed
+from aflow_env.screen import plural
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.training.trainer.checkpoints import Checkpoint, checkpoints, tracked
@@ -100,7 +101,7 @@ def model_card(checkpoint: Checkpoint) -> str:
         "---",
         "# A policy that guides searches over agentic workflows",
         "",
-        f"Trained by aflow_env inside verl for {checkpoint.step} steps; architecture "
+        f"Trained by aflow_env inside verl for {plural(checkpoint.step, 'step')}; architecture "
         f"{', '.join(architecture.get('architectures') or [architecture['model_type']])}, weights in bf16.",
     ]
     if config is None:
@@ -110,7 +111,7 @@ def model_card(checkpoint: Checkpoint) -> str:
         lines += [
             f"Task: {config.task.name}. Executor: {config.executor.kind} {config.executor.model}".rstrip() + "."
             f"{simulated if config.executor.kind == 'simulated' else ''}",
-            f"rl_weight {config.rl_weight}, {config.rounds} rounds a search, Q by {config.q.kind}, proposer "
+            f"rl_weight {config.rl_weight}, {plural(config.rounds, 'round')} a search, Q by {config.q.kind}, proposer "
             f"{config.proposer}, action {config.action}.",
         ]
     if (temperature := rollout_temperature(checkpoint.run)) is not None:

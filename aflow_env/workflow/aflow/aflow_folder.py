@@ -12,7 +12,7 @@ _ROUND_IMPORT = re.compile(r"^([ \t]*(?:import|from)[ \t]+workspace\.[\w.]*\.rou
 
 
 def read_workflow(folder: Path) -> Workflow:
-    """The workflow in the folder, its texts as they are; a missing prompt.py means no prompts. Raises ConfigError."""
+    """Read the unchanged texts of a workflow. Without prompt.py there are no prompts. Raises ConfigError."""
     graph, prompts = folder / "graph.py", folder / "prompt.py"
     if not graph.is_file():
         raise ConfigError(f"{folder} holds no graph.py: name a folder such as workspace/GSM8K/workflows/round_3")
@@ -20,9 +20,9 @@ def read_workflow(folder: Path) -> Workflow:
 
 
 def write_workflow(workflow: Workflow, folder: Path) -> None:
-    """Write the three files, each whole or not at all, over earlier ones.
+    """Write or replace the three files, each atomically.
 
-    In a folder called round_N the graph imports that round's prompts, as AFlow needs it; the digest does not change.
+    In a folder round_N the graph imports that round's prompts, as AFlow needs it. The digest does not change.
     """
     graph = workflow.graph
     if number := re.fullmatch(r"round_(\w+)", folder.name):

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """AFlow's workspace: DATASET/workflows/ with a round_N/ for each workflow, its experience and log, and results.json.
 
-Files are read as AFlow's code writes them: results.json has one entry a validation run (`round`, `score`, `avg_cost`,
+Files have the form of AFlow's code. results.json has one entry a validation run (`round`, `score`, `avg_cost`,
 `total_cost`, `time`), round_N/experience.json the `father node`, `modification`, `before`, `after` and `succeed`,
 round_N/log.json the failed cases, round_N/SCORE_TIME.csv a row for each problem of one validation run. An empty
-results.json or log.json holds no entry. A CSV counts when its mean is the score of an entry of results.json; an entry
-has one CSV, the latest. The others are left from an earlier search, and `Workspace.stale` names them. A workspace that
-is written can be read back and gives the same. AFlow needs its own `scripts` package beside the workspace:
-template/operator.py takes AFlow's operators from there, and defines Vote and Select in plain Python.
+results.json or log.json has no entry. An entry of results.json has one CSV, the latest whose mean is its score.
+Any other CSV is from an earlier search, and `Workspace.stale` names it. Reading a written workspace gives the same.
+AFlow needs its own `scripts` package beside the workspace: template/operator.py imports AFlow's operators from there,
+and defines Vote and Select in plain Python.
 """
 
 import csv
@@ -33,9 +33,9 @@ ROUNDED = 1e-4
 
 @dataclass(frozen=True)
 class AflowRound:
-    """One scored round. `results`: its entries of results.json. `experience`: None for the start.
+    """One scored round. `results` are its entries of results.json, `log` its failed cases. The start has no experience.
 
-    `scores`: the score of every problem in every run, where AFlow left its CSV files. `log`: its failed cases.
+    `scores` are the scores of all problems in all runs that have a CSV.
     """
 
     number: int
@@ -47,7 +47,7 @@ class AflowRound:
 
     @property
     def father(self) -> int | None:
-        """The round that this one changed; None for the start."""
+        """The parent's round; None for the start."""
         return None if self.experience is None else int(self.experience["father node"])
 
     @property
@@ -58,9 +58,9 @@ class AflowRound:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The scored rounds by ascending number; `left_out` says why the other folders are not among them.
+    """The scored rounds by ascending number. `left_out` has the reason for each other folder.
 
-    `stale` names the CSV files that belong to no entry of results.json; their scores do not count.
+    `stale` are the CSV files without an entry in results.json, whose scores do not count.
     """
 
     dataset: str
@@ -70,7 +70,7 @@ class Workspace:
 
 
 def find_workflows(path: Path) -> Path:
-    """Return the `workflows` folder: the path, in it, or in its only data set. Raises ConfigError."""
+    """Return the `workflows` folder, which is the path, in it, or in its only data set. Raises ConfigError."""
     path = path.resolve()
     candidates = [path, path / "workflows", *sorted(path.glob("*/workflows"))]
     found = [folder for folder in candidates if any(folder.glob("round_*/graph.py"))]
@@ -82,7 +82,7 @@ def find_workflows(path: Path) -> Path:
 
 
 def read_workspace(path: Path) -> Workspace:
-    """Read the workspace at `path`. Raises ConfigError that names the file which cannot be read."""
+    """Read the workspace at `path`. Raises ConfigError with the name of an unreadable file."""
     folder = find_workflows(path)
     entries: dict[int, list[dict[str, JSON]]] = {}
     for entry in _load(folder / "results.json", list):
@@ -114,7 +114,7 @@ def read_workspace(path: Path) -> Workspace:
 
 
 def write_workspace(workspace: Workspace, root: Path, answers: str = "text") -> Path:
-    """Write `root`/DATASET/workflows, over earlier files of the same names; returns that folder.
+    """Write or replace the files of `root`/DATASET/workflows, and return that folder.
 
     `answers` is the kind of answer that Vote counts.
     """
@@ -138,7 +138,7 @@ def write_workspace(workspace: Workspace, root: Path, answers: str = "text") -> 
 
 
 def processed(workspace: Workspace) -> dict[str, JSON]:
-    """Return AFlow's processed_experience.json: father -> its score, and the modifications that helped or did not."""
+    """Return AFlow's processed_experience.json: for each father its score, and the modifications that helped or not."""
     fathers: dict[str, JSON] = {}
     for each in workspace.rounds:
         if each.experience is not None:
@@ -169,7 +169,7 @@ def _father(experience: Mapping[str, JSON], home: Path) -> int:
 
 
 def _counted(tables: Mapping[Path, list[float]], scores: Sequence[float]) -> list[Path]:
-    """For each score of a run the latest table, by name, with that mean; a table stands for one run."""
+    """Return for each run's score the latest table, by name, with that mean. A table is of one run."""
     waiting = sorted(tables, key=lambda file: file.stem.partition("_")[2])
     counted = []
     for score in scores:
@@ -181,8 +181,8 @@ def _counted(tables: Mapping[Path, list[float]], scores: Sequence[float]) -> lis
 
 
 def _csv_scores(file: Path) -> list[float]:
-    """The scores of a CSV of AFlow's; none when it is another table."""
-    csv.field_size_limit(2**31 - 1)  # an answer may be longer than the 131,072 characters of Python's default
+    """Return the scores of AFlow's CSV; none for another table."""
+    csv.field_size_limit(2**31 - 1)  # Python's default of 131,072 characters is too short for some answers
     with file.open(encoding="utf-8-sig", newline="") as lines:
         try:
             return [float(row["score"]) for row in csv.DictReader(lines)]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow as one Python module that needs the standard library and a function that answers prompts.
+"""Export a workflow as one Python module that needs the standard library and a function that answers prompts.
 
-The module holds `standalone_runtime.py`, the functions of `operators.py`, `parsing.py` and `answers.py` that the
-workflow's operators need, and the workflow. So it asks the prompts that the search evaluated. Code of Programmer,
+The module has the source of `standalone_runtime.py`, of the functions in `operators.py`, `parsing.py` and `answers.py`
+that the workflow's operators need, and of the workflow. So its prompts are those of the search. Code of Programmer,
 Test and Select runs in a subprocess without the jail.
 """
 
@@ -55,9 +55,9 @@ if __name__ == "__main__":
 
 
 def standalone_module(workflow: Workflow, title: str, kind: str = "text") -> str:
-    """Return the module's source. `kind` is that of the task's answers.
+    """Return the module's source. `kind` is the kind of the task's answers.
 
-    Raises ConfigError for a program whose own names clash with the operators'.
+    Raises ConfigError for a program that defines a name of the operators' code.
     """
     tree = parse_source(workflow.graph)
     used = [name for name in SIGNATURES if re.search(rf"\b{name}\b", workflow.graph)]
@@ -80,7 +80,7 @@ def standalone_module(workflow: Workflow, title: str, kind: str = "text") -> str
 
 
 def needed(modules: Iterable[ModuleType], names: Iterable[str]) -> list[tuple[str, set[str]]]:
-    """Return the source of each top-level function and constant that the names need, and the names that it binds."""
+    """Return the source of each top-level function and constant that the names need, with the names that it binds."""
     statements: list[tuple[str, set[str], set[str]]] = []
     for module in modules:
         text = inspect.getsource(module)
@@ -91,7 +91,7 @@ def needed(modules: Iterable[ModuleType], names: Iterable[str]) -> list[tuple[st
             elif isinstance(node, ast.Assign):
                 bound = {target.id for target in node.targets if isinstance(target, ast.Name)}
             else:
-                continue  # types and the registry: the runtime has its own
+                continue  # the runtime has its own types and registry
             first = node.lineno - 1
             while lines[first - 1].startswith("#"):
                 first -= 1
@@ -121,7 +121,7 @@ def _parameters(name: str) -> list[str]:
     fields = SIGNATURES[name].model_fields
     defaults = {field: info.default for field, info in fields.items() if not info.is_required()}
     if "solutions" in fields:
-        defaults |= {"problem": ""} if "problem" in fields else {}  # AFlow's ensembles can be called without it
+        defaults |= {"problem": ""} if "problem" in fields else {}  # optional in AFlow's ensembles
     required = [repr(field) for field in fields if field not in defaults]
     return [*required, *(f"{field}={value!r}" for field, value in defaults.items())]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame of a workflow that was exported as one module; `standalone.py` copies this file's source.
+"""The frame of a workflow that is exported as one module. `standalone.py` copies this file's source.
 
-It uses the standard library, and one function of ours that is copied along. Code that a model wrote runs in a
-subprocess with an empty environment and a time limit, without a jail.
+It imports the standard library and one function that is copied too. Code of a model runs in a subprocess with an empty
+environment and a time limit, without a jail.
 """
 
 from __future__ import annotations

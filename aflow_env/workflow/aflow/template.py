@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""template/operator.py of an AFlow workspace: AFlow's own operators, and ours in plain Python.
+"""Write template/operator.py of an AFlow workspace: AFlow's own operators, and ours in plain Python.
 
-Select runs AFlow's public tests by `exec_code` of AFlow's operator Test, in AFlow's process as Test does.
+Select runs AFlow's public tests in AFlow's process, by `exec_code` of AFlow's operator Test.
 """
 
 from aflow_env.workflow import answers, operators

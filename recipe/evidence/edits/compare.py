@@ -12,7 +12,7 @@ import tempfile
 from aflow_env.cli.arguments import ONE_BY_ONE
 from aflow_env.cli.compose import load
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.session import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
 from aflow_env.workflow.steps import to_workflow
 from recipe.evidence.edits.search import Rule, Search

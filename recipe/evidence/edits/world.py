@@ -91,7 +91,7 @@ class World:
     async def _score(self, steps: Steps, problems: Sequence[Problem]) -> Score:
         total, calls = 0.0, 0
         for problem in problems:
-            attempt = Attempt(problem, problem.digest, 0)
+            attempt = Attempt(problem, 0)
             context = attempt.context(self.client, self.config.executor, run_code)
             try:
                 output = await run(steps, problem.prompt, context)

@@ -61,7 +61,7 @@ def test_failures_of_the_world_are_no_answers_and_are_asked_again(aflow: Command
     with serve_beside(lambda prompt, attempt: "500" if "lost" in prompt else "") as (address, _):
         said = aflow(*words, *executor(address))
     assert said.status == 3
-    assert "1 problems were lost to failures of the world" in said.err
+    assert "1 problem lost to failures of the world" in said.err
     assert "1 answered, 0 were there, 1 left" in said.out
     assert [line["line"] for line in read(output)] == [1]
     with serve_beside() as (address, books):

@@ -74,7 +74,7 @@ def test_an_unknown_price_is_unknown_everywhere(aflow: Command, tmp_path: Path) 
     aflow("search", f"run_dir={run}", "rounds=1", *SMALL)
     (run / "ledger.sqlite").unlink()  # the bill is then that of the evaluations
     with closing(sqlite3.connect(run / "run.sqlite")) as database, database:
-        database.execute("UPDATE nodes SET cost_usd = 0, unpriced = calls")
+        database.execute("UPDATE nodes SET cost_usd = 0, unpriced = calls, usd_a_problem = NULL")
         database.execute("UPDATE evaluations SET unpriced = calls, cost_usd = 0")
     page, rows = tmp_path / "r.html", tmp_path / "r.csv"
     said = aflow("report", run, "--html", page, "--csv", rows)

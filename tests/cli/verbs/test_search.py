@@ -29,6 +29,8 @@ from tests.cli.conftest import SMALL, Command
 from tests.report.runs import large_store
 from tests.tasks.tables import small_table
 
+SERVER = ("executor=openai", "executor.model=m", "executor.base_url=http://localhost:1/v1")
+"""A model without a price behind a server that is not there."""
 NODE = {
     *("session", "round", "parent", "digest", "score", "ci95", "n", "modification", "outcomes", "cost_usd", "tokens"),
     *("calls", "truncated", "unpriced", "q"),
@@ -166,7 +168,7 @@ def test_an_exhausted_budget_is_a_stop_and_can_be_raised(aflow: Command, tmp_pat
     assert said.status == 0
     assert "stopped by: budget" in said.out
     assert "budget.calls is reached" in said.out
-    assert "not scored: the budget is spent" in said.out
+    assert "not scored: budget.calls is reached" in said.out
     said = aflow("resume", tmp_path, "budget.calls=1000", "--json")
     assert said.status == 0
     assert said.json["stopped"] == "rounds"
@@ -261,7 +263,10 @@ def test_the_end_costs_what_the_first_line_says_and_asks_nothing_twice(
     """`final_calls` bounds the choice and the test; the same command again prints the same table for nothing."""
     sizes = ("rounds=2", "limit=2", "task.validate_size=8", "task.test_size=30", f"final_calls={final}")
     said = aflow("search", f"run_dir={tmp_path}", *sizes)
-    assert said.err.splitlines()[0] == f"the end (choice and test) costs at most {final} executor calls: final_calls"
+    assert (
+        said.err.splitlines()[0]
+        == f"the end (choice and test): at most {final} runs, {final} executor calls: final_calls"
+    )
     searched, paid = calls(tmp_path)
     assert 0 <= paid - searched <= final
     tested = "(of 30 problems)" if final > 3 else "not scored: final_calls=0 leaves no call"
@@ -281,7 +286,7 @@ def test_the_front_is_in_the_table_and_in_best(aflow: Command, tmp_path: Path) -
     assert [f"{each['score']:.3f}" for each in found["front"]] == [line.split()[0] for line in front]
     assert found["unpriced_workflows"] == 0
     with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database, database:
-        database.execute("UPDATE nodes SET unpriced = calls, cost_usd = 0")
+        database.execute("UPDATE nodes SET unpriced = calls, cost_usd = 0, usd_a_problem = NULL")
     assert aflow("best", tmp_path, "--front").out == "unknown: no price is known of these workflows' calls\n"
 
 
@@ -319,3 +324,44 @@ def test_a_table_is_searched_by_its_name_alone(aflow: Command, tmp_path: Path) -
     )
     assert said.status == 0, said.err
     assert "best, test" in said.out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("task=drop", *SERVER), "task.path is null"),
+        (("task=gsm8k", "task.path=/nowhere", *SERVER), "task.path='/nowhere'"),
+        (("executor=anthropic", "executor.model=claude-x"), "ANTHROPIC_API_KEY"),
+        (("stop.usd=1", *SERVER), "has no price"),
+        (("problems.start=/nowhere",), "problems.start=/nowhere"),
+        (("proposer=llm",), "proposer=llm has no model"),
+        (("q.kind=surrogate", "rl_weight=0.5", "q.runs=[/nowhere]"), "q.runs=/nowhere"),
+    ],
+)
+def test_a_refused_search_leaves_no_folder(
+    aflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], said: str
+) -> None:
+    """Nothing is made before data, key, price, start, proposer and predictor are there."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    found = aflow("search", f"run_dir={tmp_path / 'runs/new'}", *overrides)
+    assert found.status == 2
+    assert said in found.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_that_the_lock_refuses_changes_nothing(aflow: Command, tmp_path: Path) -> None:
+    """The run of the other config stays as it was, and its log has no line more."""
+
+    def content() -> tuple[set[str], bytes, list[tuple[object, ...]]]:
+        names = {file.name for file in tmp_path.iterdir() if not file.name.endswith(("-wal", "-shm"))}  # SQLite's own
+        with closing(sqlite3.connect(tmp_path / "run.sqlite")) as database:
+            rows = database.execute("SELECT kind, data FROM events UNION ALL SELECT key, value FROM meta").fetchall()
+        return names, (tmp_path / "metrics.jsonl").read_bytes(), rows
+
+    sizes = ("rounds=1", "final_calls=0", "logger=[jsonl]", *SMALL)
+    assert aflow("search", f"run_dir={tmp_path}", *sizes).status == 0
+    before = content()
+    found = aflow("search", f"run_dir={tmp_path}", "seed=7", *sizes)
+    assert found.status == 2
+    assert "holds a run with another config" in found.err
+    assert content() == before

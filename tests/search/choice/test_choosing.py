@@ -12,6 +12,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import InfrastructureError
@@ -27,7 +28,9 @@ from aflow_env.store.proposal_rows import DrawnProposal
 from aflow_env.store.store import Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.workflow.edits import format_edit, uniform_edit
-from aflow_env.workflow.program import Workflow
+from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
+from aflow_env.workflow.program import TaskSpec, Workflow
+from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import Step, to_steps, to_workflow
 from tests.search.quick import KEY, START, Quick, config, play, shuffled
 
@@ -148,12 +151,42 @@ async def test_who_abstains_no_longer_is_given_a_choice(tmp_path: Path) -> None:
     assert all(turn.choice.open > 3 and turn.choice.w == 1.0 for turn in session.turns[3:])
 
 
-def test_the_calls_of_a_workflow_are_its_steps_samples_or_the_awaits_of_its_source() -> None:
-    """Of one problem; an ensemble repeats the call before it."""
-    steps = [Step("Custom", "Answer."), Step("ScEnsemble", samples=5), Step("Programmer")]
-    assert calls(to_workflow(steps, Arithmetic.spec)) == 1 + 5 + 1
+EVERY = TaskSpec("all", "ALL", tuple(SIGNATURES), entry_point=True)
+
+
+@pytest.mark.parametrize(
+    ("operator", "samples", "number"),
+    [("ScEnsemble", 5, 1 + 4 + 1), ("Vote", 5, 1 + 4), ("Select", 3, 1 + 2), ("MdEnsemble", 2, 1 + 1 + 5)],
+)
+async def test_the_calls_of_a_workflow_are_the_ones_that_it_makes(operator: str, samples: int, number: int) -> None:
+    """Of one problem, with answers that differ and code that fails its tests, in normal form and in any other."""
+    workflow = to_workflow([Step("Custom", "Answer."), Step(operator, samples=samples)], EVERY)
+    assert calls(workflow) == number
+    asked = 0
+
+    async def ask(prompt: str, fields: tuple[str, ...]) -> str:
+        nonlocal asked
+        asked += 1
+        return f"answer {asked}"
+
+    async def fails(*given: object) -> CodeResult:
+        return CodeResult("crash", error="no code")
+
+    context = OperatorContext(ask, fails, entry_point="f")
+    text: dict[str, JsonValue] = {"input": "How many?", "instruction": "Answer."}
+    answers: list[JsonValue] = [(await call_operator("Custom", text, context))["response"] for _ in range(samples)]
+    given: dict[str, JsonValue] = {"solutions": answers, "problem": "How many?", "entry_point": "f"}
+    wanted = {name: given[name] for name in SIGNATURES[operator].model_fields}
+    await call_operator(operator, wanted, context)
+    assert asked == number
+
+
+def test_the_calls_of_other_code_are_its_awaits() -> None:
+    """Each counts the calls of its operator; one of an unknown thing counts once."""
     twice = "        x = await self.custom(problem, '')\n        return"
     assert calls(Workflow(START.graph.replace("        return", twice), "")) == 2
+    voted = to_workflow([Step("Custom", "Answer."), Step("Vote", samples=5)], EVERY)
+    assert calls(Workflow(voted.graph.replace("for _ in range(4):", "while len(solutions_2) < 5:"), "")) == 2
     assert calls(Workflow("", "")) == 1
 
 

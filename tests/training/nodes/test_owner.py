@@ -28,7 +28,7 @@ from aflow_env.llm.simulated import executor as simulated
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.proposals.proposal import RandomProposer
-from aflow_env.search.rounds import SearchProblem, session_seed
+from aflow_env.search.session import SearchProblem, session_seed
 from aflow_env.store.node_rows import Rejection
 from aflow_env.store.shared import Parts
 from aflow_env.store.store import SessionKey, Store

@@ -3,6 +3,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 
 from aflow_env.errors import BudgetExhausted, ConfigError
+from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.search.prediction.predict import ActionValue
 from aflow_env.training.rollout.policy import DigitTokens, Tokens
-from aflow_env.training.rollout.rollout_rows import Judged, TrainingRow, check_played, judge, value_rows
+from aflow_env.training.rollout.rollout_rows import Judged, TrainingRow, check_played, edit_rows, judge, value_rows
+from tests.search.support import EXECUTOR, node, results
 from tests.search.test_rounds import config, play
 
 ODDS = (0.91, *[0.01] * 9)
@@ -45,6 +48,23 @@ def test_a_score_on_fewer_problems_weighs_less(n: int, worth: float) -> None:
     """By its share of the usual number of problems."""
     (row,) = rows(n=n)
     assert row.step_reward == pytest.approx(worth)
+
+
+def test_a_failure_of_the_world_changes_no_reward() -> None:
+    """The reward is charged with the cost of the runs that count."""
+
+    def rewarded(lost: int) -> list[float]:
+        failed = [ProblemResult(f"l{at}", 0, Outcome.LLM_ERROR, cost_usd=9.0, unpriced=1) for at in range(lost)]
+        turn: Any = SimpleNamespace(
+            reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
+            state=SimpleNamespace(workflow=SimpleNamespace(digest="start"), score=0.0),
+            node=replace(node(2, 1), evaluation=summarise("w", EXECUTOR, [*results(5), *failed])),
+        )
+        tree = SimpleNamespace(node=lambda round_: node(1, None, 0))
+        session: Any = SimpleNamespace(turns=[turn], tree=tree)
+        return [row.step_reward for row in edit_rows(session, config(Path("unused"), "reward.cost_weight=0.1"))]
+
+    assert rewarded(0) == rewarded(2) == [pytest.approx(0.5 - 0.1 * 10 * 0.125)]
 
 
 def test_every_evaluated_edit_is_asked_about_and_no_rejected_one(tmp_path: Path) -> None:

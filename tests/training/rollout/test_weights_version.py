@@ -14,7 +14,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
 from aflow_env.llm.ledger import Spend
 from aflow_env.search.final_report import Report, report
-from aflow_env.search.rounds import SearchSession
+from aflow_env.search.session import SearchSession
 from aflow_env.store.settings import as_plain
 from aflow_env.store.store import Store
 from aflow_env.training.rollout import weights_version as weights

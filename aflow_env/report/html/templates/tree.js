@@ -156,7 +156,7 @@ function element(name, attributes, ...content) {
   return made;
 }
 const figure = (i) => (D.score[i] === null ? "rejected" : `${D.score[i].toFixed(3)} [${D.low[i].toFixed(2)}, ${D.high[i].toFixed(2)}], n=${D.n[i]}`);
-const price = (i) => (!D.unpriced[i] ? `${D.cost[i].toFixed(4)} USD, ${(D.cost[i] / D.n[i]).toFixed(6)} a problem` : D.unpriced[i] === D.calls[i] ? "USD unknown" : `at least ${D.cost[i].toFixed(4)} USD`);
+const price = (i) => (!D.unpriced[i] ? `${D.cost[i].toFixed(4)} USD` + (D.usd[i] === null ? "" : `, ${D.usd[i].toFixed(6)} a problem`) : D.unpriced[i] === D.calls[i] ? "USD unknown" : `at least ${D.cost[i].toFixed(4)} USD`);
 function link(i) {
   const made = element("button", { type: "button", class: "link" }, `round ${D.round[i]}: ${figure(i)} · ${D.text[i]}`);
   made.addEventListener("click", () => choose(i, true));

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a table of real outcomes has to find, and which search finds it for fewer executor calls.
+
+    python -m recipe.evidence.tables mbpp [--replays 500]
+
+Registered before the first table was looked at. Nothing is simulated: an outcome is that of a real model.
+
+Question 1. How much better than the plain prompt is the best workflow of a table, chosen on some problems and judged on
+others? 2,000 draws: the problems are split into halves at random, and each half is resampled with replacement, so the
+interval covers problems and splits (it is wide, since each draw chooses and judges on half of the problems). The best
+of the first half (ties: fewer tokens) is compared on the second with IO (the start), CoT, CoT-SC x5 (the language model
+picks one of five draws) and Select x5 (five draws, tried on the public tests). At equal tokens of test time: the same
+choice among the workflows that need at most as many tokens a problem as the baseline. Yes: the 95 % interval excludes
+0. Goal: at least +0.15 over IO, and more than CoT-SC x5 at its tokens.
+
+Question 2. Which search finds a good workflow for the fewest executor calls? A replay splits the problems into thirds:
+`train`, on which an earlier run has scored 40 random workflows of the table, `validate`, on which the search scores,
+and `test`. A search draws evenly among the workflows of the table that are one edit away. Arms, paired by replay:
+`stock` (AFlow's rule, one edit), and the library's choice among open edits (16 nodes with 8 edits, probability per
+call) at rl_weight 0, 0.25, 0.5, 0.75 and 1, where Q is the ridge on the earlier run. Endpoint (a): the executor calls
+until a workflow is scored that has 95 % of the table's best validate score, within 60 rounds. Endpoint (b): the test
+score of the best by validate after as many calls as 10 evaluations of the start cost. The plain alternative runs
+nothing: the earlier run's best workflow, on test. Goal: the median of (a) of a guided arm is at most half of `stock`'s,
+where a replay that never gets there counts as more than any. No: no guided arm has a lower median than w=0.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from operator import itemgetter
+from pathlib import Path
+from random import Random
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from aflow_env.cli.arguments import UNGUIDED
+from aflow_env.cli.compose import assigned, load
+from aflow_env.config import AflowConfig
+from aflow_env.search.prediction.surrogate import Observation
+from aflow_env.tasks import load_task
+from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.table import Table, TableTask
+from aflow_env.training.tiny_policy.lessons import DrawnState
+from aflow_env.workflow.edits import apply_edit, describe, every_edit, format_edit
+from aflow_env.workflow.program import TaskSpec
+from aflow_env.workflow.steps import Step, to_workflow
+from recipe.evidence.edits.players import Edited
+from recipe.evidence.edits.search import EXPLORED, LIMIT, Found, Rule, Search, best, words
+from recipe.evidence.edits.world import Score, Steps
+
+RESULTS = Path(__file__).with_name("results")
+LOGGED, EVALUATIONS, GOOD = 40, 10, 0.95
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """A table as arrays.
+
+    steps: Each workflow's steps, the start first.
+    correct_WP, tokens_WP, calls_WP: Of workflow w on problem p.
+    """
+
+    config: AflowConfig
+    spec: TaskSpec
+    steps: tuple[Steps, ...]
+    correct_WP: NDArray[np.float64]
+    tokens_WP: NDArray[np.float64]
+    calls_WP: NDArray[np.int64]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Return digest -> place of a workflow."""
+        return {digest(steps, self.spec): place for place, steps in enumerate(self.steps)}
+
+    def place(self, steps: Steps) -> int | None:
+        """Return the place of a workflow; None: it is not in the table."""
+        return self.places.get(digest(steps, self.spec))
+
+
+@cache
+def digest(steps: Steps, spec: TaskSpec) -> str:
+    """Return the digest of a workflow."""
+    return to_workflow(steps, spec).digest
+
+
+def outcomes(table: str, task: str = "mbpp") -> Outcomes:
+    """Read a table of conf/aflow/tables, or a file."""
+    config = load([f"task={task}", "executor=table", assigned("task.table", table)], UNGUIDED)
+    found = load_task(config.task)
+    assert isinstance(found, TableTask)
+    return as_arrays(config, found.table, found.spec)
+
+
+def as_arrays(config: AflowConfig, table: Table, spec: TaskSpec) -> Outcomes:
+    """Return a table as arrays."""
+    rows = list(table.rows.values())
+    return Outcomes(
+        config,
+        spec,
+        tuple(tuple(Step(*step) for step in row.steps) for row in rows),
+        np.array([[letter == "1" for letter in row.outcomes] for row in rows], float),
+        np.array([np.sum(row.tokens, axis=1) for row in rows], float),
+        np.array([row.calls for row in rows]),
+    )
+
+
+def baselines(table: Outcomes) -> dict[str, Steps]:
+    """Return the workflows of the table that are baselines, by name."""
+    (first,) = start_steps(table.spec)
+    thinking = next(each for each in table.config.task.instructions if "step by step" in each)
+    found = {
+        "IO": (first,),
+        "CoT": (Step(first.operator, thinking, 0),),
+        "CoT-SC x5": (first, Step("ScEnsemble", "", 5)),
+        "Select x5": (first, Step("Select", "", 5)),
+    }
+    return {name: steps for name, steps in found.items() if table.place(steps) is not None}
+
+
+def differences(table: Outcomes, baseline: Steps, equal_tokens: bool, draws: int = 2000) -> NDArray[np.float64]:
+    """Return the held-out gains of the chosen workflow over a baseline, one for each draw (question 1)."""
+    problems, against = table.correct_WP.shape[1], table.place(baseline)
+    rng = np.random.default_rng(0)
+    gains = np.empty(draws)
+    for number in range(draws):
+        order = rng.permutation(problems)
+        half = problems // 2
+        chosen_on, judged_on = rng.choice(order[:half], half), rng.choice(order[half:], problems - half)
+        tokens = table.tokens_WP[:, chosen_on].mean(1)
+        allowed = tokens <= tokens[against] if equal_tokens else np.ones(len(tokens), bool)
+        scores = np.where(allowed, table.correct_WP[:, chosen_on].mean(1), -1)
+        winner = np.lexsort((tokens, -scores))[0]
+        gains[number] = (table.correct_WP[winner, judged_on] - table.correct_WP[against, judged_on]).mean()
+    return gains
+
+
+@dataclass
+class TableWorld:
+    """The problems of one replay, for the in-memory search (recipe/evidence/edits/search.py)."""
+
+    seed: int
+    table: Outcomes
+
+    def __post_init__(self) -> None:
+        order = np.random.default_rng([7, self.seed]).permutation(self.table.correct_WP.shape[1])
+        self.problems = dict(zip(("train", "validate", "test"), np.array_split(order, 3), strict=True))
+        self.config, self.task, self.start = self.table.config, self.table, self.table.steps[0]
+
+    def score(self, steps: Steps, split: Literal["train", "validate", "test"] = "validate") -> Score:
+        """Return the score of a workflow of the table on a split, and the executor calls that it took."""
+        place = self.table.places[digest(steps, self.table.spec)]
+        some = self.problems[split]
+        return Score(float(self.table.correct_WP[place, some].mean()), int(self.table.calls_WP[place, some].sum()))
+
+    def log(self) -> list[Steps]:
+        """Return the workflows that the earlier run has scored on `train`."""
+        count = min(LOGGED, len(self.table.steps))
+        return Random(self.seed).sample(self.table.steps, count)
+
+
+@dataclass(frozen=True)
+class TableEdits:
+    """Draws evenly among the table's workflows that are one edit away, as a proposer behind the gate would."""
+
+    table: Outcomes
+
+    def propose(self, state: DrawnState, seeds: Sequence[int]) -> list[Edited | None]:
+        """Return one edit a seed; None where the table has no neighbour."""
+        near = neighbours(self.table, state.drawn)
+        return [Random(seed).choice(near) if near else None for seed in seeds]
+
+
+@cache
+def neighbours(table: Outcomes, steps: Steps) -> tuple[Edited, ...]:
+    """Return an edit to each other workflow of the table that one edit reaches."""
+    found: dict[int | None, Edited] = {table.place(steps): Edited("", "", steps)}
+    for edit in every_edit(steps, table.spec, table.config.task.instructions):
+        place = table.place(apply_edit(steps, edit, table.spec))
+        if place is not None:
+            found.setdefault(place, Edited(format_edit(edit), describe(edit), table.steps[place]))
+    return tuple(found.values())[1:]
+
+
+def arms() -> dict[str, Rule]:
+    """Return the searches of question 2."""
+    joint = Rule("all", edits=8, per_call=True, shy=True, fewest=LOGGED, selection=EXPLORED)
+    return {"stock": Rule(), **{f"w={w:g}": Rule(**{**vars(joint), "w": w}) for w in WEIGHTS}}
+
+
+def replay(table: Outcomes, seed: int) -> Iterator[dict[str, object]]:
+    """Search once with each arm; yield a row each, and one of the plain alternative."""
+    world = TableWorld(seed, table)
+    known = [(steps, world.score(steps, "train").mean) for steps in world.log()]
+    log = [Observation(words(steps), score, len(world.problems["train"])) for steps, score in known]
+    good = GOOD * max(world.score(steps).mean for steps in table.steps)
+    calls = EVALUATIONS * world.score(world.start).calls
+    for name, rule in arms().items():
+        search = Search(world, rule, log, seed=seed, proposer=TableEdits(table))  # type: ignore[arg-type]
+        nodes: list[Found] = search.play(LIMIT, 0)
+        reached = next((node.calls for node in nodes if node.score >= good), None)
+        end = world.score(best(nodes, calls=calls).steps, "test").mean
+        yield {"arm": name, "seed": seed, "calls": reached, "paid": search.calls, "test": round(end, 4)}
+    end = world.score(max(known, key=itemgetter(1))[0], "test").mean
+    yield {"arm": "best of the earlier run", "seed": seed, "calls": None, "paid": 0, "test": round(end, 4)}
+
+
+def main(name: str, replays: Annotated[int, typer.Option(help="Replays of each arm.")] = 500) -> None:
+    """Replay the searches of question 2 on the table of a task; the rows go to recipe/evidence/results."""
+    table = outcomes(name, name)
+    with (RESULTS / f"table_{name}.jsonl").open("w") as file:
+        for seed in range(replays):
+            file.writelines(json.dumps(row) + "\n" for row in replay(table, seed))
+
+
+if __name__ == "__main__":
+    typer.run(main)
