@@ -3,13 +3,14 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, mkdtemp
 from typing import Any
 
 from aflow_env.errors import ConfigError, InfrastructureError
@@ -115,3 +116,17 @@ def write_text(path: Path, text: str) -> None:
                 raise
         temporary.chmod(0o644)
         temporary.replace(path)
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Yield a new folder that replaces `out` at the end of the block; an error removes it and leaves `out` alone."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half_done = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield half_done
+        half_done.chmod(0o755)
+        shutil.rmtree(out, ignore_errors=True)
+        half_done.rename(out)
+    finally:
+        shutil.rmtree(half_done, ignore_errors=True)

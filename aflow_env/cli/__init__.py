@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env VERB [key=value ...]`: one verb a file. Overrides are Hydra's; the keys are those of the `aflow:` node.
 
-Exit status: 0 the work is done, 1 `doctor` found something missing, 2 the user's input is wrong (one paragraph on
-stderr says what and how to mend it), 3 the world or the budget was in the way, 130 Ctrl-C. With `--json` stdout carries
-one object and nothing else.
+Exit status: 0 done, 1 `doctor` found something missing, 2 the user's input is wrong (one paragraph on stderr names it
+and the fix), 3 the world failed or the budget is spent, 130 Ctrl-C. With `--json` stdout has one object and nothing
+else.
 """
 
 import re
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def at_home(argument: str) -> str:
-    """Replace the `~` of a path that the shell left as it was: `--out=~/x`, `run_dir=~/x`."""
+    """Expand the `~` of a path that the shell left as it was: `--out=~/x`, `run_dir=~/x`."""
     return re.sub(r"^([\w.+-]+=)?~(?=/|$)", lambda found: f"{found[1] or ''}{expanduser('~')}", argument)
 
 

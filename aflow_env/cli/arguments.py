@@ -31,9 +31,9 @@ RunFolder = Annotated[Path, typer.Argument(help="Run folder (the run_dir of a se
 
 
 def search_config(overrides: Sequence[str], *defaults: str) -> AflowConfig:
-    """Return the config of a search without a trainer: without a policy, unless it names one. Raises ConfigError.
+    """Return the config of a search without a trainer, and without a policy unless it names one. Raises ConfigError.
 
-    That is asked of the composed config: a policy may come as `policy.base_url=...` or as `policy={base_url: ...}`.
+    The composed config decides: a policy may come as `policy.base_url=...` or as `policy={base_url: ...}`.
     """
     policy = plain(composed(overrides)).get("policy")
     served = isinstance(policy, dict) and policy.get("base_url")
@@ -47,20 +47,20 @@ def is_run(path: Path) -> bool:
 
 @contextmanager
 def open_run(run: Path) -> Iterator[Store]:
-    """Open the store of an existing run. Raises ConfigError where there is none."""
+    """Open the store of an existing run. Raises ConfigError without one."""
     with closing(Store(store_of(run))) as store:
         yield store
 
 
 @contextmanager
 def open_reading(run: Path) -> Iterator[ReadOnlyStore]:
-    """Open a run's store to read it while a search may write it. Raises ConfigError where there is none."""
+    """Open a run's store to read it while a search may write it. Raises ConfigError without one."""
     with closing(ReadOnlyStore(store_of(run))) as store:
         yield store
 
 
 def store_of(run: Path) -> Path:
-    """Return the file of an existing run. Raises ConfigError where there is none."""
+    """Return the file of an existing run. Raises ConfigError without one."""
     if not is_run(run):
         raise ConfigError(f"{run}: there is no run.sqlite; name the run_dir of a search")
     return run if isfile(run) else run / "run.sqlite"
@@ -75,9 +75,9 @@ def best_of(store: Store, run: Path) -> tuple[dict[str, Any], Workflow]:
 
 
 def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
-    """Return a run's saved config with the user's overrides, in the folder where it is now.
+    """Return a run's saved config with the user's overrides, for the run's present folder.
 
-    A run without one takes all but its task from the overrides.
+    A run without a saved config takes all but its task from the overrides.
     """
     given = list(overrides or ())
     with open_run(run) as store:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the command line's `key=value` to the typed config, by Hydra's own grammar."""
+"""Parse the command line's `key=value` into the typed config, by Hydra's own grammar."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ GROUPS = ("task", "executor", "implementer")
 
 
 def load(overrides: Sequence[str], defaults: Sequence[str] = ()) -> AflowConfig:
-    """Return conf/aflow/default.yaml with a verb's own `defaults`, then the user's overrides. Raises ConfigError."""
+    """Return conf/aflow/default.yaml with a verb's `defaults`, then the user's overrides. Raises ConfigError."""
     return parse(composed([*defaults, *overrides]), "")
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
     """Return conf/aflow/default.yaml with these overrides, unchecked. Raises ConfigError for an unknown key.
 
-    `table=NAME` is short for `task=NAME executor=table task.table=NAME`; groups that are given stay as they are.
+    `table=NAME` is short for `task=NAME executor=table task.table=NAME`; given groups stay as they are.
     """
     overrides = with_table(overrides)
     with composing(overrides), initialize_config_dir(str(config_directory() / "aflow"), version_base=None):
@@ -70,14 +70,14 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 
 
 def assigned(key: str, text: object) -> str:
-    """Return the override that gives the key this very text, whatever characters it has."""
+    """Return the override that sets the key to this text, whatever characters it has."""
     escaped = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(text))
     return f"{key}='{escaped}'"
 
 
 @contextmanager
 def composing(overrides: Sequence[str]) -> Iterator[None]:
-    """Explain Hydra's complaints about these overrides in one sentence, as a ConfigError."""
+    """Raise Hydra's complaints about these overrides as a ConfigError of one sentence."""
     parsed(overrides)
     GlobalHydra.instance().clear()
     try:
@@ -104,7 +104,7 @@ def _parsed(text: str) -> Override:
 
 
 def _explain(overrides: Sequence[str], error: Exception) -> str:
-    """Return Hydra's complaint as one sentence that says where the keys are documented."""
+    """Return Hydra's complaint as one sentence that names the documentation of the keys."""
     said = " ".join(str(error).split()).partition(" Config search path:")[0]
     if "Could not override" in said or "not in struct" in said:
         key = said.split("'")[1] if said.count("'") > 1 else " ".join(overrides)

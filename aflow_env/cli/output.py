@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print figures: for people in 80 columns, for programs as JSON whose names are an interface."""
+"""Print figures: for people in 80 columns, for programs as JSON with stable names."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def evaluation_object(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def evaluation_text(evaluation: Evaluation, simulated: bool) -> str:
-    """Return an evaluation in a few lines, with the first error where something did not end well."""
+    """Return an evaluation in a few lines, with its first error."""
     tokens = evaluation.input_tokens + evaluation.output_tokens
     bill = Spend(round(evaluation.cost_usd * PICO), calls=evaluation.calls, unpriced=evaluation.unpriced)
     lines = [

@@ -23,7 +23,7 @@ NOTE = "Ctrl-C: finishing the rounds under way; Ctrl-C again ends at once"
 
 
 class SearchProgress:
-    """A listener of `Search.play`, and a context manager around it. `spent` tells the bill so far."""
+    """A listener of `Search.play`, and a context manager around it. `spent` returns the bill so far."""
 
     def __init__(self, rounds: int, spent: Callable[[], Spend], console: Screen | None = None) -> None:
         self._rounds = rounds
@@ -44,7 +44,7 @@ class SearchProgress:
         self._live.stop()
 
     def __call__(self, session: SearchSession, turn: Turn) -> None:
-        """Tell of a round that has ended."""
+        """Show a round that has ended."""
         self._turns += 1
         played, ended = session.tree.played, turn.ended
         left = duration((time.monotonic() - self._began) / self._turns * (self._rounds - played))
@@ -67,9 +67,9 @@ class SearchProgress:
 
 @contextmanager
 def finishing(say: Callable[[str], None]) -> Iterator[asyncio.Event]:
-    """Yield an event that the first SIGINT sets and tells `say` of; the second cancels the task that entered the block.
+    """Yield an event that the first SIGINT sets; the second cancels the task that entered the block.
 
-    For the main thread, in a running event loop. Afterwards a SIGINT is Python's KeyboardInterrupt.
+    Use it in the main thread, in a running event loop. Afterwards a SIGINT is Python's KeyboardInterrupt.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     asked = asyncio.Event()

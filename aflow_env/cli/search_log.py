@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a search without a trainer sends its loggers (`logger=[wandb,tensorboard,jsonl]`): the names are training's."""
+"""Log a search without a trainer (`logger=[wandb,tensorboard,jsonl]`), under the names of a training's metrics."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from aflow_env.store.settings import lock
 from aflow_env.training.trainer.metrics import q_metrics, session_metrics
 
 NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds")
-"""Training's figures of rewards and of what a session waited for."""
+"""Training's figures of rewards and of a session's waiting."""
 
 
 class SearchLog:
@@ -32,7 +32,7 @@ class SearchLog:
             self._log({**self._figures(), **session_figures(session, self._config, time.monotonic() - self._began)})
 
     def end(self, report: Report | None, say: Callable[[str], None]) -> None:
-        """Log the closing table, if there is one, and what loggers have for the end; say where it is."""
+        """Log the closing table, if any, end the loggers, and say where the logs are."""
         if self._loggers:
             self._log({**self._figures(), **(report.metrics if report else {})})
         for logger in self._loggers:
@@ -64,7 +64,7 @@ def search_log(assembly: Assembly) -> Iterator[SearchLog]:
 
 
 def session_figures(session: SearchSession, config: AflowConfig, seconds: float) -> dict[str, float]:
-    """Return training's figures of a session, of this one so far; those that a search does not have are left out."""
+    """Return training's figures of a session so far, without those that a search does not have."""
     predicted = [
         {"parent": turn.state.workflow.digest, "q": turn.prediction.q, "mass": turn.prediction.mass, "q_target": score}
         for turn in session.turns

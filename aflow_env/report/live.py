@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of a run right now, by a few quick questions to its store; the search goes on undisturbed."""
+"""Read the state of a run that may still be running."""
 
 import json
 from collections import Counter
@@ -30,9 +30,9 @@ class Last:
 
 @dataclass(frozen=True)
 class Standing:
-    """A run as it stands. `best` is a node as `show --json` has it; `wanted` is 0 where the config is unknown.
+    """The state of a run. `best` is a node as in `show --json`; `wanted` is 0 where the config is unknown.
 
-    `played` counts the expansions of the session that is furthest; `ended` says why it ended, "" while it may go on.
+    `played` counts the expansions of the session that is furthest. `ended` is why it ended, "" while it may go on.
     """
 
     task: str
@@ -51,7 +51,7 @@ class Standing:
 
 
 def standing(store: Reads) -> Standing:
-    """Ask the store."""
+    """Return the state of the run in a store."""
     config = stored_config(store)
     ((total, furthest, truncated),) = store.read(
         "SELECT count(*), coalesce(max(round), 1), coalesce(sum(truncated), 0) FROM nodes"
@@ -81,10 +81,10 @@ def standing(store: Reads) -> Standing:
 
 
 def _ended(store: Reads) -> str:
-    """Say why a run ended, "" while it may go on.
+    """Return why a run ended, "" while it may go on.
 
-    A closing report that speaks of all nodes ends a run, unless the search was begun again with other limits since. A
-    training run's sessions end long before it does.
+    A closing report on all nodes ends a run, unless the search was begun again with other limits since. A training
+    run's sessions end long before it.
     """
     report = last_report(store)
     latest = store.read("SELECT kind FROM events WHERE kind IN ('config', 'report') ORDER BY id DESC LIMIT 1")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loggers of a search without a trainer: wandb, TensorBoard, JSON lines. Each gets the same scalars by round.
 
-All files lie in the run folder, and a resumed run goes on in them: `wandb/` (offline without a key), `tensorboard/`,
+Their files are in the run folder, and a resumed run appends to them: `wandb/` (offline without a key), `tensorboard/`,
 `metrics.jsonl`.
 """
 
@@ -21,7 +21,7 @@ PROJECT = "aflow_env"
 
 
 class Logger(Protocol):
-    """Where scalars of a run go. `libraries` are the ones that it needs, of the extra `log`."""
+    """A destination of a run's scalars. `libraries` are those of the extra `log` that it needs."""
 
     libraries: ClassVar[tuple[str, ...]]
 
@@ -30,11 +30,11 @@ class Logger(Protocol):
         ...
 
     def end(self, step: int) -> str:
-        """Log what is for the end of a search alone, and say in a line what can be done with it."""
+        """Log what belongs to the end of a search, and return a line on how to read the log."""
         ...
 
     def close(self) -> None:
-        """Finish; all is on disk then."""
+        """Write everything to disk and close."""
         ...
 
 

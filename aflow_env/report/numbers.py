@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The statistics of a report: means with intervals, curves, calibration. Pure.
 
-Means get Student's t interval; with one draw there is none, and none is invented.
+Means have Student's t interval; a single draw has none.
 """
 
 import math
@@ -15,7 +15,6 @@ from scipy.stats import t as student
 
 from aflow_env.evaluation.results import usd_a_problem
 from aflow_env.report.runs import RoundRecord, RunRecord
-from aflow_env.report.tracking import predictions, predictions_by_session
 from aflow_env.store.front import pareto
 
 SCORES = (0.0, 1.0)
@@ -25,7 +24,7 @@ _CALL = re.compile(r"\boperator\.([A-Z]\w*)\(")
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over `n` draws; `low` and `high` are None where one draw says nothing of the spread."""
+    """A mean over `n` draws; `low` and `high` are None for a single draw."""
 
     value: float
     n: int
@@ -44,7 +43,7 @@ class Priced:
 
 @dataclass(frozen=True)
 class Bin:
-    """Predictions within one tenth of [0, 1] over so many expansions, and the scores: means over runs."""
+    """Predictions within one tenth of [0, 1] and their scores, as means over runs; `expansions` counts the edits."""
 
     predicted: float
     came: Mean
@@ -72,13 +71,23 @@ def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math
     return Mean(centre, n, max(within[0], centre - half), min(within[1], centre + half))
 
 
-def best_so_far(run: RunRecord) -> list[float]:
-    """Return the best validate score after each expansion of a search; the first entry is the start workflow."""
-    curve: list[float] = []
+def best_by_calls(run: RunRecord) -> list[tuple[int, float]]:
+    """Return (executor calls, best validate score) so far after each round of a search, the start first."""
+    calls, best, curve = 0, 0.0, []
     for each in sorted((each for each in run.rounds if each.validated and each.step == 0), key=lambda each: each.round):
-        before = curve[-1] if curve else 0.0
-        curve.append(max(before, each.score if each.score is not None else before))
+        calls, best = calls + each.calls, max(best, each.score or 0.0)
+        curve.append((calls, best))
     return curve
+
+
+def best_so_far(run: RunRecord) -> list[float]:
+    """Return the best validate score so far after each round of a search."""
+    return [score for _, score in best_by_calls(run)]
+
+
+def range_text(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Return an interval as text, "-" for none."""
+    return "-" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
@@ -101,26 +110,40 @@ def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
 
 
 def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
-    """Average curves as far as the longest goes: a search that ended earlier keeps its best."""
+    """Average curves to the end of the longest: a search that ended earlier keeps its best."""
     length = max(map(len, curves), default=0)
     padded = [[*curve, *[curve[-1]] * (length - len(curve))] for curve in curves if curve]
     return [mean(values, SCORES) for values in zip(*padded, strict=True)]
 
 
-def calibration(runs: Sequence[RunRecord], bins: int = 10) -> list[Bin]:
+def calibration(runs: Sequence[RunRecord]) -> list[Bin]:
     """Compare the predicted scores of edits with the realised ones, in tenths of the prediction.
 
     Expansions of one run are not independent draws, so intervals are over the runs' means.
     """
     found = []
-    told = [predictions(run) for run in runs]
-    for place in range(bins):
-        inside = [[pair for pair in pairs if min(int(pair[0] * bins), bins - 1) == place] for pairs in told]
+    predicted_pairs = [predictions(run) for run in runs]
+    for place in range(10):
+        inside = [[pair for pair in pairs if min(int(pair[0] * 10), 9) == place] for pairs in predicted_pairs]
         if inside := [pairs for pairs in inside if pairs]:
             predicted = fmean(fmean(said for said, _ in pairs) for pairs in inside)
             came = mean([fmean(score for _, score in pairs) for pairs in inside], SCORES)
             found.append(Bin(predicted, came, sum(map(len, inside))))
     return found
+
+
+def predictions(run: RunRecord) -> list[tuple[float, float]]:
+    """Return (predicted, realised) score of each evaluated edit that was predicted."""
+    return [pair for pairs in predictions_by_session(run) for pair in pairs]
+
+
+def predictions_by_session(run: RunRecord) -> list[list[tuple[float, float]]]:
+    """Return the same, session by session."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for each in run.rounds:
+        if each.q is not None and each.score is not None:
+            found.setdefault(each.session, []).append((each.q, each.score))
+    return list(found.values())
 
 
 def prediction_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:

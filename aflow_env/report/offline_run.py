@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the metrics that a run has logged to wandb offline.
+"""Read the metrics that a run logged to wandb offline.
 
 wandb 0.31 ships no Python reader for its `.wandb` files. They are a LevelDB log after a header of seven bytes: blocks
 of 32 KiB, records of (crc32, 16-bit length, type), types full, first, middle, last; each whole record is a protobuf

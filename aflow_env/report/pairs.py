@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups of runs, pairs across groups, effects over pairs. Pure.
 
-A seed is one draw, however often it was run: its runs count once, with their mean. Two groups are compared where they
-share task, seed, executor and kind (search or training): a pair. An effect is the mean difference over pairs, with
-Student's interval.
+A seed is one draw: its runs count once, with their mean. A pair shares task, seed, executor and kind (search or
+training) across two groups. An effect is the mean difference over pairs, with Student's interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +16,13 @@ from aflow_env.screen import one_line
 from aflow_env.store.settings import FREE_LEAVES
 
 FEW_PAIRS = 6
-"""Below this many pairs no effect is clear: so many coins must fall on one side before that is rarer than 1 in 20."""
+"""Fewer pairs show no clear effect: with 6 of one sign the sign test falls below 0.05."""
 UNSET = "(unset)"
 _NO_CAUSE = (FREE_LEAVES - {"base_url"}) | {
     *("seed", "run_dir", "shared", "recording", "cache", "final_calls"),
     *("default_local_dir", "experiment_name", "project_name", "logger"),
 }
-"""Last parts of keys that cannot cause a difference in scores. A server's address can: another policy may be there."""
+"""Last parts of keys that cannot cause a difference in scores. A server's address can, by another policy."""
 
 Groups = Mapping[str, Sequence[RunRecord]]
 Pair = tuple[str, str, str, str]
@@ -63,7 +62,7 @@ def grouped(runs: Sequence[RunRecord], keys: Sequence[str]) -> dict[str, list[Ru
 def result(run: RunRecord, measure: str) -> float | None:
     """Return the `test` or `best` (validate) score of the run's best workflow; None where it was not scored.
 
-    A run without a closing report has no test score; its best validate score is that of its best node.
+    A run without a closing report has no test score, and the best validate score of its nodes.
     """
     said = run.closing.get(measure) if run.closing else None
     if said:
@@ -97,9 +96,9 @@ def effects(groups: Groups, baseline: str, measure: str) -> list[Effect]:
 
 
 def also_differ(groups: Groups, baseline: str, measure: str, keys: Sequence[str]) -> dict[str, list[str]]:
-    """Return key -> its values, as text, for keys that differ within pairs beside `keys`.
+    """Return key -> its values, as text, for keys beside `keys` that differ within pairs.
 
-    Such a key may be the cause of a difference. Other seeds, names and places are none.
+    Such a key may be the cause of a difference.
     """
     base = _by_pair(groups[baseline], measure)
     found: dict[str, set[str]] = {}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs as plain data, read from their stores, and the runs below a folder.
+"""Read runs from their stores, as plain data.
 
-A run's config is that of its search (`rl_weight`, `selection.c_ucb`, ...), and for a job of a sweep also the overrides
-that made it (`algorithm.adv_estimator`, ...), so that reports group by any of them. Nothing is written.
+A run's config is that of its search (`rl_weight`, `selection.c_ucb`, ...), and for a job of a sweep also its overrides
+(`algorithm.adv_estimator`, ...), so that reports group by any of them. Nothing is written.
 """
 
 import json
@@ -27,9 +27,9 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """A round that ended; one that was rejected has no digest and no score.
+    """A round that ended; a rejected one has no digest and no score.
 
-    `q` is the score that was predicted before the edit was run, where somebody was asked.
+    `q` is the score that was predicted before the edit was run, if any.
     """
 
     session: str
@@ -61,8 +61,8 @@ class RoundRecord:
 class RunRecord:
     """One run: `rounds` by step, session and round; `closing` is its closing report on all of them, else None.
 
-    `programs` holds the source of each workflow, `config` dotted keys. `cost_usd` is all that the run spent, None
-    where a price is unknown.
+    `programs` has the source of each workflow, `config` dotted keys. `cost_usd` is the whole bill, None where a price
+    is unknown. `curve` has (training step, best score of a session) for a run whose rounds are elsewhere.
     """
 
     name: str
@@ -73,7 +73,6 @@ class RunRecord:
     cost_usd: float | None
     programs: Mapping[str, str] = field(default_factory=dict, repr=False)
     curve: tuple[tuple[int, float], ...] = ()
-    """(training step, best score of a session), of a run whose rounds are elsewhere."""
 
     @property
     def simulated(self) -> bool:
@@ -92,7 +91,7 @@ class RunRecord:
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
-    """Read every run that the paths name or hold, each once, in order. Raises ConfigError for a path without a run."""
+    """Read every run at or below the paths, each once, in order. Raises ConfigError for a path without a run."""
     stores: dict[Path, None] = {}
     for path in paths:
         found = list(_stores(path))
@@ -129,7 +128,7 @@ def _stores(path: Path) -> Iterator[Path]:
 
 
 def _name(folder: Path) -> str:
-    """Return the name of a run; a training run's store lies in `NAME/search`."""
+    """Return the name of a run; a training run's store is `NAME/search`."""
     return folder.parent.name if folder.name == "search" and folder.parent.name != "runs" else folder.name
 
 

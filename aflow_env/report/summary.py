@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs in groups, each against the baseline: the one table that a report prints, as text, CSV and JSON. Pure."""
+"""Compare groups of runs with a baseline, as text, CSV and JSON. Pure."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class Group:
-    """A group's figures: means of scores over seeds, None where no run was scored so; other means over runs.
+    """A group's figures: means of scores over seeds (None without such scores), other means over runs.
 
-    `cost_usd` is a run's whole bill, None where a price is unknown. `front` holds the workflows that no other beats in
+    `cost_usd` is a run's whole bill, None where a price is unknown. `front` has the workflows that no other beats in
     score and USD a problem, None where no price is known.
     """
 
@@ -98,7 +98,7 @@ def mean_text(found: Mean | None, digits: int = 3) -> str:
     """Return a mean with its interval as text, "-" for none."""
     if found is None:
         return "-"
-    interval = "" if found.low is None else f" [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    interval = "" if found.low is None else f" {numbers.range_text(found.low, found.high, digits)}"
     return f"{found.value:.{digits}f}{interval}"
 
 
@@ -110,19 +110,11 @@ def as_csv(summary: Summary) -> str:
     for label, members in summary.members.items():
         for run in members:
             test = (run.closing or {}).get("test") or {}
-            low, high = test.get("ci95") or ("", "")
             keys = (run.config.get(key, "") for key in ("task.name", "seed", "rl_weight"))
-            facts = (pairs.result(run, "best"), test.get("score", ""), low, high, test.get("n", ""))
-            row = (
-                label,
-                run.name,
-                run.simulated,
-                *keys,
-                played(run),
-                *facts,
-                "unknown" if run.cost_usd is None else run.cost_usd,
-                run.tokens,
-            )
+            low, high = test.get("ci95") or ("", "")
+            scores = (pairs.result(run, "best"), test.get("score", ""), low, high, test.get("n", ""))
+            cost = "unknown" if run.cost_usd is None else run.cost_usd
+            row = (label, run.name, run.simulated, *keys, played(run), *scores, cost, run.tokens)
             writer.writerow(map(_cell, row))
     return out.getvalue()
 
@@ -155,7 +147,7 @@ def played(run: RunRecord) -> int:
 
 
 def _cell(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell that no spreadsheet evaluates as a formula."""
     if not isinstance(value, str):
         return value
     text = one_line(value)

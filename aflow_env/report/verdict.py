@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A comparison in words: the group to use, the certainty and the basis. Pure.
+"""Say in words which group to use, how sure that is and why. Pure.
 
-Groups are chosen by their paired effects alone: the highest of unpaired means may be that of easier seeds.
+Groups are chosen by paired effects alone: the highest unpaired mean may come from easier seeds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ LONGEST = 40
 
 
 def verdict(summary: Summary) -> str:
-    """Write a few sentences that claim no more than the intervals do."""
+    """Write a few sentences that claim no more than the intervals."""
     if not summary.scores:
         return "No run has a score yet."
     return " ".join([*_comparison(summary), *_left_out(summary), *_other_causes(summary)])

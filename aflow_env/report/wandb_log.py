@@ -1,23 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run in wandb: figures of the search, the leading workflows, the front, the tree, the best workflow as an artifact.
+"""Log a run in wandb: figures of the search, leading workflows, front, tree, and the best workflow as an artifact.
 
-Trainings and searches send the same. A run that is resumed continues under the id that lies in its folder.
+Trainings and searches log the same. A resumed run continues under the id in its folder.
 """
 
+import difflib
 import os
 import secrets
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from aflow_env.report.numbers import predictions
 from aflow_env.report.runs import read_run
-from aflow_env.report.tracking import TOP_COLUMNS, predictions, run_figures, top_workflows
+from aflow_env.store.findings import best_node, evaluated, rejections, spent_usd
 from aflow_env.store.front import NAMES, front
-from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.store.read_only import ReadOnlyStore, Reads
 
 ID_FILE = "wandb_run_id"
 AGAINST = {"rounds": "aflow/run/rounds", "cost": "aflow/run/cost_usd", "seconds": "aflow/run/seconds"}
 """The axes of the best score, each in a panel of its own."""
+TOP_COLUMNS = ("score", "low", "high", "n", "digest", "step", "modification", "graph", "prompts", "diff to parent")
+_TOP = """
+SELECT nodes.score, nodes.low, nodes.high, nodes.n, nodes.digest, nodes.step, nodes.modification, programs.graph,
+    programs.prompts, before.graph, before.prompts
+FROM nodes JOIN programs ON programs.id = nodes.program
+LEFT JOIN nodes AS parents ON parents.session = nodes.session AND parents.round = nodes.parent
+LEFT JOIN programs AS before ON before.id = parents.program
+WHERE nodes.score IS NOT NULL
+GROUP BY nodes.digest HAVING nodes.score = max(nodes.score)
+ORDER BY nodes.session LIKE 'train/%', nodes.score DESC, nodes.n DESC, nodes.digest LIMIT 10
+"""
 
 
 def kept_id(folder: Path, fresh: bool = False) -> str:
@@ -42,17 +55,46 @@ def _netrc() -> str:
 
 
 def figures(run_dir: str, seconds: float) -> dict[str, float]:
-    """Return the scalars of the run so far, for every logger; the best score is there once for each axis."""
+    """Return the scalars of the run so far, for every logger; `seconds` are those of this process.
+
+    The best score is on validate problems as soon as one workflow was scored there. It is repeated for each axis. USD
+    is left out where a price is unknown. Empty before the first round.
+    """
     with closing(ReadOnlyStore(Path(run_dir) / "run.sqlite")) as store:
-        found = run_figures(store, seconds)
-    best = found.get("aflow/run/best_score")
-    return found if best is None else found | {f"aflow/best_by/{name}": best for name in AGAINST}
+        best = best_node(store)
+        if best is None:
+            return {}
+        nodes, rejected, usd = evaluated(store), rejections(store), spent_usd(store)
+        found = {
+            "best_score": best["score"],
+            "best_score_low": best["ci95"][0],
+            "best_score_high": best["ci95"][1],
+            "best_score_n": float(best["n"]),
+            "rounds": float(nodes + rejected),
+            "nodes": float(nodes),
+            "calls": float(store.read("SELECT coalesce(sum(calls), 0) FROM nodes")[0][0]),
+            "workflows": float(store.read("SELECT count(DISTINCT digest) FROM programs")[0][0]),
+            "rejected_share": rejected / (nodes + rejected),
+            "seconds": seconds,
+        } | ({} if usd is None else {"cost_usd": usd})
+    axes = {f"aflow/best_by/{name}": best["score"] for name in AGAINST}
+    return {f"aflow/run/{name}": value for name, value in found.items()} | axes
+
+
+def top_workflows(store: Reads) -> list[tuple[Any, ...]]:
+    """Return rows of TOP_COLUMNS, the best first, workflows that were scored on validate problems before the others."""
+    rows = []
+    for *facts, graph, prompts, graph_before, prompts_before in store.read(_TOP):
+        old, new = f"{graph_before}\n{prompts_before}".splitlines(), f"{graph}\n{prompts}".splitlines()
+        difference = "\n".join(difflib.unified_diff(old, new, "parent", "workflow", n=1, lineterm=""))
+        rows.append((*facts, graph, prompts, difference if graph_before else ""))
+    return rows
 
 
 def show_run(run: Any, run_dir: str, step: int, last: bool) -> str:
-    """Send wandb's run top workflows, front and predictions; at the end the tree and the best workflow.
+    """Send wandb's run the top workflows, front and predictions, at the end also the tree and the best workflow.
 
-    At the end of an offline run, return a line with the command that uploads it, else "".
+    Return a line with the command that uploads it at the end of an offline run, else "".
     """
     import wandb
 

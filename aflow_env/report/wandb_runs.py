@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training runs from wandb, where their stores are elsewhere: offline folders, or a project with a key.
+"""Read training runs from wandb, where their stores are elsewhere: offline folders, or a project with a key.
 
 Such a run has a config, a curve and closing figures, and no rounds. Offline folders of one name, side by side, are
-parts of one run that was resumed. No test reads a project online, for want of a key.
+parts of one resumed run. No test reads a project online, since that needs a key.
 """
 
 import os
@@ -19,7 +19,7 @@ SCORES = ("start", "best", "test")
 
 
 def offline_runs(paths: Sequence[Path]) -> list[RunRecord]:
-    """Read the runs of every `.wandb` file that the paths name or hold. Raises ConfigError for a file that is none."""
+    """Read the runs of every `.wandb` file at or below the paths. Raises ConfigError for a file that is none."""
     files = [[path] if path.is_file() else sorted(path.glob("**/*.wandb")) for path in paths]
     parts: dict[tuple[str, Path], list[OfflineRun]] = {}
     for file in dict.fromkeys(file.resolve() for found in files for file in found):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Hydra loads: the launcher `aflow_process`, a process a job. The code is in aflow_env.sweep.launcher.
+"""Hydra's launcher `aflow_process`, one process a job. The code is in aflow_env.sweep.launcher.
 
 Every Hydra program on the machine imports this module, so it imports nothing of ours until a sweep starts.
 """
@@ -23,7 +23,7 @@ class ProcessLauncherConf:
 
 
 class AflowProcessLauncher(Launcher):
-    """Hands everything to ProcessLauncher."""
+    """Forward to ProcessLauncher."""
 
     def __init__(self, **settings: Any) -> None:
         from aflow_env.sweep.launcher import ProcessLauncher
@@ -31,7 +31,7 @@ class AflowProcessLauncher(Launcher):
         self._launcher = ProcessLauncher(**settings)
 
     def setup(self, **given: Any) -> None:
-        """Called by Hydra before `launch`."""
+        """Take Hydra's settings, before `launch`."""
         self._launcher.setup(**given)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several expansions in flight cost a search, and nothing else: `python -m recipe.bench.flight [--draws 2000]`.
+"""Measure what several expansions in flight cost a search: `python -m recipe.bench.flight [--draws 2000]`.
 
 The real tree, selection (defaults of `aflow-env search`) and schedule of flight.py, on a made-up landscape: a child's
 true share of solved problems is its parent's plus a normal step, clipped to [0, 1]; its score is a draw of 50 problems.
-The start and the mean step are those of ten searches with uniform edits and the SIMULATED executor (racing.py,
-183 steps); the deviation is chosen so that the first line ends where those ended. No model, no evaluation: what differs
-between two lines is what a round knew when it was selected, and how many rounds there were.
+The start and the mean step are those of ten searches with uniform edits and the SIMULATED executor (racing.py, 183
+steps). The deviation is chosen so that the first line ends as these searches. Without model and evaluation two lines
+differ in the knowledge of a round at its selection, and in the number of rounds.
 
     best      score of the best node, mean over the draws with its 95 % interval
     depth     how many edits the best node is from the start
@@ -31,14 +31,14 @@ SETTINGS = ((1, 20), (2, 20), (4, 20), (8, 20), (4, 23), (4, 26), (4, 30))  # in
 
 
 def evaluated(round_: int, parent: int | None, score: float) -> Node:
-    """A node of which only the score matters."""
+    """Return a node of which only the score matters."""
     name = f"{round_:016x}"
     evaluation = Evaluation(name, "", score, (0.0, 1.0), PROBLEMS, {}, 0.0, 0, 0, 0, 0, 0.0, ())
     return Node(round_, parent, Workflow("", ""), evaluation)
 
 
 def play(in_flight: int, rounds: int, rng: np.random.Generator) -> tuple[float, int]:
-    """One search: the best score and its depth."""
+    """Search once; return the best score and its depth."""
     tree, flights, truth, depth = Tree(), deque[Node](), {1: START}, {1: 0}
     tree.record(evaluated(1, None, rng.binomial(PROBLEMS, START) / PROBLEMS))
     for _ in range(rounds):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints what the SIMULATED landscape gives to chosen workflows, through the real operators.
+"""Print the scores of chosen workflows on the SIMULATED landscape, through the real operators.
 
     python -m recipe.bench.landscape [--problems 600] [--temperature 0.7] [--seed 0] [--landscape FILE]
 
@@ -113,7 +113,7 @@ async def measure(
 
 
 def chosen() -> dict[str, list[tuple[Step, ...]]]:
-    """The workflows to show, by what they show."""
+    """Return the workflows to show, by what they show."""
     start = start_steps(load_task(TaskConfig(name="arithmetic")).spec)
     custom = lambda text: Step("Custom", text)  # noqa: E731
     program, vote5, vote3 = Step("Programmer"), Step("ScEnsemble", samples=5), Step("ScEnsemble", samples=3)
@@ -171,7 +171,7 @@ def chosen() -> dict[str, list[tuple[Step, ...]]]:
 
 
 def show(steps: Sequence[Step]) -> str:
-    """One line for a workflow."""
+    """Return one line for a workflow."""
     names = {STEP: "step", LIST: "list", CHECK: "check", BARE: "bare", BRIEF: "brief", TEACHER: "teacher", "": "-"}
     return " > ".join(
         f"Custom[{names.get(step.instruction, step.instruction)}]"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long training rows are: `python -m recipe.bench.lengths --tokenizer DIR [aflow overrides]`.
+"""Measure the length of training rows: `python -m recipe.bench.lengths --tokenizer DIR [aflow overrides]`.
 
-Plays searches of the embedded task (SIMULATED executor, uniform edits, nobody asked for Q) with the defaults of a GPU
+Plays searches of the embedded task (SIMULATED executor, uniform edits, no Q) with the defaults of a GPU
 run and counts the tokens that a policy with this tokenizer would train on: per round an edit row (prompt and edit) and
 a value row (prompt and one digit). Problems and failed cases are those of generated word problems; tasks with longer
 problems have longer rows, up to `state_characters`. The micro-batch limits of conf/hardware come from this table.

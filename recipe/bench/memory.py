@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of a real update beside the formulas: `python -m recipe.bench.memory MODEL --tokens 8192 [--fused]`.
+"""Compare the memory of a real update with the formulas: `python -m recipe.bench.memory MODEL --tokens 8192 [--fused]`.
 
 A fresh process trains MODEL through verl's own FSDP2 engine on this CPU (world size 1, bf16 compute, gradient
 checkpointing, Adam): two updates of two packed micro-batches of `--tokens` tokens in four rows each, then a pass for
@@ -86,7 +86,7 @@ def measure(model: str, toy_model: str, tokens: int, fused: bool, lora: int) -> 
 
 
 def formula(planned: Memory) -> dict[str, int]:
-    """The same quantities by aflow_env.training.hardware.gpu_memory."""
+    """Return the same quantities by aflow_env.training.hardware.gpu_memory."""
     kept = planned.kept
     all_kept = sum(kept.values())
     without = kept["weights"] + kept["Adam"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training step on packed rows against padded ones: `python -m recipe.bench.packing [--model DIR]`.
+"""Compare a training step on packed rows with one on padded rows: `python -m recipe.bench.packing [--model DIR]`.
 
 Rows are as long as those of real searches (recipe/bench/lengths.py: long states, short edits, single digits); the model
 is a small random Qwen2 unless a folder is named. Each setting is verl's own FSDP2 engine doing one update (forward,
@@ -40,7 +40,7 @@ def search_lengths(rows: int) -> list[int]:
 
 
 def write_small(folder: Path) -> Path:
-    """A random Qwen2 large enough that a matrix product is most of its time."""
+    """Return a random Qwen2 large enough that a matrix product is most of its time."""
     tokens = toy.tokenizer()
     tokens.save_pretrained(folder)
     Qwen2ForCausalLM(

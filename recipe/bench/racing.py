@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What racing and the evaluation cache save: `python -m recipe.bench.racing [--seeds 10 --rounds 20 --problems 50]`.
+"""Measure the savings of racing and of the evaluation cache.
+
+    python -m recipe.bench.racing [--seeds 10 --rounds 20 --problems 50]
 
 Whole searches with uniform edits and the SIMULATED executor, everything else real, each closed by the report that
 evaluates the leading workflows in full. For each setting, over the seeds:
@@ -11,8 +13,8 @@ evaluates the leading workflows in full. For each setting, over the seeds:
     same     in how many searches the winner is that of the first line's search with the same seed
 
 Two lines are no searches. "without the cache" pays for every run that the first line asked for, found or not. "its
-workflows, raced" races the first line's workflows, in its order, each against the best before it: what
-that saves at equal candidates.
+workflows, raced" races the first line's workflows, in its order, each against the best before it, to show the savings
+at equal candidates.
 """
 
 import argparse
@@ -58,7 +60,7 @@ class Figures:
 
 
 async def raced(assembly: Assembly, session: SearchSession) -> Figures:
-    """The nodes of a search again, in their order and from the store, raced against the best that came before."""
+    """Race the nodes of a stored search again, in order, each against the best before it."""
     rule, seed, problems = RacingConfig(delta=0.05), assembly.config.seed, assembly.problems("validate")
     best = session.tree.node(1)
     asked = [best.evaluation]
@@ -71,7 +73,7 @@ async def raced(assembly: Assembly, session: SearchSession) -> Figures:
 
 
 def uncached(assembly: Assembly, session: SearchSession, whole: Figures) -> Figures:
-    """The same search, had it paid for every run that it asked for, those of the closing report too."""
+    """Count the same search as if it had paid for every run, those of the closing report too."""
     by_digest = {node.digest: node.evaluation for node in session.tree}
     closing = [session.tree.node(1).workflow, *leaders(assembly.store, assembly.task.spec.name, CANDIDATES)]
     asked = [*(node.evaluation for node in session.tree), *(by_digest[each.digest] for each in closing)]
@@ -79,7 +81,7 @@ def uncached(assembly: Assembly, session: SearchSession, whole: Figures) -> Figu
 
 
 async def search(config: AflowConfig) -> tuple[Figures, Figures, Figures]:
-    """A whole search with its closing report; without the cache; and its workflows, raced."""
+    """Run a search with its closing report, count it without the cache, and race its workflows."""
     assembly = await Assembly.open(config)
     try:
         problem = SearchProblem(SessionKey("bench", config.seed), session_seed(config.seed), assembly.start())
@@ -126,7 +128,7 @@ def main(seeds: int, rounds: int, problems: int, only: list[str]) -> None:
 
 
 def add(table: Table, name: str, found: Sequence[Figures], winners: list[str]) -> None:
-    """A line of sums over the seeds; the first line's winners are those to agree with."""
+    """Return a line of sums over the seeds, compared with the first line's winners."""
     if not winners:
         winners.extend(each.winner for each in found)
     runs, calls, cached = (sum(getattr(each, what) for each in found) for what in ("runs", "calls", "cached"))

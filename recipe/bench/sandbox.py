@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the sandbox costs, side by side in one run: `python recipe/bench/sandbox.py`.
+"""Measure the cost of the sandbox: `python recipe/bench/sandbox.py`.
 
 Each figure is a median of interleaved measurements on the machine as it is, and is printed with its limit:
     start      a jailed child from the request to the answer and its removal, against a bare `python -I -c pass`
@@ -58,7 +58,7 @@ def program(calls: int) -> Program:
 
 
 async def in_process(workflow: Program, problems: int) -> None:
-    """The same text and the same stubs, here: what the sandbox is compared with."""
+    """Run the same text and stubs in this process, for comparison."""
 
     async def ask(operator: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return await handle(0, operator, arguments)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a search costs beside the model: `python -m recipe.bench.search [--concurrency 16 50 100]`.
+"""Measure the cost of a search beside the model: `python -m recipe.bench.search [--concurrency 16 50 100]`.
 
 A whole search of 20 rounds x 50 problems x 3 calls (the start workflow's evaluation is the first round), as
 `aflow-env search` runs one: real store, ledger, sandbox and OpenAI client with mode=record, against a SIMULATED
@@ -84,7 +84,7 @@ def processor_seconds(who: int) -> float:
 
 
 def configuration(url: str, folder: Path, rounds: int, problems: int, concurrency: int) -> AflowConfig:
-    """The config of the measured search."""
+    """Return the config of the measured search."""
     return load(
         [
             "executor=openai", f"executor.base_url={url}", f"executor.model={MODEL}", "executor.prices=free",
@@ -109,7 +109,7 @@ async def search(config: AflowConfig) -> int:
 
 
 def measure(url: str, rounds: int, problems: int, concurrency: int) -> Figures:
-    """One search from nothing to its end."""
+    """Run one search from an empty folder to its end."""
     both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         config = configuration(url, Path(folder), rounds, problems, concurrency)
@@ -162,7 +162,7 @@ async def bare_clients(url: str, calls: int, concurrency: int) -> dict[str, floa
 
 
 def table(figures: list[Figures], rounds: int, problems: int) -> Table:
-    """The searches, one a row."""
+    """Return the searches, one a row."""
     grid = Table(title=f"{rounds} rounds x {problems} problems x {CALLS} calls, SIMULATED server, {LATENCY * 1e3:g} ms")
     for column in ("concurrency", "calls", "wall s", "ideal s", "x ideal", "cpu ms/call", "sandbox ms/call"):
         grid.add_column(column, justify="right")

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thousand concurrent sessions against the owner of a run's files: `python -m recipe.bench.shared [EVALUATIONS]`.
+"""Time a thousand concurrent sessions at the owner of a run's files: `python -m recipe.bench.shared [EVALUATIONS]`.
 
-SIMULATED sessions: no executor, no sandbox and no policy, so all they do is ask and tell, through the very actor and
-line that agent loops use (aflow_env/training/nodes/owner.py, line.py). What is asked and told has the size of real
-records.
+SIMULATED sessions have no executor, sandbox or policy. They only ask and tell, by the actor and line of agent loops
+(aflow_env/training/nodes/owner.py, line.py), with records of real size.
 
     ask    read the experience of the workflow that is expanded: 1 request
     tell   take the workflow's turn, look for 20 results, store them, read them back, append the node, hand the turn
            back: 6 requests, 20 evaluations
     call   one LLM call as the executor's client makes it: look in the log, reserve, keep, settle: 4 requests
 
-`busy` is the share of a core that the owner used (of the busiest, where there are two); `/core` is what it did in a
-second of its own processor time, so what it could do if nobody else used its core: an owner is one thread. Rows
-without a pause are closed loops, so they show what goes through on this machine, whose processors the clients use, too;
-rows with a pause show how long one waits below that. The files lie in the temporary directory and are
-removed; about 0.5 GB for the default of 1,000,000 evaluations. Run it on an idle machine; about 4 minutes on two cores.
+`busy` is the share of a core that the owner used (of the busiest, where there are two). `/core` counts requests in a
+second of the owner's processor time: its limit with a core of its own, as an owner is one thread. Rows without a pause
+are closed loops and show the throughput of this machine, whose processors the clients use, too. Rows with a pause show
+the waiting time below that. The files are in the temporary directory and are removed; about 0.5 GB for the default of
+1,000,000 evaluations. Run it on an idle machine; about 4 minutes on two cores.
 """
 
 import asyncio
@@ -53,7 +52,7 @@ WORST, ACTUAL, CEILING = Spend(1000, 2000, 1), Spend(300, 620, 1), Ceiling(picos
 
 
 def evaluated(round_: int, draw: Random) -> Node:
-    """A made-up evaluated workflow, about as long as a real one."""
+    """Return a made-up evaluated workflow, about as long as a real one."""
     digest = f"{draw.getrandbits(64):016x}"
     results = [
         ProblemResult(
@@ -93,7 +92,7 @@ async def timed(seconds: list[float], what: Awaitable[Any]) -> None:
 
 
 async def record(parts: Parts, key: SessionKey, node: Node) -> None:
-    """What the evaluator and the loop do with an evaluation."""
+    """Ask and record as the evaluator and the loop do for an evaluation."""
     evaluation = node.evaluation
     keys = [(each.problem_digest, each.repeat) for each in evaluation.results]
     async with parts.turn(node.digest):
@@ -104,7 +103,7 @@ async def record(parts: Parts, key: SessionKey, node: Node) -> None:
 
 
 async def session(parts: Parts, name: str, rounds: int, pause: float, times: Times) -> None:
-    """A search whose evaluations are made up."""
+    """Play a search with made-up evaluations."""
     draw, key = Random(name), SessionKey(name)
     await asyncio.sleep(draw.uniform(0, pause))
     await parts.store.open_session(key, "bench")
@@ -118,7 +117,7 @@ async def session(parts: Parts, name: str, rounds: int, pause: float, times: Tim
 
 
 async def llm_calls(parts: Parts, name: str, rounds: int, pause: float, times: Times) -> None:
-    """A session's executor calls alone."""
+    """Play a session's executor calls alone."""
 
     async def call(key: str) -> None:
         await parts.store.get(key)
@@ -212,7 +211,7 @@ def rates(done: int, wall: float, busy: float, owners: int) -> tuple[str, str, s
 
 
 def add(table: Table, *cells: str) -> None:
-    """A row, which is also said at once: the tables come at the end."""
+    """Add a row and print it at once; tables come at the end."""
     table.add_row(*cells)
     print(*cells, sep=" | ", file=sys.stderr, flush=True)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the tree and the store do at size: `python -m recipe.bench.store [NODES] [PROBLEMS]` (default 10,000 and 10).
+"""Time the tree and the store at size: `python -m recipe.bench.store [NODES] [PROBLEMS]` (default 10,000 and 10).
 
 Plays a search whose evaluations are made up, nodes x problems results in all. Then opens the file afresh, resumes, and
 plays on from the resumed tree.
@@ -8,8 +8,8 @@ plays on from the resumed tree.
     tell     store the results, store the node, tell the tree
     resume   open the file, read the session with its results, tell a fresh tree all of it
 
-Ask and tell are those of the last tenth of the rounds. The file lies in the temporary directory and is
-removed; some 25 MB for the default. Wall-clock, so run it on an idle machine.
+Ask and tell are those of the last tenth of the rounds. The file is in the temporary directory and is removed; some
+25 MB for the default. Times are wall-clock, so run it on an idle machine.
 """
 
 import sys
@@ -36,7 +36,7 @@ RULE = SelectionConfig(c_ucb=0.1)
 
 
 def node(round_: int, parent: int | None, rng: np.random.Generator, problems: int) -> Node:
-    """A made-up evaluated workflow, about as long as a real one."""
+    """Return a made-up evaluated workflow, about as long as a real one."""
     right = rng.random(problems) < 0.5
     results = [
         ProblemResult(

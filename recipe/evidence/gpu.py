@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trainings on a GPU with a real executor: what verl printed, step by step, as data.
+"""Read the metrics of each step from verl's logs of trainings on a GPU with a real executor.
 
 recipe/aflow/0_5b_executor.sh QWEN05B &
 recipe/aflow/0_5b_one_80gb.sh actor_rollout_ref.model.path=QWEN05B aflow.task.path=GSM8K trainer.experiment_name=qwen
@@ -38,7 +38,7 @@ KEPT = {
 
 
 def steps(log: str) -> Iterator[dict[str, float | int]]:
-    """The metrics that are kept, of each training step that a console log of verl holds."""
+    """Yield the metrics in KEPT of each training step in a console log of verl."""
     for number, found in metrics_of(log).items():
         if KEPT["best"] in found:
             yield {"step": number, **{name: found[key] for name, key in KEPT.items() if key in found}}

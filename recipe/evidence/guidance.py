@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does guidance by a policy help a search? The embedded task, a SIMULATED executor, equal rounds, paired by seed.
+"""Search with trained policies as proposers: the embedded task, a SIMULATED executor, equal rounds, paired by seed.
 
     python -m recipe.evidence.guidance --policy trained=DIR --policy untrained=DIR --seeds 12
 
-Each arm is an `aflow-env sweep` over the same seeds: seed s decides the problems, the selection's draws and the
+Each arm is an `aflow-env sweep` over the same seeds. A seed decides the problems, the draws of the selection and the
 executor's noise, so arms are compared within a seed. Policies are Hugging Face folders, served one after the other by
-vLLM on a CPU; arms whose policy is not named are left out, and so is what `--only` does not match. Finished searches
-are skipped, so a run that was cut goes on. What counts is the chosen workflow's score on 60 test problems that the
-search never saw; what the executor and the policy cost is beside it. `recipe.evidence.results` turns the data into
-docs/results.md.
+vLLM on a CPU. Arms without a named policy, and those that `--only` does not match, are left out. Finished searches are
+skipped, so a run that was cut resumes. The endpoint is the chosen workflow's score on 60 test problems.
+`recipe.evidence.results` turns the data into docs/results.md; arms of deleted keys are in the data alone.
 
-The policies were trained on other problems of the same task and on the same simulated landscape: what is measured is
-whether what they learnt there carries over to new searches, not whether it would help on another task.
+The policies were trained on other problems of the same task and landscape. So this measures transfer to new searches,
+not to another task.
 """
 
 import json
@@ -35,26 +34,24 @@ from aflow_env.store.findings import last_report, overview, rejections
 from aflow_env.store.read_only import ReadOnlyStore
 
 AS_TRAINED = ("failed_cases=0", "experience_entries=4", "state_characters=1200", "policy.max_tokens=64")
-"""The states are cut as in conf/aflow_gigpo_cpu.yaml, on which the tiny policy was trained."""
+"""The states of conf/aflow_gigpo_cpu.yaml, on which the tiny policy was trained."""
 COMMON = ("limit=24", "task.validate_size=24", "task.test_size=60", "executor.mode=live", *AS_TRAINED)
 PORT = 8078
 RESULTS = Path("recipe/evidence/results/guidance.jsonl")
 START_SECONDS = 300.0
 
-
-SHORT, LONG, LONGER = 8, 20, 30
-WEIGHTS = (0, 0.25, 0.5, 0.75, 1)
-OTHERS = (
-    *("second", "third", "fourth", "fifth", "sixth"),
+SHORT, LONG = 8, 20
+POLICIES = (
+    *("trained", "second", "third", "fourth", "fifth", "sixth", "untrained"),
     *("halves", *(f"halves{n}" for n in range(2, 10))),
-    *("replay2", "replay3", "replay4"),
+    *("replay", "replay2", "replay3", "replay4"),
 )
-"""Policies of further training runs: as the first; two updates a step; value replay."""
+"""Policies by training: one update a step, the warm start alone; two updates a step; value replay."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to search. `policy` names who is asked; None: nobody is."""
+    """One way to search. `policy` is the name of the proposer, None for random edits."""
 
     name: str
     policy: str | None
@@ -63,54 +60,31 @@ class Arm:
 
 
 def arms() -> list[Arm]:
-    """Short searches: who proposes, who was trained how. Long ones: more to select from."""
-    return [*short_arms(), *long_arms()]
-
-
-def short_arms() -> list[Arm]:
-    """Nobody is asked; the trained policy proposes at each rl_weight, or only believes; the others likewise."""
-    random = ("proposer=random",)
-    found = [
-        Arm("stock", None, (*random, *ONE_BY_ONE, "selection.c_ucb=0")),
-        Arm("random edits, w=0", None, (*random, "rl_weight=0")),
-    ]
-    for policy in ("trained", "grpo", "untrained"):
-        found += [Arm(f"{policy}, w={w}", policy, (f"rl_weight={w}",)) for w in WEIGHTS]
-        found += [Arm(f"random edits, {policy} Q, w={w}", policy, (*random, f"rl_weight={w}")) for w in WEIGHTS[1:]]
-    found += [Arm(f"replay, w={w}", "replay", (f"rl_weight={w}",)) for w in (0, 0.5, 1)]
-    return [*found, *(Arm(f"{policy}, w=0", policy, ("rl_weight=0",)) for policy in OTHERS)]
-
-
-def long_arms() -> list[Arm]:
-    """Searches of 20 rounds, and stock ones of 30, which cost about as much as guided ones of 20."""
-    random, stock = ("proposer=random",), ("proposer=random", *ONE_BY_ONE, "selection.c_ucb=0")
-    weighted = {f"w={w}": (f"rl_weight={w}",) for w in WEIGHTS}
+    """Return the arms: random edits, each policy's proposals, and 20 rounds with a changed key. No Q is followed."""
+    random, plain = ("proposer=random",), ("rl_weight=0",)
     varied = {
-        "w=0, no UCB bonus": ("rl_weight=0", "selection.c_ucb=0"),
-        **{f"w=0, temperature {heat}": ("rl_weight=0", f"policy.temperature={heat}") for heat in (1.3, 1.6)},
-        "w=0, no experience": ("rl_weight=0", "experience_entries=0"),
-        **{f"w={w}, drawn again": (f"rl_weight={w}", "redraws=8") for w in (0, 0.5, 1)},
+        "w=0": (),
+        "w=0, no UCB bonus": ("selection.c_ucb=0",),
+        **{f"w=0, temperature {heat}": (f"policy.temperature={heat}",) for heat in (1.3, 1.6)},
+        "w=0, no experience": ("experience_entries=0",),
+        "w=0, drawn again": ("redraws=8",),
     }
     return [
-        Arm("stock, 20 rounds", None, stock, LONG),
-        Arm("random edits, w=0, 20 rounds", None, (*random, "rl_weight=0"), LONG),
-        *(
-            Arm(f"{policy}, {name}, 20 rounds", policy, keys, LONG)
-            for policy in ("trained", "replay")
-            for name, keys in {**weighted, **varied}.items()
-        ),
-        Arm("stock, 30 rounds", None, stock, LONGER),
+        Arm("stock", None, (*random, *ONE_BY_ONE, "selection.c_ucb=0")),
+        Arm("random edits, w=0", None, (*random, *plain)),
+        *(Arm(f"{policy}, w=0", policy, plain) for policy in POLICIES),
+        *(Arm(f"trained, {name}, 20 rounds", "trained", (*plain, *keys), LONG) for name, keys in varied.items()),
     ]
 
 
 def folder_name(name: str) -> str:
-    """An arm's name, fit for a folder."""
+    """Return an arm's name, fit for a folder."""
     return re.sub(r"[^\w.=]+", "_", name)
 
 
 @contextmanager
 def served(folder: Path, log: Path, flags: Sequence[str] = ()) -> Iterator[str]:
-    """The address of a vLLM server of the folder; its process group is ended on the way out."""
+    """Yield the address of a vLLM server of the folder; end its process group afterwards."""
     cpu = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).with_name("vllm")), "serve", str(folder), "--served-model-name", "policy"]
     flags = ["--host", "127.0.0.1", "--port", str(PORT), "--enforce-eager", "--max-model-len", "4096", *flags]
@@ -155,7 +129,7 @@ def run_sweep(arm: Arm, grid: Sequence[str], out: Path, jobs: int) -> None:
 
 
 def measured(arm: Arm, run: Path) -> dict[str, Any]:
-    """One line of data: what a finished search found, and what it cost."""
+    """Return one row of data: the result and the cost of a finished search."""
     with closing(ReadOnlyStore(run / "run.sqlite")) as store:
         report, nodes = last_report(store), overview(store)["nodes"]
         if report is None:

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the policy learn, and does GiGPO learn faster than GRPO? Two environments whose optimum is known.
+"""Compare how fast GiGPO and GRPO learn in two environments with a known optimum.
 
-    python -m recipe.evidence.learning run [--seeds 5] [--only gigpo-chain-1]     # one training run a job, resumable
+    python -m recipe.evidence.learning run [--seeds 5] [--only gigpo-chain-1]     # one training a job, resumable
     python -m recipe.evidence.learning table
 
 SIMULATED executor, real verl, the tiny policy on a CPU. `bandit`: one round, one edit decides. `chain`: four rounds,
-two edits are needed and there is no reward before both are in place. The landscapes (learning/*.yaml) are free of
-noise, so a workflow scores 0 or 1 and the optimum of a session is 1. The seed decides the order of data and the draws
-of the search; the policy's start is the same, and what the rollout server samples does not repeat.
+two edits are needed and there is no reward before both. The landscapes (learning/*.yaml) have no noise, so a workflow
+scores 0 or 1 and the optimum of a session is 1. The seed decides the order of data and the draws of the search. All
+trainings start with the same policy. The samples of the rollout server do not repeat.
 
-In the bandit every session has one step from one state, so GiGPO's two levels say the same and its advantage is GRPO's
-twice: a control, where neither should be faster by more than that scale is worth.
+In the bandit every session has one step from one state, so GiGPO's advantage is twice GRPO's. It is the control.
 
 `steps` is the first training step at which the mean best score of the sessions, over three steps, reaches 0.9; a run
-that never does counts as one step more than it had. `q_rank` is Spearman's correlation of the beliefs in the last
-third of the run with the true value of the state, found by trying every edit; the bandit asks about one state only, so
-there it is undefined. A finished job leaves one line in results/learning.jsonl and is not run again; a job that was cut
-is run again from its start.
+that never reaches it counts as one step more than it had. `q_rank` is Spearman's correlation of Q in the last third of
+the run with the true value of the state, found by trying every edit; it is undefined in the bandit, which has one
+state. A finished job leaves one line in results/learning.jsonl; a job that was cut starts again.
 """
 
 import asyncio
@@ -80,7 +78,7 @@ class Job:
         return f"{self.estimator}-{self.environment}-{self.seed}"
 
     def command(self) -> list[str]:
-        """The training command; everything that differs between jobs is here."""
+        """Return the training command; everything that differs between jobs is here."""
         landscape = HERE / "learning" / f"{self.environment}.yaml"
         mine = (
             *(f"algorithm.adv_estimator={self.estimator}", f"aflow.executor.landscape={landscape}"),
@@ -93,7 +91,7 @@ class Job:
 
 
 def steps_needed(scores: Sequence[float]) -> int:
-    """The first step (from 1) whose mean with the two before it reaches 0.9; one more than there are if none does."""
+    """Return the first step (from 1) whose mean with the two before reaches 0.9, or one more than all steps."""
     for step in range(OVER, len(scores) + 1):
         if np.mean(scores[step - OVER : step]) >= REACHED:
             return step
@@ -124,7 +122,7 @@ class Truth:
 
     @cache  # noqa: B019
     def value(self, steps: tuple[Step, ...]) -> float:
-        """The best score one edit away."""
+        """Return the best score one edit away."""
         edits = every_edit(steps, self.task.spec, self.config.task.instructions)
         best = 0.0
         for edit in edits:
@@ -147,7 +145,7 @@ def q_rank(job: Job, store: Store, steps: int) -> float:
 
 
 def measured(job: Job, found: OfflineRun, folder: Path, seconds: float) -> dict[str, Any]:
-    """A job's line of data."""
+    """Return a job's line of data."""
     scores = [float(value) for value in found.column("aflow/best_score")]
     with closing(Store(folder / "runs" / job.name / "search" / "run.sqlite")) as store:
         rank = q_rank(job, store, len(scores))
@@ -165,7 +163,7 @@ def measured(job: Job, found: OfflineRun, folder: Path, seconds: float) -> dict[
 
 
 def finished() -> dict[str, dict[str, Any]]:
-    """The lines of data by job name."""
+    """Return the lines of data by job name."""
     lines = DATA.read_text().splitlines() if DATA.is_file() else []
     data = [json.loads(line) for line in lines]
     return {Job(each["estimator"], each["environment"], each["seed"]).name: each for each in data}

@@ -46,7 +46,7 @@ def gain(arms: Arms, arm: str, to: str, key: str = "test") -> str:
     return "{:+.3f}±{:.3f}".format(*interval(differences(arms, arm, to, key)))
 
 
-def shared(gains: Sequence[float], bar: float) -> tuple[int, str, str]:
+def success(gains: Sequence[float], bar: float) -> tuple[int, str, str]:
     """Return the number of trainings that gain at least `bar`, their share's 95 % interval, and their mean gain."""
     good = [each for each in gains if each >= bar]
     mean_gain = "{:+.3f}±{:.3f}".format(*interval(good)) if len(good) > 1 else "".join(f"{each:+.3f}" for each in good)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good Q is at the end of `make train` runs, from their console logs. SIMULATED executor.
+"""Read how good Q is at the end of `make train` runs, from their console logs. SIMULATED executor.
 
     python -m recipe.evidence.q_training REPLAY LOG ... >> recipe/evidence/results/q_training.jsonl
 
@@ -20,7 +20,7 @@ NAMES = ("within", "n", "surrogate_within", "skill", "skill_over_surrogate")
 
 
 def last_figures(log: str) -> dict[str, Any]:
-    """The figures of the last line of the log that has them, the chosen workflow's test score, and the minutes."""
+    """Return the last figures of Q in a log, the chosen workflow's test score, and the minutes."""
     line = next(each for each in reversed(log.splitlines()) if "aflow/q_held_out/within:" in each)
     found = dict(_FIGURE.findall(line))
     minutes = _REAL.search(log)

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does guidance help where nothing is simulated? Stock AFlow against a guided search, a real model as executor.
+"""Compare stock AFlow with a guided search, with a real model as executor.
 
     vllm serve QWEN05B --served-model-name qwen05b --port 8077 --dtype bfloat16 --max-model-len 4096
     python -m recipe.evidence.real gsm8k GSM8K --policy trained=DIR --executor http://127.0.0.1:8077/v1 --model qwen05b
 
 Each arm is an `aflow-env sweep` over the same seeds, on the first validate problems and, for the chosen workflow, the
-first test problems, the same ones for every seed: what differs between seeds is what is proposed and selected. All
-searches share a cache of completions, and give up workflows that selection would not look at (racing). Tokens are
-those that each search would have paid alone. A policy has two arms, rl_weight 0 and 0.5; NAMES says what it may be. A
-finished search is not run again, so a run that was cut goes on where it was. Manual workflows (`aflow-env baselines`)
-are scored on the same test problems; there is nothing to choose, so once is enough.
+first test problems, which all seeds share. Seeds differ in proposals and selection. All searches share a cache of
+completions, and race (workflows that selection would ignore are not finished). Tokens are those of each search alone. A
+policy (see NAMES) has two arms, rl_weight 0 and 0.5. Finished searches are skipped, so a run that was cut resumes.
+Manual workflows (`aflow-env baselines`) are scored once on the same test problems.
 
 The servers of executor and policies may share a GPU: `--serve '--gpu-memory-utilization 0.1'` for the policies'.
 """
@@ -49,11 +48,11 @@ NAMES = {
     "qwen": QWEN,  # Qwen2.5-Coder-0.5B as it is
     "qwen, trained here": QWEN,  # ... and after training on this task's train problems with this executor
 }
-"""What a policy may be, and what its searches show it: what it was trained on."""
+"""Policies, and the settings of their states, as in their training."""
 
 
 def arms(policies: Sequence[str]) -> list[Arm]:
-    """Nobody is asked; each policy proposes, and is followed by half or not at all."""
+    """Return stock AFlow, and each policy as proposer with rl_weight 0.5 and 0."""
     return [
         STOCK,
         *(Arm(f"{name}, w={w}", name, (*NAMES[name], f"rl_weight={w}"), ROUNDS) for name in policies for w in (0.5, 0)),
@@ -61,7 +60,7 @@ def arms(policies: Sequence[str]) -> list[Arm]:
 
 
 def line(task: str, arm: Arm, run: Path) -> dict[str, Any]:
-    """What a finished search found, round by round, and the tokens of its executor."""
+    """Return a finished search's row: its result, scores by round, and the executor's tokens."""
     with closing(ReadOnlyStore(run / "run.sqlite")) as store:
         nodes = overview(store)["nodes"]
         report = measured(arm, run)
@@ -70,7 +69,7 @@ def line(task: str, arm: Arm, run: Path) -> dict[str, Any]:
 
 
 def baselines(task: str, keys: Sequence[str], folder: Path) -> list[dict[str, Any]]:
-    """The manual workflows on the test problems: name, score, interval of problems at large, calls, tokens."""
+    """Score the manual workflows on the test problems: name, score, interval of problems at large, calls, tokens."""
     command = [sys.executable, "-m", "aflow_env.cli", "baselines", "--split", "test", "--json"]
     found = subprocess.run(
         [*command, "--only", MANUAL[task], f"run_dir={folder / 'baselines'}", *keys], check=True, stdout=subprocess.PIPE

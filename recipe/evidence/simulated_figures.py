@@ -9,7 +9,7 @@ from recipe.evidence.edits.__main__ import among_siblings
 from recipe.evidence.learning_results import differences as steps_saved
 from recipe.evidence.learning_results import interval as median_interval
 from recipe.evidence.learning_results import table
-from recipe.evidence.paired import Arms, Row, differences, gain, mean, shared
+from recipe.evidence.paired import Arms, Row, differences, gain, mean, success
 
 WEIGHTS = ("0", "0.25", "0.5", "0.75", "1")
 STOCK, RANDOM, LONG = "stock", "random edits, w=0", "trained, w=0, 20 rounds"
@@ -72,10 +72,10 @@ def proposals(arms: Arms) -> Figures:
     found = {setting: gains(arms, names) for setting, names in TRAININGS.items()}
     lines = []
     for setting, mine in found.items():
-        good, share, mean_gain = shared(mine, BAR)
+        good, share, mean_gain = success(mine, BAR)
         lines.append([setting, str(len(mine)), f"{good} ({share})", mean_gain, f"{min(mine):+.3f}"])
     runs = next(iter(found.values()))
-    good, share, mean_gain = shared(runs, BAR)
+    good, share, mean_gain = success(runs, BAR)
     usd = mean(arms, STOCK, "executor_usd") + mean(arms, STOCK, "policy_tokens") * USD_PER_MILLION / 1e6
     earned = arms["trained, remembering Q, w=1 by skill, 20 rounds"]
 

@@ -29,7 +29,7 @@ PALETTES = {
 
 
 def box(palette: Palette, x: int, y: int, width: int, title: str, *lines: str) -> str:
-    """A rounded box with a title and small lines below it."""
+    """Draw a rounded box with a title and small lines below it."""
     height = 30 + 16 * len(lines)
     texts = "".join(
         f"<text x='{x + 12}' y='{y + 38 + 16 * row}' font-size='11.5' fill='{palette.soft}'>{line}</text>"
@@ -43,12 +43,12 @@ def box(palette: Palette, x: int, y: int, width: int, title: str, *lines: str) -
 
 
 def arrow(palette: Palette, x1: int, y1: int, x2: int, y2: int) -> str:
-    """A straight arrow."""
+    """Draw a straight arrow."""
     return f"<path d='M{x1} {y1}L{x2} {y2}' stroke='{palette.accent}' stroke-width='1.6' marker-end='url(#head)'/>"
 
 
 def sheet(palette: Palette, width: int, height: int, *parts: str) -> str:
-    """A whole SVG file."""
+    """Return a whole SVG file."""
     head = (
         "<defs><marker id='head' viewBox='0 0 8 8' refX='7' refY='4' markerWidth='7' markerHeight='7' orient='auto'>"
         f"<path d='M0 0L8 4L0 8z' fill='{palette.accent}'/></marker></defs>"
@@ -59,7 +59,7 @@ def sheet(palette: Palette, width: int, height: int, *parts: str) -> str:
 
 
 def loop(palette: Palette) -> str:
-    """One round of a search, and how its experience trains the policy."""
+    """Draw one round of a search, and the training by its experience."""
     p = palette
     caption = f"<text x='16' y='252' font-size='11.5' fill='{p.soft}'>"
     return sheet(
@@ -117,7 +117,7 @@ BANDS = (
 
 
 def house(palette: Palette) -> str:
-    """The rooms of the package: four bands, each uses only what is below it."""
+    """Draw the rooms of the package: four bands, each of which uses only those below it."""
     parts, y = [], 12
     for band, rooms in BANDS:
         parts.append(f"<text x='12' y='{y + 28}' font-size='12' fill='{palette.accent}'>{band}</text>")

@@ -64,7 +64,7 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
 
 
 def on_page_content(content: str, page: Any, **_: object) -> str:
-    """A fence that the parser does not take for one is shown as text, without a word from it."""
+    """Show a fence that the parser does not accept as text, without a warning."""
     if "```" in content:
         log.warning("%s: a fenced block is not one: is its title in quotes?", page.file.src_uri)
     return content

@@ -41,7 +41,7 @@ class Entry:
 
 
 def reference(conf: Path) -> str:
-    """The page, in Markdown."""
+    """Return the page, in Markdown."""
     default = conf / "aflow" / "default.yaml"
     return "\n".join(
         [
@@ -54,7 +54,7 @@ def reference(conf: Path) -> str:
 
 
 def entries(file: Path) -> list[Entry]:
-    """The keys of a YAML in its order, sections among them, each with what its comments say."""
+    """Return the keys of a YAML in its order, with sections and comments."""
     values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     said = comments(file.read_text(encoding="utf-8"))
     return [Entry(name, value, said.get(name, "")) for name, value in _flat(values) if name != "defaults"]
@@ -78,7 +78,7 @@ def comments(text: str) -> dict[str, str]:
 
 
 def legal(field: FieldInfo) -> str:
-    """What a field may hold: type, choices, range."""
+    """Return a field's type, choices and range as text."""
     bounds = [item for item in field.metadata if not isinstance(item, type)]
     return _legal(field.annotation, bounds)
 
@@ -107,7 +107,7 @@ def _bounds(items: Sequence[Any]) -> Iterator[str]:
 
 
 def keys(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key of a schema with its field, sections before their keys, by the names that a user types."""
+    """Return every key of a schema with its field, sections first, by the user's names."""
     for name, field in model.model_fields.items():
         key = before + (field.alias or name)
         yield key, field
@@ -121,7 +121,7 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _sections(documented: list[Entry], model: type[BaseModel]) -> Iterator[str]:
-    """A table of the keys at the root, then one a section."""
+    """Yield a table of the keys at the root, then one a section."""
     fields = dict(keys(model))
     tops = [entry for entry in documented if "." not in entry.name and not isinstance(entry.default, dict)]
     yield "## The search\n"
@@ -134,12 +134,12 @@ def _sections(documented: list[Entry], model: type[BaseModel]) -> Iterator[str]:
 
 
 def _first_line(section: FieldInfo) -> str:
-    """What the schema says of a section that the YAML says nothing of."""
+    """Return the schema's account of a section without a comment in the YAML."""
     return ((_model(section.annotation) or BaseModel).__doc__ or "").partition("\n")[0]
 
 
 def _group(folder: Path, model: type[BaseModel]) -> Iterator[str]:
-    """The files of a config group, each with its keys, and after them the keys that no file of it names."""
+    """Yield the files of a config group, each with its keys, and after them the keys that no file of it names."""
     name, fields = folder.name, {f"{folder.name}.{key}": field for key, field in keys(model)}
     yield f"\n## {name}\n"
     yield f"`aflow/{name}=NAME` (`aflow-env`: `{name}=NAME`) takes one of these files; single keys go over it.\n"
@@ -184,7 +184,7 @@ def _files(conf: Path) -> Iterator[str]:
 
 
 def _head(file: Path) -> str:
-    """The comment at the top of a YAML, up to a command in it."""
+    """Return the comment at the top of a YAML, up to a command in it."""
     lines = file.read_text(encoding="utf-8").splitlines()
     head: list[str] = []
     for line in lines:
@@ -218,7 +218,7 @@ def _flat(node: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _prose(text: str) -> str:
-    """A comment as Markdown that means the same text; what stands in backticks stays code."""
+    """Return a comment as Markdown that means the same text; what stands in backticks stays code."""
     parts = text.split("`")
     plain = [re.sub(r"([|*_\[\]])", r"\\\1", html.escape(part, quote=False)) for part in parts[::2]]
     return "`".join(part for pair in zip(plain, [*parts[1::2], ""], strict=False) for part in pair).removesuffix("`")

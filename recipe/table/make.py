@@ -5,9 +5,9 @@
     python -m recipe.table.make mbpp FOLDER_OF_DATA --model NAME --run RUN --out conf/aflow/tables/mbpp.jsonl
 
 The workflows are the plain start, all of one edit from it, and seeded samples of two and three edits. A block of
-problems is finished by all workflows before the next block begins, so that whatever ends the script leaves a whole
-rectangle. Every result and completion is in RUN: the same command goes on where it was, and a prompt that workflows
-share is asked once. `--pack` asks nobody and writes the table of the problems that are finished.
+problems is finished by all workflows before the next block begins, so that any end of the script leaves a whole
+rectangle. Every result and completion is in RUN: the same command resumes, and workflows share the answers to equal
+prompts. `--pack` sends nothing and writes the table of the finished problems.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recipe.evidence.paired import by_arm, differences, gain, interval, mean, shared
+from recipe.evidence.paired import by_arm, differences, gain, interval, mean, success
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "results.md"
@@ -35,8 +35,8 @@ def test_an_interval_over_few_trainings_is_students() -> None:
     assert interval([0.0, 1.0, 2.0]) == pytest.approx((1.0, 4.302653 / 3**0.5), abs=1e-5)
 
 
-def test_trainings_are_shared_into_those_that_succeed_and_the_rest() -> None:
+def test_trainings_succeed_where_they_reach_the_bar() -> None:
     """The mean gain is of the trainings that reach the bar; the share has Wilson's interval."""
-    assert shared([0.3, 0.3, 0.0], 0.2) == (2, "0.21 to 0.94", "+0.300±0.000")
-    assert shared([0.3, 0.1], 0.2) == (1, "0.09 to 0.91", "+0.300")
-    assert shared([0.0], 0.2) == (0, "0.00 to 0.79", "")
+    assert success([0.3, 0.3, 0.0], 0.2) == (2, "0.21 to 0.94", "+0.300±0.000")
+    assert success([0.3, 0.1], 0.2) == (1, "0.09 to 0.91", "+0.300")
+    assert success([0.0], 0.2) == (0, "0.00 to 0.79", "")

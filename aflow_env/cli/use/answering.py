@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow at work: a problem in, its answer and its cost out. Nothing is scored and no result is looked up.
+"""Answer problems with a workflow. Nothing is scored and no stored result is used.
 
-Each problem has a jailed child of its own, so one problem sees nothing of another and cannot end it. A workflow that
-fails gives an answer without text. A failure of the world or a spent budget is raised.
+Each problem has a jailed child of its own, so it can neither read nor end another one. A workflow that fails gives an
+answer without text. A failure of the world or a spent budget is raised.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class WorkflowAnswer:
 
 @dataclass(frozen=True)
 class Answering:
-    """A workflow with its executor and sandbox open. `answering` makes it."""
+    """A workflow with its executor and sandbox open, made by `answering`."""
 
     workflow: Workflow
     assembly: Assembly
@@ -69,7 +69,7 @@ class Answering:
         return WorkflowAnswer(text, run.outcome, run.error, cost, *counts, clock() - began)
 
     def price(self, needed: bool = False) -> Price | None:
-        """Return the executor's price, None where nobody knows it. Raises ConfigError when it is needed then."""
+        """Return the executor's price, None where it is unknown. Raises ConfigError where it is needed and unknown."""
         config = self.assembly.config.executor
         return find_price(config, needed) if config.kind in ("openai", "anthropic") else FREE
 

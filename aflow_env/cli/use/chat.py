@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenAI's chat completions as plain data: make a request a problem, and an answer a reply.
+"""Translate OpenAI's chat completions: a request into a problem, an answer into a reply.
 
-The last message has to be the user's, and is the problem. Earlier messages are above it as text. `seed` names the
+The last message has to be the user's, and is the problem. Earlier messages come before it as text. `seed` names the
 draw. Sampling keys (`temperature`, `max_tokens`, `tools`, ...) are ignored, since the workflow sets its own.
 """
 

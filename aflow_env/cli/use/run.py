@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env run RUN_OR_DIR --input in.jsonl --output out.jsonl`: a workflow on a file of problems.
 
-Each answer is one whole line, on disk before the next problem takes its place, so the same command goes on after a
-kill. `OUTPUT.run/` has completions and the account of the budget: nothing that was answered is paid for twice.
+Each answer is one line, on disk before the next problem begins, so the same command resumes after a kill. `OUTPUT.run/`
+has completions and the account of the budget: no answer is paid for twice.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ NOTE = "Ctrl-C: finishing the problems under way; Ctrl-C again ends at once"
 
 @dataclass
 class Tally:
-    """How far the run of a file is. `row` counts problems lost since the last answer. `error` ended the run early."""
+    """The progress of a file's run. `row` counts problems lost since the last answer. `error` ended the run early."""
 
     total: int
     skipped: int
@@ -99,7 +99,7 @@ def run(
 
 
 def _key(record: Record) -> str:
-    """Return the JSON that names a problem in the input and begins its answer in the output: its id, else its line."""
+    """Return the JSON that names a problem in input and output: its id, else its line."""
     named_by = "id" if "id" in record.fields else "line"
     return json.dumps({named_by: record.fields.get(named_by, record.line)})
 
@@ -124,7 +124,7 @@ def _done(output: Path, workflow: Workflow) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _appending(output: Path) -> Iterator[BinaryIO]:
-    """Open the output for this process alone, without the piece of a line that a kill may have left at its end."""
+    """Open the output for this process alone, and cut half a line that a kill may have left at its end."""
     with writing(output, "--output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         file = output.open("ab", buffering=0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env baselines`: the manual workflows of a task in one table, beside the best of a run if one is named."""
+"""`aflow-env baselines`: the manual workflows of a task in one table, beside the best of a named run."""
 
 import asyncio
 from dataclasses import replace

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env doctor`: the state of this machine, one line each; status 1 when something needed is missing.
 
-verl and the owner of each registry are imported, and the plugin says which of its hooks ran. No value of a key is
-printed.
+verl and the owner of each registry are imported, and the plugin lists its hooks that ran. No value of a key is printed.
 """
 
 import asyncio
@@ -101,7 +100,7 @@ def registrations() -> Iterator[Finding]:
     """Check that verl has loaded the plugin in this process."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.simplefilter("ignore")  # of backends of verl that nobody here uses
+    warnings.simplefilter("ignore")  # about backends of verl that are not used here
     try:
         import_module("verl")
         plugin = import_module("aflow_env.plugin")

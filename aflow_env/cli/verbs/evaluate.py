@@ -43,7 +43,7 @@ def evaluate(
 
 
 async def scored(config: AflowConfig, workflow: Workflow, split: Split) -> tuple[Evaluation, tuple[str, ...]]:
-    """Return a workflow's evaluation on a split, and the sandbox layers that it ran in. `run_dir` keeps the results."""
+    """Return a workflow's evaluation on a split, and its sandbox layers. The results are in `run_dir`."""
     assembly = await Assembly.open(config)
     try:
         problems = assembly.problems(split)
@@ -60,7 +60,7 @@ def held_out(
 ) -> None:
     """Score a workflow on the test problems, three times each unless repeats=N says otherwise.
 
-    The interval is that of problems at large: the repeats of a problem are averaged before it is drawn.
+    The interval is that of problems at large: it is computed over the means of each problem's repeats.
     """
     given = list(overrides or ())
     if "repeats" not in values(given):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env export RUN`: a run as a workspace that AFlow continues, or its best workflow as one Python module.
 
-`aflow-env import WORKSPACE`: a search of AFlow's as a run of ours, to look at, test and go on with.
+`aflow-env import WORKSPACE`: a search of AFlow's as a run of ours, to show, test and resume.
 """
 
 from contextlib import closing
@@ -61,7 +61,7 @@ def import_workspace(
     out: Annotated[Path | None, typer.Option(help="Run folder to make; default: runs/DATASET.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read AFlow's rounds, scores and experience into a run; with an executor=... its config is kept for `resume`."""
+    """Read AFlow's rounds, scores and experience into a run; with an executor=... its config is saved for `resume`."""
     found = read_workspace(workspace)
     folder = out or Path("runs") / found.dataset
     config, kept = _config(found.dataset, folder, list(overrides or ()))
@@ -103,7 +103,7 @@ def _problems(config: AflowConfig | None) -> dict[str, Problem]:
 
 
 def _answers(config: AflowConfig | None) -> str:
-    """Return the task's kind of answers, for Vote; that of any text for a run without a config or task."""
+    """Return the task's kind of answers, for Vote; "text" for a run without a config or task."""
     try:
         return load_task(config.task).spec.answers if config else "text"
     except ConfigError as error:
@@ -112,7 +112,7 @@ def _answers(config: AflowConfig | None) -> str:
 
 
 def _refused(workflow: Workflow, spec: TaskSpec) -> str:
-    """Say why the gate refuses a workflow; the empty string for one that may run."""
+    """Return why the gate refuses a workflow, "" for one that may run."""
     try:
         check(workflow, spec)
     except Violation as error:
@@ -121,7 +121,7 @@ def _refused(workflow: Workflow, spec: TaskSpec) -> str:
 
 
 def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, bool]:
-    """Return the config of the run, and whether to keep it: an import to look at names no executor.
+    """Return the config of the run, and whether to save it: an import without an executor is only shown.
 
     Raises ConfigError for a key that would then be ignored.
     """

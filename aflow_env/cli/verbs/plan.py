@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env plan`: the needs of a training run, before it is started."""
+"""`aflow-env plan`: the needs of a training, before it starts."""
 
 import re
 from dataclasses import asdict

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env model tiny`: the small policy that runs without a GPU or a download.
+"""`aflow-env model tiny`: a small policy that runs without a GPU or a download.
 
 `aflow-env export-policy`: a trained policy as a Hugging Face folder.
 """

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env search`: the search engine without a trainer.
-
-`aflow-env resume RUN`: go on with a search, by the config that it keeps.
-"""
+"""`aflow-env search`: a search without a trainer. `aflow-env resume RUN`: go on with it, by its saved config."""
 
 import asyncio
 from functools import partial
@@ -30,10 +27,10 @@ def search(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
 
 def search_to_end(config: AflowConfig, as_json: bool) -> None:
-    """Search, and say how it went. Status 130 after a Ctrl-C.
+    """Search, and print the result. Status 130 after a Ctrl-C.
 
-    The first Ctrl-C finishes the rounds in flight and says what is best so far, without a closing report; the second
-    ends at once. Either leaves everything that was paid for on disk.
+    The first Ctrl-C finishes the rounds in flight and prints the best so far, without a closing report; the second ends
+    at once. Either leaves everything that was paid for on disk.
     """
     check_predictor(config)
     try:

@@ -21,9 +21,9 @@ from aflow_env.screen import Screen, fit, one_line, plural
 from aflow_env.store.read_only import ReadOnlyStore
 
 WAIT_SECONDS = 20.0
-"""A folder that exists may take so long to get its store."""
+"""How long to wait for the store of a folder that exists."""
 BEGINNING_SECONDS = 2.0
-"""A store may take so long to get its tables."""
+"""How long to wait for the tables of a store."""
 
 
 def watch(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of how searches went: curves, predictions against scores, operators, outcomes."""
+"""Figures of the course of searches: curves, predictions against scores, operators, outcomes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -157,7 +157,7 @@ def fronts(groups: Groups) -> Figure | None:
 
 
 def _spreads(groups: Groups) -> str:
-    """Say how far predictions differ within a session, beside the scores: whether Q can choose at all."""
+    """Return a sentence on the spread of predictions within a session: whether Q can choose at all."""
     found = {label: spread for label, runs in groups.items() if (spread := numbers.prediction_spread(runs))}
     if not found:
         return ""

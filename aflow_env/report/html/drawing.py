@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""matplotlib to SVG that follows the page: text in the page's font, colours by the page's variables, light or dark.
+"""Turn matplotlib plots into SVG with the page's font and colours, light or dark.
 
-Drawings use stand-in colours, which become `var(--...)` in the SVG. The same data gives the same bytes.
+Plots use stand-in colours, which become `var(--...)` in the SVG. The same data gives the same bytes.
 """
 
 import io

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from aflow_env.report.html.drawing import series
-from aflow_env.report.numbers import Mean
+from aflow_env.report.numbers import Mean, range_text
 from aflow_env.report.pairs import Groups
 from aflow_env.screen import fit
 
@@ -79,7 +79,7 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def short(label: str) -> str:
-    """Cut a label so that it leaves room for the plot; the table below the figure holds it whole."""
+    """Cut a label so that it leaves room for the plot; the table below the figure has it whole."""
     return fit(label, LABEL)
 
 
@@ -96,8 +96,3 @@ def sums(of: Mapping[str, int]) -> str:
 def cells(found: Mean, digits: int = 3) -> tuple[str, str, str]:
     """Return three cells of a table: the mean, its interval and n."""
     return f"{found.value:.{digits}f}", range_text(found.low, found.high, digits), str(found.n)
-
-
-def range_text(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return an interval as text, "-" for none."""
-    return "-" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTML report: one file with everything in it, no network, light or dark as the reader's system is.
+"""The HTML report: one file without network, light or dark as the reader's system.
 
-A figure is a plot, its numbers as a table, and a caption that says n and how to read it.
+A figure is a plot, its numbers as a table, and a caption with n and how to read it.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from aflow_env.report import numbers
 from aflow_env.report.html.courses import calibration, fronts, operators, outcomes, search_curves, training_curves
 from aflow_env.report.html.drawing import INK, Figure, figure, series
-from aflow_env.report.html.marks import cells, interval, legend, name_rows, places_of, range_text, short, sums
+from aflow_env.report.html.marks import cells, interval, legend, name_rows, places_of, short, sums
 from aflow_env.report.html.spending import spending_curves
 from aflow_env.report.html.templating import render
-from aflow_env.report.numbers import SCORES, Mean
+from aflow_env.report.numbers import SCORES, Mean, range_text
 from aflow_env.report.pairs import FEW_PAIRS, Effect, Groups, draws, result
 from aflow_env.report.summary import Summary, mean_text, played
 from aflow_env.report.verdict import verdict
@@ -107,7 +107,7 @@ def effect_sizes(groups: Groups, effects: Sequence[Effect], baseline: str, measu
 
 
 def costs(groups: Groups) -> Figure | None:
-    """Draw the money: evaluations of the search, and the whole run."""
+    """Draw the cost of the search's evaluations and of the whole run."""
     labels = [label for label, runs in groups.items() if numbers.bill(runs)]
     searching = [numbers.mean([sum(each.cost_usd for each in run.rounds) for run in groups[label]]) for label in labels]
     whole = [found for label in labels if (found := numbers.bill(groups[label]))]

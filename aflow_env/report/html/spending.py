@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figure of score against executor calls: searches that spend unequally are compared where they spent alike."""
+"""The figure of score against executor calls, which compares searches at equal spending."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from aflow_env.report.html.drawing import Figure, figure, series
 from aflow_env.report.html.marks import MARKERS, cells, lines, places_of, sums
-from aflow_env.report.numbers import SCORES, Mean, mean
+from aflow_env.report.numbers import SCORES, Mean, best_by_calls, mean
 from aflow_env.report.pairs import Groups, result
 from aflow_env.report.runs import RunRecord
 
@@ -50,15 +50,6 @@ def spending_curves(groups: Groups) -> Figure | None:
         ("group", "executor calls", "score of", "score", "95 % interval", "runs"),
         rows,
     )
-
-
-def best_by_calls(run: RunRecord) -> list[tuple[int, float]]:
-    """Return (calls so far, best validate score so far) after each round of a search."""
-    calls, best, curve = 0, 0.0, []
-    for each in sorted((each for each in run.rounds if each.validated and each.step == 0), key=lambda each: each.round):
-        calls, best = calls + each.calls, max(best, each.score or 0.0)
-        curve.append((calls, best))
-    return curve
 
 
 def band(curves: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, Mean]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fill the templates of this folder: every value is escaped visible text unless it is marked as markup."""
+"""Fill the templates of this folder; every value is escaped, visible text unless it is markup."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interactive search tree of a run: one HTML file with everything in it, drawn on a canvas, smooth at 10,000 nodes.
+"""The interactive search tree of a run: one HTML file, drawn on a canvas, smooth at 10,000 nodes.
 
-What every node needs at once (scores, parents, one line of text) is plain JSON by column; programs, prompts, edits and
-failed cases are compressed and opened at the first click. Text of a model reaches the page as text, never as markup.
+Scores, parents and one line of text for each node are plain JSON by column. Programs, prompts, edits and failed cases
+are compressed and opened at the first click. Text of a model reaches the page as text, never as markup.
 """
 
 import base64
@@ -64,19 +64,13 @@ def tree_data(store: Reads) -> dict[str, JSON]:
     return {
         "sessions": [one_line(session) for session in sessions],
         "session": [sessions[row["session"]] for row in rows],
-        "round": [row["round"] for row in rows],
+        **{name: [row[name] for row in rows] for name in ("round", "digest")},
+        **{name: [_short(row[name]) for row in rows] for name in ("score", "low", "high")},
+        **{name: [row[name] or 0 for row in rows] for name in ("n", "unpriced", "truncated", "calls")},
         "parent": [-1 if row["parent"] is None else place[row["session"], row["parent"]] for row in rows],
         "program": [programs.get(row["program"], -1) for row in rows],
-        "digest": [row["digest"] for row in rows],
-        "score": [_short(row["score"]) for row in rows],
-        "low": [_short(row["low"]) for row in rows],
-        "high": [_short(row["high"]) for row in rows],
-        "n": [row["n"] or 0 for row in rows],
         "cost": [round(row["cost_usd"] or 0.0, 9) for row in rows],
         "usd": [_short(row["usd_a_problem"], 9) for row in rows],
-        "unpriced": [row["unpriced"] or 0 for row in rows],
-        "truncated": [row["truncated"] or 0 for row in rows],
-        "calls": [row["calls"] or 0 for row in rows],
         "q": [_short((json.loads(row["payload"] or "null") or {}).get("q")) for row in rows],
         "outcomes": [json.loads(row["outcomes"] or "{}") for row in rows],
         "text": [_line(row["modification"]) for row in rows],
@@ -90,8 +84,8 @@ def tree_data(store: Reads) -> dict[str, JSON]:
 def _failed(case: dict[str, str]) -> list[str]:
     """Return [problem, outcome, answer or error, feedback, steps]."""
     said = (case["error"] or case["answer"])[:ANSWER_CHARACTERS]
-    told = case["feedback"][:ANSWER_CHARACTERS], case["trace"][:TRACE_CHARACTERS]
-    return [visible(text) for text in (case["problem_id"], case["outcome"], said, *told)]
+    more = case["feedback"][:ANSWER_CHARACTERS], case["trace"][:TRACE_CHARACTERS]
+    return [visible(text) for text in (case["problem_id"], case["outcome"], said, *more)]
 
 
 def _short(value: float | None, digits: int = 5) -> float | None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one training step asks of the executor and of the GPUs' arithmetic, as far as it can be said beforehand.
+"""Estimate the executor calls, USD and trainer seconds of one training step.
 
-Calls a run and tokens a call are what the shipped GSM8K search took with a real executor (docs/results.md: 520 runs of
-its 13 nodes); another task has others, so they are options of `aflow-env plan`. Time is FLOPs over a share of the
-card's nominal rate: an estimate by formula. One run on a shared H100 reached half of it (docs/hardware.md).
+Calls a run and tokens a call are measured: 520 runs of the 13 nodes of a GSM8K search with a real executor
+(recipe/evidence/results/gsm8k_search.json). Other tasks differ, so they are options of `aflow-env plan`. Time is FLOPs
+over a share of the card's nominal rate. One run on a shared H100 reached half of this rate (docs/hardware.md).
 """
 
 from dataclasses import dataclass
@@ -27,22 +27,22 @@ GPU_USD = 2.5
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one step; `usd` is None where the executor's price is not known."""
+    """Costs of one step. `usd` and `round_usd` (the executor's of one round) are None without a known price.
+
+    `tokens` are the policy's to train on. `tokens_a_second` counts log-probabilities, reference and update on all GPUs.
+    `prediction_usd` is for reading PREDICTIONS questions without a prefix cache.
+    """
 
     calls: int
     usd: float | None
     tokens: int
-    """Policy tokens to train on, with rows of the assumed length."""
     tokens_a_second: float
-    """Training tokens a second over all GPUs: log-probabilities, reference and update; the rollout not counted."""
-    prediction_usd: float = 0.0
-    """Of reading PREDICTIONS questions of the assumed length, without a prefix cache."""
-    round_usd: float | None = None
-    """Of the executor in one round."""
+    prediction_usd: float
+    round_usd: float | None
 
     @property
     def seconds(self) -> float:
-        """Of the trainer's share of a step."""
+        """The seconds of a step without the rollout."""
         return self.tokens / self.tokens_a_second
 
 
@@ -56,9 +56,9 @@ def costs(
     tflops: float,
     gpu_usd: float = GPU_USD,
 ) -> Costs:
-    """`calls` a problem run, `prompt` and `reply` tokens a call, `row_tokens` a training row.
+    """Return the costs for `calls` a problem run, `prompt` and `reply` tokens a call, `row_tokens` a training row.
 
-    `tflops` are a GPU's, `gpu_usd` its rent for an hour.
+    `tflops` and `gpu_usd` (rent for an hour) are those of one GPU.
     """
     count = round(plan.problem_runs * calls)
     tokens = plan.rows * row_tokens

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory an update takes of one rank, part by part, by formula: verl 0.9.1's FSDP2 engine on a Qwen2.
+"""The memory of an update on one rank, part by part, by formula: verl 0.9.1's FSDP2 engine on a Qwen2.
 
 For P parameters of b bytes (`fsdp_config.model_dtype`; fp32 unless set), P' of them trained (all, or LoRA's), W ranks,
 T tokens in the longest micro-batch, vocabulary V, width h, keys and values kv, MLP width i, u parameters a layer and
@@ -7,7 +7,7 @@ E = V h in the embedding:
 
     kept         weights b P / W, gradients b P' / W, Adam 2 b P' / W
     checkpoints  2 T h L                               the input of each layer, in bf16
-    layer        T (28 h + 4 kv + 12 i)                one layer computed again: norms in fp32, all else in bf16
+    layer        T (28 h + 4 kv + 12 i)                one layer computed again: norms in fp32, the rest in bf16
                  + 3 T^2                               with sdpa: the mask of a packed row, as bool and as bf16
     units        gathered in bf16, gradients in bf16, and those copied to fp32 for the reduction: 8 bytes a parameter
     logits       2 T V, again where temperature is not 1; the loss works in place     on a GPU
@@ -15,8 +15,8 @@ E = V h in the embedding:
                  24 C V with the fused loss            C = 512 tokens at a time, mostly in fp32
     Adam's step  b P' / W on a GPU (all tensors at once), 2 b max(E, ...) / W on a CPU (one after the other)
 
-Parts do not live at once. A backward pass has three moments (output layer, decoder layer, embedding), of which the
-largest counts. Measured against real updates in docs/hardware.md.
+A backward pass has three moments (output layer, decoder layer, embedding); the largest counts. docs/hardware.md
+compares the formulas with real updates.
 """
 
 from dataclasses import dataclass
@@ -29,17 +29,19 @@ FUSED_CHUNK = 512
 ENTROPY_CHUNK = 2048
 """Tokens that verl's chunked entropy takes at a time."""
 ROW_OBJECTS = 8 * 1024
-"""Bytes a token of autograd's own objects on a CPU with the plain loss, where a GPU has one kernel: measured
-(docs/hardware.md), not derived."""
+"""Bytes a token of autograd's own objects on a CPU with the plain loss; measured (docs/hardware.md)."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What the memory of an update depends on, beside the model's shape; tokens are those of one rank."""
+    """The settings that the memory of an update depends on, beside the model's shape.
+
+    `width`: bytes of a stored parameter, of its gradient, and of each of Adam's two moments. Tokens are those of one
+    rank. `scaled`: the sampling temperature is not 1.
+    """
 
     ranks: int
     width: int
-    """Bytes of a stored parameter, of its gradient, and of each of Adam's two moments."""
     tokens: int
     log_prob_tokens: int
     device: Literal["gpu", "cpu"] = "gpu"
@@ -47,31 +49,31 @@ class Update:
     sdpa: bool = False
     fused: bool = False
     scaled: bool = False
-    """Whether the sampling temperature is not 1."""
     chunked_entropy: bool = False
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one rank. `kept` and its `moments` add up to what a phase takes."""
+    """Bytes of one rank.
+
+    `kept` is weights, gradients and Adam's moments, which live through an update. On top come `backward`, the largest
+    moment of a forward and backward pass, and then `optimizer`, Adam's step. `log_probs` comes on top of the weights
+    in a pass without gradients.
+    """
 
     kept: dict[str, int]
-    """Weights, gradients and Adam's moments: what lives through a whole update."""
     backward: dict[str, int]
-    """What the largest moment of a forward and backward pass needs on top."""
     optimizer: int
-    """What Adam's step needs on top."""
     log_probs: int
-    """What a pass without gradients needs on top of the weights: log-probabilities and entropies of a step's rows."""
 
     @property
     def peak(self) -> int:
-        """The most that an update takes."""
+        """The peak of an update."""
         return sum(self.kept.values()) + max(sum(self.backward.values()), self.optimizer)
 
 
 def memory_of(shape: Architecture, update: Update) -> Memory:
-    """All parts of an update."""
+    """Return all parts of an update."""
     trained = shape.adapter_parameters(update.lora_rank) if update.lora_rank else shape.parameters
     stored = shape.parameters + (trained if update.lora_rank else 0)
     kept = {
@@ -100,7 +102,7 @@ def _checkpoints(shape: Architecture, update: Update) -> int:
 
 
 def _output(shape: Architecture, update: Update) -> dict[str, int]:
-    """The moment of the output layer: all checkpoints, the logits and their gradients, the layer and its gradient."""
+    """Return the moment of the output layer: checkpoints, logits and their gradients, the layer and its gradient."""
     gradient = 0 if update.lora_rank else 2 * shape.embedding_parameters * (2 if update.fused else 1)
     mask = update.tokens**2 if update.sdpa else 0
     return {
@@ -118,7 +120,7 @@ def _logits(shape: Architecture, update: Update) -> int:
 
 
 def _layer(shape: Architecture, update: Update) -> dict[str, int]:
-    """The moment of the last layer: it is computed again, its weights and the next layer's are gathered."""
+    """Return the moment of the last layer: it is computed again, its weights and the next layer's are gathered."""
     trained = 0 if update.lora_rank else 6 * shape.layer_parameters
     tied = (2 if update.lora_rank else 4) * shape.embedding_parameters if shape.tied else 0
     objects = ROW_OBJECTS * update.tokens if update.device == "cpu" and not update.fused else 0
@@ -130,7 +132,7 @@ def _layer(shape: Architecture, update: Update) -> dict[str, int]:
 
 
 def _embedding(shape: Architecture, update: Update) -> dict[str, int]:
-    """The last moment: the embedding's gradient in bf16, its copy in fp32 for the reduction, and this rank's share."""
+    """Return the last moment: the embedding's gradient in bf16, its fp32 copy for the reduction, this rank's share."""
     each = 2 if update.lora_rank else 6 + 4 / update.ranks
     return {"gathered units": int(each * shape.embedding_parameters)}
 

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must agree between GPUs, micro-batches and the policy's shape, and would else fail after Ray and vLLM are up.
-
-Used by the checks before Ray and by `aflow-env plan`.
-"""
+"""Check that GPUs, micro-batches and the policy's shape agree, before Ray and in `aflow-env plan`."""
 
 from omegaconf import DictConfig
 
 from aflow_env.errors import ConfigError
 from aflow_env.training.hardware.model_shape import Architecture, architecture
 
-ROLLOUT, ACTOR = "actor_rollout_ref.rollout", "actor_rollout_ref.actor"
+ROLLOUT = "actor_rollout_ref.rollout"
 
 
 def known_shape(config: DictConfig) -> Architecture | None:
-    """The policy's shape, or None where this machine does not know it (a hub name, another architecture)."""
+    """Return the policy's shape, or None where this machine does not know it (a hub name, another architecture)."""
     try:
         return architecture(str(config.actor_rollout_ref.model.path))
     except ConfigError:
@@ -21,9 +18,10 @@ def known_shape(config: DictConfig) -> Architecture | None:
 
 
 def check_layout(config: DictConfig, shape: Architecture | None) -> None:
-    """Raises ConfigError naming the key, the value and the fix."""
+    """Raise ConfigError that names the key, the value and the fix."""
     _check_micro_batches(config)
-    tensor_parallel, node = int(config.actor_rollout_ref.rollout.tensor_model_parallel_size), _node(config)
+    tensor_parallel = int(config.actor_rollout_ref.rollout.tensor_model_parallel_size)
+    node = int(config.trainer.n_gpus_per_node)
     if node % tensor_parallel:
         raise ConfigError(
             f"{ROLLOUT}.tensor_model_parallel_size={tensor_parallel} does not divide the {node} GPUs of a node "
@@ -46,31 +44,17 @@ def check_layout(config: DictConfig, shape: Architecture | None) -> None:
 
 
 def _check_micro_batches(config: DictConfig) -> None:
-    """verl stops in the middle of a step at a row that is longer than a micro-batch may be."""
+    """Refuse a micro-batch that is shorter than a row: verl would stop in the middle of a step."""
     longest = int(config.data.max_prompt_length + config.data.max_response_length)
-    actor, rollout, reference = (config.actor_rollout_ref[name] for name in ("actor", "rollout", "ref"))
-    limits = {
-        f"{ACTOR}.ppo_max_token_len_per_gpu": (actor.use_dynamic_bsz, actor.ppo_max_token_len_per_gpu),
-        f"{ROLLOUT}.log_prob_max_token_len_per_gpu": (
-            rollout.log_prob_use_dynamic_bsz,
-            rollout.log_prob_max_token_len_per_gpu,
-        ),
-        "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu": (
-            reference.log_prob_use_dynamic_bsz,
-            reference.log_prob_max_token_len_per_gpu,
-        ),
-    }
-    ranks = int(actor.ulysses_sequence_parallel_size)
-    for key, (used, limit) in limits.items():
-        if used and int(limit) * ranks < longest:
+    ranks = int(config.actor_rollout_ref.actor.ulysses_sequence_parallel_size)
+    for role, prefix in (("actor", "ppo"), ("rollout", "log_prob"), ("ref", "log_prob")):
+        node, key = config.actor_rollout_ref[role], f"{prefix}_max_token_len_per_gpu"
+        used = node.use_dynamic_bsz if role == "actor" else node.log_prob_use_dynamic_bsz
+        if used and int(node[key]) * ranks < longest:
             raise ConfigError(
-                f"{key}={limit} is less than a row may have: data.max_prompt_length + data.max_response_length = "
-                f"{longest}. Set it to {-(-longest // ranks)} or more, or make rows shorter"
+                f"actor_rollout_ref.{role}.{key}={node[key]} is less than a row may have: data.max_prompt_length + "
+                f"data.max_response_length = {longest}. Set it to {-(-longest // ranks)} or more, or make rows shorter"
             )
-
-
-def _node(config: DictConfig) -> int:
-    return int(config.trainer.n_gpus_per_node)
 
 
 def _divisors(number: int) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shape of a Qwen2 model, as far as memory depends on it: from its config.json, or from the size in its name."""
+"""The shape of a Qwen2 model, as far as memory depends on it, from its config.json or the size in its name."""
 
 import json
 import re
@@ -52,7 +52,7 @@ class Architecture(BaseModel):
 
 
 def architecture(model: str) -> Architecture:
-    """The shape of a folder's or a hub model. Raises ConfigError where it cannot be known on this machine."""
+    """Return the shape of a folder's or a hub model. Raises ConfigError where this machine does not know it."""
     described = Path(model).expanduser() / "config.json"
     if described.is_file():
         return _read(described)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training run will need of each GPU, of a node's host memory and of the executor, before anything is started.
+"""Plan by formula the GPU memory, host memory and executor calls of a training.
 
-By formula, not a measurement. A step has three phases, of which the largest must fit with some slack:
+A step has three phases, of which the largest must fit with some slack:
 
     log-probs     weights, and one pass without gradients
-    update        weights, gradients, Adam, and the largest moment of a backward pass or Adam's step (memory.py)
+    update        weights, gradients, Adam, and the largest moment of a backward pass or Adam's step (gpu_memory.py)
     rollout       gpu_memory_utilization * memory for vLLM (weights 2 P / t; the rest KV cache, 4 L kv / t bytes a
-                  token), verl's buffer for new weights, and what the trainer leaves on the GPU
+                  token), verl's buffer for new weights, and the trainer's weights and Adam
 
-The trainer leaves weights and Adam, unless `param_offload` and `optimizer_offload` move them to the host between
-phases; `offload_policy` keeps them, and gradients, on the host for good. The reference of a KL term lives on the host
-with FSDP2, and is the model without its adapters with LoRA.
+`param_offload` and `optimizer_offload` move weights and Adam to the host between phases. With `offload_policy` they and
+the gradients always are on the host. The reference of a KL term is on the host with FSDP2, and is the model without its
+adapters with LoRA.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,12 @@ HALF = ("bf16", "bfloat16", "fp16", "float16")
 
 @dataclass(frozen=True)
 class Plan:
-    """Bytes are per GPU, `host` and `loading` per node; rows, tokens and runs are the most that one step can have."""
+    """Bytes are per GPU, `host` and `loading` per node; rows, tokens and runs are the most that one step can have.
+
+    `offloaded` names those of weights, gradients and Adam that are on the host during the rollout, `host_only` says
+    that they always are (`offload_policy`). `flops_a_token`: 2 P for log-probs, 2 P for a reference, and for an update,
+    which computes its layers again, 8 P (6 P where only adapters have gradients).
+    """
 
     gpus: int
     tensor_parallel: int
@@ -37,9 +42,7 @@ class Plan:
     memory: int
     training: Memory
     offloaded: frozenset[str]
-    """Which of weights, gradients and Adam are on the host while the rollout server has the GPU."""
     host_only: bool
-    """Whether they are there for good (`offload_policy`)."""
     rollout: int
     rollout_weights: int
     kv_tokens: int
@@ -51,18 +54,16 @@ class Plan:
     evaluations: int
     problem_runs: int
     flops_a_token: int
-    """2 P for log-probs, 2 P for the reference where there is one, and for an update, which computes its layers again,
-    8 P (6 P where only adapters have gradients)."""
 
     @property
     def resident(self) -> int:
-        """What the trainer leaves on the GPU while vLLM has it; gradients are gone by then."""
+        """The trainer's bytes on the GPU during the rollout; gradients are gone by then."""
         kept = self.training.kept
         return sum(kept[name] for name in ("weights", "Adam") if name not in self.offloaded)
 
     @property
     def phases(self) -> dict[str, int]:
-        """What each phase of a step takes, without slack."""
+        """The bytes of each phase of a step, without slack."""
         kept, training = self.training.kept, self.training
         on_host = set(kept) if self.host_only else set[str]()
         waiting = 0 if "Adam" in self.offloaded else kept["Adam"]
@@ -83,39 +84,29 @@ class Plan:
     @property
     def complaints(self) -> list[str]:
         """Why it cannot fit; empty where it can."""
-        found = []
-        room, phases = self.memory - SLACK, self.phases
-        if phases["update"] > room:
-            parts = self.training.kept | self.training.backward
-            largest = max(parts, key=lambda name: parts[name])
-            found.append(
-                f"an update needs {_gib(phases['update'])} of {_gib(room)}, most for {largest}: use more GPUs, "
-                "tuning=lora, actor_rollout_ref.actor.fsdp_config.offload_policy=true (all on the host, slow), or a "
-                "smaller actor_rollout_ref.actor.ppo_max_token_len_per_gpu"
-            )
-        if phases["log-probs"] > room:
-            found.append(
-                f"log-probabilities need {_gib(phases['log-probs'])} of {_gib(room)}: use a smaller "
-                "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu, "
-                "actor_rollout_ref.actor.entropy_from_logits_with_chunking=true, or, with a tied output layer, "
-                "actor_rollout_ref.model.use_fused_kernels=true"
-            )
-        if phases["rollout"] > room:
-            found.append(
-                f"the rollout server wants {_gib(self.rollout)} beside {_gib(self.resident)} of the trainer: lower "
-                "actor_rollout_ref.rollout.gpu_memory_utilization, or set "
-                "actor_rollout_ref.actor.fsdp_config.param_offload=true and optimizer_offload=true"
-            )
-        if self.kv_tokens <= 0:
-            found.append(
-                f"the rollout server's share holds the weights ({_gib(self.rollout_weights)}) and no KV cache: raise "
-                "actor_rollout_ref.rollout.gpu_memory_utilization or tensor_model_parallel_size"
-            )
-        return found
+        room, phases, parts = self.memory - SLACK, self.phases, self.training.kept | self.training.backward
+        too_large = {
+            "update": f"an update needs {_gib(phases['update'])} of {_gib(room)}, most for "
+            f"{max(parts, key=lambda name: parts[name])}: use more GPUs, tuning=lora, actor_rollout_ref.actor."
+            "fsdp_config.offload_policy=true (all on the host, slow), or a smaller actor_rollout_ref.actor."
+            "ppo_max_token_len_per_gpu",
+            "log-probs": f"log-probabilities need {_gib(phases['log-probs'])} of {_gib(room)}: use a smaller "
+            "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu, actor_rollout_ref.actor."
+            "entropy_from_logits_with_chunking=true, or, with a tied output layer, actor_rollout_ref.model."
+            "use_fused_kernels=true",
+            "rollout": f"the rollout server wants {_gib(self.rollout)} beside {_gib(self.resident)} of the trainer: "
+            "lower actor_rollout_ref.rollout.gpu_memory_utilization, or set actor_rollout_ref.actor.fsdp_config."
+            "param_offload=true and optimizer_offload=true",
+        }
+        no_cache = (
+            f"the rollout server's share holds the weights ({_gib(self.rollout_weights)}) and no KV cache: raise "
+            "actor_rollout_ref.rollout.gpu_memory_utilization or tensor_model_parallel_size"
+        )
+        return [said for phase, said in too_large.items() if phases[phase] > room] + [no_cache] * (self.kv_tokens <= 0)
 
 
 def plan(config: DictConfig, aflow: AflowConfig, shape: Architecture, memory: int) -> Plan:
-    """The plan of a composed training config on GPUs of `memory` bytes."""
+    """Plan a composed training config on GPUs of `memory` bytes."""
     actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
     update = update_of(config)
     training, engine = memory_of(shape, update), actor.fsdp_config
@@ -152,12 +143,8 @@ def plan(config: DictConfig, aflow: AflowConfig, shape: Architecture, memory: in
 
 
 def update_of(config: DictConfig) -> Update:
-    """What a training config says about the memory of its updates."""
-    actor, model, rollout = (
-        config.actor_rollout_ref.actor,
-        config.actor_rollout_ref.model,
-        config.actor_rollout_ref.rollout,
-    )
+    """Read the settings of an update from a training config."""
+    actor, model, rollout = (config.actor_rollout_ref[name] for name in ("actor", "model", "rollout"))
     dtype = str(OmegaConf.select(actor, "fsdp_config.model_dtype") or "fp32")
     return Update(
         ranks=int(config.trainer.nnodes * config.trainer.n_gpus_per_node),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which dtype a processor multiplies fast, by its flags.
+"""Choose the dtype that a processor multiplies fast, by its flags.
 
 Without instructions for bfloat16 a product of two matrices runs in software: 1.3 GFLOPS on two AVX2 cores, against 110
-in float32. One choice holds for trainer, reference and rollout, so that they give a token the same probability.
+in float32. Trainer, reference and rollout use one dtype, so that they give a token the same probability.
 """
 
 from pathlib import Path

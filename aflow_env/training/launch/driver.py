@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the driver of a run needs from us before Ray starts: our YAML on Hydra's path, resolvers, checks, the log.
+"""Prepare the driver of a run before Ray starts: our YAML on Hydra's path, resolvers, checks, the log.
 
 These hooks run in every process that imports verl, so they import late.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def register_search_path(plugins_module: ModuleType) -> None:
-    """Hydra finds `--config-name aflow_gigpo` from anywhere; a `--config-dir` of the user comes before ours."""
+    """Let Hydra find `--config-name aflow_gigpo` from anywhere; a `--config-dir` of the user comes before ours."""
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
     from aflow_env.config import config_directory
@@ -24,9 +24,9 @@ def register_search_path(plugins_module: ModuleType) -> None:
 
 
 def register_resolvers(omegaconf: ModuleType) -> None:
-    """Add `${aflow_tiny_policy:}`, the folder of the tiny policy, built where it is missing, and `${aflow_cpu_dtype:}`.
+    """Add `${aflow_tiny_policy:}`, the folder of the tiny policy, which is built where it is missing.
 
-    The latter is the dtype that this machine's processor multiplies fast.
+    Add `${aflow_cpu_dtype:}`, the dtype that this machine's processor multiplies fast.
     """
 
     def tiny_policy() -> str:
@@ -64,9 +64,9 @@ def register_end(hydra_utils: ModuleType) -> None:
 
 
 def register_checks(config_module: ModuleType) -> None:
-    """Stand around `verl.utils.config.validate_config`, which `main_ppo` calls in the driver before Ray starts.
+    """Wrap `verl.utils.config.validate_config`, which `main_ppo` calls in the driver before Ray starts.
 
-    A plain function under verl's own name: launchers that pickle the entry point (submitit) can then find it again.
+    The wrapper has verl's own name, so launchers that pickle the entry point (submitit) find it again.
     """
     verls: Callable[..., None] = config_module.validate_config
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training needs data, a start workflow, keys, prices, a recording, a cache: each is looked for before Ray starts."""
+"""Check before Ray starts the parts that a training needs: data, start workflow, keys, prices, recording, cache."""
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
@@ -12,10 +12,7 @@ from aflow_env.tasks.start import start_workflow
 
 
 def check_parts(config: AflowConfig) -> None:
-    """Before a training: raises ConfigError for a part that cannot be had (data, start workflow, keys, prices, cache).
-
-    Nothing is sent anywhere: problems are loaded, clients are built and thrown away.
-    """
+    """Raise ConfigError for a part that is missing. Load problems and build clients, and send nothing."""
     task = load_task(config.task)
     splits: tuple[Split, ...] = ("train", "validate", "test") if config.task.train_size else ("validate", "test")
     for split in splits:
@@ -35,11 +32,11 @@ def check_parts(config: AflowConfig) -> None:
             opened.close()
     if config.executor.kind == "policy" and config.executor.mode != "live":
         raise ConfigError(
-            f"executor.mode={config.executor.mode} with executor.kind=policy: what the model in training answers is "
-            "not kept, as other weights answer otherwise. Set executor.mode=live"
+            f"executor.mode={config.executor.mode} with executor.kind=policy: answers of the model in training are "
+            "not recorded, since other weights answer otherwise. Set executor.mode=live"
         )
     for role, node in (("executor", config.executor), ("implementer.llm", config.implementer.llm)):
-        if node is not None and node.mode != "replay":  # a replay asks nobody: it needs no key
+        if node is not None and node.mode != "replay":  # a replay sends nothing: it needs no key
             live = node.model_copy(update={"mode": "live"})
             budget, priced = Budget(config.budget), priced_for(config, role)
             build_client(live, budget=budget, log=None, seed=config.seed, generate=never, role=role, priced_for=priced)

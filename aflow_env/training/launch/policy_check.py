@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a policy can be asked what a search asks: its folder, its vocabulary, its chat template, its digits.
+"""Check that a policy can answer a search's questions: folder, vocabulary, chat template, digits.
 
-Whatever architecture it has: nothing here knows one. A hub name is checked once it has been downloaded; before that,
-its download tells.
+No check depends on the architecture. A hub name is checked once it is downloaded.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ SAMPLE = [{"role": "system", "content": "rules"}, {"role": "user", "content": "q
 
 
 def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
-    """Raises ConfigError naming the key, the value and the fix."""
+    """Raise ConfigError that names the key, the value and the fix."""
     node = config.actor_rollout_ref.model
     path = str(node.path)
     folder = Path(path).expanduser()
@@ -54,10 +53,10 @@ def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
 
 
 def check_chat(tokenizer: PreTrainedTokenizerBase, path: str, template: Mapping[str, Any], digits: bool) -> None:
-    """The chat template exists, takes a system and a user message, and lets the policy answer at once.
+    """Check that the chat template takes a system and a user message, and lets the policy answer at once.
 
-    `template` is what it is told beside the messages; with `digits` an answer's first token must be free to be one.
-    Raises ConfigError.
+    `template` has its other arguments. With `digits` the first token of an answer must be free to be a digit. Raises
+    ConfigError.
     """
     if not tokenizer.chat_template:
         raise ConfigError(
@@ -74,6 +73,5 @@ def check_chat(tokenizer: PreTrainedTokenizerBase, path: str, template: Mapping[
     if digits and "enable_thinking" in str(tokenizer.chat_template) and template.get("enable_thinking") is not False:
         raise ConfigError(
             f"{KEY}={path}: its chat template lets the model think before it answers, and q.kind=policy reads the "
-            "policy's belief off the first token of an answer; set "
-            "+data.apply_chat_template_kwargs.enable_thinking=false"
+            "prediction off the first token of an answer; set +data.apply_chat_template_kwargs.enable_thinking=false"
         )

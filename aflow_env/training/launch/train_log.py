@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that a training prints goes to one file, and the screen shows an extract of it.
+"""Write all output of a training to one file, and show an extract of it on the screen.
 
-verl, Ray and vLLM print 1,500 lines of a run of 22 steps. From the checks on, the driver's stdout and stderr, which
-Ray brings the workers' to, are `train.log` in the run folder: file descriptors, so the file has every line even of a
-driver that is killed. A thread reads the file and puts the lines that matter (extract.py) on what stdout was: below a
-progress bar on a terminal, plain anywhere else. AFLOW_SCREEN=verl leaves everything on the screen.
+verl, Ray and vLLM print 1,500 lines of a run of 22 steps. After the checks the driver's stdout and stderr, with the
+workers' output from Ray, go to `train.log` in the run folder. They are redirected as file descriptors, so the file has
+every line even when the driver is killed. A thread prints the lines that matter (extract.py) on the former stdout, with
+a progress bar on a terminal. AFLOW_SCREEN=verl leaves everything on the screen.
 """
 
 import atexit
@@ -31,7 +31,7 @@ _opened: "list[TrainLog]" = []
 
 
 def at_exit(_: ModuleType) -> None:
-    """Let the log outlive Ray: what is registered first is done last, and the janitor registers after this."""
+    """Let the log outlive Ray: exit handlers run in reverse order, and the janitor registers after this."""
     atexit.register(end)
 
 
@@ -64,13 +64,13 @@ def ended_by(error: BaseException) -> None:
 
 
 def end() -> None:
-    """Give stdout and stderr back, and say where the log is."""
+    """Restore stdout and stderr, and say where the log is."""
     while _opened:
         _opened.pop().stop()
 
 
 def facts(config: DictConfig) -> list[str]:
-    """Return what a run is, in a few lines."""
+    """Return policy, task and dtype of a run, a line each."""
     rollout, aflow = config.actor_rollout_ref.rollout, config.aflow
     simulated = ", SIMULATED executor" if aflow.executor.kind == "simulated" else ""
     found = processor.flags()
@@ -100,7 +100,7 @@ class TrainLog:
             console=self._screen,
             transient=True,
             disable=not self._screen.is_terminal,
-            redirect_stdout=False,  # rich would bring to the screen what goes to the file
+            redirect_stdout=False,  # rich would bring the file's lines to the screen
             redirect_stderr=False,
         )
         self._task = self._bar.add_task(self._extract.stage, total=steps or None, left="")
@@ -123,7 +123,7 @@ class TrainLog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Read the rest, give stdout and stderr back, and print the end."""
+        """Read the rest, restore stdout and stderr, and print the end."""
         _flush()
         self._over.set()
         self._thread.join()

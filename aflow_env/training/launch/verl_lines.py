@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines that verl, Ray and vLLM print, read back; and lines of ours, marked so that they can be told from those."""
+"""Read lines that verl, Ray and vLLM print, and mark lines of ours."""
 
 import logging
 import re
@@ -50,7 +50,7 @@ def step_metrics(text: str) -> tuple[int, dict[str, float]] | None:
 
 
 def metrics_of(log: str) -> dict[int, dict[str, float]]:
-    """Return all metrics that a log of verl's console logger holds, by step."""
+    """Return all metrics in a log of verl's console logger, by step."""
     steps: dict[int, dict[str, float]] = {}
     for raw in log.splitlines():
         if found := step_metrics(LogLine.of(raw).text):

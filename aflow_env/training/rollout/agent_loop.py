@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment as verl sees it: the agent loop `aflow_search` plays one search and returns one row a round.
+"""The agent loop `aflow_search`: it plays one search for verl and returns one row a round.
 
 verl makes one agent-loop object a session, `rollout.n` a search problem, all in one event loop of an AgentLoopWorker.
-What sessions of a worker share (store, sandbox, clients, problems) is opened once for the process, on first use; what
-all workers share is asked of its owner (owner.py) where there are several.
+The sessions of a worker share store, sandbox, clients and problems, which are opened on first use. Several workers ask
+the owner (owner.py) for the parts that all of them share.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from aflow_env.training.rollout.weights_version import steps_behind, version
 
 
 class Shared:
-    """What all sessions of this process share; opened by the first that needs it."""
+    """The parts that all sessions of this process share; the first session opens them."""
 
     assembly: Assembly | None = None
     http: httpx.AsyncClient | None = None
@@ -49,17 +49,17 @@ class Shared:
 
 
 class AflowSearchLoop(AgentLoopBase):
-    """Plays `aflow.rounds` rounds for one (search problem, session) and turns them into training rows."""
+    """Play `aflow.rounds` rounds for one (search problem, session) and turn them into training rows."""
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> list[AgentLoopOutput]:
-        """One output per value question and per round, the last round last.
+        """Return one output per value question and per round, the last round last.
 
-        Raises InfrastructureError when an evaluation could not be scored, and what `check_played` does when the search
-        ended before its first round: verl then leaves this session out and goes on with the rest of its group.
+        Raises InfrastructureError when an evaluation could not be scored, and as `check_played` does. verl then leaves
+        this session out and goes on with the rest of its group.
         """
-        config = parse(self.config.aflow)
-        problem = row["extra_info"]
-        training = problem["split"] == "train"
+        config, problem = parse(self.config.aflow), row["extra_info"]
+        split, step = problem["split"], int(row["global_steps"])
+        training = split == "train"
         if Shared.http is None:
             Shared.http = httpx.AsyncClient(timeout=600.0)
         policy = RolloutPolicy(
@@ -74,7 +74,6 @@ class AflowSearchLoop(AgentLoopBase):
             template=self.apply_chat_template_kwargs,
         )
         assembly = await Shared.open(config, policy)
-        split, step = problem["split"], int(row["global_steps"])
         weights = version(config, steps_behind(step, training))
         playing = config.on_policy if training else config
         search = assembly.search(policy, policy, split, problem["seed"], version=weights, config=playing)
@@ -115,11 +114,7 @@ class AflowSearchLoop(AgentLoopBase):
             response_logprobs=list(row.tokens.log_probs[:limit]),
             num_turns=turns,
             metrics=AgentLoopMetrics(),
-            extra_fields=row.fields()
-            | {
-                "min_global_steps": row.tokens.version,
-                "max_global_steps": row.tokens.version,
-            },
+            extra_fields=row.fields() | dict.fromkeys(("min_global_steps", "max_global_steps"), row.tokens.version),
         )
 
 

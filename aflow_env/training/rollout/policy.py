@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy in training as proposer, predictor and executor: verl's rollout server seen from a search.
+"""The policy in training as proposer, predictor and executor, asked through verl's rollout server.
 
 Proposals and executor calls go through verl's own LLM client (token ids in, token ids out). Predictions need the
-probabilities of ten tokens, which that client does not return, so they go to the same server's OpenAI endpoint: one
-HTTP request for all edits of a state, one token each, with the prefix that the proposal needs anyway. The weights are
-those last synced.
+probabilities of ten tokens, which that client does not return. So they go to the same server's OpenAI endpoint: one
+HTTP request for all edits of a state, one token each. The weights are those last synced.
 """
 
 import math
@@ -34,7 +33,7 @@ NO_DIGIT = (
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a trainer needs of one answer: prompt and response token ids, their log-probs, and the weights' version."""
+    """An answer for the trainer: prompt and response token ids, log-probs, and the weights' version."""
 
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
@@ -46,7 +45,7 @@ class Tokens:
 class DigitTokens:
     """The value question's prompt, and each digit's log-prob.
 
-    A digit that is not among the server's top tokens has -inf; in truth it has at most `floor`, the least of those.
+    A digit that is not among the server's top tokens has -inf. Its true log-prob is at most `floor`, the top's least.
     """
 
     prompt_ids: tuple[int, ...]
@@ -56,7 +55,7 @@ class DigitTokens:
 
 
 def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The token of each digit. Raises ConfigError when a digit is not a single token of its own."""
+    """Return the token of each digit. Raises ConfigError when a digit is not a single token of its own."""
     ids = [tokenizer.encode(digit, add_special_tokens=False) for digit in DIGITS]
     split = [digit for digit, tokens in zip(DIGITS, ids, strict=True) if len(tokens) != 1 or ids.count(tokens) > 1]
     if split:
@@ -70,9 +69,10 @@ def digit_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 
 @dataclass
 class RolloutPolicy:
-    """One session's view of verl's rollout server.
+    """verl's rollout server for one session.
 
-    `sampling` is what verl hands to agent loops (temperature, top_p, ...).
+    `sampling` is verl's for agent loops (temperature, top_p, ...), `template` further arguments of the chat template
+    (`data.apply_chat_template_kwargs`). `predict_seconds` is how long this session has waited for predictions.
     """
 
     server: Any
@@ -84,14 +84,12 @@ class RolloutPolicy:
     temperature: float
     http: httpx.AsyncClient
     template: Mapping[str, Any] = field(default_factory=dict)
-    """What the chat template is told beside the messages (`data.apply_chat_template_kwargs`)."""
     predict_seconds: float = 0.0
-    """How long this session has waited for predictions."""
     _values: dict[tuple[int, ...], ActionValue] = field(default_factory=dict)
     _model: str = ""
 
     async def propose(self, state: State, seed: int) -> Proposal:
-        """Sample an action from the policy; the tokens ride along in the reply."""
+        """Sample an action from the policy; its reply carries the tokens."""
         prompt_ids = self.fit(partial(action_messages, state))
         output = await self.server.generate(
             request_id=self.request_id, prompt_ids=list(prompt_ids), sampling_params=dict(self.sampling)
@@ -101,13 +99,13 @@ class RolloutPolicy:
         return Proposal(self.tokenizer.decode(output.token_ids, skip_special_tokens=True), tokens)
 
     async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
-        """Q_theta of each edit: the expectation over the digit that the policy would answer, in [0, 1]."""
+        """Return Q_theta of each edit: the expectation over the digit that the policy would answer, in [0, 1]."""
         return await self.values([(state, edit) for edit in edits])
 
     async def values(self, pairs: Sequence[tuple[State, Candidate]]) -> list[ActionValue]:
-        """Q_theta of edits of several states, in one request.
+        """Return Q_theta of edits of several states, in one request.
 
-        An edit that was asked about before is not asked about again: within a session the weights stand still.
+        Each edit is asked about once, since the weights do not change within a session.
         """
         prompts = [self.fit(partial(value_messages, state, edit)) for state, edit in pairs]
         new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._values))
@@ -118,9 +116,9 @@ class RolloutPolicy:
         return [self._values[prompt] for prompt in prompts]
 
     def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:
-        """Token ids of the messages, the state cut until they fit `rollout.prompt_length`.
+        """Return the messages' token ids, with the state cut until they fit `rollout.prompt_length`.
 
-        Raises ConfigError if they never do.
+        Raises ConfigError if they never fit.
         """
         characters = self.config.state_characters
         while True:
@@ -136,7 +134,7 @@ class RolloutPolicy:
             characters = characters * 3 // 4
 
     def encode(self, chat: list[dict[str, str]]) -> tuple[int, ...]:
-        """Token ids of a chat, up to where the assistant answers."""
+        """Return the token ids of a chat, up to where the assistant answers."""
         encoded = self.tokenizer.apply_chat_template(
             chat, add_generation_prompt=True, tokenize=True, return_dict=True, **self.template
         )
@@ -172,15 +170,11 @@ class RolloutPolicy:
         return values
 
     async def _complete_ids(self, prompts: Sequence[tuple[int, ...]], wanted: dict[str, Any]) -> list[dict[str, Any]]:
-        """One token after each prompt, in one request; the choices in the prompts' order."""
+        """Ask for one token after each prompt, in one request; return the choices in the prompts' order."""
         address, _ = await self.server._acquire_server(self.request_id)
         try:
-            body = {
-                "model": await self._model_name(address),
-                "prompt": [list(prompt) for prompt in prompts],
-                "max_tokens": 1,
-                **wanted,
-            }
+            asked = {"prompt": [list(prompt) for prompt in prompts], "max_tokens": 1}
+            body = {"model": await self._model_name(address), **asked, **wanted}
             answer = await self._http_json("POST", f"http://{address}/v1/completions", body)
         finally:
             self.server._release_server(address, request_id=self.request_id)

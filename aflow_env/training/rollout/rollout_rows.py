@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a played session to training rows: what the agent loop tells the trainer, as plain data.
+"""Turn a played session into training rows.
 
-Each round is one edit row, its step reward by `rl/reward.py`. Each evaluated edit is one value row too: the value
-question about it, answered by a digit drawn around the score that came (prediction/q.py). The row's step reward is its
-weight in the update: n / (the start workflow's n), so an evaluation that a race cut short counts for the problems that
-it has. Both kinds carry (kind, anchor, step index, step reward) through verl's TransferQueue.
+Each round is one edit row, with its step reward by `rl/reward.py`. Each evaluated edit is one value row, too: the value
+question about it, answered by a digit drawn around its score (prediction/q.py). The step reward of a value row is its
+weight in the update: n / (the start workflow's n). Both kinds carry (kind, anchor, step index, step reward) through
+verl's TransferQueue.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from aflow_env.training.rollout.policy import DigitTokens, RolloutPolicy, Tokens
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """One row of the batch: tokens to train on and what its advantage is computed from."""
+    """One row of the batch: tokens to train on, and the fields that its advantage is computed from."""
 
     kind: str
     anchor: str
@@ -34,17 +34,12 @@ class TrainingRow:
     tokens: Tokens
 
     def fields(self) -> dict[str, Any]:
-        """What travels through TransferQueue beside the tokens."""
-        return {
-            "kind": self.kind,
-            "anchor": self.anchor,
-            "step_index": self.step_index,
-            "step_reward": self.step_reward,
-        }
+        """Return the fields that travel through TransferQueue beside the tokens."""
+        return {name: getattr(self, name) for name in ("kind", "anchor", "step_index", "step_reward")}
 
 
 def check_played(session: SearchSession, config: AflowConfig) -> None:
-    """Raises BudgetExhausted or ConfigError, by what ended it, for a search without a round: nothing to train on."""
+    """Raise BudgetExhausted or ConfigError for a search that ended before its first round."""
     if session.tree.played:
         return
     if not session.stopped.startswith(OVER_BUDGET):
@@ -61,24 +56,17 @@ def check_played(session: SearchSession, config: AflowConfig) -> None:
 
 
 def edit_rows(session: SearchSession, config: AflowConfig) -> list[TrainingRow]:
-    """One row a round, in order."""
-    steps = [_step(turn) for turn in session.turns]
-    rewards = reward.step_rewards(session.tree.node(1).score, steps, config.reward)
+    """Return one row a round, in order."""
+    rewards = reward.step_rewards(session.tree.node(1).score, list(map(_step, session.turns)), config.reward)
     return [
-        TrainingRow(
-            kind="edit",
-            anchor=turn.state.workflow.digest,
-            step_index=index,
-            step_reward=worth,
-            tokens=_tokens(turn),
-        )
+        TrainingRow("edit", turn.state.workflow.digest, index, worth, _tokens(turn))
         for index, (turn, worth) in enumerate(zip(session.turns, rewards, strict=True))
     ]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """An evaluated edit: the turn, the child that came of it, and what the policy predicts of it."""
+    """An evaluated edit: the turn, its child, and the policy's prediction."""
 
     turn: Turn
     node: Node
@@ -94,22 +82,17 @@ async def judge(session: SearchSession, policy: RolloutPolicy) -> list[Judged]:
 
 
 def value_rows(judged: Sequence[Judged], session: SearchSession, seed: int) -> list[TrainingRow]:
-    """One row for each evaluated edit: the digit that came true, and its weight."""
-    usual = max(session.tree.node(1).evaluation.n, 1)
-    return [
-        TrainingRow(
-            kind="value",
-            anchor=each.turn.state.workflow.digest,
-            step_index=index,
-            step_reward=each.node.evaluation.n / usual,
-            tokens=_answer(each, np.random.default_rng(session_seed(seed, "digits", each.node.round)).random()),
-        )
-        for index, each in enumerate(judged)
-    ]
+    """Return one row for each evaluated edit: the digit of its score, and its weight."""
+    usual, rows = max(session.tree.node(1).evaluation.n, 1), []
+    for index, each in enumerate(judged):
+        uniform = np.random.default_rng(session_seed(seed, "digits", each.node.round)).random()
+        anchor, weight = each.turn.state.workflow.digest, each.node.evaluation.n / usual
+        rows.append(TrainingRow("value", anchor, index, weight, _answer(each, uniform)))
+    return rows
 
 
 def predictions_made(judged: Sequence[Judged]) -> list[dict[str, Any]]:
-    """Each prediction with the score that came, for the metrics of the step."""
+    """Return each prediction with the realised score, for the metrics of the step."""
     return [
         {
             "parent": each.turn.state.workflow.digest,
@@ -131,7 +114,7 @@ def _step(turn: Turn) -> reward.SessionStep:
 
 
 def _answer(judged: Judged, uniform: float) -> Tokens:
-    """The value question's tokens with the digit that came true."""
+    """Return the value question's tokens with the digit of the realised score."""
     asked = judged.value.payload
     if not isinstance(asked, DigitTokens):
         raise TypeError("a value row is made of a prediction by RolloutPolicy, which carries the question's tokens")

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search problems as a verl dataset: nobody writes parquet by hand.
+"""Search problems as a verl dataset.
 
-verl asks its `data.custom_cls` for a map-style dataset over `data.train_files` and `data.val_files`. Here those name a
-split (`train` or `validate`), and the rows follow from `data.aflow`, the same `aflow:` node that everything else
-reads. A parquet written by `aflow-env data` works in place of a split name and gives the same rows.
+verl asks its `data.custom_cls` for a map-style dataset over `data.train_files` and `data.val_files`. Each names a split
+(`train` or `validate`), whose rows follow from `data.aflow`, or a parquet by `aflow-env data` with the same rows.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,8 +22,7 @@ VALIDATE_SEEDS_FROM = 1_000_000
 
 @dataclass(frozen=True)
 class Row:
-    """One search problem: the task, the seed of its draws, where it starts and which split its workflows are scored
-    on."""
+    """A search problem: task, seed of its draws, start workflow, and the split that scores its workflows."""
 
     index: int
     task: str
@@ -34,14 +32,14 @@ class Row:
 
 
 def rows(config: AflowConfig, split: Literal["train", "validate"]) -> list[Row]:
-    """The search problems of a split, in order."""
+    """Return the search problems of a split, in order."""
     count = config.problems.train if split == "train" else config.problems.validate_
     first = 0 if split == "train" else VALIDATE_SEEDS_FROM
     return [Row(index, config.task.name, first + index, config.problems.start, split) for index in range(count)]
 
 
 def read_parquet(path: Path, task: str) -> list[Row]:
-    """Rows that `aflow-env data` wrote for this task. Raises ConfigError naming the file and what is wrong with it."""
+    """Read rows that `aflow-env data` wrote for this task. Raises ConfigError that names the file and the fault."""
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -63,7 +61,7 @@ def read_parquet(path: Path, task: str) -> list[Row]:
 
 
 def write_parquet(rows_: list[Row], path: Path) -> None:
-    """The inverse of `read_parquet`."""
+    """Write rows as `read_parquet` reads them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -72,9 +70,9 @@ def write_parquet(rows_: list[Row], path: Path) -> None:
 
 
 class SearchProblems(Dataset[dict[str, Any]]):
-    """verl's dataset protocol over `Row`s. `config` is verl's `data` node, which carries the `aflow` node.
+    """Rows by verl's dataset protocol. `config` is verl's `data` node, with the `aflow` node in it.
 
-    Raises ConfigError for a file that does not hold rows of the task, and for fewer training rows than a step takes.
+    Raises ConfigError for a file without rows of the task, and for fewer training rows than a step takes.
     """
 
     def __init__(
@@ -111,20 +109,20 @@ class SearchProblems(Dataset[dict[str, Any]]):
 
 
 def names(files: str | ListConfig | list[str]) -> list[str]:
-    """The splits and files that a key of verl's `data` node names: one, or a list."""
+    """Return the splits and files that a key of verl's `data` node names."""
     return [files] if isinstance(files, str) else list(files)
 
 
 def _split_or_file(config: AflowConfig, name: str) -> list[Row]:
-    if name == "train":
-        return rows(config, "train")
-    if name == "validate":
-        return rows(config, "validate")
-    return read_parquet(Path(name), config.task.name)
+    match name:
+        case "train" | "validate":
+            return rows(config, name)
+        case _:
+            return read_parquet(Path(name), config.task.name)
 
 
 def _check_batch(count: int, data: DictConfig) -> None:
-    """verl leaves out a batch that is not full: without a full one, training has no step."""
+    """Refuse a training without a full batch: verl leaves other batches out, so it would have no step."""
     size = data.get("train_batch_size", 0)
     if count < size:
         raise ConfigError(
@@ -133,3 +131,19 @@ def _check_batch(count: int, data: DictConfig) -> None:
             f"{data.get('train_max_samples', -1)}), so no step would be full: have {size} or more, or set "
             f"data.train_batch_size={max(count, 1)} or less"
         )
+
+
+def check_files(data: DictConfig) -> None:
+    """Raise ConfigError where a file of verl's `data` node is unusable, or has rows of the wrong split.
+
+    The agent loop goes by a row's split. A validation row in a training step would be scored on the problems that judge
+    the run, and teach no Q.
+    """
+    for name, wanted in (("train", "train"), ("val", "validate")):
+        key = f"{name}_files"
+        found = SearchProblems(data[key], None, data, max_samples=data[f"{name}_max_samples"]).rows
+        for split in sorted({row.split for row in found} - {wanted}):
+            raise ConfigError(
+                f"data.{key}={data[key]} has rows of the split {split}: set data.{key}={wanted}, or the file "
+                f"{wanted}.parquet that `aflow-env data` writes"
+            )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names the weights of a policy that is trained and executes: what they score holds for those weights alone."""
+"""Name the weights of a policy that is trained and executes, since its scores are valid for these weights alone."""
 
 from uuid import uuid4
 
@@ -10,13 +10,13 @@ ATTEMPT = uuid4().hex
 
 
 def steps_behind(global_steps: int, training: bool) -> int:
-    """The training steps behind the weights that verl's rollout server has when it plays a row of `global_steps`.
+    """Return how many training steps the rollout server's weights have when it plays a row of `global_steps`.
 
-    verl counts a step when it begins, hands its weights over when it ends and validates after that, under one number.
+    verl counts a step when it begins. It syncs the weights at the step's end and validates after that.
     """
     return global_steps - 1 if training else global_steps
 
 
 def version(config: AflowConfig, steps: int) -> str:
-    """The name of the weights after `steps` training steps; "" where the executor is no policy in training."""
+    """Return the name of the weights after `steps` training steps; "" where the executor is no policy in training."""
     return f"{ATTEMPT}/{steps}" if config.executor.kind == "policy" else ""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tiny policy: a small Qwen2 that the package builds itself, for machines without a GPU or a download.
+"""Build the tiny policy: a small Qwen2 for machines without a GPU or a download.
 
-An ordinary Hugging Face folder: two layers, its own byte-level BPE tokenizer (digits are single tokens, the vocabulary
-is exactly the tokenizer's), ChatML, and a warm start on uniformly drawn edits (`training/tiny_policy/warm_start.py`).
-It is no language model: it can write the edits of one task's grammar and a digit, and that is all.
+It is an ordinary Hugging Face folder: two layers, a byte-level BPE tokenizer of its own (digits are single tokens, the
+vocabulary is the tokenizer's), ChatML, and a warm start on uniformly drawn edits (warm_start.py). It is no language
+model: it writes the edits of one task's grammar, and digits.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config,
 
 from aflow_env.config import AflowConfig, LLMConfig, TaskConfig, config_directory
 from aflow_env.errors import ConfigError
+from aflow_env.files import whole_folder
 from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import action_messages
 from aflow_env.tasks import load_task
@@ -38,7 +38,7 @@ from aflow_env.workflow.edits import format_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec
 
 VERSION = 2
-"""Raised when the recipe changes in a way that the cache's key does not see."""
+"""Raise it when the recipe changes in a way that the cache's key does not include."""
 HIDDEN, LAYERS, HEADS, KEY_VALUE_HEADS, POSITIONS = 128, 2, 4, 2, 4096
 VOCABULARY = 1000
 INITIAL_DEVIATION = 0.08
@@ -55,28 +55,26 @@ CHATML = (
 
 
 def cached_policy(seed: int = 0) -> Path:
-    """The policy's folder in the cache ($AFLOW_CACHE, or the user's), built now if it is missing.
+    """Return the policy's folder in the cache ($AFLOW_CACHE, or the user's); build it if it is missing.
 
-    The name holds a hash of everything that decides the weights. Processes that come at once build once; a build that
-    is killed leaves a temporary folder that nobody takes for the policy.
+    A hash of everything that decides the weights is part of the name. Concurrent processes build once. A build that is
+    killed leaves a temporary folder under another name.
     """
     cache = Path(os.environ.get("AFLOW_CACHE") or user_cache_dir("aflow_env"))
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"tiny-{_recipe(seed)}"
     with FileLock(cache / f"{folder.name}.lock"):
         if not folder.is_dir():
-            for left in cache.glob(
-                f".{folder.name}-*"
-            ):  # by builds that were killed: under the lock nobody writes there
+            for left in cache.glob(f".{folder.name}-*"):  # by killed builds: under the lock no process writes there
                 shutil.rmtree(left, ignore_errors=True)
             build_tiny(folder, seed=seed)
     return folder
 
 
 def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int | None = None) -> None:
-    """Build, warm-start and save the policy at `out`, whole or not at all; a tiny policy that is there is replaced.
+    """Build, warm-start and save the policy at `out`, whole or not at all. Replace a tiny policy that is there.
 
-    Says on stderr how far it is. Raises ConfigError when `out` holds anything else.
+    Prints progress on stderr. Raises ConfigError when `out` has anything else.
     """
     if out.exists() and not (out / "training.json").is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"out={out} exists and is no tiny policy: name a folder that is new or empty")
@@ -106,22 +104,15 @@ def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int 
         f"tiny policy: {skill.valid:.1%} of {sampled} sampled edits are valid, their operations "
         f"{skill.operation_tv:.3f} from uniform (total variation), {seconds:.0f} s"
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    half_done = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        model.save_pretrained(half_done)
-        tokenizer.save_pretrained(half_done)
-        (half_done / "training.json").write_text(json.dumps(facts, indent=1))
-        half_done.chmod(0o755)
-        (half_done / "model.safetensors").chmod(0o644)  # readable by whoever shares the cache, as the rest is
-        shutil.rmtree(out, ignore_errors=True)
-        half_done.rename(out)
-    finally:
-        shutil.rmtree(half_done, ignore_errors=True)
+    with whole_folder(out) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "training.json").write_text(json.dumps(facts, indent=1))
+        (folder / "model.safetensors").chmod(0o644)  # readable by all users of the cache, as the rest is
 
 
 def embedded_config() -> AflowConfig:
-    """What the policy's prompts depend on, as in conf/aflow_gigpo_cpu.yaml and conf/aflow/task/arithmetic.yaml."""
+    """Return the settings of the policy's prompts in conf/aflow_gigpo_cpu.yaml and conf/aflow/task/arithmetic.yaml."""
     phrases = yaml.safe_load((config_directory() / "aflow" / "task" / "arithmetic.yaml").read_text())["instructions"]
     return AflowConfig(
         task=TaskConfig(name="arithmetic", instructions=tuple(phrases)),
@@ -134,10 +125,10 @@ def embedded_config() -> AflowConfig:
 
 
 def build_tokenizer(config: AflowConfig, task: TaskSpec) -> PreTrainedTokenizerBase:
-    """Byte-level BPE cut as Qwen2's, on what a search's prompts and edits say; any text round-trips.
+    """Train a byte-level BPE, cut as Qwen2's, on a search's prompts and edits; any text round-trips.
 
-    Whole phrases that recur are tokens of their own, so that a state is some fifty tokens. They are added tokens, not
-    merges: transformers loads every qwen2 folder with Qwen2Tokenizer, whose cut keeps merges inside words.
+    Phrases that recur are tokens of their own, so that a state is some fifty tokens. They are added tokens, not merges:
+    transformers loads every qwen2 folder with Qwen2Tokenizer, which has no merges across words.
     """
     random = Random(0)
     states = [draw_state(random, task, config) for _ in range(500)]
@@ -172,13 +163,13 @@ def build_tokenizer(config: AflowConfig, task: TaskSpec) -> PreTrainedTokenizerB
 
 
 def phrases(texts: Sequence[str]) -> set[str]:
-    """The runs of text without digits, up to the end of a line, that recur."""
+    """Return the runs of text without digits, up to the end of a line, that recur."""
     runs = Counter(run for text in texts for run in re.findall(r"[^0-9\n]+\n*", text))
     return {run for run, times in runs.items() if times >= RECURS and len(run) > 2}
 
 
 def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausalLM:
-    """The untrained model; its vocabulary is the tokenizer's, to the token."""
+    """Return the untrained model; its vocabulary is the tokenizer's."""
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -204,18 +195,18 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Qwen2ForCausal
 
 @torch.no_grad()
 def look_back(model: Qwen2ForCausalLM) -> None:
-    """Let the first two heads of the first layer begin by looking one and two tokens back.
+    """Set the first two heads of the first layer to attend one and two tokens back.
 
-    Finding "the step after the one that says ..." takes such heads, and a model this small spends most of its warm
-    start on growing them. A bias on keys and the same bias, turned by the rotary angle of d tokens, on queries makes
-    one.
+    Finding "the step after the one that says ..." takes such heads, and a model this small would spend most of its warm
+    start on learning them. Such a head has a bias on its keys, and on its queries the same bias turned by the rotary
+    angle of d tokens.
     """
     attention = model.model.layers[0].self_attn
     size = HIDDEN // HEADS
     half = size // 2
     angle = 1.0 / 10_000 ** (torch.arange(0, size, 2) / size)
     strength = (torch.arange(half) < FAST_ROTATIONS).float() * LOOK_BACK
-    attention.k_proj.bias[:size] = torch.cat([strength, 0 * strength])  # the key that the first two heads share
+    attention.k_proj.bias[:size] = torch.cat([strength, 0 * strength])  # the first two heads share this key
     attention.k_proj.weight[:size] *= 0.1
     for head, distance in enumerate((1, 2)):
         turned = torch.cat([strength * torch.cos(distance * angle), -strength * torch.sin(distance * angle)])
@@ -224,7 +215,7 @@ def look_back(model: Qwen2ForCausalLM) -> None:
 
 
 def _recipe(seed: int) -> str:
-    """12 hex digits of what decides the weights: the code that draws and trains, the prompts' text, the seed."""
+    """Hash everything that decides the weights, in 12 hex digits: the code of this folder, the prompts, the seed."""
     config = embedded_config()
     task = load_task(config.task).spec
     states = [draw_state(Random(number), task, config) for number in range(4)]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tiny policy is taught: states that a search could show, and their valid edits, all drawn *uniformly*.
+"""Lessons of the tiny policy's warm start: states of a search and their valid edits, all drawn *uniformly*.
 
-A lesson holds no edit that was found good. The right answer to "reply with one edit" is every valid edit with the share
-that `uniform_edit` draws it with, and to the value question it is every digit alike, so whatever the reward gains later
-was learnt by reinforcement. Shares are exact, not sampled: what a rule of the grammar forbids is often a percent of the
-mass, and sampling noise would hide it.
+The target for "reply with one edit" is every valid edit with its probability under `uniform_edit`, and for the value
+question every digit alike. So lessons say nothing about good edits, and any later gain was learnt by reinforcement.
+Targets are exact, not sampled: a rule of the grammar often forbids a percent of the mass, which sampling noise would
+hide.
 """
 
 import json
@@ -36,7 +36,7 @@ from aflow_env.workflow.steps import (
 ANSWERS = 8
 VALUE_SHARE = 0.1
 DIGIT_ODDS = dict.fromkeys("0123456789", 0.1)
-# The choices that `uniform_edit` makes, in its order; each is uniform among what still leads to a valid edit.
+# The choices of `uniform_edit`, in its order; each is uniform among the values that still lead to a valid edit.
 _CHOICES: tuple[Callable[[Edit], object], ...] = (
     lambda edit: edit.operation,
     lambda edit: edit.operator,
@@ -61,9 +61,9 @@ class DrawnState(State):
 
 @dataclass(frozen=True)
 class Lesson:
-    """A prompt behind the common prefix, and some answers to it (each with its end token), as token ids.
+    """A prompt after the common prefix, and some answers to it (each with its end token), as token ids.
 
-    `following` has, for every beginning of these answers, the probability of each token that may come next.
+    `following` has, for every beginning of these answers, the probability of each next token.
     """
 
     prompt: list[int]
@@ -72,13 +72,13 @@ class Lesson:
 
     @property
     def size(self) -> int:
-        """Tokens that a model reads for it."""
+        """The tokens that a model reads."""
         return len(self.prompt) + sum(len(answer) - 1 for answer in self.answers)
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Draws lessons for one task and config; the same generator, the same lessons."""
+    """Draw lessons for one task and config; the same generator gives the same lessons."""
 
     config: AflowConfig
     task: TaskSpec
@@ -86,27 +86,27 @@ class Teacher:
     _known: dict[str, Tokens] = field(default_factory=dict)
 
     def tokens(self, messages: Messages) -> list[int]:
-        """The prompt's token ids, up to where the answer begins."""
+        """Return the prompt's token ids, up to where the answer begins."""
         chat = [message.model_dump() for message in messages]
         encoded = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True)
         return list(encoded["input_ids"])
 
     def answer(self, text: str) -> Tokens:
-        """The answer's token ids, the end token last."""
+        """Return the answer's token ids, the end token last."""
         if text not in self._known:
             ids = self.tokenizer.encode(text, add_special_tokens=False)
             self._known[text] = (*ids, self.tokenizer.eos_token_id)
         return self._known[text]
 
     def prefix(self) -> list[int]:
-        """The tokens with which every prompt of the task begins: the system text."""
+        """Return the tokens with which every prompt of the task begins: the system text."""
         states = (draw_state(Random(number), self.task, self.config) for number in range(8))
         prompts = [self.tokens(action_messages(state, self.config)) for state in states]
         length = next(place for place, column in enumerate(zip(*prompts, strict=False)) if len(set(column)) > 1)
         return prompts[0][:length]
 
     def lesson(self, random: Random, prefix: int) -> Lesson:
-        """One state and one of the two questions about it, behind a prefix of so many tokens."""
+        """Draw a state and one of the two questions about it, after a prefix of so many tokens."""
         state = draw_state(random, self.task, self.config)
         if random.random() < VALUE_SHARE:
             messages, odds = value_messages(state, draw_edit(random, state, self.config), self.config), DIGIT_ODDS
@@ -119,7 +119,7 @@ class Teacher:
 
 
 def draw_state(random: Random, task: TaskSpec, config: AflowConfig) -> DrawnState:
-    """A state that a search of this task could show: random steps, score and experience."""
+    """Draw a state of a search of this task: random steps, score and experience."""
     steps = draw_steps(random, task, config.task.instructions)
     count = random.choice((6, 8, 12, 16, 24))
     score = random.randint(0, count) / count
@@ -128,13 +128,13 @@ def draw_state(random: Random, task: TaskSpec, config: AflowConfig) -> DrawnStat
 
 
 def draw_edit(random: Random, state: DrawnState, config: AflowConfig) -> Candidate:
-    """An edit that the value question could be about, drawn uniformly."""
+    """Draw an edit for the value question, uniformly."""
     edit = uniform_edit(state.drawn, state.task, config.task.instructions, random)
     return Candidate(format_edit(edit), to_workflow(apply_edit(state.drawn, edit, state.task), state.task))
 
 
 def draw_steps(random: Random, task: TaskSpec, instructions: Sequence[str]) -> tuple[Step, ...]:
-    """A valid list of steps; short ones are likelier, as in a search."""
+    """Draw a valid list of steps; short ones are likelier, as in a search."""
     count = min(random.randint(1, MAX_STEPS), random.randint(1, MAX_STEPS))
     steps: tuple[Step, ...] = ()
     while len(steps) < count:
@@ -150,7 +150,7 @@ def draw_steps(random: Random, task: TaskSpec, instructions: Sequence[str]) -> t
 
 
 def draw_entry(random: Random, steps: tuple[Step, ...], score: float, task: TaskSpec, config: AflowConfig) -> Entry:
-    """What was tried before: mostly an edit of these steps, sometimes one that does not fit them."""
+    """Draw an earlier edit: mostly one of these steps, sometimes one that does not fit them."""
     other = draw_steps(random, task, config.task.instructions) if random.random() < 0.2 else steps
     edit = uniform_edit(other, task, config.task.instructions, random)
     try:
@@ -162,13 +162,13 @@ def draw_entry(random: Random, steps: tuple[Step, ...], score: float, task: Task
 
 @cache
 def edit_odds(steps: tuple[Step, ...], task: TaskSpec, instructions: tuple[str, ...]) -> dict[str, float]:
-    """The canonical text of every valid edit of these steps -> how often `uniform_edit` draws it; the sum is 1."""
+    """Return the canonical text of every valid edit of these steps -> its probability under `uniform_edit`."""
     every = list(every_edit(steps, task, instructions))
     return {format_edit(edit): share for edit, share in _split(every, _CHOICES, 1.0)}
 
 
 def operation_odds(odds: dict[str, float]) -> dict[str, float]:
-    """The shares of the operations."""
+    """Return the shares of the operations."""
     shares: dict[str, float] = {}
     for text, share in odds.items():
         operation = json.loads(text)["operation"]
@@ -177,7 +177,7 @@ def operation_odds(odds: dict[str, float]) -> dict[str, float]:
 
 
 def next_tokens(odds: dict[Tokens, float], some: Sequence[Tokens]) -> dict[Tokens, dict[int, float]]:
-    """For every beginning of `some` answers: how likely each token comes next when answers are drawn by `odds`."""
+    """Return each next token's probability, for every beginning of `some` answers, when answers follow `odds`."""
     following: dict[Tokens, dict[int, float]] = {answer[:at]: {} for answer in some for at in range(len(answer))}
     for answer, share in odds.items():
         for at, token in enumerate(answer):

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The warm start of the tiny policy: it learns to write any valid edit, uniformly (`lessons.py` says which).
+"""The warm start of the tiny policy, which learns to write any valid edit, uniformly (lessons.py).
 
-One state is read once for several answers to it, and the system text, the same for all, once a batch: they are one
-prefix, one state and parallel continuations under one attention mask. The loss is the distance from the uniform
-distribution, plus, at several times its weight, the log-mass on anything invalid: the first keeps the policy exploring,
-the second makes it careful.
+A state is read once for several answers to it, and the system text once a batch: one prefix, one state and parallel
+continuations under one attention mask. The loss is the distance from the uniform distribution, so that the policy
+explores, plus STRAY_WEIGHT times the -log of the valid mass, so that its edits are valid.
 """
 
 import math
@@ -38,10 +37,10 @@ RISE = 20
 
 @dataclass(frozen=True)
 class Skill:
-    """What sampling at temperature 1 showed.
+    """The policy's edits at temperature 1.
 
     `valid`: share of edits that parse, fit and pass the gate. `operation_tv`: total variation distance, in [0, 1], of
-    the operations of the valid ones from what uniform drawing gives on the same states (sampling noise included).
+    the valid ones' operations from uniform drawing on the same states (sampling noise included).
     """
 
     valid: float
@@ -50,7 +49,7 @@ class Skill:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Two threads are slower wherever other work goes on, and not repeatable."""
+    """Use one thread: two are slower beside other work, and not repeatable."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -60,7 +59,7 @@ def one_thread() -> Iterator[None]:
 
 
 def train(model: Qwen2ForCausalLM, teacher: Teacher, steps: int, seed: int) -> list[float]:
-    """Train in place; the distance from uniform at each step, in nats a token. Deterministic on one thread."""
+    """Train in place; return the distance from uniform at each step, in nats a token. Deterministic on one thread."""
     random = Random(seed)
     prefix = teacher.prefix()
     lessons = [teacher.lesson(random, len(prefix)) for _ in range(min(LESSONS, steps * BATCH))]
@@ -92,7 +91,7 @@ def train(model: Qwen2ForCausalLM, teacher: Teacher, steps: int, seed: int) -> l
 
 
 def batches(lessons: Sequence[Lesson], random: Random) -> Iterator[list[Lesson]]:
-    """Endless batches of lessons about equally long; every lesson once an epoch."""
+    """Yield batches of lessons about equally long, without end; every lesson once an epoch."""
     while True:
         mixed = random.sample(lessons, len(lessons))
         chunks = [mixed[at : at + WINDOW * BATCH] for at in range(0, len(mixed), WINDOW * BATCH)]
@@ -102,7 +101,7 @@ def batches(lessons: Sequence[Lesson], random: Random) -> Iterator[list[Lesson]]
 
 
 def loss(model: Qwen2ForCausalLM, prefix: list[int], lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
-    """Divergence from the right distribution, and -log of the valid mass: means over the answers' tokens, in nats."""
+    """Return the divergence from the targets and -log of the valid mass: means over the answers' tokens, in nats."""
     length = max(lesson.size for lesson in lessons)
     ids_BL = torch.zeros(len(lessons), length, dtype=torch.long)
     position_BL = torch.zeros_like(ids_BL)
@@ -119,7 +118,7 @@ def loss(model: Qwen2ForCausalLM, prefix: list[int], lessons: Sequence[Lesson]) 
             ids_BL[row, span], branch_BL[row, span] = torch.tensor(answer[:-1], dtype=torch.long), number
             position_BL[row, span] = torch.arange(size, size + len(answer) - 1)
             asked += [row * length + size - 1, *range(row * length + span.start, row * length + span.stop)]
-            wanted += [lesson.following[answer[:told]] for told in range(len(answer))]
+            wanted += [lesson.following[answer[:read]] for read in range(len(answer))]
             at = span.stop
     hidden_BLH = _hidden(model, prefix, ids_BL, position_BL, branch_BL)
     places = torch.tensor([place for place, following in enumerate(wanted) for _ in following])
@@ -134,7 +133,7 @@ def loss(model: Qwen2ForCausalLM, prefix: list[int], lessons: Sequence[Lesson]) 
 def _hidden(
     model: Qwen2ForCausalLM, prefix: list[int], ids_BL: Tensor, position_BL: Tensor, branch_BL: Tensor
 ) -> Tensor:
-    """Last hidden states; a token sees the prefix, its prompt, and what comes before it in its own answer."""
+    """Return the last hidden states; a token sees the prefix, its prompt, and earlier tokens of its answer."""
     count, length = ids_BL.shape
     seen_BLL = (branch_BL[:, None, :] == branch_BL[:, :, None]) | (branch_BL[:, None, :] == 0)
     seen_BLL &= torch.tril(torch.ones(length, length, dtype=torch.bool))

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run goes on after a kill: verl's checkpoint, and the run's store as it stood at that step.
+"""Find the checkpoint that a run resumes from.
 
-Nothing of ours is written beside verl's files. Trees and experience are in the store, row by row and with their step,
-before a step trains on them. So the store is never behind a checkpoint, and rows beyond one are taken back when the run
-goes on (`Store.take_back`). Draws follow from (seed, step); the sampler's place is verl's `data.pt`.
+Nothing of ours is written beside verl's files. Trees and experience are in the store with their step before a step
+trains on them. So the store is never behind a checkpoint, and rows beyond one are removed when the run resumes
+(`Store.take_back`). Draws follow from (seed, step); the sampler's place is verl's `data.pt`.
 
-verl writes the shards of all ranks, then `data.pt`, then the tracker, which names the step to go on from. It truncates
+verl writes the shards of all ranks, then `data.pt`, then the tracker, which names the step to resume from. It truncates
 the tracker before it writes it, so a kill may leave it empty: `resume_step` mends it. Where the named folder is missing
-verl starts from scratch and says nothing: `resume_step` refuses. Paths are those of the driver's machine; with many
-nodes they lie on a shared file system.
+verl starts from scratch without a word: `resume_step` refuses. With many nodes the paths are on a shared file system.
 """
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from aflow_env.errors import ConfigError
+from aflow_env.files import write_text
 
 LATEST = "latest_checkpointed_iteration.txt"
 FOLDER = "global_step_"
@@ -52,7 +51,7 @@ class Checkpoint:
 
     @property
     def whole(self) -> bool:
-        """Whether every file that verl goes on from was written to its end (torch's files are zip archives)."""
+        """Whether every file for resuming was written to its end (torch's files are zip archives)."""
         if not self.actor.is_dir():
             return False
         ranks = self.ranks or 0
@@ -65,7 +64,7 @@ class Checkpoint:
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
-    """Return the checkpoints of a run folder that hold an actor, whole or not, by step."""
+    """Return the checkpoints of a run folder with an actor, whole or not, by step."""
     steps = [each.name.removeprefix(FOLDER) for each in run.glob(f"{FOLDER}*") if (each / "actor").is_dir()]
     return [Checkpoint(run, step) for step in sorted(int(step) for step in steps if step.isdecimal())]
 
@@ -122,8 +121,6 @@ def _mend(run: Path) -> Checkpoint:
             "restore one, or delete that file to train from scratch"
         )
     last = max(whole, key=lambda each: (each.folder / "data.pt").stat().st_mtime_ns)
-    half_done = run / f".{LATEST}"
-    half_done.write_text(str(last.step))
-    os.replace(half_done, run / LATEST)
+    write_text(run / LATEST, str(last.step))
     print(f"aflow_env: {run / LATEST} named no whole checkpoint; the run goes on from step {last.step}", flush=True)
     return last

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The closing report of a training run, made in the trainer's process while the rollout server still stands."""
+"""The closing report of a training, made in the trainer's process while the rollout server still runs."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,16 +14,16 @@ from aflow_env.training.rollout.weights_version import version
 from aflow_env.training.trainer.held_out import HELD_OUT, rollout_policy
 
 RANKS = 0.3
-"""The rank correlation among a workflow's edits below which Q guides no better than chance (docs/results.md)."""
+"""The rank correlation among a workflow's edits below which the closing line calls Q too weak to guide."""
 
 
 async def final_report(
     config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any, steps: int, q: Mapping[str, float]
 ) -> Report:
-    """Choose, validate and test the best workflow of the run; writes it to `run_dir/best`.
+    """Choose, validate and test the best workflow of the run, and write it to `run_dir/best`.
 
-    `steps`: the training steps behind the weights that the server has. `q`: how good Q is of held-out edits. Raises
-    BudgetExhausted when not even the start workflow can be scored.
+    `steps`: training steps of the server's weights. `q`: metrics of Q on held-out edits. Raises BudgetExhausted when
+    not even the start workflow can be scored.
     """
     async with rollout_policy(config, run, server, tokenizer) as policy:
         assembly = await Assembly.open(config, generate=policy.complete)
@@ -35,16 +35,16 @@ async def final_report(
 
 
 def held_out_line(q: Mapping[str, float]) -> str:
-    """One line: how well the trained policy predicts edits of validation sessions, beside the surrogate."""
+    """Return one line on how well the trained policy predicts edits of validation sessions, beside the surrogate."""
     within = q.get(f"{HELD_OUT}within")
     if within is None:
         return "Q: not judged, since no validation session has two edits of one workflow with different scores.\n"
+    texts = {
+        "surrogate_within": "the surrogate {:.2f}",
+        "skill": "skill {:.2f} against a constant",
+        "skill_over_surrogate": "{:.2f} against the surrogate",
+    }
     figures = [f"Spearman {within:.2f} among the {q[f'{HELD_OUT}n']:.0f} held-out edits"]
-    if (ridge := q.get(f"{HELD_OUT}surrogate_within")) is not None:
-        figures.append(f"the surrogate {ridge:.2f}")
-    if (skill := q.get(f"{HELD_OUT}skill")) is not None:
-        figures.append(f"skill {skill:.2f} against a constant")
-    if (over := q.get(f"{HELD_OUT}skill_over_surrogate")) is not None:
-        figures.append(f"{over:.2f} against the surrogate")
+    figures += [text.format(q[HELD_OUT + name]) for name, text in texts.items() if HELD_OUT + name in q]
     weak = f" ranks too little to guide (Spearman {within:.2f} < {RANKS})" if within < RANKS else ""
     return f"Q{weak}: {', '.join(figures)}.\n"

@@ -2,7 +2,7 @@
 """Our estimators, by the names that users give `algorithm.adv_estimator`, and the bridge to verl's `register_adv_est`.
 
 verl calls an estimator with token rewards, masks and uids only. The trainer puts the rows' own fields into a context
-variable around that call. An estimator that finds none says which trainer to choose, instead of quietly being GRPO.
+variable around that call. An estimator without them raises an error that names the trainer to choose.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +83,7 @@ def check_switches(algorithm: Any) -> None:
 
 @dataclass
 class OnlineRows:
-    """The rows of the batch at hand, in the batch's order; `metrics` is filled by the estimator."""
+    """The rows of a batch, in its order; the estimator fills `metrics`."""
 
     sessions: Sequence[str]
     fields: Sequence[dict[str, Any]]

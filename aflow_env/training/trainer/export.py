@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained policy as a Hugging Face folder, which transformers loads and vLLM serves, by verl's own merger.
+"""Export a trained policy as a Hugging Face folder, which transformers loads and vLLM serves, by verl's own merger.
 
-verl writes weights in bf16. An adapter (LoRA) is merged into the weights, so the folder stands alone. A model card says
-how the policy was trained, from the run's store. The folder appears whole or not at all.
+verl writes weights in bf16. An adapter (LoRA) is merged into the weights. A model card describes the training, from the
+run's store. The folder appears whole or not at all.
 """
 
 import json
 import shutil
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.files import whole_folder
 from aflow_env.report.packages import installed
 from aflow_env.screen import plural
 from aflow_env.store.settings import stored_config
@@ -41,24 +41,16 @@ def find_checkpoint(run: Path, step: int | None) -> Checkpoint:
 
 
 def export_policy(checkpoint: Checkpoint, out: Path) -> None:
-    """Write the policy to `out`. Raises ConfigError where `out` holds something, or the checkpoint is not whole."""
+    """Write the policy to `out`. Raises ConfigError where `out` is not empty, or the checkpoint is not whole."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"out={out} is not empty: name a new folder")
     for needed in ("fsdp_config.json", f"{HF}/config.json"):
         if not (checkpoint.actor / needed).is_file():
             raise ConfigError(f"{checkpoint.actor} has no {needed}: the checkpoint is not whole, or not one of FSDP's")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    half_done = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        _merge_shards(checkpoint.actor, half_done)
-        merge_adapter(half_done)
-        (half_done / "README.md").write_text(model_card(checkpoint))
-        half_done.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        half_done.rename(out)
-    finally:
-        shutil.rmtree(half_done, ignore_errors=True)
+    with whole_folder(out) as folder:
+        _merge_shards(checkpoint.actor, folder)
+        merge_adapter(folder)
+        (folder / "README.md").write_text(model_card(checkpoint))
 
 
 def _merge_shards(actor: Path, out: Path) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good Q is of edits that nothing was trained on: those of validation sessions, asked anew of the present weights.
+"""Judge Q on edits that nothing was trained on: those of validation sessions.
 
-The trainer asks after every weight sync. The questions are about all edits that validation sessions have evaluated so
-far, of whatever step, so early and late weights are judged by the same edits. The surrogate is fitted on what training
-sessions have evaluated, and judged by the same edits. Sessions of the latest validation also say what Q decided there.
+The trainer asks after every weight sync, about all edits that validation sessions have evaluated so far. So early and
+late weights are judged by the same edits. The surrogate is fitted on the evaluations of training sessions and judged by
+the same edits. `decisions` measures the effect of Q in the latest validation.
 """
 
 import time
@@ -29,16 +29,16 @@ from aflow_env.workflow.program import TaskSpec
 
 HELD_OUT = "aflow/q_held_out/"
 AFTER = 2**62
-"""A training step that none comes to: the surrogate learns from all there were."""
+"""A step after all training steps, so that the surrogate learns from all of them."""
 MOST = 128
-"""Edits to ask about, the earliest first: they are the most various."""
+"""Edits to ask about, the earliest first, since they vary most."""
 
 
 @asynccontextmanager
 async def rollout_policy(
     config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any
 ) -> AsyncIterator[RolloutPolicy]:
-    """The policy behind the rollout server, seen from the trainer's process."""
+    """Yield the rollout server's policy in the trainer's process."""
     rollout = run.actor_rollout_ref.rollout
     async with httpx.AsyncClient(timeout=600.0) as http:
         yield RolloutPolicy(
@@ -57,7 +57,7 @@ async def rollout_policy(
 async def held_out(
     config: AflowConfig, run: DictConfig, server: Any, tokenizer: Any, spec: TaskSpec
 ) -> dict[str, float]:
-    """The metrics of Q, by the weights that the server has; empty before the first validation."""
+    """Return the metrics of Q by the server's weights; empty before the first validation."""
     file = Path(config.run_dir) / "run.sqlite"
     if not file.is_file():
         return {}
@@ -76,12 +76,12 @@ async def held_out(
 
 
 def question(action: StoredAction, spec: TaskSpec) -> tuple[State, Candidate]:
-    """The state and the edit of a stored action, as its search had them."""
+    """Return the state and the edit of a stored action, as its search had them."""
     return State(action.parent, spec, action.before, action.n), Candidate(action.text, action.child)
 
 
 def judged(actions: Sequence[StoredAction], q: Sequence[float], ridge: Sequence[float] | None) -> dict[str, float]:
-    """Figures of Q, of the surrogate where it predicts, and of Q over the surrogate; undefined ones are left out."""
+    """Return figures of Q, of the surrogate where it predicts, and of Q over the surrogate, without undefined ones."""
     scores, parents = [action.score for action in actions], [action.parent_digest for action in actions]
     found = calibration(q, scores)
     metrics = {
@@ -101,7 +101,7 @@ def judged(actions: Sequence[StoredAction], q: Sequence[float], ridge: Sequence[
 
 
 def decisions(store: Reads, task: str) -> dict[str, float]:
-    """Of the latest validation: the share of rounds that Q decided, and Q of the chosen edits over the open ones' mean.
+    """Return the share of the latest validation's rounds that Q decided, and Q of the chosen edits over the open ones.
 
     Rounds without a choice are left out.
     """

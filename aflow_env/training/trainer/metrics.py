@@ -16,9 +16,9 @@ Fields = dict[str, Any]
 def step_metrics(
     fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig, sessions: int
 ) -> dict[str, float]:
-    """Means over the sessions of the step; `aflow/q_*` over the edits that were evaluated.
+    """Return means over the sessions of the step, and `aflow/q_*` over the evaluated edits.
 
-    `sessions` is how many were to be played: the others failed and were left out.
+    `sessions` were planned; those without rows failed.
     """
     rows = [row for row, pad in zip(fields, padding, strict=True) if not pad]
     played = [row["session"] for row in rows if row.get("session")]
@@ -69,11 +69,11 @@ def extra_info(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
-    """How good Q_theta was of the step's edits, asked before any of them was trained on."""
-    held = [(session["seed"], each) for session in sessions for each in session["predictions"]]
-    if not held:
+    """Judge Q_theta on the step's edits, by predictions from before any of them was trained on."""
+    made = [(session["seed"], each) for session in sessions for each in session["predictions"]]
+    if not made:
         return {}
-    q, target, mass = (np.array([each[name] for _, each in held]) for name in ("q", "q_target", "mass"))
+    q, target, mass = (np.array([each[name] for _, each in made]) for name in ("q", "q_target", "mass"))
     judged = calibration(q, target)
     return defined(
         {
@@ -82,7 +82,7 @@ def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
             "aflow/q_skill": judged.skill,
             "aflow/q_calibration_error": judged.calibration_error,
             "aflow/q_corr": judged.rank_correlation,
-            "aflow/q_within": within_parents(q, target, [f"{seed} {each['parent']}" for seed, each in held]),
+            "aflow/q_within": within_parents(q, target, [f"{seed} {each['parent']}" for seed, each in made]),
             "aflow/q_mean": float(q.mean()),
             "aflow/q_mass": float(mass.mean()),
             "aflow/q_target_mean": float(target.mean()),
@@ -92,7 +92,7 @@ def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 
 
 def defined(metrics: dict[str, float]) -> dict[str, float]:
-    """Leave out the figures that are undefined, which are never 0."""
+    """Leave out undefined figures."""
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 

@@ -25,9 +25,9 @@ Stratum = tuple[bool, int]
 def deal(strata: Sequence[Stratum], ranks: int, parts: int) -> list[int]:
     """Return the places of the N rows in the order in which verl cuts them: rank by rank, mini-batch by mini-batch.
 
-    N is a multiple of `ranks` * `parts`. Each rank keeps its rows. Of every stratum and of the rows that are no padding
-    its mini-batches have equally many, give or take one: rows are sorted by stratum and dealt out like cards. Without
-    the step index a mini-batch could be all sessions' first rounds, say, since rows come by session.
+    N is a multiple of `ranks` * `parts`. Each rank keeps its rows. Its mini-batches have equally many rows of each
+    stratum, give or take one: rows are sorted by stratum and dealt out in turn. Without the step index a mini-batch
+    could be the first rounds of all sessions, since rows come by session.
     """
     size = len(strata) // ranks
     order: list[int] = []
@@ -39,12 +39,12 @@ def deal(strata: Sequence[Stratum], ranks: int, parts: int) -> list[int]:
 
 
 def rows_of_problem(config: DictConfig, aflow: AflowConfig) -> int:
-    """The most rows that a search problem can have in a step: an edit a round."""
+    """Return the most rows that a search problem can have in a step: an edit a round."""
     return int(config.actor_rollout_ref.rollout.n) * aflow.rounds
 
 
 def rows_of_replay(config: DictConfig) -> int:
-    """The rows of a mini-batch of value rows: REPLAYED, or the next number that ranks can share."""
+    """Return the rows of a mini-batch of value rows: REPLAYED, or the next number that ranks can share."""
     sharing = ranks(config)
     return -(-REPLAYED // sharing) * sharing
 
@@ -57,7 +57,7 @@ def ranks(config: DictConfig) -> int:
 
 @contextmanager
 def mini_batches(config: DictConfig, prompts: int, rows: int, epochs: int) -> Iterator[None]:
-    """Make mini-batches of so many prompts with so many rows each, trained so often, while this is open.
+    """Set prompts a mini-batch, rows a prompt and epochs for a while.
 
     verl reads the three at each call, and multiplies prompts by `rollout.n`.
     """
@@ -73,7 +73,7 @@ def mini_batches(config: DictConfig, prompts: int, rows: int, epochs: int) -> It
 
 
 def check_mini_batches(config: DictConfig, aflow: AflowConfig) -> None:
-    """Raise ConfigError where ranks cannot share a mini-batch; verl would find out at its first update."""
+    """Raise ConfigError where ranks cannot share a mini-batch; verl would fail at its first update."""
     prompts = config.actor_rollout_ref.actor.ppo_mini_batch_size
     rows, sharing = rows_of_problem(config, aflow), ranks(config)
     if prompts * rows % sharing:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Value rows leave the edits' update and get optimiser steps of their own, of earlier training steps too.
+"""Train value rows in optimiser steps of their own, those of earlier training steps too.
 
-The rows of a step that ask for Q leave its batch before verl balances it: no group, no mean and no ratio of the edits
-sees them. They are kept for STEPS training steps. Every step ends with up to `q.replay` mini-batches of
-them, drawn without replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al. 2021), with the
-policy's own answer tokens in the place of a value head, without cloning term.
+The value rows of a step leave its batch before verl balances it, so no group, mean or ratio of the edits includes them.
+They are saved for STEPS training steps. Every step ends with up to `q.replay` mini-batches of them, drawn without
+replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al. 2021), with the policy's answer
+tokens in the place of a value head, without cloning term.
 
-The digit of a value row is the one that came true, so an old row is as good as a new one and its gradient is that of
-log p(d). Ratios are taken to the policy as it is when the phase begins, and clipped as in any update.
+The digit of a value row is drawn around the realised score, so an old row is as good as a new one and its gradient is
+that of log p(d). Ratios are to the policy at the begin of the phase, and clipped as in any update.
 
-Limits: older weights, whose proposals were others, found the targets. The rows live in TransferQueue, so a resumed run
-starts with none.
+Limits: older weights, with other proposals, found the targets. The rows are in TransferQueue, so a resumed run starts
+with none.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ from transfer_queue import KVBatchMeta
 
 PARTITION = "aflow_replay"
 STEPS = 16
-"""Training steps whose value rows are kept."""
+"""Training steps whose value rows are saved."""
 Tag = dict[str, Any]
 
 
@@ -34,15 +34,15 @@ class Replay:
     def __init__(self, steps: int, seed: int) -> None:
         self._steps = steps
         self._seed = seed
-        self._held: deque[list[tuple[str, Tag]]] = deque()
+        self._saved: deque[list[tuple[str, Tag]]] = deque()
 
     def __len__(self) -> int:
-        return sum(map(len, self._held))
+        return sum(map(len, self._saved))
 
     def take(self, batch: KVBatchMeta, fields: Sequence[dict[str, Any]], step: int) -> KVBatchMeta:
         """Move the value rows of a step here, drop the oldest step, and return the batch of the other rows.
 
-        `fields` are the agent loop's, one a row; a value row's step reward becomes its advantage.
+        `fields` are the agent loop's, one a row. The step reward of a value row becomes its advantage.
         """
         rows = [row for row, each in enumerate(fields) if each["kind"] == "value"]
         if rows:
@@ -52,15 +52,15 @@ class Replay:
             found["advantages"] = _advantages(found["response_mask"], [fields[row]["step_reward"] for row in rows])
             tq.kv_batch_put(keys=names, partition_id=PARTITION, fields=found, tags=tags)
             tq.kv_clear(keys=keys, partition_id=batch.partition_id)
-            self._held.append(list(zip(names, tags, strict=True)))
-        if len(self._held) > self._steps:
-            tq.kv_clear(keys=[key for key, _ in self._held.popleft()], partition_id=PARTITION)
+            self._saved.append(list(zip(names, tags, strict=True)))
+        if len(self._saved) > self._steps:
+            tq.kv_clear(keys=[key for key, _ in self._saved.popleft()], partition_id=PARTITION)
         gone = set(rows)
         return batch.select_keys([key for row, key in enumerate(batch.keys) if row not in gone])
 
     def draw(self, size: int, most: int, step: int) -> KVBatchMeta | None:
         """Draw up to `most` mini-batches of `size` rows, no row twice; None while one lacks rows."""
-        pool = [row for each in self._held for row in each]
+        pool = [row for each in self._saved for row in each]
         count = size * min(most, len(pool) // size)
         if not count:
             return None
@@ -69,6 +69,6 @@ class Replay:
 
 
 def _advantages(mask_NT: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """Each row's weight on all tokens of its response; jagged, as the mask is."""
+    """Return each row's weight on all tokens of its response; jagged, as the mask is."""
     rows = [torch.full(mask.shape, weight) for mask, weight in zip(mask_NT.unbind(), weights, strict=True)]
     return torch.nested.as_nested_tensor(rows, layout=torch.jagged)

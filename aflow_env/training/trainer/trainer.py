@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer `aflow_sync`: verl's own PPO trainer, with anchors and steps.
 
-verl's estimators see token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step
-reward, which the agent loop put beside the tokens. `_compute_advantage` fetches these fields, puts them where the
-estimator finds them, and calls verl's method: KL penalty, rollout correction and the write-back stay verl's.
+verl's estimators get token rewards, masks and group ids. GiGPO also needs each row's anchor, step index and step
+reward, which the agent loop put beside the tokens. `_compute_advantage` fetches these fields for the estimator and
+calls verl's method. KL penalty, rollout correction and the write-back stay verl's.
 
 Four more things differ:
 
 - verl counts mini-batches in rows, and a session of ours is many rows. The count is scaled, so that
-  `ppo_mini_batch_size` keeps meaning search problems, and rows are dealt out evenly (mini_batches.py).
+  `ppo_mini_batch_size` still counts search problems, and rows are dealt out evenly (mini_batches.py).
 - Value rows of earlier steps are trained again where the config says so (replay.py).
 - A step looks for its sessions more often than every two seconds.
 - The run ends with a table of its gains.
@@ -42,7 +42,7 @@ from aflow_env.training.trainer.wandb_run import finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
 
 POLL_SECONDS = 0.25
-"""How often a step looks whether its sessions have ended. verl's two seconds are much of a small step."""
+"""Seconds between two looks for ended sessions. verl's two seconds are much of a small step."""
 
 NOTHING_PLAYED = (
     "every session of this step failed, so there is nothing to train on: the agent loop's errors above say why "
@@ -51,21 +51,21 @@ NOTHING_PLAYED = (
 )
 
 
-class AflowTrainer:
-    """The additions of aflow_env to any of verl's V1 trainers; comes first among the bases."""
+class AflowTrainerSync(PPOTrainerSync):
+    """verl's synchronous trainer with the additions of aflow_env."""
 
     config: DictConfig
 
     def __init__(self, config: DictConfig) -> None:
         self.aflow = parse(config.aflow)
         self._owner = share(config, self.aflow)  # It ends with its last reference.
-        super().__init__(config)  # type: ignore[call-arg]
+        super().__init__(config)
         self._step_fields: list[dict[str, Any]] = []
         self._replay = Replay(STEPS, self.aflow.seed)
         self._began = time.monotonic()
 
     def _build_replay_buffer(self) -> Any:
-        buffer = super()._build_replay_buffer()  # type: ignore[misc]
+        buffer = super()._build_replay_buffer()
         if type(buffer) is ReplayBuffer:  # A user's own sampler polls as it likes.
             buffer.poll_interval = POLL_SECONDS
         return buffer
@@ -73,11 +73,11 @@ class AflowTrainer:
     def init(self) -> None:
         """Set up verl's workers and servers under a watchdog, so that one that dies on the way ends the run."""
         with Watchdog():
-            super().init()  # type: ignore[misc]
+            super().init()
 
     def _step_once(self, *arguments: Any, **keywords: Any) -> Any:
         try:
-            return super()._step_once(*arguments, **keywords)  # type: ignore[misc]
+            return super()._step_once(*arguments, **keywords)
         except RuntimeError as error:
             if "no materializable trajectories" in str(error):
                 raise RuntimeError(NOTHING_PLAYED) from error
@@ -88,13 +88,13 @@ class AflowTrainer:
 
         All steps then have the same number of updates.
         """
-        batch = self._replay.take(batch, self._fetch_fields(batch), self.global_steps)  # type: ignore[attr-defined]
+        batch = self._replay.take(batch, self._fetch_fields(batch), self.global_steps)
         prompts = self.config.actor_rollout_ref.actor.ppo_mini_batch_size
         parts = -(-self.config.data.train_batch_size // prompts)
         with self._search_problems(parts * prompts):
-            batch = super()._balance_batch(batch, *arguments, **keywords)  # type: ignore[misc]
+            batch = super()._balance_batch(batch, *arguments, **keywords)
         fields = self._fetch_fields(batch)
-        ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1  # type: ignore[attr-defined]
+        ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
         order = deal(list(map(_stratum, fields, batch.tags)), ranks, parts)
         batch.reorder(order)
         self._step_fields = [fields[place] for place in order]
@@ -102,7 +102,7 @@ class AflowTrainer:
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
         with self._search_problems(self.config.actor_rollout_ref.actor.ppo_mini_batch_size):
-            batch = super()._update_actor(batch, metrics)  # type: ignore[misc]
+            batch = super()._update_actor(batch, metrics)
         if self.aflow.q.rows:
             metrics.update(self._update_values(self._replay))
         return batch
@@ -111,15 +111,15 @@ class AflowTrainer:
         """Take the further optimiser steps on value rows and return their metrics; ratios are to the present policy."""
         found: dict[str, Any] = {}
         rows = rows_of_replay(self.config)
-        drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)  # type: ignore[attr-defined]
+        drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)
         held = {"aflow/replay_rows_held": float(len(replay))}
         if drawn is None:
             return {"aflow/replay_updates": 0.0, **held}
         with mini_batches(self.config, 1, rows, epochs=1):
-            drawn = super()._compute_old_log_prob(drawn, {})  # type: ignore[misc]
-            if self.use_reference_policy:  # type: ignore[attr-defined]
-                drawn = super()._compute_ref_log_prob(drawn, {})  # type: ignore[misc]
-            super()._update_actor(drawn, found)  # type: ignore[misc]
+            drawn = super()._compute_old_log_prob(drawn, {})
+            if self.use_reference_policy:
+                drawn = super()._compute_ref_log_prob(drawn, {})
+            super()._update_actor(drawn, found)
         return {
             "aflow/replay_updates": len(drawn) / rows,
             **held,
@@ -132,7 +132,7 @@ class AflowTrainer:
         padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
         rows = OnlineRows(sessions, self._step_fields, padding)
         with rows_of_step(rows), self._our_estimator():
-            batch = super()._compute_advantage(batch, metrics)  # type: ignore[misc]
+            batch = super()._compute_advantage(batch, metrics)
         metrics.update(rows.metrics)
         sessions = self.config.data.train_batch_size * self.config.actor_rollout_ref.rollout.n
         metrics.update(step_metrics(self._step_fields, padding, self.aflow, sessions))
@@ -141,22 +141,22 @@ class AflowTrainer:
     def fit(self, agent_loop_manager: Any) -> None:
         """Run verl's training loop, print the table of its gains, and end the loggers."""
         with Watchdog():
-            super().fit(agent_loop_manager)  # type: ignore[misc]
+            super().fit(agent_loop_manager)
             self._report()
-            finish(self.logger)  # type: ignore[attr-defined]
+            finish(self.logger)
 
     def _consume_sync_metrics(self) -> dict[str, float]:
-        """Add how good Q is of held-out edits, by the weights that were just synced."""
-        return {**super()._consume_sync_metrics(), **self._judge_q()}  # type: ignore[misc]
+        """Add the metrics of Q on held-out edits, by the weights that were just synced."""
+        return {**super()._consume_sync_metrics(), **self._judge_q()}
 
     def _judge_q(self) -> dict[str, float]:
         if not self.aflow.q.rows:
             return {}
-        server, tokenizer = self.get_llm_client(), self.tokenizer  # type: ignore[attr-defined]
+        server, tokenizer = self.get_llm_client(), self.tokenizer
         return asyncio.run(held_out(self.aflow, self.config, server, tokenizer, load_task(self.aflow.task).spec))
 
     def _report(self) -> None:
-        steps, server, tokenizer = self.total_training_steps, self.get_llm_client(), self.tokenizer  # type: ignore[attr-defined]
+        steps, server, tokenizer = self.total_training_steps, self.get_llm_client(), self.tokenizer
         q = self._judge_q()  # once more: the last validation has been played since
         try:
             report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps, q))
@@ -164,24 +164,24 @@ class AflowTrainer:
             print(marked(f"no closing report, not even the start workflow could be scored: {limit}"), flush=True)
         else:
             print(marked(report.text), flush=True)
-            self.logger.log(data={**report.metrics, **q}, step=steps)  # type: ignore[attr-defined]
+            self.logger.log(data={**report.metrics, **q}, step=steps)
         self._show_run(steps, last=True)
 
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *arguments: Any, **keywords: Any) -> None:
         """Add the run so far, after the step's validation, if any."""
-        super()._compute_metrics(batch, metrics, *arguments, **keywords)  # type: ignore[misc]
+        super()._compute_metrics(batch, metrics, *arguments, **keywords)
         metrics.update(figures(self.aflow.run_dir, time.monotonic() - self._began))
 
     def on_validate_end(self) -> None:
         """Send the trackers the state of the search; verl calls this every `trainer.test_freq` steps."""
-        super().on_validate_end()  # type: ignore[misc]
-        self._show_run(self.global_steps, last=False)  # type: ignore[attr-defined]
+        super().on_validate_end()
+        self._show_run(self.global_steps, last=False)
 
     def _show_run(self, step: int, last: bool) -> None:
         """Send the run's scalars to every logger, and its workflows to wandb."""
         found = figures(self.aflow.run_dir, time.monotonic() - self._began)
-        self.logger.log(data=found, step=step)  # type: ignore[attr-defined]
-        show(self.logger.logger, self.aflow.run_dir, step, last)  # type: ignore[attr-defined]
+        self.logger.log(data=found, step=step)
+        show(self.logger.logger, self.aflow.run_dir, step, last)
 
     @staticmethod
     def _fetch_fields(batch: Any) -> list[dict[str, Any]]:
@@ -204,22 +204,18 @@ class AflowTrainer:
         rows = rows_of_problem(self.config, self.aflow)
         return mini_batches(self.config, prompts, rows, self.config.actor_rollout_ref.actor.ppo_epochs)
 
-
-def _stratum(fields: dict[str, Any], tag: dict[str, Any]) -> Stratum:
-    return bool(tag.get("is_padding", False)), fields["step_index"]
-
-
-class AflowTrainerSync(AflowTrainer, PPOTrainerSync):
-    """verl's synchronous trainer with ours on top."""
-
     @property
     def trainer_mode(self) -> str:
-        """verl asks for the mode by name in many places ("sync" or not), and this is a synchronous trainer."""
+        """The name by which verl tells synchronous trainers."""
         return "sync"
 
     @trainer_mode.setter
     def trainer_mode(self, _: str) -> None:
         return
+
+
+def _stratum(fields: dict[str, Any], tag: dict[str, Any]) -> Stratum:
+    return bool(tag.get("is_padding", False)), fields["step_index"]
 
 
 def register(trainers: ModuleType) -> None:

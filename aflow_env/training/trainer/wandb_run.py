@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training run in wandb: what every run has there (report/wandb_log.py), beside verl's own tracking.
+"""Log a training in wandb as every run (report/wandb_log.py), beside verl's own tracking.
 
-Scalars go through verl's tracking, so that every logger (console, TensorBoard, JSONL) has them; tables, pages and
-artifacts are wandb's alone. A run that is resumed continues under the id that lies beside its checkpoints. wandb keeps
-what it logged of steps after the last checkpoint, and refuses to log those steps again.
+Scalars go through verl's tracking, so that every logger (console, TensorBoard, JSONL) has them. Tables, pages and
+artifacts are wandb's alone. A resumed run continues under the id beside its checkpoints. wandb saves the metrics of
+steps after the last checkpoint, and refuses to log these steps again.
 """
 
 import os
@@ -18,7 +18,7 @@ from aflow_env.training.launch.verl_lines import marked
 
 
 def continue_run(config: DictConfig) -> None:
-    """Give wandb the id of this run folder, in the driver and before Ray; an id that the user set stays."""
+    """Give wandb the id of this run folder, in the driver before Ray; an id of the user's stays."""
     loggers = config.trainer.logger
     if "wandb" not in ([loggers] if isinstance(loggers, str) else loggers) or "WANDB_RUN_ID" in os.environ:
         return
@@ -28,7 +28,7 @@ def continue_run(config: DictConfig) -> None:
 
 
 def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
-    """Send wandb, where it is a logger, what report/wandb_log.py has of the run."""
+    """Send wandb, where it is a logger, the tables and pages of report/wandb_log.py."""
     if "wandb" not in loggers:
         return
     import wandb
@@ -40,9 +40,9 @@ def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
 
 
 def finish(tracking: Any) -> None:
-    """End the run with every logger of verl's `Tracking`, and wandb's own process with it.
+    """End every logger of verl's `Tracking`, and wandb's own process.
 
-    Left to the interpreter's end, wandb may find that Ray has stopped that process first, and say so in a traceback.
+    At the interpreter's end Ray may stop that process first, and wandb then prints a traceback.
     """
     tracking.finish()
     if "wandb" in tracking.logger:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No run leaves a process, a socket or a segment of shared memory behind, however its driver ends.
+"""Remove the processes, sockets and shared memory of a run, however its driver ends.
 
-Stock verl on Ray leaves vLLM's shared memory and sockets even after a clean end, and whole processes after a bad one.
-`guard`, which the plugin calls in the driver before Ray starts, starts a janitor: a small process (in a session
-of its own, so Ctrl-C does not reach it) that notes every few seconds which processes descend from the driver and what
-they hold; one that is younger than the last look is known by a mark in its environment. At the
-driver's exit (the end, an exception, Ctrl-C, SIGTERM) Ray is shut down and the janitor does the rest while the driver
-waits; when the driver is killed outright, its end of the pipe closes and the janitor does the same alone. It touches
-only what descended from this driver, so runs side by side do not hurt each other. Ray's log folder stays.
+Mends verl 0.9.1, which leaves vLLM's shared memory and sockets even after a clean end, and processes after a bad one.
+The plugin calls `guard` in the driver before Ray starts. It starts a janitor in a session of its own, which Ctrl-C does
+not reach. The janitor notes every few seconds the driver's descendants and their shared memory and sockets. A mark in
+the environment names descendants that are younger than the last look. At the driver's exit (end, exception, Ctrl-C,
+SIGTERM) Ray is shut down and the janitor cleans while the driver waits. When the driver is killed, its end of the pipe
+closes and the janitor cleans alone. It touches only descendants of this driver, so runs side by side do not hurt each
+other. Ray's log folder stays.
 """
 
 import atexit
@@ -55,7 +55,7 @@ def guard(_: ModuleType) -> None:
 
 
 def _leave(janitor: subprocess.Popen[bytes], driver: int) -> None:
-    """The driver's last act, before Ray's own: let the janitor look, shut Ray down, wait until all is gone."""
+    """Let the janitor look, shut Ray down, and wait until all is gone; runs at the driver's exit, before Ray's own."""
     import ray
 
     from aflow_env.training.verl_patches.watchdog import verdict
@@ -81,7 +81,7 @@ def _leave(janitor: subprocess.Popen[bytes], driver: int) -> None:
 
 
 class Janitor:
-    """What descended from `driver` so far, and what it holds; `mark` is in the environment of all of it."""
+    """The descendants of `driver` so far, and their files; `mark` is in the environment of all of them."""
 
     def __init__(self, driver: int, mark: str) -> None:
         self.driver = driver
@@ -99,7 +99,7 @@ class Janitor:
         self.paths |= holdings(self.processes)
 
     def clean(self) -> int:
-        """End what is left and remove what it held; returns how many processes had to be killed."""
+        """End the processes that are left and remove their files; return how many had to be killed."""
         deadline = time.monotonic() + GRACE
         self.look()
         while self.processes and time.monotonic() < deadline:
@@ -118,7 +118,7 @@ class Janitor:
         return len(stubborn)
 
     def _weights_in_flight(self) -> set[str]:
-        """verl's buckets of a sync that was cut off: too short-lived to be seen, but named by verl."""
+        """Return verl's buckets of a sync that was cut off, by their names: they live too briefly to be noted."""
         found = set()
         for path in Path("/dev/shm").glob("verl_weights_*"):
             with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ class Janitor:
 
 
 def main(driver: int, mark: str) -> None:
-    """Look every few seconds, often once the driver says that it ends; clean when its end of the pipe closes."""
+    """Look every few seconds, more often once the driver ends; clean when its end of the pipe closes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     janitor = Janitor(driver, mark)
@@ -139,7 +139,7 @@ def main(driver: int, mark: str) -> None:
             break
         janitor.look()
         if ready:
-            pause = LOOK_EVERY_AT_THE_END  # what starts up and what shuts down holds things for moments
+            pause = LOOK_EVERY_AT_THE_END  # a process that shuts down opens files for moments
             with contextlib.suppress(BrokenPipeError):
                 os.write(1, b"seen\n")
     killed = janitor.clean()

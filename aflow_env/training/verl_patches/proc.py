@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes on Linux: which descend from a process, and which shared memory and sockets they hold.
+"""Processes on Linux: descendants, shared memory, sockets.
 
 psutil tells a process from a later one with the same pid. A process that ends while it is read counts as gone. Maps
 are read from /proc: psutil reads each mapping's pages as well, which stalls a process with much memory.
@@ -33,7 +33,7 @@ def with_environment(name: str, value: str) -> set[Process]:
 
 
 def alive(process: Process) -> bool:
-    """Say whether it is still there and no zombie."""
+    """Whether it runs and is no zombie."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

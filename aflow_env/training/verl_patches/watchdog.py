@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker that dies ends the run, with a text that says who died; stock verl 0.9.1 waits for it for ever.
+"""End a run whose worker has died, with a text that names the worker.
 
-`Watchdog` runs beside the trainer, in the process of verl's TaskRunner. It asks Ray's GCS every few seconds for actors
-of this job that died of anything but a normal end: killed, crashed, out of memory, their node lost. vLLM's engine is
-not an actor but a child of one, and verl's server actor survives its death; so `watch_engine` runs beside each server
-and takes the actor down with its engine, on whatever node that is.
+Mends verl 0.9.1, which waits for a dead worker for ever. `Watchdog` runs in the process of verl's TaskRunner. It asks
+Ray's GCS every few seconds for actors of this job that did not end normally: killed, crashed, out of memory, their node
+lost. vLLM's engine is a child of verl's server actor, which survives the engine's death. So `watch_engine` runs beside
+each server and ends the actor with its engine, on any node.
 
-The TaskRunner's main thread may sit in a `ray.get` that neither a signal nor an exception can end (Ray 2.60), so after
+The TaskRunner's main thread may wait in a `ray.get` that neither a signal nor an exception can end (Ray 2.60). So after
 a grace in which the run may fail by itself the process exits, and the driver's `ray.get` raises. The driver prints the
-text last of all (`verdict`, called by `aflow_env.training.verl_patches.janitor`).
+text last of all (`verdict`, called by janitor.py).
 """
 
 import os
@@ -28,7 +28,7 @@ LOOK_EVERY = 2.0
 GRACE = 15.0
 """Seconds in which the trainer may still fail by itself (closing its logger), once a death was seen."""
 PATIENCE = 4 * LOOK_EVERY
-"""Seconds that an error of the trainer waits for a death to come to light: `watch_engine` takes two looks, Ray one."""
+"""Seconds that an error of the trainer waits for a death to be seen: `watch_engine` takes two looks, Ray one."""
 ENDED_NORMALLY = ("OUT_OF_SCOPE", "REF_DELETED", "RAY_KILL")
 WORDS, VERDICT = "aflow_last_words_", "aflow_verdict_"
 
@@ -45,7 +45,7 @@ class Death:
 
 
 def deaths(actors: Mapping[str, Mapping[str, Any]]) -> tuple[Death, ...]:
-    """The abnormal deaths in Ray's actor table (`ray._private.state.actors`)."""
+    """Return the abnormal deaths in Ray's actor table (`ray._private.state.actors`)."""
     found = []
     for actor_id, actor in actors.items():
         context = getattr(actor["DeathCause"], "actor_died_error_context", None)
@@ -60,7 +60,7 @@ def deaths(actors: Mapping[str, Mapping[str, Any]]) -> tuple[Death, ...]:
 
 
 def paragraph(found: tuple[Death, ...], words: Mapping[str, str]) -> str:
-    """One paragraph on who died and why; `words` are what the dead left, by actor id."""
+    """Return one paragraph on who died and why; `words` has the last text of a dead actor, by its id."""
     accounts = " ".join(
         words.get(death.actor_id) or f"It was {death.who}, pid {death.pid} on {death.node}: {death.cause}"
         for death in found
@@ -74,7 +74,7 @@ def paragraph(found: tuple[Death, ...], words: Mapping[str, str]) -> str:
 
 
 class Watchdog:
-    """Context around a trainer's work: `with Watchdog(): ...`, entered in the TaskRunner, at any depth, once."""
+    """Watch a trainer's work: `with Watchdog(): ...` in the TaskRunner, at any depth, once."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
@@ -113,14 +113,14 @@ class Watchdog:
 
 
 def verdict() -> str:
-    """The text of this job's watchdog, "" if nobody died or Ray is not up; for the driver's last line."""
+    """Return the text of this job's watchdog, "" if nobody died or Ray is not up; for the driver's last line."""
     return _read(VERDICT + _job()) if ray.is_initialized() else ""
 
 
 def watch_engine(_: ModuleType) -> None:
-    """In a server actor: exit when one of vLLM's processes below it dies, so that Ray and the watchdog learn of it.
+    """Let a server actor exit when one of vLLM's processes below it dies, so that Ray and the watchdog learn of it.
 
-    Called by the plugin when verl's vLLM server module is imported; elsewhere than in an actor it does nothing.
+    The plugin calls it when verl's vLLM server module is imported. Outside of an actor it does nothing.
     """
     if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
         threading.Thread(target=_watch_engine, name="aflow-engine-watch", daemon=True).start()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two trainings on one machine hand over their weights through sockets of their own.
+"""Give each of two trainings on one machine a weight socket of its own.
 
-Mends verl 0.9.1: the socket in /tmp by which a trainer gives new weights to its vLLM is named after the Ray job, and
-the first job of every Ray cluster has the same id. Two runs on one machine, each with a Ray of its own (as a sweep with
-`hydra.launcher.jobs=2` starts them), that hand over at the same moment meet at one socket and wait for each other for
-ever. Here the address of the cluster is part of the name, at both ends.
+Mends verl 0.9.1: the socket in /tmp by which a trainer sends new weights to its vLLM is named after the Ray job, and
+the first job of every Ray cluster has the same id. Two runs on one machine, each with a Ray of its own (a sweep with
+`hydra.launcher.jobs=2`), that sync at the same moment open one socket and wait for each other for ever. Here the
+address of the cluster is part of the name, at both ends.
 """
 
 import os
@@ -17,12 +17,12 @@ import ray
 
 
 def sender(module: ModuleType) -> None:
-    """At the trainer's end: verl's `ServerAdapter`, once its module is imported."""
+    """Patch the trainer's end: verl's `ServerAdapter`."""
     _after_init(module.ServerAdapter, rename)
 
 
 def receiver(module: ModuleType) -> None:
-    """At vLLM's end: verl's `vLLMHttpServer`, whose engine's workers take the name from the environment."""
+    """Patch vLLM's end: verl's `vLLMHttpServer`, whose engine's workers take the name from the environment."""
     _after_init(module.vLLMHttpServer, announce)
 
 
@@ -37,12 +37,12 @@ def rename(adapter: Any) -> None:
 
 
 def announce(_: Any) -> None:
-    """Leave this run's name for the engine's workers, which are started later, by this process."""
+    """Put this run's name into the environment of the engine's workers, which this process starts later."""
     os.environ["VERL_RAY_JOB_ID"] = _own_name()
 
 
 def _own_name() -> str:
-    """The Ray job, and the address of its cluster: no two clusters that live on one machine have the same."""
+    """Return the Ray job with the address of its cluster, which differs between clusters on one machine."""
     context = ray.get_runtime_context()
     return f"{context.get_job_id()}-{context.gcs_address.replace(':', '-')}"
 

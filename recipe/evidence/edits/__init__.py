@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does it pay to predict what an edit would score before it is run? The embedded task, a SIMULATED executor.
+"""Measure the gain of predicting an edit's score before it is run. The embedded task, a SIMULATED executor.
 
     python -m recipe.evidence.edits [--part PART] [--seeds 60] [--table]
 

@@ -71,7 +71,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Each arm's endpoints and its paired gains over `stock`."""
+    """Return each arm's endpoints and its paired gains over `stock`."""
     by_arm: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in rows:
         by_arm[row["arm"]][row["seed"]] = row
@@ -92,7 +92,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def among_siblings(searches: Iterable[Sequence[Sequence[float]]]) -> str:
-    """The mean of the families' Spearman correlations, weighted by size, with the t interval over searches."""
+    """Return the mean of the families' Spearman correlations, weighted by size, with the t interval over searches."""
     means, families = [], 0
     for rows in searches:
         by_parent: dict[float, list[tuple[float, float]]] = defaultdict(list)

@@ -23,7 +23,7 @@ class Arm:
 
 
 def arms() -> dict[str, Rule]:
-    """The arms of all seeds."""
+    """Return the arms of all seeds."""
     joint = {f"joint {mix} w={w:g}": Rule(mix, w, 8, selection=EXPLORED) for mix in ("all", "best") for w in WEIGHTS}
     plain = {
         "stock": Rule(),
@@ -35,7 +35,7 @@ def arms() -> dict[str, Rule]:
 
 
 def secondary() -> dict[str, Rule]:
-    """The arms of the first seeds only."""
+    """Return the arms of the first seeds only."""
     base = Rule("best", 0.75, 8, selection=EXPLORED)
     return {
         **{f"joint nodes w={w:g}": replace(base, mix="nodes", w=w) for w in (0.0, 0.5, 1.0)},
@@ -52,12 +52,12 @@ def secondary() -> dict[str, Rule]:
 
 
 def first_arms(seed: int) -> dict[str, Rule]:
-    """The arms of a seed of the first part."""
+    """Return the arms of a seed of the first part."""
     return {**arms(), **(secondary() if seed < SECONDARY else {})}
 
 
 def followed() -> dict[str, Rule]:
-    """The arms of the follow-up, on seeds of its own."""
+    """Return the arms of the follow-up, on seeds of its own."""
     base = Rule("all", 0.75, 8, selection=EXPLORED)
     best4 = replace(base, mix="best")
     select = EXPLORED.model_copy
@@ -80,7 +80,7 @@ def followed() -> dict[str, Rule]:
 
 
 def confirmed() -> dict[str, Rule]:
-    """The arms of the confirmation, on seeds of its own."""
+    """Return the arms of the confirmation, on seeds of its own."""
     base = Rule("all", 0, 8, per_call=True, selection=EXPLORED)
     return {
         "stock": Rule(),
@@ -90,18 +90,18 @@ def confirmed() -> dict[str, Rule]:
 
 
 def as_library(w: float) -> Rule:
-    """The rule of the library with its defaults."""
+    """Return the rule of the library with its defaults."""
     return Rule("all", w, 8, fewest=40, per_call=True, shy=True, selection=EXPLORED)
 
 
 def library() -> dict[str, Rule]:
-    """The library's rule at each weight, with a log and without."""
+    """Return the library's rule at each weight, with a log and without."""
     no_log = {f"w={w:g}, no log": replace(as_library(w), log=0) for w in (0.5, 1.0)}
     return {"stock": Rule(), **{f"w={w:g}": as_library(w) for w in WEIGHTS}, **no_log}
 
 
 def trapped() -> dict[str, Rule]:
-    """The library's rule at each weight, where edits look useless until a second one follows."""
+    """Return the library's rule at each weight, where edits look useless until a second one follows."""
     return {"stock": Rule(), **{f"w={w:g}": as_library(w) for w in WEIGHTS}}
 
 

@@ -23,7 +23,7 @@ Row = tuple[str, int, float, int]
 
 
 async def real(seed: int) -> list[Row]:
-    """The nodes of the library's own search."""
+    """Return the nodes of the library's own search."""
     with tempfile.TemporaryDirectory() as folder:
         overrides = ("selection.c_ucb=0", f"rounds={ROUNDS}", f"seed={seed}", f"run_dir={folder}")
         assembly = await Assembly.open(load([*COMMON, *ONE_BY_ONE, *overrides]))
@@ -46,7 +46,7 @@ async def real(seed: int) -> list[Row]:
 
 
 def ours(seed: int) -> list[Row]:
-    """The nodes of the in-memory search."""
+    """Return the nodes of the in-memory search."""
     world = World.of(seed)
     nodes = Search(world, Rule()).play(ROUNDS, 0)
     return [

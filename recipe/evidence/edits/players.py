@@ -44,7 +44,7 @@ class RandomEdits:
     phrases: Sequence[str]
 
     def propose(self, state: DrawnState, seeds: Sequence[int]) -> list[Edited | None]:
-        """One edit a seed."""
+        """Return one edit a seed."""
         edits = (uniform_edit(state.drawn, state.task, self.phrases, Random(seed)) for seed in seeds)
         return [Edited(format_edit(edit), describe(edit), apply_edit(state.drawn, edit, state.task)) for edit in edits]
 
@@ -67,7 +67,7 @@ class Policy:
         """Tokens that were read and written, as a server without a prefix cache counts them."""
 
     def propose(self, state: DrawnState, seeds: Sequence[int]) -> list[Edited | None]:
-        """One sampled edit a seed; None where it does not fit."""
+        """Return one sampled edit a seed; None where it does not fit."""
         texts = self._sample(self.prompt(action_messages(state, self.config)), len(seeds), seeds[0])
         return [self._edited(state, text) for text in texts]
 
@@ -79,7 +79,7 @@ class Policy:
         return list(expected_value(np.concatenate([self._digits(prompt) for prompt in prompts])))
 
     def prompt(self, messages: Messages) -> list[int]:
-        """The token ids of a question."""
+        """Return the token ids of a question."""
         chat = [message.model_dump() for message in messages]
         encoded = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True, return_dict=True)
         return list(encoded["input_ids"])

@@ -173,7 +173,7 @@ class Search:
         return int(order[draw(probabilities, float(rng.random()))])
 
     def _frontier(self) -> list[int]:
-        """The start and the best other nodes by their bound."""
+        """Return the start and the best other nodes by their bound."""
         bounds = self._bounds()
         order = sorted(range(1, len(bounds)), key=lambda place: (-bounds[place], place))
         return [0, *order[: self.rule.nodes - 1]]
@@ -193,14 +193,14 @@ class Search:
                     elsewhere.add(child.steps)
 
     def _state(self, place: int) -> DrawnState:
-        """What a proposer and a predictor know of a node."""
+        """Return the state of a node for a proposer and a predictor."""
         node = self.nodes[place]
         tried = [Entry(each.said, node.score, each.score) for each in self.nodes if each.parent == place]
         facts = (self.world.task.spec, node.score, VALIDATE, tuple(choose(tried, EXPERIENCE)), ())
         return DrawnState(Workflow("", ""), *facts, node.steps)
 
     def _ask(self, policy: Policy, pairs: Sequence[tuple[int, Edited]]) -> list[float]:
-        """The policy's Q of each pair; it is asked once about each."""
+        """Return the policy's Q of each pair; ask about each once."""
         for parent in dict.fromkeys(parent for parent, _ in pairs):
             new = [child for of, child in pairs if of == parent and (parent, child.steps) not in self._predicted]
             if new:
@@ -230,33 +230,33 @@ class Search:
 
 
 def _values(children: Sequence[Edited], model: Surrogate | None) -> list[float | None]:
-    """The ridge's predictions, None where there is no ridge."""
+    """Return the ridge's predictions, None where there is no ridge."""
     return list(model.values([words(each.steps) for each in children])) if model else [None] * len(children)
 
 
 def price(steps: Steps) -> int:
-    """The executor calls of one problem, as far as the steps tell."""
+    """Return the executor calls of one problem, as far as the steps tell."""
     return sum(max(step.samples, 1) for step in steps)
 
 
 def observation(steps: Steps, score: float) -> Observation:
-    """What the surrogate is told of an evaluation."""
+    """Return the surrogate's record of an evaluation."""
     return Observation(words(steps), score, VALIDATE)
 
 
 @lru_cache(maxsize=65536)
 def words(steps: Steps) -> tuple[str, ...]:
-    """The tokens of a workflow in normal form."""
+    """Return the tokens of a workflow in normal form."""
     return tuple(step_tokens(steps))
 
 
 def best(nodes: Sequence[Found], calls: float = np.inf, rounds: float = np.inf) -> Found:
-    """The best node by validate score among those that so many calls and rounds reach; ties by the earlier."""
+    """Return the best node by validate score within so many calls and rounds; ties by the earlier."""
     return max((each for each in nodes if each.calls <= calls and each.round <= rounds), key=lambda each: each.score)
 
 
-def logged(seeds: Sequence[int], rounds: int = 20, landscape: str | None = None) -> Iterator[Observation]:
-    """The evaluations of stock random searches in other worlds."""
+def logged(seeds: Sequence[int], landscape: str | None = None) -> Iterator[Observation]:
+    """Yield the evaluations of stock random searches in other worlds."""
     for seed in seeds:
-        for node in Search(World.of(seed, landscape), Rule()).play(rounds, 0):
+        for node in Search(World.of(seed, landscape), Rule()).play(20, 0):
             yield observation(node.steps, node.score)

@@ -18,10 +18,9 @@ from aflow_env.cli.verbs.plan import card, composed
 from aflow_env.training.hardware.layout_check import check_layout
 from aflow_env.training.hardware.model_shape import architecture
 from aflow_env.training.hardware.plan import GIB, Plan, plan
-from aflow_env.training.launch.preflight import check_wiring
-from aflow_env.training.launch.replay_check import check_value_rows
-from aflow_env.training.launch.split_check import check_splits
+from aflow_env.training.launch.verl_keys import check_value_rows, check_wiring
 from aflow_env.training.nodes.owner import check_shared
+from aflow_env.training.rollout.search_problems import check_files
 from aflow_env.training.trainer.mini_batches import check_mini_batches
 
 
@@ -79,7 +78,7 @@ def validated(name: str, overrides: list[str], memory: float) -> Plan:
     check_wiring(config, aflow)
     check_mini_batches(config, aflow)
     check_value_rows(config, aflow.q)
-    check_splits(config)
+    check_files(config.data)
     check_layout(config, shape)
     check_shared(aflow, config.trainer.nnodes)
     return plan(config, aflow, shape, int(memory * GIB))

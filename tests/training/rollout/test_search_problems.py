@@ -4,14 +4,14 @@
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from omegaconf import OmegaConf
 
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
-from aflow_env.training.rollout.search_problems import SearchProblems, read_parquet, rows, write_parquet
+from aflow_env.training.rollout.search_problems import SearchProblems, check_files, read_parquet, rows, write_parquet
 
 CONFIG = load(("problems.train=5", "problems.validate=3"))
 DATA = OmegaConf.create({"aflow": CONFIG.model_dump(by_alias=True)})
@@ -94,3 +94,21 @@ def test_a_resumed_run_draws_the_search_problems_that_the_uninterrupted_run_draw
         loader, batches = drawn()
         list(islice(batches, killed_after))
         assert list(islice(drawn(loader.state_dict())[1], 9 - killed_after)) == whole[killed_after:]
+
+
+@pytest.mark.parametrize(
+    ("key", "own", "other"), [("train_files", "train", "validate"), ("val_files", "validate", "train")]
+)
+def test_rows_of_the_other_split_are_refused_by_name_and_by_file(
+    tmp_path: Path, key: str, own: Literal["train", "validate"], other: Literal["train", "validate"]
+) -> None:
+    """Training trains on the split that it is scored on, and validation validates on another."""
+    usual = {"train_files": "train", "val_files": "validate", "train_max_samples": -1, "val_max_samples": -1}
+    files = {name: str(tmp_path / f"{name}.parquet") for name in (own, other)}
+    for name, file in files.items():
+        write_parquet(rows(CONFIG, name), Path(file))
+    for good in (own, files[own], [own, files[own]]):
+        check_files(OmegaConf.merge(DATA, usual, {key: good}))
+    for bad in (other, files[other], [own, files[other]]):
+        with pytest.raises(ConfigError, match=rf"data.{key}=.* has rows of the split {other}: .*data.{key}={own}"):
+            check_files(OmegaConf.merge(DATA, usual, {key: bad}))

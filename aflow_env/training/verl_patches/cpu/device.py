@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `torch.cuda`-like namespace of a CPU: the calls that verl makes on a platform's device module.
 
-`CpuPlatform.device_module` is this module. "Memory" is that of this process: allocated is its resident set, the maximum
-is its peak, reserved equals allocated because nothing is pooled. There is one device, its index is "cpu" (verl writes
-`.to(device_id)`, and "cpu" is the only index a CPU has), and everything is synchronous.
+`CpuPlatform.device_module` is this module. Memory is that of this process: allocated is its resident set, the maximum
+is its peak, reserved equals allocated because nothing is pooled. There is one device. Its index is "cpu", since verl
+writes `.to(device_id)`. All calls are synchronous.
 """
 
 import resource
-from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import torch
@@ -22,20 +20,12 @@ def is_available() -> bool:
     return True
 
 
-def is_initialized() -> bool:
-    return True
-
-
 def device_count() -> int:
     return 1
 
 
 def current_device() -> str:
     return "cpu"
-
-
-def set_device(device: object) -> None:
-    """Every process has the one device; there is nothing to choose."""
 
 
 def get_device_name(device: object = None) -> str:
@@ -46,12 +36,13 @@ def get_device_properties(device: object = None) -> SimpleNamespace:
     return SimpleNamespace(name="cpu", total_memory=psutil.virtual_memory().total)
 
 
-def empty_cache() -> None:
-    """The allocator keeps no cache that could be given back."""
+def nothing(*arguments: object, **keywords: object) -> None:
+    """Do nothing: there is no device to choose, no allocator to set, no cache to empty, no peak to reset."""
 
 
-def ipc_collect() -> None:
-    """Tensors travel over shared memory, not over IPC handles."""
+set_device = empty_cache = ipc_collect = set_per_process_memory_fraction = nothing
+reset_peak_memory_stats = reset_accumulated_memory_stats = nothing
+is_initialized = is_available
 
 
 def memory_allocated(device: object = None) -> int:
@@ -66,24 +57,12 @@ memory_reserved = memory_allocated
 max_memory_reserved = max_memory_allocated
 
 
-def memory_stats(device: object = None) -> Mapping[str, Any]:
+def memory_stats(device: object = None) -> dict[str, int]:
     return {}
 
 
-def reset_peak_memory_stats(device: object = None) -> None:
-    """The kernel's peak cannot be reset: it is that of the whole process."""
-
-
-def reset_accumulated_memory_stats(device: object = None) -> None:
-    """See `reset_peak_memory_stats`."""
-
-
-def set_per_process_memory_fraction(fraction: float, device: object = None) -> None:
-    """A CPU process has no such limit; `ulimit` and Ray's memory monitor do that work."""
-
-
 def mem_get_info(device: object = None) -> tuple[int, int]:
-    """Free and total memory of the machine, in bytes."""
+    """Return free and total memory of the machine, in bytes."""
     memory = psutil.virtual_memory()
     return int(memory.available), int(memory.total)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""verl's FSDP2 engine and its vLLM rollout on a CPU: their registrations, and a process group that can be opened."""
+"""Register verl's FSDP2 engine and its vLLM rollout on a CPU, and open a process group there."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -25,7 +25,7 @@ def register_engines(transformer_impl: ModuleType) -> None:
 
 
 def no_offload(*, pin_memory: bool = True) -> None:
-    """What FSDP2 gets as offload policy: None, parameters stay where they are."""
+    """Return None as FSDP2's offload policy: parameters stay where they are."""
 
 
 def use_gloo_alone(distributed: ModuleType) -> None:

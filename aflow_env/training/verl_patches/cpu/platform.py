@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
 
 from verl.plugin.platform import PlatformBase, PlatformRegistry
 
@@ -26,46 +25,17 @@ DEFAULTS = {
 
 
 class CpuPlatform(PlatformBase):
-    """One device, "cpu", that talks gloo and hands tensors over by shared memory."""
+    """One device, "cpu", with gloo and tensors in shared memory."""
 
-    @property
-    def device_name(self) -> str:
-        return "cpu"
-
-    @property
-    def vendor_name(self) -> str:
-        return "cpu"
-
-    @property
-    def device_module(self) -> ModuleType:
-        return device
-
-    def is_available(self) -> bool:
-        return True
-
-    def current_device(self) -> str:
-        return device.current_device()
-
-    def device_count(self) -> int:
-        return device.device_count()
-
-    def set_device(self, device_index: int) -> None:
-        device.set_device(device_index)
-
-    def synchronize(self, device_index: int | None = None) -> None:
-        device.synchronize()
-
-    def manual_seed(self, seed: int) -> None:
-        device.manual_seed(seed)
-
-    def manual_seed_all(self, seed: int) -> None:
-        device.manual_seed(seed)
-
-    def set_allocator_settings(self, settings: str) -> None:
-        """The settings are those of CUDA's allocator."""
-
-    def empty_cache(self) -> None:
-        device.empty_cache()
+    device_name = vendor_name = "cpu"
+    device_module = device
+    is_available = staticmethod(device.is_available)
+    current_device = staticmethod(device.current_device)
+    device_count = staticmethod(device.device_count)
+    synchronize = staticmethod(device.synchronize)
+    manual_seed = manual_seed_all = staticmethod(device.manual_seed)
+    set_device = set_allocator_settings = empty_cache = staticmethod(device.nothing)
+    profiler_start = profiler_stop = cudart = staticmethod(device.nothing)
 
     def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
         return None, None
@@ -91,15 +61,6 @@ class CpuPlatform(PlatformBase):
     @contextmanager
     def nvtx_range(self, msg: str) -> Iterator[None]:
         yield
-
-    def profiler_start(self) -> None:
-        """No device profiler."""
-
-    def profiler_stop(self) -> None:
-        """No device profiler."""
-
-    def cudart(self) -> Any:
-        return None
 
 
 def register_platform(_: ModuleType) -> None:

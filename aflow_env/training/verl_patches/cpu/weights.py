@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""New weights for a vLLM CPU engine: the worker extension that verl's sync calls by RPC.
+"""Load new weights into a vLLM CPU engine: the worker extension that verl's sync calls by RPC.
 
-verl hands weights over in buckets and calls `model.load_weights` on each. vLLM's CPU layers repacked their weights
-after the first load and dropped the loaders that this needs, so here all buckets are collected (one copy of the model
-in memory while it lasts) and given to vLLM's own layer-wise reload, which unpacks, loads and packs each layer again.
+verl sends weights in buckets and calls `model.load_weights` on each. vLLM's CPU layers repacked their weights after the
+first load and dropped the loaders for that. So here all buckets are collected (one copy of the model in memory) and go
+to vLLM's own layer-wise reload, which unpacks, loads and packs each layer again.
 """
 
 import logging
@@ -56,7 +56,7 @@ def quiet_about_layers_without_weights(tied: bool) -> Iterator[None]:
 
 
 class CpuWorkerExtension(vLLMColocateWorkerExtension):
-    """verl's colocated worker extension with a weight update that vLLM's CPU layers survive."""
+    """verl's colocated worker extension with a weight update for vLLM's CPU layers."""
 
     def load_all_weights(self, weights: Weights) -> None:
         """Replace every weight of the model; names and shapes are those of the Hugging Face checkpoint."""

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A digit that nobody sampled is not weighed by how it was sampled.
-
-What replay cannot go with is in test_preflight.py, on whole configs.
-"""
+"""verl's keys that value rows cannot go with; other keys are in test_preflight.py, on whole configs."""
 
 import pytest
 from omegaconf import DictConfig
 
 from aflow_env.config import ValueConfig
 from aflow_env.errors import ConfigError
-from aflow_env.training.launch.replay_check import check_value_rows
+from aflow_env.training.launch.verl_keys import check_value_rows
 from tests.training.launch.test_preflight import composed
 
 
