@@ -13,7 +13,6 @@ from recipe.evidence.simulated_figures import STOCK, Figures, cells
 def training(steps: Sequence[Row]) -> Figures:
     """Return the figures of the trainings on a GPU."""
     qwen, tiny = ([step for step in steps if step["run"] == name] for name in ("qwen", "tiny"))
-    passes = ("seconds_log_probs", "seconds_reference", "seconds_update")
     lines = [
         [
             f"{each['step']}",
@@ -31,8 +30,6 @@ def training(steps: Sequence[Row]) -> Figures:
         "tiny_steps": len(tiny),
         "tiny_first": tiny[0]["best"],
         "tiny_last": tiny[-1]["best"],
-        "gib": max(step["gib"] for step in qwen),
-        "speed": median(step["policy_tokens"] / sum(step[each] for each in passes) for step in qwen),
         "searching": median(step["seconds_search"] / step["seconds"] for step in qwen),
     }
 

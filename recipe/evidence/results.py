@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recipe.evidence import real_figures, simulated_figures
+from recipe.evidence import real_figures, simulated_figures, table_figures
 from recipe.evidence.paired import by_arm
+from recipe.evidence.tables import outcomes
 
 FOLDER = Path(__file__).parent
 
@@ -27,6 +28,8 @@ def page() -> str:
         **simulated_figures.learning(read("learning")),
         **real_figures.training(read("gpu")),
         **real_figures.searches(read("real"), read("real_baselines")),
+        **table_figures.table(outcomes("mbpp")),
+        **table_figures.searches(read("table_mbpp")),
     )  # fmt: skip
 
 

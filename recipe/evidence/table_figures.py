@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of docs/results.md that come from the table of MBPP, by their names in page.md."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe.evidence.paired import Row, by_arm, ci95, interval, mean
+from recipe.evidence.simulated_figures import Figures, cells
+from recipe.evidence.tables import Outcomes, baselines, differences
+
+KNOWN = "best of the earlier run"
+
+
+def table(found: Outcomes) -> Figures:
+    """Return what the table has to find (question 1)."""
+    problems = found.correct_WP.shape[1]
+    scores, tokens = found.correct_WP.mean(1), found.tokens_WP.mean(1)
+    lines = []
+    for name, steps in baselines(found).items():
+        place = found.place(steps)
+        assert place is not None
+        low, high = ci95(scores[place], problems)
+        free, equal = (held_out(differences(found, steps, same)) for same in (False, True))
+        lines.append([name, f"{scores[place]:.3f} [{low:.3f}, {high:.3f}]", f"{tokens[place]:,.0f}", free, equal])
+    start, select = (found.place(baselines(found)[name]) for name in ("IO", "Select x5"))
+    fixed = found.correct_WP[select] - found.correct_WP[start]
+    return {
+        "table_workflows": len(scores),
+        "table_problems": problems,
+        "table_gain": held_out(differences(found, baselines(found)["IO"], False)),
+        "table_select": "{:+.3f}±{:.3f}".format(*interval(fixed)),
+        "table_lines": cells(lines),
+        "table_spread": f"{scores.min():.3f} to {scores.max():.3f}",
+        "table_better": int((scores > scores[start]).sum()),
+    }
+
+
+def searches(rows: Iterable[Row]) -> Figures:
+    """Return what the replays found (question 2)."""
+    arms = by_arm(rows)
+    lines = [
+        [arm, median95(calls(arms[arm].values())), share(arms[arm].values()), f"{mean(arms, arm):.3f}"]
+        for arm in arms
+        if arm != KNOWN
+    ]
+    return {
+        "replays": len(arms[KNOWN]),
+        "replay_lines": cells(lines),
+        "replay_known": f"{mean(arms, KNOWN):.3f}",
+        **{
+            f"replay_{arm.replace('=', '')}": f"{middle(calls(arms[arm].values())):,.0f}"
+            for arm in ("stock", "w=0", "w=1")
+        },
+    }
+
+
+def held_out(gains: NDArray[np.float64]) -> str:
+    """Print the mean of the draws with their 95 % interval."""
+    low, high = np.quantile(gains, [0.025, 0.975])
+    return f"{np.mean(gains):+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def calls(rows: Iterable[Row]) -> list[float]:
+    """Return each replay's calls to a good workflow; infinity where it found none."""
+    return [np.inf if row["calls"] is None else row["calls"] for row in rows]
+
+
+def median95(values: list[float]) -> str:
+    """Print the median with its 95 % bootstrap interval over replays."""
+    draws = np.random.default_rng(0).choice(values, (2000, len(values)))
+    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    return f"{middle(values):,.0f} [{low:,.0f}, {high:,.0f}]"
+
+
+def middle(values: list[float]) -> float:
+    """Return the median."""
+    return float(np.median(values))
+
+
+def share(rows: Iterable[Row]) -> str:
+    """Print the share of replays that found a good workflow."""
+    return f"{np.mean(np.isfinite(calls(rows))):.2f}"
