@@ -65,8 +65,11 @@ class Parts:
         Raises ConfigError for a recording that is not there.
         """
         recording, cache = open_recording(config), open_cache(config)
-        files = [Path(config.run_dir) / name for name in ("run.sqlite", "ledger.sqlite")]
-        store, ledger = Store(files[0], later=not files[0].exists()), Ledger(files[1], later=not files[1].exists())
+        folder = Path(config.run_dir)
+        files = [folder / name for name in ("run.sqlite", "ledger.sqlite")]
+        with writing(folder, "run_dir"):
+            missing = [not file.exists() for file in files]
+        store, ledger = Store(files[0], later=missing[0]), Ledger(files[1], later=missing[1])
 
         def close() -> None:
             for each in filter(None, (store, recording, cache)):

@@ -23,6 +23,7 @@ from aflow_env.workflow.parsing import as_text, extract_code, fields, letter_ind
 PROGRAM_TRIES = 3
 PROGRAM_SECONDS = 10.0
 TEST_SECONDS = 15.0
+VOTES = 5  # of MdEnsemble, as in AFlow; its signature's `calls`
 MAX_REPORT = 2_000  # characters of an error that are fed back
 
 
@@ -125,7 +126,7 @@ async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Soluti
         return s.Solution(solution=call.solutions[0])
     task = "Judge each for correctness and completeness and choose the best."
     votes: Counter[int] = Counter()
-    for vote in range(call.calls):
+    for vote in range(VOTES):
         order = list(range(len(call.solutions)))
         Random(f"{vote} {call.solutions}").shuffle(order)
         chosen = await _chosen(context, task, call.problem, [call.solutions[index] for index in order])

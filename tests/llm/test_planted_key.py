@@ -33,10 +33,17 @@ BROKEN = """
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 
 class Broken(Arithmetic):
-    def load(self, split, limit=None, seed=0):
-        if split == "test":
+    scored = False
+
+    async def score(self, problem, output, run_code):
+        Broken.scored = True
+        return await super().score(problem, output, run_code)
+
+    @property
+    def spec(self):
+        if self.scored:
             raise RuntimeError("a bug of ours")
-        return super().load(split, limit, seed)
+        return Arithmetic.spec
 """
 
 

@@ -17,13 +17,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, Field, TypeAdapter, ValidationError
 
 from aflow_env.config import LLMConfig
-from aflow_env.files import SharedFile, storing
+from aflow_env.files import SharedFile, storing, writing
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
@@ -63,12 +64,20 @@ _BATCH = TypeAdapter(_Batch)
 
 
 class BatchBook:
-    """The batch of each call, in a file that several processes may share, or in memory."""
+    """The batch of each call, in a file that several processes may share, or in memory. It is made at its first use."""
 
     def __init__(self, path: Path | None = None) -> None:
-        with storing(path):
-            self._db = SharedFile(path)
-            self._db.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
+        self._path = path
+
+    @cached_property
+    def _db(self) -> SharedFile:
+        if self._path:
+            with writing(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+        with storing(self._path):
+            database = SharedFile(self._path)
+            database.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
+        return database
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
         """Save that the batch will answer these calls. It is on disk when this returns."""
@@ -86,7 +95,8 @@ class BatchBook:
             self._db.execute("DELETE FROM batches WHERE call = ?", (call,))
 
     def close(self) -> None:
-        self._db.close()
+        if "_db" in vars(self):
+            self._db.close()
 
 
 @dataclass
