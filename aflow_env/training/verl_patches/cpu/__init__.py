@@ -3,5 +3,5 @@
 
 Used by `aflow_env.plugin`, which does not even import this room where it finds a GPU. Everything goes in through
 verl's own registries (platform, training engine, rollout replica) or vLLM's entry point for plugins. Two functions of
-theirs are patched: `engine.use_gloo_alone` and `waiting.shorten_busy_loop`.
+theirs are replaced: `engine.use_gloo_alone` and `waiting.sleep`.
 """

@@ -51,9 +51,9 @@ def test_vllm_loads_the_plugin_of_this_package() -> None:
 
 
 def test_a_reader_leaves_its_core_and_still_wakes_at_a_message() -> None:
-    """A stock reader looks as often as its core lets it; ours soon sleeps, and a message wakes it."""
+    """A stock reader looks as often as its core lets it; ours sleeps between looks."""
     spun, _ = waited("stock")
     slept, woken = waited("patched")
-    assert spun > 500
-    assert slept < spun / 10
+    assert spun > 5000
+    assert 50 < slept < spun / 5
     assert woken < 5
