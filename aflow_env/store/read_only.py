@@ -60,6 +60,7 @@ class ReadOnlyStore(Reads):
         except sqlite3.Error as error:
             raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
         super().__init__(path, lambda: database)
+        _ = self._database  # so that `close` closes it
         if marks != [APPLICATION_ID, VERSION]:
             database.close()
             raise ConfigError(f"{path} is not a run's store, or one of another aflow_env: name the run_dir of a search")

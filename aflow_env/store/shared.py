@@ -59,8 +59,8 @@ class Parts:
     close: Callable[[], None]
 
     @classmethod
-    def local(cls, config: AflowConfig) -> "Parts":
-        """Open the run's files. Missing ones are made at their first use, so a run that is refused leaves none.
+    def local(cls, config: AflowConfig, later: bool = True) -> "Parts":
+        """Open the run's files. `later` makes missing ones at their first use, so a run that is refused leaves none.
 
         Raises ConfigError for a recording that is not there.
         """
@@ -68,7 +68,7 @@ class Parts:
         folder = Path(config.run_dir)
         files = [folder / name for name in ("run.sqlite", "ledger.sqlite")]
         with writing(folder, "run_dir"):
-            missing = [not file.exists() for file in files]
+            missing = [later and not file.exists() for file in files]
         store, ledger = Store(files[0], later=missing[0]), Ledger(files[1], later=missing[1])
 
         def close() -> None:

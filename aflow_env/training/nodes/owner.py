@@ -35,7 +35,7 @@ class Owner:
     """The parts of a run, asked by name. One batch is answered after the other."""
 
     def __init__(self, config: AflowConfig) -> None:
-        parts = Parts.local(config)
+        parts = Parts.local(config, later=False)
         again = ray.get_runtime_context().was_current_actor_reconstructed
         self._parts = {
             "store": parts.store,
