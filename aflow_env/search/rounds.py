@@ -26,7 +26,7 @@ from aflow_env.search.choice.selection import bar, select
 from aflow_env.search.flight import Flight, cancel_all, restore
 from aflow_env.search.prediction.predict import Candidate, LearningPredictor, QPredictor, value
 from aflow_env.search.proposals.expansion import Change, Changer, Gate, Implement, Place, draw, in_short
-from aflow_env.search.proposals.proposal import Proposal, Proposer, State
+from aflow_env.search.proposals.proposal import Proposer, State
 from aflow_env.search.proposals.states import States
 from aflow_env.search.session import OVER_BUDGET, Choice, Listener, SearchProblem, SearchSession, Turn
 from aflow_env.search.stopping import INTERRUPTED, Stopper
@@ -182,7 +182,8 @@ class Search:
         if pair is None:
             last = chooser.frontier.last(place.parent.round)
             ended = Rejection(place.round, place.parent.round, in_short(last.text), last.text, last.reason)
-            return Turn(picked.state, picked.choice, Proposal(last.text), ended, duplicate=last.reason == DUPLICATE)
+            reply = chooser.frontier.reply(last)
+            return Turn(picked.state, picked.choice, reply, ended, duplicate=last.reason == DUPLICATE)
         node = await self._node(place, Change(pair.candidate.workflow, pair.modification), pair.candidate.text)
         return Turn(picked.state, picked.choice, pair.reply, node, pair.candidate, picked.prediction)
 

@@ -84,12 +84,15 @@ class Frontier:
         """Return the last proposal of the node. Raises KeyError when there is none."""
         return self._drawn[node][-1]
 
+    def reply(self, proposal: DrawnProposal) -> Proposal:
+        """Return the proposer's reply, or one without a payload for a proposal from disk."""
+        return self._replies.get((proposal.node, proposal.ordinal)) or Proposal(proposal.text)
+
     def _is_open(self, proposal: DrawnProposal) -> bool:
         return proposal.digest is not None and proposal.digest not in self.taken
 
     def _pair(self, proposal: DrawnProposal) -> OpenPair:
         assert proposal.workflow is not None
         assert proposal.digest is not None
-        reply = self._replies.get((proposal.node, proposal.ordinal)) or Proposal(proposal.text)
-        candidate = Candidate(proposal.text, proposal.workflow)
+        candidate, reply = Candidate(proposal.text, proposal.workflow), self.reply(proposal)
         return OpenPair(proposal.node, proposal.ordinal, proposal.digest, proposal.modification, candidate, reply)

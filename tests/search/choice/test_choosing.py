@@ -253,6 +253,21 @@ async def test_a_proposer_that_repeats_itself_costs_a_bounded_number_of_calls(tm
     assert all("JSON" in ended.reason for ended in lost)
 
 
+class Tokened:
+    """A proposer without a valid edit, whose replies carry what a trainer needs."""
+
+    async def propose(self, state: State, seed: int) -> Proposal:
+        """Return text that is no edit."""
+        return Proposal("no edit", payload=("tokens", seed))
+
+
+async def test_a_round_without_an_open_proposal_carries_the_reply_that_it_is_rejected_for(tmp_path: Path) -> None:
+    """A validation makes rows of such rounds, too, and they need the policy's tokens."""
+    session, _ = await play(choosing(tmp_path, "rounds=3"), Quick(), Tokened())
+    assert [turn.reply.text for turn in session.turns if isinstance(turn.ended, Rejection)] == ["no edit"] * 3
+    assert all(isinstance(turn.reply.payload, tuple) for turn in session.turns)
+
+
 async def test_k_edits_cost_k_calls_of_an_llm_and_a_resumed_search_none(tmp_path: Path) -> None:
     """What was drawn is on disk, so going on draws only for nodes that are new."""
     chosen = choosing(tmp_path, "rounds=1", "lookahead.edits=5", "redraws=0")
