@@ -7,8 +7,9 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import NamedTemporaryFile, mkdtemp
 from typing import Any
@@ -99,6 +100,35 @@ class SharedFile(sqlite3.Connection):
                 raise
 
 
+def open_shared(path: Path | None) -> SharedFile:
+    """Open a SQLite file, and make its folder. Raises as `writing` and `storing` do."""
+    if path is not None:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    with storing(path):
+        return SharedFile(path)
+
+
+class FileOwner:
+    """The owner of a SQLite file. `opener` opens it, or makes it, at its first use."""
+
+    def __init__(self, opener: Callable[[], SharedFile]) -> None:
+        self._opener = opener
+
+    @cached_property
+    def _database(self) -> SharedFile:
+        return self._opener()
+
+    def open(self) -> None:
+        """Open or make the file unless it is open."""
+        _ = self._database
+
+    def close(self) -> None:
+        """Close the file if it is open."""
+        if "_database" in vars(self):
+            self._database.close()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write or replace a file atomically, and make its folder. Raises as `writing` does."""
     with writing(path):
@@ -120,13 +150,17 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """Yield a new folder that replaces `out` at the end of the block; an error removes it and leaves `out` alone."""
+    """Yield a new folder that becomes `out` at the end of the block; an error removes it and leaves `out` alone.
+
+    Raises OSError when `out` has content then.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     half_done = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         yield half_done
         half_done.chmod(0o755)
-        shutil.rmtree(out, ignore_errors=True)
+        if out.exists():
+            out.rmdir()
         half_done.rename(out)
     finally:
         shutil.rmtree(half_done, ignore_errors=True)

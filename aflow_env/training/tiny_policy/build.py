@@ -109,6 +109,7 @@ def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int 
         tokenizer.save_pretrained(folder)
         (folder / "training.json").write_text(json.dumps(facts, indent=1))
         (folder / "model.safetensors").chmod(0o644)  # readable by all users of the cache, as the rest is
+        shutil.rmtree(out, ignore_errors=True)  # an earlier build
 
 
 def embedded_config() -> AflowConfig:
