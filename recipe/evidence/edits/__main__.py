@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr, t
+from scipy.stats import spearmanr
 
 from aflow_env.search.prediction.surrogate import Observation, fit
 from recipe.evidence.edits.arms import PARTS, RESTARTED, SECONDARY, Arm, by_policies
 from recipe.evidence.edits.players import Policy
 from recipe.evidence.edits.search import Found, Rule, Search, best, logged
 from recipe.evidence.edits.world import World
+from recipe.evidence.paired import by_arm, interval
 
 RESULTS = Path(__file__).parents[1] / "results"
 LOG_SEEDS = range(10000, 10024)
@@ -64,30 +65,22 @@ def endpoints(world: World, nodes: Sequence[Found]) -> Row:
     return row
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """(mean, half of the 95 % t interval)."""
-    sample = np.asarray(values)
-    return float(sample.mean()), float(t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample)))
-
-
 def table(rows: Iterable[Row]) -> str:
     """Return each arm's endpoints and its paired gains over `stock`."""
-    by_arm: dict[str, dict[int, Row]] = defaultdict(dict)
-    for row in rows:
-        by_arm[row["arm"]][row["seed"]] = row
+    arms = by_arm(rows)
     lines = ["SIMULATED executor", "| arm | n | 600 calls | gain | 8 rounds | gain | 20 rounds | gain | calls at 8 |"]
-    for arm, found in by_arm.items():
+    for arm, found in arms.items():
         cells = []
         for name in ("calls600", "rounds8", "rounds20"):
             if not any(name in row for row in found.values()):
                 cells += ["", ""]
                 continue
-            pairs = [(row[name], by_arm["stock"][seed][name]) for seed, row in found.items() if name in row]
+            pairs = [(row[name], arms["stock"][seed][name]) for seed, row in found.items() if name in row]
             mean, half = interval([score - stock for score, stock in pairs])
             cells += [f"{np.mean([score for score, _ in pairs]):.3f}", f"{mean:+.3f}±{half:.3f}"]
         calls = np.mean([row["calls_at8"] for row in found.values()])
         lines.append(f"| {arm} | {len(found)} | {' | '.join(cells)} | {calls:.0f} |")
-    siblings = [row["siblings"] for arm in ("stock", "control") for row in by_arm[arm].values()]
+    siblings = [row["siblings"] for arm in ("stock", "control") for row in arms.get(arm, {}).values()]
     return "\n".join([*lines, f"Spearman of the ridge among siblings: {among_siblings(siblings)}"])
 
 
