@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from aflow_env.errors import InfrastructureError
+
 BEAT = 0.25
 """Seconds between two renewals."""
 SOONEST = 0.02
@@ -154,6 +156,8 @@ class LeasedPlaces:
                 if not place.done():
                     place.set_exception(error)
             self._waiting.clear()
+            if not isinstance(error, InfrastructureError):
+                raise  # a bug of ours: asyncio logs it, even where no call waits to raise it
         finally:
             self._may, self._renewing = 0, None
             if self._waiting:  # they came while the lease ended

@@ -130,3 +130,21 @@ async def test_who_waits_for_a_place_hears_that_the_book_is_gone_and_who_gives_u
         waiting.cancel()
     async with asyncio.timeout(1), places:
         pass
+
+
+async def test_a_bug_of_ours_in_the_book_ends_the_task_that_asks_it() -> None:
+    """A failure of the world is told to the calls that wait; a bug must show even where none waits."""
+
+    async def broken(held: int, wanted: int) -> int:
+        if wanted > 1:
+            raise TypeError("a bug")
+        return 1
+
+    places = LeasedPlaces(broken)
+    async with places:
+        asking = places._renewing
+        assert asking is not None
+        with pytest.raises(TypeError, match="a bug"):
+            await places.__aenter__()
+        with pytest.raises(TypeError, match="a bug"):
+            await asking
