@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     BUDGET = "budget"
 
 
-COUNTED = frozenset(Outcome) - {Outcome.LLM_ERROR, Outcome.BUDGET}
+COUNTED = frozenset((Outcome.CORRECT, Outcome.WRONG, Outcome.TIMEOUT, Outcome.CRASH, Outcome.VIOLATION))
 COUNTS = ("input_tokens", "output_tokens", "calls", "truncated", "unpriced")
 """The counts of a run, which add up over runs."""
 
