@@ -12,7 +12,6 @@ from aflow_env.report.wandb_log import figures
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import Report
 from aflow_env.search.session import SearchSession, Turn, session_summary
-from aflow_env.store.settings import lock
 from aflow_env.training.trainer.metrics import q_metrics, session_metrics
 
 NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds")
@@ -57,7 +56,6 @@ def search_log(assembly: Assembly) -> Iterator[SearchLog]:
     for kind in kinds:
         needs("log", *kind.libraries)
     assembly.prepare()
-    lock(assembly.store, config)
     with ExitStack() as stack:
         loggers: list[Logger] = [stack.enter_context(closing(kind(config))) for kind in kinds]
         yield SearchLog(config, loggers)

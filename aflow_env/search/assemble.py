@@ -196,7 +196,8 @@ class Assembly:
     def prepare(self) -> Search:
         """Return the search without a trainer, on the validate problems, with all that it and its end need.
 
-        Raises ConfigError for whatever is missing: problems, a start workflow, a model, an earlier run.
+        The run's config is locked then. Raises ConfigError for whatever is missing (problems, a start workflow, a
+        model, an earlier run), and when the run's folder holds a run of another config.
         """
         if self._search is None:
             if self.config.task.test_size and self.config.final_calls != 0:
@@ -204,18 +205,19 @@ class Assembly:
             self.start()
             policy = self.served()
             predictor = policy if self.config.rl_weight > 0 else None  # with w = 0 nobody would listen
-            self._search = self.search(policy, predictor, "validate")
+            search = self.search(policy, predictor, "validate")
+            lock(self.store, self.config)
+            self._search = search
         return self._search
 
     async def play(self, told: Listener | None = None, interrupt: asyncio.Event | None = None) -> SearchSession:
         """Play the session of a search without a trainer, on the validate problems, or go on with it.
 
-        Raises ConfigError when the run's folder holds a run of another config, and as `Search.play` does.
+        Raises as `prepare` and `Search.play` do.
         """
-        config, search = self.config, self.prepare()
-        lock(self.store, config)
-        key = SessionKey(self.task.spec.name, config.seed)
-        problem = SearchProblem(key=key, seed=session_seed(config.seed), start=self.start())
+        search, seed = self.prepare(), self.config.seed
+        key = SessionKey(self.task.spec.name, seed)
+        problem = SearchProblem(key=key, seed=session_seed(seed), start=self.start())
         return await search.play(problem, told, interrupt)
 
 
