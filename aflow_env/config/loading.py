@@ -30,10 +30,23 @@ def plain(node: DictConfig) -> Any:
     try:
         return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
     except (OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(unresolved(error)) from error
+        raise ConfigError(_unresolved(error)) from error
 
 
-def unresolved(error: Exception) -> str:
+def resolve(config: DictConfig) -> None:
+    """Replace the config's interpolations by values, in place.
+
+    Raises ConfigError where one has none, and ModuleNotFoundError where a resolver lacks a library.
+    """
+    try:
+        OmegaConf.resolve(config)
+    except (OmegaConfBaseException, RecursionError) as error:
+        if isinstance(error.__context__, ModuleNotFoundError):
+            raise error.__context__ from error
+        raise ConfigError(_unresolved(error)) from error
+
+
+def _unresolved(error: Exception) -> str:
     """Say in one sentence which key names something that is not there."""
     if not isinstance(error, OmegaConfBaseException):
         return "an interpolation ${...} of the config refers to itself: give a value"

@@ -10,14 +10,13 @@ from typing import Annotated
 import omegaconf
 import typer
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from rich.table import Column, Table
 
 from aflow_env.cli.arguments import AsJson, absent
 from aflow_env.cli.compose import composing
 from aflow_env.cli.output import print_json
-from aflow_env.config import config_directory, parse, unresolved
+from aflow_env.config import config_directory, parse, resolve
 from aflow_env.errors import ConfigError
 from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.search.final_report import at_most
@@ -100,19 +99,6 @@ def composed(name: str, overrides: list[str], hydra_node: bool = False) -> DictC
     path = f"hydra.searchpath=[file://{Path(found.origin).parent}/trainer/config]"
     with composing(overrides), initialize_config_dir(str(config_directory()), version_base=None):
         return compose(name, overrides=[path, *overrides], return_hydra_config=hydra_node)
-
-
-def resolve(config: DictConfig) -> None:
-    """Replace interpolations by values. Raises ConfigError, or ModuleNotFoundError where building one lacks a library.
-
-    `aflow_gigpo_cpu` names a policy that is built by torch.
-    """
-    try:
-        OmegaConf.resolve(config)
-    except OmegaConfBaseException as error:
-        if isinstance(error.__context__, ModuleNotFoundError):
-            raise error.__context__ from error
-        raise ConfigError(unresolved(error)) from error
 
 
 def card(name: str, overrides: list[str]) -> float:

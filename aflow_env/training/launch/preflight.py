@@ -11,10 +11,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from verl.utils.device import get_device_name
 
-from aflow_env.config import AflowConfig, parse, unresolved
+from aflow_env.config import AflowConfig, parse, resolve
 from aflow_env.errors import ConfigError
 from aflow_env.report.wandb_log import prepare_environment
 from aflow_env.screen import one_line
@@ -69,10 +68,7 @@ def _stop(error: ConfigError) -> None:
 
 def check(config: DictConfig) -> AflowConfig:
     """Return the `aflow:` node. Raises ConfigError for keys, parts, files and policies that would fail later."""
-    try:
-        OmegaConf.resolve(config)
-    except (OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(unresolved(error)) from error
+    resolve(config)
     aflow = parse(config.aflow)
     check_keys(config, aflow)
     check_mini_batches(config, aflow)

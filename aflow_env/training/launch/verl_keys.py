@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check before Ray starts that verl's keys go with ours."""
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from aflow_env.config import AflowConfig, plain
 from aflow_env.config.search import ValueConfig
@@ -57,10 +57,10 @@ def check_numbers(config: DictConfig) -> None:
 
 def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
     """Check trainer, agent loop, reward manager, proposer, adapter and checkpoints."""
-    values, trainer, model = flat(plain(config)), config.trainer, config.actor_rollout_ref.model
+    trainer, model = config.trainer, config.actor_rollout_ref.model
     for key, needed in NEEDED.items():
-        if values.get(key) != needed:
-            raise ConfigError(f"{key}={values.get(key)}: a run with an aflow: node needs {key}={needed}")
+        if (value := OmegaConf.select(config, key)) != needed:
+            raise ConfigError(f"{key}={value}: a run with an aflow: node needs {key}={needed}")
     if (mode := trainer.v1.trainer_mode) != "aflow_sync":
         why = ASYNCHRONOUS.get(mode, "it would train without anchors and step rewards")
         raise ConfigError(f"trainer.v1.trainer_mode={mode}: {why}. Set trainer.v1.trainer_mode=aflow_sync")
