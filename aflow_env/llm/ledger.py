@@ -9,11 +9,11 @@ memory. `Ledger(path)` is shared by every process that opens the same file.
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 
 from aflow_env.errors import BudgetExhausted
-from aflow_env.files import SharedFile, storing, writing
+from aflow_env.files import FileOwner, SharedFile, open_shared, storing
 from aflow_env.llm.prices import PICO
 from aflow_env.screen import plural
 
@@ -91,7 +91,17 @@ class Totals:
         return self.certain + self.uncertain
 
 
-class Ledger:
+def _opened(path: Path | None) -> SharedFile:
+    database = open_shared(path)
+    with storing(path):
+        database.to_wal()
+    with database.write():
+        for statement in SCHEMA:
+            database.execute(statement)
+    return database
+
+
+class Ledger(FileOwner):
     """The shared account. Every method is one transaction, safe among threads and among processes.
 
     Each raises InfrastructureError when the file cannot be written.
@@ -99,22 +109,10 @@ class Ledger:
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time, later: bool = False) -> None:
         """Open or make the file, `later` at its first use."""
-        self._path, self._clock = path, clock
+        super().__init__(partial(_opened, path))
+        self._clock = clock
         if not later:
-            _ = self._db
-
-    @cached_property
-    def _db(self) -> SharedFile:
-        if self._path is not None:
-            with writing(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-        with storing(self._path):
-            database = SharedFile(self._path)
-            database.to_wal()
-        with database.write():
-            for statement in SCHEMA:
-                database.execute(statement)
-        return database
+            self.open()
 
     def reserve(self, worst: Spend, ceiling: Ceiling, seconds: float, ticket: int | None = None) -> int | None:
         """Reserve `worst` for an attempt that settles within `seconds`, and return its ticket.
@@ -123,9 +121,9 @@ class Ledger:
         nothing more. Return None when `worst` only fits once attempts in flight have settled. Raise BudgetExhausted
         when it does not fit at all.
         """
-        with self._db.write():
+        with self._database.write():
             self._expire()
-            if self._db.execute("SELECT 1 FROM reserved WHERE id = ?", (ticket,)).fetchone():  # never for NULL
+            if self._database.execute("SELECT 1 FROM reserved WHERE id = ?", (ticket,)).fetchone():  # never for NULL
                 return ticket
             if ceiling != NO_CEILING:  # without a limit there is nothing to add up
                 totals = self._totals()
@@ -134,7 +132,7 @@ class Ledger:
                 if ceiling.passed_by(totals.spent + totals.reserved + worst):
                     return None
             row = (ticket, *astuple(worst), self._clock() + seconds)
-            cursor = self._db.execute("INSERT INTO reserved VALUES (?, ?, ?, ?, ?, ?)", row)
+            cursor = self._database.execute("INSERT INTO reserved VALUES (?, ?, ?, ?, ?, ?)", row)
             assert cursor.lastrowid is not None
             return cursor.lastrowid
 
@@ -143,18 +141,14 @@ class Ledger:
 
         A reservation that has expired is counted at its worst case already.
         """
-        with self._db.write():
+        with self._database.write():
             self._count("id = ?", ticket, actual)
 
     def totals(self) -> Totals:
         """Return the present account."""
-        with self._db.write():
+        with self._database.write():
             self._expire()
             return self._totals()
-
-    def close(self) -> None:
-        if "_db" in vars(self):
-            self._db.close()
 
     def _expire(self) -> None:
         self._count("deadline < ?", self._clock(), None)
@@ -162,14 +156,15 @@ class Ledger:
     def _count(self, where: str, value: float, actual: Spend | None) -> None:
         """Count reservations as `actual`, or as uncertain at their worst case, and delete them."""
         add = ", ".join(f"{name} = {name} + ?" for name in AMOUNTS)
-        for worst in self._db.execute(f"DELETE FROM reserved WHERE {where} RETURNING {COLUMNS}", (value,)).fetchall():
+        deleted = self._database.execute(f"DELETE FROM reserved WHERE {where} RETURNING {COLUMNS}", (value,))
+        for worst in deleted.fetchall():
             amount = worst if actual is None else astuple(actual)
-            self._db.execute(f"UPDATE spent SET {add} WHERE certain = ?", (*amount, int(actual is not None)))
+            self._database.execute(f"UPDATE spent SET {add} WHERE certain = ?", (*amount, int(actual is not None)))
 
     def _totals(self) -> Totals:
-        rows = self._db.execute(f"SELECT {COLUMNS} FROM spent ORDER BY certain DESC").fetchall()
+        rows = self._database.execute(f"SELECT {COLUMNS} FROM spent ORDER BY certain DESC").fetchall()
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in AMOUNTS)
-        reserved = self._db.execute(f"SELECT {sums} FROM reserved").fetchone()
+        reserved = self._database.execute(f"SELECT {sums} FROM reserved").fetchone()
         return Totals(Spend(*rows[0]), Spend(*rows[1]), Spend(*reserved))
 
 

@@ -3,24 +3,20 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 
 from aflow_env.errors import ConfigError
-from aflow_env.files import Row, SharedFile, Value
+from aflow_env.files import FileOwner, Row, SharedFile, Value
 from aflow_env.store.database import APPLICATION_ID, VERSION
 
 
-class Reads:
-    """A store that answers questions about a run. `path` is its SQLite file, which `opened` opens at its first use."""
+class Reads(FileOwner):
+    """A store that answers questions about a run. `path` is its SQLite file, which `opener` opens at its first use."""
 
-    def __init__(self, path: Path, opened: Callable[[], SharedFile]) -> None:
+    def __init__(self, path: Path, opener: Callable[[Path], SharedFile]) -> None:
+        super().__init__(partial(opener, path))
         self.path = path
-        self._opened = opened
-
-    @cached_property
-    def _database(self) -> SharedFile:
-        return self._opened()
 
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
         """Return all rows of a query. Raises InfrastructureError when the file cannot be read."""
@@ -30,11 +26,6 @@ class Reads:
         """Return a property of the run, or None."""
         rows = self.read("SELECT value FROM meta WHERE key = ?", (name,))
         return rows[0][0] if rows else None
-
-    def close(self) -> None:
-        """Close the connection. Nothing is pending."""
-        if "_database" in vars(self):
-            self._database.close()
 
 
 def store_file(key: str, run: str, which: str) -> Path:
@@ -50,20 +41,24 @@ class ReadOnlyStore(Reads):
     """A file that exists. Raises ConfigError for one that is not a run's store."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__(path, _readable)
+        self.open()
+
+
+def _readable(path: Path) -> SharedFile:
+    try:
         try:
-            try:
-                database = _opened(path, "?mode=ro")
-            except sqlite3.OperationalError:  # a folder that cannot be written has no shared memory, and needs none
-                database = _opened(path, "?mode=ro&immutable=1")
-            names = ("application_id", "user_version")
-            marks = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
-        except sqlite3.Error as error:
-            raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
-        super().__init__(path, lambda: database)
-        _ = self._database  # so that `close` closes it
-        if marks != [APPLICATION_ID, VERSION]:
-            database.close()
-            raise ConfigError(f"{path} is not a run's store, or one of another aflow_env: name the run_dir of a search")
+            database = _opened(path, "?mode=ro")
+        except sqlite3.OperationalError:  # a folder that cannot be written has no shared memory, and needs none
+            database = _opened(path, "?mode=ro&immutable=1")
+        names = ("application_id", "user_version")
+        marks = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
+    if marks != [APPLICATION_ID, VERSION]:
+        database.close()
+        raise ConfigError(f"{path} is not a run's store, or one of another aflow_env: name the run_dir of a search")
+    return database
 
 
 def _opened(path: Path, query: str) -> SharedFile:

@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,13 +69,9 @@ class Store(Reads):
 
     def __init__(self, path: Path, later: bool = False) -> None:
         """Open or make the file, `later` at its first use. Raises as `open_database` does."""
-        super().__init__(path, partial(open_database, path))
+        super().__init__(path, open_database)
         if not later:
             self.open()
-
-    def open(self) -> None:
-        """Open or make the file unless it is open."""
-        _ = self._database
 
     def get_many(
         self, digest: str, executor_key: str, keys: Iterable[tuple[str, int]]

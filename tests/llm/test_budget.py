@@ -182,7 +182,7 @@ def test_a_full_disk_is_a_failure_of_the_world_that_names_the_file(tmp_path: Pat
     ledger = Ledger(path)
     ticket = ledger.reserve(Spend(1, 1, 1), Ceiling(), 60.0)
     assert ticket is not None
-    ledger._db.execute("PRAGMA max_page_count = 1")  # no page more than there are
+    ledger._database.execute("PRAGMA max_page_count = 1")  # no page more than there are
 
     def fill() -> None:
         for _ in range(10_000):
@@ -190,7 +190,7 @@ def test_a_full_disk_is_a_failure_of_the_world_that_names_the_file(tmp_path: Pat
 
     with pytest.raises(InfrastructureError, match=rf"{path} cannot be used \(database or disk is full\): make room"):
         fill()
-    ledger._db.execute("PRAGMA max_page_count = 1000000")
+    ledger._database.execute("PRAGMA max_page_count = 1000000")
     ledger.settle(ticket, Spend(1, 1, 1))
     assert ledger.totals().certain == Spend(1, 1, 1)
 

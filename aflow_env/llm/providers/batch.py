@@ -17,14 +17,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasPath, Field, TypeAdapter, ValidationError
 
 from aflow_env.config import LLMConfig
-from aflow_env.files import SharedFile, storing, writing
+from aflow_env.files import FileOwner, SharedFile, open_shared
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
@@ -63,40 +63,34 @@ _RESULTS = TypeAdapter(list[_Result])
 _BATCH = TypeAdapter(_Batch)
 
 
-class BatchBook:
+def _opened(path: Path | None) -> SharedFile:
+    database = open_shared(path)
+    with database.write():
+        database.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
+    return database
+
+
+class BatchBook(FileOwner):
     """The batch of each call, in a file that several processes may share, or in memory. It is made at its first use."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-
-    @cached_property
-    def _db(self) -> SharedFile:
-        if self._path:
-            with writing(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-        with storing(self._path):
-            database = SharedFile(self._path)
-            database.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
-        return database
+        super().__init__(partial(_opened, path))
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
         """Save that the batch will answer these calls. It is on disk when this returns."""
-        with self._db.write():
-            self._db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", [(call, batch) for call in calls])
+        with self._database.write():
+            rows = [(call, batch) for call in calls]
+            self._database.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", rows)
 
     def batch_of(self, call: str) -> str | None:
         """Return the batch that answers the call, if one was made."""
-        rows = self._db.read("SELECT batch FROM batches WHERE call = ?", (call,))
+        rows = self._database.read("SELECT batch FROM batches WHERE call = ?", (call,))
         return rows[0][0] if rows else None
 
     def forget(self, call: str) -> None:
         """Drop a call that its batch did not answer: it is made anew."""
-        with self._db.write():
-            self._db.execute("DELETE FROM batches WHERE call = ?", (call,))
-
-    def close(self) -> None:
-        if "_db" in vars(self):
-            self._db.close()
+        with self._database.write():
+            self._database.execute("DELETE FROM batches WHERE call = ?", (call,))
 
 
 @dataclass
