@@ -8,7 +8,7 @@ from aflow_env.llm.budget import Budget
 from aflow_env.search.assemble import Split, priced_for
 from aflow_env.store.shared import open_cache, open_recording
 from aflow_env.tasks import load_task
-from aflow_env.tasks.start import start_workflow
+from aflow_env.tasks.baselines import start_workflow
 
 
 def check_parts(config: AflowConfig) -> None:
