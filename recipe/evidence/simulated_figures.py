@@ -2,7 +2,7 @@
 """The figures of docs/results.md whose executor is simulated, by their names in page.md."""
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from recipe.evidence.edits.__main__ import among_siblings
@@ -127,16 +127,19 @@ def q(runs: Sequence[Row]) -> Figures:
     """Return the figures of the policy's own Q; trainings whose value rows were drawn over pairs gave nothing."""
     even, pairs = ([row for row in runs if row["replay"] == rule] for rule in ("rows", "pairs"))
     own, ridge = (sorted(row[key] for row in even) for key in ("within", "surrogate_within"))
-    columns = ("within", "surrogate_within", "skill")
+    columns = {"Q": "within", "ridge": "surrogate_within", "edits": "n", "skill": "skill", "test score": "test"}
+    digits = {"n": 0, "test": 3}
     lines = [
-        [row["run"], *(f"{row[key]:.2f}" for key in columns[:2]), f"{row['n']:.0f}", f"{row['skill']:.2f}",
-         f"{row['test']:.3f}"]
-        for row in even
-    ]  # fmt: skip
+        [name, *(f"{row[key]:.{digits.get(key, 2)}f}" for row in even), f"{median(row[key] for row in even):.2f}"]
+        for name, key in columns.items()
+    ]
     return {
         "q_rows": len(even),
         "q_range": f"{own[0]:.2f} to {own[-1]:.2f}",
         "q_surrogate": f"{ridge[0]:.2f} to {ridge[-1]:.2f}",
+        "q_median": f"{median(own):.2f}, the ridge {median(ridge):.2f}",
+        "q_runs": " | ".join(str(number) for number in range(1, len(even) + 1)),
+        "q_rule": "|---" * (len(even) + 2) + "|",
         "q_table": cells(lines),
         "q_even": f"{fmean(row['test'] for row in even):.3f} (n={len(even)})",
         "q_pairs": f"{fmean(row['test'] for row in pairs):.3f} (n={len(pairs)})",
