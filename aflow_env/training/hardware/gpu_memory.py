@@ -22,7 +22,7 @@ compares the formulas with real updates.
 from dataclasses import dataclass
 from typing import Literal
 
-from aflow_env.training.hardware.model_shape import Architecture
+from aflow_env.training.hardware.layout import Architecture
 
 FUSED_CHUNK = 512
 """Tokens that verl's fused loss takes at a time."""

@@ -3,8 +3,8 @@
 
 verl, Ray and vLLM print 1,500 lines of a run of 22 steps. After the checks the driver's stdout and stderr, with the
 workers' output from Ray, go to `train.log` in the run folder. They are redirected as file descriptors, so the file has
-every line even when the driver is killed. A thread prints the lines that matter (extract.py) on the former stdout, with
-a progress bar on a terminal. AFLOW_SCREEN=verl leaves everything on the screen.
+every line even when the driver is killed. A thread prints the lines that matter (log_lines.py) on the former stdout,
+with a progress bar on a terminal. AFLOW_SCREEN=verl leaves everything on the screen.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from aflow_env.errors import ConfigError
 from aflow_env.screen import Screen
 from aflow_env.training.hardware import processor
-from aflow_env.training.launch.extract import INTERRUPTED, Extract
+from aflow_env.training.launch.log_lines import INTERRUPTED, Extract
 
 NAME = "train.log"
 LOOK_EVERY = 0.2

@@ -19,7 +19,7 @@ from aflow_env.config import AflowConfig, parse
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.session import SearchProblem, session_seed, session_summary
 from aflow_env.store.store import SessionKey
-from aflow_env.training.launch.verl_lines import mark_warnings
+from aflow_env.training.launch.log_lines import mark_warnings
 from aflow_env.training.nodes.owner import join
 from aflow_env.training.rollout.policy import RolloutPolicy
 from aflow_env.training.rollout.rollout_rows import (

@@ -30,7 +30,7 @@ from aflow_env.config import parse
 from aflow_env.errors import BudgetExhausted
 from aflow_env.report.wandb_log import figures
 from aflow_env.tasks import load_task
-from aflow_env.training.launch.verl_lines import marked
+from aflow_env.training.launch.log_lines import marked
 from aflow_env.training.nodes.owner import share
 from aflow_env.training.trainer.closing_table import final_report
 from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl_name

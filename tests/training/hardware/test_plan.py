@@ -10,11 +10,9 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 from aflow_env.cli.verbs.plan import composed
 from aflow_env.config import parse
 from aflow_env.errors import ConfigError
-from aflow_env.training.hardware.costs import costs
 from aflow_env.training.hardware.gpu_memory import Update, memory_of
-from aflow_env.training.hardware.layout_check import check_layout
-from aflow_env.training.hardware.model_shape import Architecture, architecture
-from aflow_env.training.hardware.plan import GIB, Plan, plan
+from aflow_env.training.hardware.layout import Architecture, architecture, check_layout
+from aflow_env.training.hardware.plan import GIB, Plan, costs, plan
 
 MEASURED = (  # MiB of real updates on a CPU: the largest phase of `python -m recipe.bench.memory` (docs/hardware.md)
     ("0.5B", Update(ranks=1, width=4, tokens=1024, log_prob_tokens=1024, device="cpu", sdpa=True), 9161.7),

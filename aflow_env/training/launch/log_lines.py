@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of a training's log that belong on the screen, each within 80 columns. Pure: lines in, lines out.
+"""The lines of a training's log: read those of verl, Ray and vLLM, mark ours, extract the ones for the screen.
 
-One line a step, from those of verl's console logger; the stages of the start; lines of ours (`verl_lines.MARK`);
-errors of the workers, and at the end that of the driver.
+On the screen each line has at most 80 columns. It shows one line a step, from those of verl's console logger; the
+stages of the start; marked lines of ours; errors of the workers, and at the end that of the driver.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from textwrap import wrap
 
 from aflow_env.screen import WIDTH, duration, fit
-from aflow_env.training.launch.verl_lines import MARK, LogLine, step_metrics
 
+MARK = "aflow_env: "
+"""Begins each line of ours that is meant for the screen."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_WORKER = re.compile(r"^\((?:[^()\n]*\bpid=\d+[^()\n]*|raylet[^()\n]*)\) ")
+_STEP = re.compile(r"step:(\d+) - (.*)")
+_NUMBER = re.compile(r"(?:np\.\w+\()?(-?(?:\d+\.?\d*(?:e[+-]?\d+)?|inf|nan))\)?")
 STAGES = (
     ("Started a local Ray instance", "Ray is up, the trainer loads"),
     ("Connected to Ray cluster", "connected to Ray, the trainer loads"),
@@ -35,6 +41,51 @@ _CAUSE = re.compile(r"[\w.]*(?:Error|Exception|Exhausted|Timeout)\w*: ")
 _KILLED = re.compile(r"(?:died|killed|crashed)\b", re.IGNORECASE)
 _FAILED = ("Error executing job with overrides", "Traceback (most recent call last)")
 _HINT = "Set the environment variable HYDRA_FULL_ERROR=1"
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line without colours; `worker` is Ray's prefix with a space after it, "" for the driver's own."""
+
+    worker: str
+    text: str
+
+    @classmethod
+    def of(cls, raw: str) -> "LogLine":
+        """Read a line of the log."""
+        plain = _COLOUR.sub("", raw).rstrip()
+        found = _WORKER.match(plain)
+        return cls(found[0], plain[found.end() :]) if found else cls("", plain)
+
+
+def marked(text: str) -> str:
+    """Return the text with the mark before every line."""
+    return "\n".join(f"{MARK}{line}".rstrip() for line in text.strip("\n").splitlines())
+
+
+def mark_warnings() -> None:
+    """Let this process print the package's warnings as marked lines, too."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"{MARK}%(message)s"))
+    logging.getLogger("aflow_env").addHandler(handler)
+
+
+def step_metrics(text: str) -> tuple[int, dict[str, float]] | None:
+    """Return step and metrics of a line by verl's console logger, None for any other line."""
+    found = _STEP.match(text)
+    if not found:
+        return None
+    pairs = (part.partition(":")[::2] for part in found[2].split(" - "))
+    return int(found[1]), {name: float(number[1]) for name, value in pairs if (number := _NUMBER.fullmatch(value))}
+
+
+def metrics_of(log: str) -> dict[int, dict[str, float]]:
+    """Return all metrics in a log of verl's console logger, by step."""
+    steps: dict[int, dict[str, float]] = {}
+    for raw in log.splitlines():
+        if found := step_metrics(LogLine.of(raw).text):
+            steps.setdefault(found[0], {}).update(found[1])
+    return steps
 
 
 @dataclass
