@@ -21,7 +21,7 @@ from aflow_env.search.session import SearchProblem, session_seed, session_summar
 from aflow_env.store.store import SessionKey
 from aflow_env.training.launch.log_lines import mark_warnings
 from aflow_env.training.nodes.owner import join
-from aflow_env.training.rollout.policy import RolloutPolicy
+from aflow_env.training.rollout.policy import RolloutPolicy, steps_behind, weights_version
 from aflow_env.training.rollout.rollout_rows import (
     TrainingRow,
     check_played,
@@ -30,7 +30,6 @@ from aflow_env.training.rollout.rollout_rows import (
     predictions_made,
     value_rows,
 )
-from aflow_env.training.rollout.weights_version import steps_behind, version
 
 
 class Shared:
@@ -74,7 +73,7 @@ class AflowSearchLoop(AgentLoopBase):
             template=self.apply_chat_template_kwargs,
         )
         assembly = await Shared.open(config, policy)
-        weights = version(config, steps_behind(step, training))
+        weights = weights_version(config, steps_behind(step, training))
         playing = config.on_policy if training else config
         search = assembly.search(policy, policy, split, problem["seed"], version=weights, config=playing)
         number = str(row["session_id"])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from transformers import PreTrainedTokenizerBase
@@ -23,6 +24,8 @@ from aflow_env.search.prediction.q import digit_expectation
 from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import Messages, Proposal, State, action_messages
 
+ATTEMPT = uuid4().hex
+"""Names this process: weights that are trained again after a kill are other weights, whatever their step."""
 DIGITS = "0123456789"
 TOP_LOGPROBS = 20
 NO_DIGIT = (
@@ -194,3 +197,19 @@ class RolloutPolicy:
             raise InfrastructureError(f"the rollout server refused {url}: {error.response.text[:300]}") from error
         except httpx.HTTPError as error:
             raise InfrastructureError(f"the rollout server did not answer {url}: {error!r}") from error
+
+
+def steps_behind(global_steps: int, training: bool) -> int:
+    """Return how many training steps the rollout server's weights have when it plays a row of `global_steps`.
+
+    verl counts a step when it begins. It syncs the weights at the step's end and validates after that.
+    """
+    return global_steps - 1 if training else global_steps
+
+
+def weights_version(config: AflowConfig, steps: int) -> str:
+    """Return the name of the weights after `steps` training steps; "" where the executor is no policy in training.
+
+    Scores of a policy that executes are valid for its weights alone.
+    """
+    return f"{ATTEMPT}/{steps}" if config.executor.kind == "policy" else ""
