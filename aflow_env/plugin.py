@@ -13,8 +13,9 @@ failure here prints its traceback and raises SystemExit, which verl does not cat
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from glob import glob
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
@@ -99,18 +100,15 @@ def register() -> None:
     with _loud("the list of registrations"):
         for registration in registrations():
             with _loud(registration.what):
-                register_post_import_hook(_hook(registration), registration.owner)
+                register_post_import_hook(partial(_make, registration), registration.owner)
 
 
-def _hook(registration: Registration) -> Callable[[ModuleType], None]:
-    def run(owner: ModuleType) -> None:
-        if registration.what not in done:
-            with _loud(registration.what):
-                module, _, name = registration.function.partition(":")
-                getattr(import_module(f"aflow_env.training.{module}"), name)(owner)
-                done.add(registration.what)
-
-    return run
+def _make(registration: Registration, owner: ModuleType) -> None:
+    if registration.what not in done:
+        with _loud(registration.what):
+            module, _, name = registration.function.partition(":")
+            getattr(import_module(f"aflow_env.training.{module}"), name)(owner)
+            done.add(registration.what)
 
 
 @contextmanager

@@ -42,7 +42,8 @@ def export_policy(
     checkpoint = checkpoints.find_checkpoint(run, step)
     checkpoints.export_policy(checkpoint, out)
     keys = ["policy.base_url=http://localhost:8000/v1", "policy.model=policy", "rl_weight=0"]
-    if (temperature := checkpoints.rollout_temperature(run)) not in (None, 1.0):
+    _, temperature = checkpoints.training_of(run)
+    if temperature is not None and temperature != 1.0:
         keys.append(f"policy.temperature={temperature:g}")
     say(
         f"{out}: the policy after step {checkpoint.step}. Serve it (vllm serve {out} --served-model-name policy "

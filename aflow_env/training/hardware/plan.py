@@ -207,23 +207,16 @@ class Costs:
 
 
 def costs(
-    plan: Plan,
-    aflow: AflowConfig,
-    calls: float,
-    prompt: int,
-    reply: int,
-    row_tokens: int,
-    tflops: float,
-    gpu_usd: float = GPU_USD,
+    plan: Plan, aflow: AflowConfig, calls: float, prompt: int, reply: int, row: int, tflops: float, gpu_usd: float
 ) -> Costs:
-    """Return the costs for `calls` a problem run, `prompt` and `reply` tokens a call, `row_tokens` a training row.
+    """Return the costs for `calls` a problem run, `prompt` and `reply` tokens a call, `row` a training row.
 
     `tflops` and `gpu_usd` (rent for an hour) are those of one GPU.
     """
     count = round(plan.problem_runs * calls)
-    tokens = plan.rows * row_tokens
+    tokens = plan.rows * row
     rate = plan.gpus * tflops * 1e12 * UTILISATION / plan.flops_a_token
-    reading = PREDICTIONS * row_tokens * 2 * plan.parameters / (tflops * 1e12 * UTILISATION)
+    reading = PREDICTIONS * row * 2 * plan.parameters / (tflops * 1e12 * UTILISATION)
     usd, a_round = _usd(aflow, count, prompt, reply), _usd(aflow, count / plan.evaluations, prompt, reply)
     return Costs(count, usd, tokens, rate, reading * gpu_usd / 3600, a_round)
 

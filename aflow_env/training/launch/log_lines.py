@@ -43,19 +43,11 @@ _FAILED = ("Error executing job with overrides", "Traceback (most recent call la
 _HINT = "Set the environment variable HYDRA_FULL_ERROR=1"
 
 
-@dataclass(frozen=True)
-class LogLine:
-    """A line without colours; `worker` is Ray's prefix with a space after it, "" for the driver's own."""
-
-    worker: str
-    text: str
-
-    @classmethod
-    def of(cls, raw: str) -> "LogLine":
-        """Read a line of the log."""
-        plain = _COLOUR.sub("", raw).rstrip()
-        found = _WORKER.match(plain)
-        return cls(found[0], plain[found.end() :]) if found else cls("", plain)
+def read_line(raw: str) -> tuple[str, str]:
+    """Return a line's worker (Ray's prefix with a space after it, "" for the driver), and its text without colours."""
+    plain = _COLOUR.sub("", raw).rstrip()
+    found = _WORKER.match(plain)
+    return (found[0], plain[found.end() :]) if found else ("", plain)
 
 
 def marked(text: str) -> str:
@@ -83,7 +75,7 @@ def metrics_of(log: str) -> dict[int, dict[str, float]]:
     """Return all metrics in a log of verl's console logger, by step."""
     steps: dict[int, dict[str, float]] = {}
     for raw in log.splitlines():
-        if found := step_metrics(LogLine.of(raw).text):
+        if found := step_metrics(read_line(raw)[1]):
             steps.setdefault(found[0], {}).update(found[1])
     return steps
 
@@ -107,21 +99,21 @@ class Extract:
 
     def read(self, raw: str, now: float) -> Iterator[str]:
         """Yield the lines for the screen that this line of the log gives, at the time `now` in seconds."""
-        line = LogLine.of(raw)
-        if found := step_metrics(line.text):
+        worker, text = read_line(raw)
+        if found := step_metrics(text):
             yield from self._metrics(*found, now)
-        elif line.text.startswith(MARK):
-            yield from self._ours(line.text.removeprefix(MARK))
-        elif stage := next((stage for part, stage in STAGES if part in line.text), None):
+        elif text.startswith(MARK):
+            yield from self._ours(text.removeprefix(MARK))
+        elif stage := next((stage for part, stage in STAGES if part in text), None):
             self.stage = stage
             yield f"{duration(now - self.began):>5}  {stage}"
-        elif total := _TOTAL.search(line.text):
+        elif total := _TOTAL.search(text):
             self.total = int(total[1])
-        elif line.worker:
-            yield from self._error(line)
+        elif worker:
+            yield from self._error(worker, text)
         else:
-            self._drivers(line.text)
-        self._previous = line.text
+            self._drivers(text)
+        self._previous = text
 
     def ending(self, status: int) -> list[str]:
         """Return why the driver ended with this exit status, by the last traceback that it printed."""
@@ -171,18 +163,18 @@ class Extract:
             lines = wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=False)
             yield from (line.rstrip() for line in lines)
 
-    def _error(self, line: LogLine) -> Iterator[str]:
+    def _error(self, worker: str, text: str) -> Iterator[str]:
         """Tell of an error that a worker logged, of its cause, and of a worker that Ray's daemon saw die."""
-        caused = line.worker == self._erring and _CAUSE.match(line.text)
-        if _ERROR.match(line.text) or ("raylet" in line.worker and _KILLED.search(line.text)):
+        caused = worker == self._erring and _CAUSE.match(text)
+        if _ERROR.match(text) or ("raylet" in worker and _KILLED.search(text)):
             self._errors += 1
-            self._erring = line.worker
+            self._erring = worker
         elif caused:
             self._erring = ""
         else:
             return
         if self._errors <= MOST_ERRORS:
-            yield fit(line.text if caused else f"{line.worker}{line.text}", WIDTH)
+            yield fit(text if caused else f"{worker}{text}", WIDTH)
         elif self._errors == MOST_ERRORS + 1 and not caused:
             yield "further errors of workers are in the log alone"
 

@@ -159,10 +159,8 @@ class RolloutPolicy:
         return text, len(prompt_ids), len(output.token_ids)
 
     async def _ask(self, prompts: list[tuple[int, ...]]) -> list[ActionValue]:
-        digit_ids = digit_token_ids(self.tokenizer)
-        wanted = {"temperature": self.temperature, "logprobs": TOP_LOGPROBS, "return_tokens_as_token_ids": True}
-        values = []
-        for prompt, choice in zip(prompts, await self._complete_ids(prompts, wanted), strict=True):
+        digit_ids, values = digit_token_ids(self.tokenizer), []
+        for prompt, choice in zip(prompts, await self._choices(prompts), strict=True):
             top = choice["logprobs"]["top_logprobs"][0]
             log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
             expectation, mass = digit_expectation(log_probs)
@@ -172,23 +170,22 @@ class RolloutPolicy:
             values.append(ActionValue(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
         return values
 
-    async def _complete_ids(self, prompts: Sequence[tuple[int, ...]], wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    async def _choices(self, prompts: list[tuple[int, ...]]) -> list[dict[str, Any]]:
         """Ask for one token after each prompt, in one request; return the choices in the prompts' order."""
         address, _ = await self.server._acquire_server(self.request_id)
         try:
-            asked = {"prompt": [list(prompt) for prompt in prompts], "max_tokens": 1}
-            body = {"model": await self._model_name(address), **asked, **wanted}
+            if not self._model:
+                models = await self._http_json("GET", f"http://{address}/v1/models")
+                self._model = models["data"][0]["id"]
+            asked = {"prompt": list(map(list, prompts)), "max_tokens": 1, "temperature": self.temperature}
+            wanted = {"logprobs": TOP_LOGPROBS, "return_tokens_as_token_ids": True}
+            body = {"model": self._model, **asked, **wanted}
             answer = await self._http_json("POST", f"http://{address}/v1/completions", body)
         finally:
             self.server._release_server(address, request_id=self.request_id)
         return sorted(answer["choices"], key=lambda choice: int(choice["index"]))
 
-    async def _model_name(self, address: str) -> str:
-        if not self._model:
-            self._model = (await self._http_json("GET", f"http://{address}/v1/models", None))["data"][0]["id"]
-        return self._model
-
-    async def _http_json(self, method: str, url: str, body: dict[str, Any] | None) -> Any:
+    async def _http_json(self, method: str, url: str, body: dict[str, Any] | None = None) -> Any:
         try:
             response = await self.http.request(method, url, json=body)
             response.raise_for_status()

@@ -32,6 +32,7 @@ from aflow_env.store.store import Store
 
 HF = "huggingface"
 """verl's folder of config and tokenizer, beside the shards."""
+STORE = Path("search") / "run.sqlite"
 ROLLOUT_TEMPERATURE = "rollout_temperature"
 """In the run's store: the temperature at which the policy answered while it was trained."""
 LATEST = "latest_checkpointed_iteration.txt"
@@ -40,19 +41,20 @@ FOLDER = "global_step_"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """verl's checkpoint of a step, and the run folder it belongs to."""
+    """verl's checkpoint of a step, and the run folder it belongs to.
+
+    `folder` has the shards of all roles and the sampler's place, `actor` the actor's shards.
+    """
 
     run: Path
     step: int
 
     @property
     def folder(self) -> Path:
-        """Shards of all roles, and the sampler's place."""
         return self.run / f"{FOLDER}{self.step}"
 
     @property
     def actor(self) -> Path:
-        """The folder of the actor's shards."""
         return self.folder / "actor"
 
     @property
@@ -66,15 +68,10 @@ class Checkpoint:
     @property
     def whole(self) -> bool:
         """Whether every file for resuming was written to its end (torch's files are zip archives)."""
-        if not self.actor.is_dir():
-            return False
-        ranks = self.ranks or 0
-        shards = [
-            self.actor / f"{kind}_world_size_{ranks}_rank_{rank}.pt"
-            for kind in ("model", "optim", "extra_state")
-            for rank in range(ranks)
-        ]
-        return all(zipfile.is_zipfile(path) for path in [self.folder / "data.pt", *shards])
+        ranks, kinds = self.ranks or 0, ("model", "optim", "extra_state")
+        shards = [f"{kind}_world_size_{ranks}_rank_{rank}.pt" for kind in kinds for rank in range(ranks)]
+        files = [self.folder / "data.pt", *(self.actor / name for name in shards)]
+        return self.actor.is_dir() and all(map(zipfile.is_zipfile, files))
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
@@ -188,24 +185,19 @@ def _merge_adapter(folder: Path, adapter: Path) -> None:
     shutil.rmtree(adapter)
 
 
-def rollout_temperature(run: Path) -> float | None:
-    """Return the temperature at which the run's policy was trained; None where its store does not say."""
-    store = run / "search" / "run.sqlite"
-    if not store.is_file():
-        return None
-    with closing(Store(store)) as opened:
-        found = opened.meta(ROLLOUT_TEMPERATURE)
-    return None if found is None else float(found)
+def training_of(run: Path) -> tuple[AflowConfig | None, float | None]:
+    """Return the run's config and the temperature of its rollouts; None where its store does not say."""
+    if not (run / STORE).is_file():
+        return None, None
+    with closing(Store(run / STORE)) as opened:
+        temperature = opened.meta(ROLLOUT_TEMPERATURE)
+        return stored_config(opened), None if temperature is None else float(temperature)
 
 
 def model_card(checkpoint: Checkpoint) -> str:
     """Describe how the policy was trained, as far as the run's store knows."""
     architecture = json.loads((checkpoint.actor / HF / "config.json").read_text())
-    store = checkpoint.run / "search" / "run.sqlite"
-    config: AflowConfig | None = None
-    if store.is_file():
-        with closing(Store(store)) as opened:
-            config = stored_config(opened)
+    config, temperature = training_of(checkpoint.run)
     lines = [
         "---",
         "library_name: transformers",
@@ -217,7 +209,7 @@ def model_card(checkpoint: Checkpoint) -> str:
         f"{', '.join(architecture.get('architectures') or [architecture['model_type']])}, weights in bf16.",
     ]
     if config is None:
-        lines.append(f"Its run left no store at {store}, so its task and executor are unknown.")
+        lines.append(f"Its run left no store at {checkpoint.run / STORE}, so its task and executor are unknown.")
     else:
         simulated = " The executor was SIMULATED: the policy learnt about a simulation."
         lines += [
@@ -226,7 +218,7 @@ def model_card(checkpoint: Checkpoint) -> str:
             f"rl_weight {config.rl_weight}, {plural(config.rounds, 'round')} a search, Q by {config.q.kind}, proposer "
             f"{config.proposer}, action {config.action}.",
         ]
-    if (temperature := rollout_temperature(checkpoint.run)) is not None:
+    if temperature is not None:
         lines.append(f"Rollouts at temperature {temperature:g}: sample at it, and read its digits at it.")
     found = ", ".join(f"{name} {version}" for name, version in installed().items())
     return "\n".join([*lines, f"Exported with {found}.", ""])

@@ -136,7 +136,7 @@ def test_a_step_costs_what_its_calls_cost() -> None:
     aflow = parse(config.aflow)
     shape = architecture(str(config.actor_rollout_ref.model.path))
     found = plan(config, aflow, shape, 80 * GIB)
-    asked = costs(found, aflow, calls=2, prompt=1000, reply=200, row_tokens=700, tflops=312)
+    asked = costs(found, aflow, calls=2, prompt=1000, reply=200, row=700, tflops=312, gpu_usd=2.5)
     assert asked.calls == 2 * found.problem_runs
     assert asked.usd == pytest.approx(asked.calls * (1000 * 1e-6 + 200 * 5e-6))
     assert asked.tokens == 700 * found.rows
@@ -149,7 +149,7 @@ def test_predicting_32_candidates_costs_under_2_percent_of_a_round() -> None:
     aflow = parse(config.aflow)
     shape = architecture(str(config.actor_rollout_ref.model.path))
     found = plan(config, aflow, shape, 80 * GIB)
-    asked = costs(found, aflow, calls=2, prompt=181, reply=212, row_tokens=700, tflops=312, gpu_usd=3.6)
+    asked = costs(found, aflow, calls=2, prompt=181, reply=212, row=700, tflops=312, gpu_usd=3.6)
     assert asked.prediction_usd == pytest.approx(32 * 700 * 2 * found.parameters / (312e12 * 0.35) * 0.001)
     assert asked.round_usd == pytest.approx(40 * 2 * (181 * 3e-6 + 212 * 15e-6))
     assert 0 < asked.prediction_usd < 0.02 * asked.round_usd

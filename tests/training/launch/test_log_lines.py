@@ -14,10 +14,10 @@ from aflow_env.training.launch.log_lines import (
     LAST_WORDS,
     MOST_ERRORS,
     Extract,
-    LogLine,
     mark_warnings,
     marked,
     metrics_of,
+    read_line,
     step_metrics,
 )
 
@@ -49,7 +49,7 @@ NOISE = (
     ],
 )
 def test_rays_prefix_is_told_from_the_line(raw: str, worker: str, text: str) -> None:
-    assert LogLine.of(raw) == LogLine(worker, text)
+    assert read_line(raw) == (worker, text)
 
 
 def test_what_verl_logs_is_read_back() -> None:

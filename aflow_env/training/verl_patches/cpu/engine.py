@@ -6,7 +6,7 @@ from types import ModuleType
 
 import torch
 
-from aflow_env.training.verl_patches.cpu.versions import require_known
+from aflow_env.training.verl_patches.cpu import require_known
 
 CHUNK = 512
 """Rows of logits whose log-probabilities are taken at a time."""
