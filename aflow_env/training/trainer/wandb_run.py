@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from aflow_env.report.packages import installed
 from aflow_env.report.wandb_log import kept_id, show_run
-from aflow_env.training.launch.verl_lines import marked
+from aflow_env.training.launch.log_lines import marked
 
 
 def continue_run(config: DictConfig) -> None:
