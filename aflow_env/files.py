@@ -100,13 +100,19 @@ class SharedFile(sqlite3.Connection):
                 raise
 
 
-def open_shared(path: Path | None) -> SharedFile:
-    """Open a SQLite file, and make its folder. Raises as `writing` and `storing` do."""
+def open_shared(path: Path | None, *schema: str, wal: bool = False) -> SharedFile:
+    """Open a SQLite file with the tables of `schema`, and make its folder. Raises as `writing` and `storing` do."""
     if path is not None:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
     with storing(path):
-        return SharedFile(path)
+        database = SharedFile(path)
+        if wal:
+            database.to_wal()
+        with database.write():
+            for statement in schema:
+                database.execute(statement)
+        return database
 
 
 class FileOwner:

@@ -18,10 +18,9 @@ from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import LLMClient, Nobody
 from aflow_env.llm.keys import ApiKey, load_key
 from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price, say_once
-from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits
+from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits, RetryingClient
 from aflow_env.llm.providers.policy_server import Generate, PolicyClient
 from aflow_env.llm.record import CompletionLog, KeepingClient, Mode, RecordingClient
-from aflow_env.llm.retry import RetryingClient
 
 DAY = 86_400.0
 """Seconds that a batch may take."""
@@ -125,10 +124,6 @@ def _policy(wanted: Wanted) -> Made:
     return PolicyClient(wanted.generate, config.model, wanted.seed, config.timeout_seconds), FREE
 
 
-def _table(wanted: Wanted) -> Made:
-    return Nobody(), FREE
-
-
 def _openai(wanted: Wanted) -> Made:
     from aflow_env.llm.providers.openai import OpenAIClient
 
@@ -162,7 +157,7 @@ def _anthropic(wanted: Wanted) -> Made:
 MAKERS: dict[str, Callable[[Wanted], Made]] = {
     "simulated": _simulated,
     "policy": _policy,
-    "table": _table,
+    "table": lambda _: (Nobody(), FREE),
     "openai": _openai,
     "anthropic": _anthropic,
 }

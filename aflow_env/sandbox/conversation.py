@@ -18,8 +18,7 @@ from hashlib import sha256
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
-from aflow_env.sandbox.jail_run import JailRun, Outcome
-from aflow_env.sandbox.worker import Child, ChildEnd, OnLine
+from aflow_env.sandbox.worker import Child, ChildEnd, JailRun, OnLine, Outcome
 
 Handler = Callable[[int, str, dict[str, JSON]], Awaitable[dict[str, JSON]]]
 """(problem's index, operator, arguments) -> {"result": {...}, "cost_usd": float}."""

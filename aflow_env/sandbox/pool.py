@@ -20,10 +20,9 @@ from aflow_env.errors import ConfigError
 from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.conversation import Handler, Work, run_batch
 from aflow_env.sandbox.jail.wire import JSON
-from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.kernel import confine
 from aflow_env.sandbox.once import Once
-from aflow_env.sandbox.worker import Worker
+from aflow_env.sandbox.worker import JailRun, Worker
 
 if TYPE_CHECKING:
     from aflow_env.workflow.program import Workflow

@@ -24,13 +24,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasPath, Field, TypeAdapter, ValidationError
 
 from aflow_env.config import LLMConfig
-from aflow_env.files import FileOwner, SharedFile, open_shared
+from aflow_env.files import FileOwner, open_shared
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.providers.answer import JSON, LARGEST, SHOWN, Answer, one_line
+from aflow_env.llm.providers.answer import JSON, LARGEST, SHOWN, STATUS, Answer, failure, one_line, status_error
 from aflow_env.llm.providers.anthropic import AnthropicClient
-from aflow_env.llm.providers.faults import STATUS, failure, status_error
 from aflow_env.llm.providers.provider import Lenient
 
 log = logging.getLogger(__name__)
@@ -61,20 +60,14 @@ Failed = LLMError | PromptTooLong
 Results = dict[str, _Result] | Failed
 _RESULTS = TypeAdapter(list[_Result])
 _BATCH = TypeAdapter(_Batch)
-
-
-def _opened(path: Path | None) -> SharedFile:
-    database = open_shared(path)
-    with database.write():
-        database.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
-    return database
+_SCHEMA = "CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID"
 
 
 class BatchBook(FileOwner):
     """The batch of each call, in a file that several processes may share, or in memory. It is made at its first use."""
 
     def __init__(self, path: Path | None = None) -> None:
-        super().__init__(partial(_opened, path))
+        super().__init__(partial(open_shared, path, _SCHEMA))
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
         """Save that the batch will answer these calls. It is on disk when this returns."""

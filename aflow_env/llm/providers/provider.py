@@ -19,8 +19,7 @@ from aflow_env.config import LLMConfig
 from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, ErrorKind, LLMError, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import PICO, Price
-from aflow_env.llm.providers.answer import JSON, Answer, request_id
-from aflow_env.llm.providers.faults import failure
+from aflow_env.llm.providers.answer import JSON, Answer, failure, request_id
 
 log = logging.getLogger(__name__)
 
