@@ -138,8 +138,6 @@ class FileOwner:
 def write_text(path: Path, text: str) -> None:
     """Write or replace a file atomically, and make its folder. Raises as `writing` does."""
     with writing(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
             temporary = Path(file.name)
@@ -147,11 +145,11 @@ def write_text(path: Path, text: str) -> None:
                 file.write(text.encode("utf-8", "backslashreplace"))
                 file.flush()
                 os.fsync(file.fileno())
+                temporary.chmod(0o644)
+                temporary.replace(path)
             except BaseException:
                 temporary.unlink()
                 raise
-        temporary.chmod(0o644)
-        temporary.replace(path)
 
 
 @contextmanager

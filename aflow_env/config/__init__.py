@@ -17,19 +17,6 @@ from aflow_env.config.nodes import (
 )
 from aflow_env.config.root import AflowConfig, config_directory, explain, parse, plain, resolve
 
-__all__ = [
-    "AflowConfig",
-    "BudgetConfig",
-    "ImplementerConfig",
-    "LLMConfig",
-    "RacingConfig",
-    "RewardConfig",
-    "SelectionConfig",
-    "TaskConfig",
-    "ValueConfig",
-    "config_directory",
-    "explain",
-    "parse",
-    "plain",
-    "resolve",
-]
+__all__ = ["AflowConfig", "config_directory", "explain", "parse", "plain", "resolve"]
+__all__ += ["BudgetConfig", "ImplementerConfig", "LLMConfig", "RacingConfig", "RewardConfig", "SelectionConfig"]
+__all__ += ["TaskConfig", "ValueConfig"]

@@ -216,7 +216,6 @@ def resolve(config: DictConfig) -> None:
 
 
 def _unresolved(error: Exception) -> str:
-    """Say in one sentence which key names something that is not there."""
     if not isinstance(error, OmegaConfBaseException):
         return "an interpolation ${...} of the config refers to itself: give a value"
     return f"{error.full_key or 'the config'} does not resolve: {str(error).splitlines()[0]}; set it, or give a value"

@@ -9,17 +9,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-MANY = 1_000_000
-"""The most of anything that a run counts one by one: rounds, problems, workers, megabytes."""
+MANY = 1_000_000  # the most of anything that a run counts one by one: rounds, problems, workers, megabytes
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0, le=MANY)]
 Seconds = Annotated[float, Field(gt=0.0, le=100 * MANY)]
 Count = Annotated[int, Field(ge=1, le=MANY)]
 CountOrZero = Annotated[int, Field(ge=0, le=MANY)]
-Total = Annotated[int, Field(ge=0, le=1000 * MANY**2)]
-"""A ceiling of a sum: tokens, calls."""
-Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-"""A number that SQLite can store."""
+Total = Annotated[int, Field(ge=0, le=1000 * MANY**2)]  # a ceiling of a sum: tokens, calls
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # a number that SQLite can store
 Place = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]
 """The path of a file or a folder. `~` is the user's home."""
 
@@ -37,8 +34,7 @@ KEY_NAMES = {
 KEY_VALUE = re.compile(
     r"(?i)(bearer|basic) \S|(sk|rk|pk|gsk|hf|xai|ghp|nvapi|pplx)[-_][\w-]{16}|AIza\w{20}|eyJ[\w-]{20}"
 )
-KEY_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
-"""Environment variables with such a name have secrets."""
+KEY_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")  # environment variables with such a name have secrets
 OURS = {
     *("model", "messages", "system", "stream", "n", "seed", "temperature", "top_p", "max_tokens"),
     *("max_completion_tokens", "response_format", "reasoning_effort", "stop", "stop_sequences"),

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import KW_ONLY, asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from aflow_env.config import LLMConfig
@@ -24,17 +24,17 @@ from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError, 
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult, lost, summarise
 from aflow_env.llm.client import LLMClient, LLMError
+from aflow_env.sandbox.jail.wire import JSON
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.sandbox.worker import JailRun
 from aflow_env.screen import plural
 from aflow_env.soon import Soon, soon
 from aflow_env.tasks.problem import Problem, Task
-from aflow_env.tasks.table import OUTCOMES, Table, TableRow, TableTask
+from aflow_env.tasks.table import OUTCOMES, Table, TableTask
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.operators import CodeResult
 from aflow_env.workflow.program import TaskSpec, Workflow
 
-JSON = Any
 Key = tuple[str, int]
 Turn = AbstractAsyncContextManager[None]
 
@@ -46,15 +46,13 @@ FEEDBACK_CHARACTERS = 1000  # of a scorer's text are stored
 
 
 class EvaluationCache(Protocol):
-    """Stored results by workflow digest, executor key and (problem digest, repeat), such as `Store`."""
+    """Stored results by workflow digest, executor key and (problem digest, repeat), such as `Store`.
 
-    def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> Soon[dict[Key, ProblemResult]]:
-        """Return the stored results among these, marked as cached."""
-        ...
+    `get_many` returns results marked as cached. `put_many` saves the results that count and are not saved yet.
+    """
 
-    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Soon[None]:
-        """Save the results that count and are not saved yet."""
-        ...
+    def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> Soon[dict[Key, ProblemResult]]: ...
+    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Soon[None]: ...
 
 
 @dataclass(eq=False)
@@ -175,9 +173,8 @@ class Evaluator:
 
         calls: list[dict[str, JSON]] = [{"problem": each.problem.prompt} for each in attempts]
         if self.task.spec.entry_point:
-            calls = [
-                call | {"entry_point": each.problem.entry_point} for call, each in zip(calls, attempts, strict=True)
-            ]
+            for call, each in zip(calls, attempts, strict=True):
+                call["entry_point"] = each.problem.entry_point
         return await self.sandbox.run_workflow(workflow, calls, handle)
 
     async def _run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> CodeResult:
@@ -221,7 +218,6 @@ class Evaluator:
 
 
 def _cut(text: str, characters: int = ANSWER_CHARACTERS) -> str:
-    """Return the beginning and the end of a long text."""
     half = characters // 2
     return text if len(text) <= characters else f"{text[:half]} [...] {text[-half:]}"
 
@@ -249,16 +245,14 @@ class TableEvaluator(Evaluator):
 
     async def _run(self, workflow: Workflow, attempts: Sequence[Attempt]) -> list[ProblemResult]:
         assert isinstance(self.task, TableTask)
-        table = self.task.table
-        row = table.rows.get(workflow.digest)
-        if row is None:
+        table, results = self.task.table, []
+        if workflow.digest not in table.rows:
             raise ConfigError(f"task.table: {table.path} has no outcomes of workflow {workflow.digest}")
-        places = {name: place for place, name in enumerate(table.header.problems)}
-        return [_result(row, places[attempt.problem.id], attempt) for attempt in attempts]
-
-
-def _result(row: TableRow, place: int, attempt: Attempt) -> ProblemResult:
-    outcome = Outcome(OUTCOMES[row.outcomes[place]])
-    attempt.input_tokens, attempt.output_tokens = row.tokens[place]
-    attempt.calls = row.calls[place]
-    return attempt.result(outcome, score=float(outcome == Outcome.CORRECT))
+        row, places = table.rows[workflow.digest], {name: place for place, name in enumerate(table.header.problems)}
+        for attempt in attempts:
+            place = places[attempt.problem.id]
+            outcome = Outcome(OUTCOMES[row.outcomes[place]])
+            attempt.input_tokens, attempt.output_tokens = row.tokens[place]
+            attempt.calls = row.calls[place]
+            results.append(attempt.result(outcome, score=float(outcome == Outcome.CORRECT)))
+        return results

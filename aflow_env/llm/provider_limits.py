@@ -27,8 +27,7 @@ from aflow_env.llm.leases import LeasedPlaces, Renew
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 600.0
-PATIENCE = 10.0
-"""Seconds for which a server that never answered is tried."""
+PATIENCE = 10.0  # seconds for which a server that never answered is tried
 
 
 class TokenBucket:

@@ -24,10 +24,8 @@ from aflow_env.llm.keys import ApiKey
 
 JSON = Any
 
-LARGEST = 8 * 2**20
-"""Bytes of an answer, decompressed: far above any chat completion, and little memory for each call."""
-SHOWN, READ = 300, 3000
-"""Characters of a server's words that are shown, and that are read for their meaning."""
+LARGEST = 8 * 2**20  # bytes of an answer, decompressed: far above any chat completion, and little memory for each call
+SHOWN, READ = 300, 3000  # characters of a server's words that are shown, and that are read for their meaning
 COMPRESSED = ("gzip", "x-gzip", "deflate")
 ACCEPTED = "gzip, deflate"
 
@@ -89,7 +87,6 @@ async def read_body(chunks: AsyncIterator[bytes], encoding: str, largest: int = 
 
 
 def _scrubbed(node: JSON, key: ApiKey) -> JSON:
-    """Return the same JSON with clean texts."""
     if isinstance(node, str):
         return key.scrub(node).encode("utf-8", "replace").decode("utf-8")
     if isinstance(node, dict):
@@ -97,8 +94,7 @@ def _scrubbed(node: JSON, key: ApiKey) -> JSON:
     return [_scrubbed(each, key) for each in node] if isinstance(node, list) else node
 
 
-CONNECT_SECONDS = 5.0
-"""How long a connection may take."""
+CONNECT_SECONDS = 5.0  # how long a connection may take
 LONG_PROMPT = 32_768
 """Bytes from which a prompt may be too large for a server that answers 413. Below, the server's limit is to blame."""
 KINDS: dict[int, ErrorKind] = {

@@ -35,8 +35,7 @@ from aflow_env.llm.providers.provider import Lenient
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_NOBODY = Request(messages=(Message(role="user", content=""),))
-"""Stands for a whole batch in the text of an error."""
+_NOBODY = Request(messages=(Message(role="user", content=""),))  # stands for a whole batch in the text of an error
 
 
 class _Batch(Lenient):
@@ -45,8 +44,6 @@ class _Batch(Lenient):
 
 
 class _Result(Lenient):
-    """One line of a batch's results."""
-
     call: Annotated[str, Field(validation_alias="custom_id")]
     type: Annotated[
         Literal["succeeded", "errored", "canceled", "expired"], Field(validation_alias=AliasPath("result", "type"))
@@ -119,9 +116,8 @@ class AnthropicBatchClient(AnthropicClient):
         results = await asyncio.shield(self._collecting[made])
         if not isinstance(results, dict):
             self._collecting.pop(made, None)
-        if isinstance(results, LLMError):
-            results.bill = "unknown"  # the batch itself may be well: the next attempt finds it again
-        if not isinstance(results, dict):
+            if isinstance(results, LLMError):
+                results.bill = "unknown"  # the batch itself may be well: the next attempt finds it again
             raise results
         outcome = self._answer(results.get(call), made, request)
         try:
@@ -190,7 +186,6 @@ class AnthropicBatchClient(AnthropicClient):
 
 
 def _read(form: TypeAdapter[T], answer: Answer | LLMError) -> T | Failed:
-    """Read the provider's answer about a batch."""
     if isinstance(answer, LLMError):
         return answer
     if failed := failure(answer, _NOBODY):
@@ -203,6 +198,5 @@ def _read(form: TypeAdapter[T], answer: Answer | LLMError) -> T | Failed:
 
 
 def _body(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's parameters as the body of its part of a batch."""
     plain = {name: value for name, value in parameters.items() if not name.startswith("extra_")}
     return {**plain, **parameters.get("extra_body", {})}

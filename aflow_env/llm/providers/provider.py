@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_TOKEN = 256
 """Bytes. The longest tokens of the vocabularies in use are runs of 128 spaces and of 64 dashes of three bytes each."""
-ADDED_PROMPT = 100_000
-"""Tokens that a gateway may add to a prompt: a system prompt of its own, tools."""
+ADDED_PROMPT = 100_000  # tokens that a gateway may add to a prompt: a system prompt of its own, tools
 
 Stop = Literal["stop", "length", "refused", "unknown"]
 STOPS: dict[str, Stop] = {
@@ -114,7 +113,6 @@ class Provider:
         return second
 
     async def _attempt(self, request: Request) -> Answer | LLMError | PromptTooLong:
-        """Send once. Return the answer if it may be a reply, or the error that it means."""
         outcome = await self._send(request)
         return outcome if isinstance(outcome, LLMError) else failure(outcome, request) or outcome
 

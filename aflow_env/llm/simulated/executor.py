@@ -185,7 +185,6 @@ class _Draft:
         return ability.skill - ability.slope * (self.reading.story.difficulty - 1)
 
     def _understood(self, logit: float, name: str) -> Story:
-        """Return the story itself when luck and `logit` allow it, else a slip of it."""
         story = self.reading.story
         if self.luck.happens(name, 1 / (1 + math.exp(-logit)), self.landscape.shared_noise):
             return story

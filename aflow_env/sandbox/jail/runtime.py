@@ -252,10 +252,3 @@ class Session:
     def _enter(self, problem: int) -> None:
         self._board(problem)
         signal.setitimer(signal.ITIMER_PROF, self._step_seconds)
-
-
-def serve(link: Link, job: dict[str, JSON], board: Callable[[int], None]) -> None:
-    """Do the job "workflow": load it once, then solve problems until the pipe closes."""
-    session = Session(link, job["step_seconds"], board)
-    session.load(job["graph"], job["prompts"])
-    session.serve()

@@ -13,14 +13,9 @@ import os
 from collections import deque
 from typing import Any, NoReturn
 
-JSON = Any
-"""A JSON value: None, bool, int, float, str, list, dict with string keys."""
-
-MAX_DIGITS = 300
-"""Digits of an integer in a frame: a longer one would cost the parent's processor time."""
-
-MAX_DEPTH = 50
-"""The deepest nesting of a frame: code that walks it later must not run out of stack."""
+JSON = Any  # a JSON value: None, bool, int, float, str, list, dict with string keys
+MAX_DIGITS = 300  # digits of an integer in a frame: a longer one would cost the parent's processor time
+MAX_DEPTH = 50  # the deepest nesting of a frame: code that walks it later must not run out of stack
 
 
 class FrameError(ValueError):

@@ -47,11 +47,8 @@ WARM = (
 )
 """The modules that generated code imports most, and every module that maps a shared library."""
 
-CODE_OUTPUT_CHARS = 20_000
-"""Characters of a result of Programmer's code, which goes into a prompt."""
-
-WATCH_SECONDS = 0.1
-"""Seconds between two counts of a running job's files and threads."""
+CODE_OUTPUT_CHARS = 20_000  # characters of a result of Programmer's code, which goes into a prompt
+WATCH_SECONDS = 0.1  # seconds between two counts of a running job's files and threads
 
 
 class Zygote:
@@ -164,7 +161,9 @@ def run_job(fd: int, board: Callable[[int], None]) -> None:
     random.seed(0)  # a rerun of the same search must draw the same numbers
     match job["kind"]:
         case "workflow":
-            runtime.serve(link, job, board)
+            session = runtime.Session(link, job["step_seconds"], board)
+            session.load(job["graph"], job["prompts"])
+            session.serve()
         case "code":
             try:
                 text = str(run(load(job["code"], "solution")[job["function"]], *job["arguments"]))

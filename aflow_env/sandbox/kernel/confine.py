@@ -75,14 +75,6 @@ class Confinement:
             seccomp.install(seccomp.program(os.getpid(), platform.machine()))
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends. End it if the parent has ended."""
-    if LINUX:
-        _prctl(_DEATH_SIGNAL, 9)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 def adopt_orphans() -> None:
     """Make this process the parent of every descendant that loses its own."""
     if LINUX:
@@ -128,7 +120,10 @@ def fork(put_on: Callable[[], None], keep: tuple[int, ...], home: Path) -> tuple
             said = reasons.read()
         return pid, "" if said == _CONFINED else said.decode(errors="replace") or "it ended before it was confined"
     try:
-        die_with_parent(zygote)
+        if LINUX:
+            _prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != zygote:  # it has ended before
+            os._exit(0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()

@@ -86,6 +86,7 @@ _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ,
 _PRCTL = (15, 16)  # the name of a thread
 
 Code = list[bytes]
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def program(pid: int, machine: str) -> bytes:
@@ -106,17 +107,15 @@ class _Filter(ctypes.Structure):
 def install(code: bytes) -> None:
     """Filter the calls of this thread and of all that it starts, for ever. Raises OSError when the kernel refuses."""
     buffer = ctypes.create_string_buffer(code, len(code))
-    libc = ctypes.CDLL(None, use_errno=True)
     argument = _Filter(len(code) // 8, ctypes.addressof(buffer))
-    if libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(argument), ctypes.c_ulong(0), ctypes.c_ulong(0)):
+    if _libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(argument), ctypes.c_ulong(0), ctypes.c_ulong(0)):
         error = ctypes.get_errno()
         raise OSError(error, f"seccomp: {os.strerror(error)}")
 
 
 def available() -> bool:
     """Return whether this kernel filters system calls and the tables have this machine."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    return platform.machine() in MACHINES and int(libc.prctl(21, 0, 0, 0, 0)) >= 0
+    return platform.machine() in MACHINES and int(_libc.prctl(21, 0, 0, 0, 0)) >= 0
 
 
 def _guards(pid: int) -> dict[str, Code]:
