@@ -16,7 +16,7 @@ from rich.table import Table
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.results import Evaluation
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_choice import UNLIMITED, ClosingRuns, choose, held

@@ -14,7 +14,7 @@ from typing import Any
 
 from aflow_env.evaluation.results import wilson
 from aflow_env.files import Row, SharedFile, storing
-from aflow_env.llm.ledger import AMOUNTS, Spend
+from aflow_env.llm.budget import AMOUNTS, Spend
 from aflow_env.store.database import USD_A_PROBLEM
 from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import saved_text

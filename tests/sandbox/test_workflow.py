@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
+from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.jail import virtual
-from aflow_env.sandbox.jail_run import JailLimits, JailRun
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.sandbox.worker import JailRun
 from aflow_env.workflow.signatures import SIGNATURES
 
 GRAPH = '''

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from aflow_env.errors import WorkflowError
-from aflow_env.evaluation.lookup import OutsideTable
+from aflow_env.evaluation.evaluator import OutsideTable
 from aflow_env.search.flight import Flight, first_to
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.tree import Tree
