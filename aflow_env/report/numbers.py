@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from aflow_env.evaluation.results import usd_a_problem
 from aflow_env.report.runs import RoundRecord, RunRecord
-from aflow_env.store.front import pareto
+from aflow_env.store.findings import pareto
 
 SCORES = (0.0, 1.0)
 """The range of scores."""

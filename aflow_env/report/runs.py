@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aflow_env.errors import ConfigError
+from aflow_env.store.database import ReadOnlyStore, Reads
 from aflow_env.store.findings import last_report, spent_usd
-from aflow_env.store.read_only import ReadOnlyStore, Reads
 from aflow_env.store.settings import as_plain, flat, stored_config
 
 JSON = Any

@@ -13,9 +13,8 @@ from typing import Any
 
 from aflow_env.report.numbers import predictions
 from aflow_env.report.runs import read_run
-from aflow_env.store.findings import best_node, evaluated, rejections, spent_usd
-from aflow_env.store.front import NAMES, front
-from aflow_env.store.read_only import ReadOnlyStore, Reads
+from aflow_env.store.database import ReadOnlyStore, Reads
+from aflow_env.store.findings import FRONT_COLUMNS, best_node, evaluated, front, rejections, spent_usd
 
 ID_FILE = "wandb_run_id"
 AGAINST = {"rounds": "aflow/run/rounds", "cost": "aflow/run/cost_usd", "seconds": "aflow/run/seconds"}
@@ -107,7 +106,7 @@ def show_run(run: Any, run_dir: str, step: int, last: bool) -> str:
         rows = [list(row) for row in top_workflows(store)]
         media: dict[str, Any] = {"aflow/top_workflows": wandb.Table(columns=list(TOP_COLUMNS), data=rows)}
         if points := front(store):
-            table = wandb.Table(columns=list(NAMES), data=[[each[name] for name in NAMES] for each in points])
+            table = wandb.Table(columns=list(FRONT_COLUMNS), data=[list(each.values()) for each in points])
             media["aflow/front"] = table
             media["aflow/front_plot"] = wandb.plot.line(
                 table, "usd_a_problem", "score", title="Best score against USD a problem"

@@ -12,8 +12,8 @@ from rich.table import Column, Table
 
 from aflow_env.errors import ConfigError
 from aflow_env.screen import WIDTH, Screen, plural
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.findings import last_report
-from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.sweep.jobs import EndedJob, Status
 
 

@@ -12,9 +12,8 @@ from typing import Any
 
 from aflow_env.report.html.templating import render
 from aflow_env.screen import one_line, visible
-from aflow_env.store.findings import best_node, failed_cases
-from aflow_env.store.front import front
-from aflow_env.store.read_only import Reads
+from aflow_env.store.database import Reads
+from aflow_env.store.findings import best_node, failed_cases, front
 from aflow_env.store.settings import stored_config
 
 JSON = Any
