@@ -15,7 +15,7 @@ from verl.utils.device import get_device_name
 
 from aflow_env.config import AflowConfig, parse, resolve
 from aflow_env.errors import ConfigError
-from aflow_env.report.wandb_log import prepare_environment
+from aflow_env.report.loggers import prepare_environment
 from aflow_env.screen import one_line
 from aflow_env.store.settings import lock
 from aflow_env.store.store import Store
