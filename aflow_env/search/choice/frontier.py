@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from aflow_env.search.prediction.predict import Candidate
 from aflow_env.search.proposals.proposal import Proposal
-from aflow_env.store.proposal_rows import DrawnProposal
+from aflow_env.store.node_rows import DrawnProposal
 
 DUPLICATE = "another proposal or node of this search is the same program"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from aflow_env.search.proposals.proposal import State
-from aflow_env.store.proposal_rows import Evaluated
+from aflow_env.store.experience import Evaluated
 from aflow_env.workflow.program import Workflow
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from aflow_env.config import AflowConfig
 from aflow_env.screen import plural
 from aflow_env.search.prediction.q import within_parents
-from aflow_env.store.read_only import Reads
+from aflow_env.store.database import Reads
 
 _ROUNDS = (
     "SELECT session, parent, score, payload FROM nodes WHERE parent IS NOT NULL AND payload IS NOT NULL "

@@ -22,7 +22,7 @@ from aflow_env.config import AflowConfig, parse, resolve
 from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
-from aflow_env.report.wandb_log import prepare_environment
+from aflow_env.report.loggers import prepare_environment
 from aflow_env.screen import one_line
 from aflow_env.search.assemble import Split, priced_for
 from aflow_env.store.settings import lock
