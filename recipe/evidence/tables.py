@@ -42,7 +42,7 @@ from aflow_env.cli.compose import assigned, load
 from aflow_env.config import AflowConfig
 from aflow_env.search.prediction.surrogate import Observation
 from aflow_env.tasks import load_task
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.table import Table, TableTask
 from aflow_env.training.tiny_policy.lessons import DrawnState
 from aflow_env.workflow.edits import apply_edit, describe, every_edit, format_edit

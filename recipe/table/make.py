@@ -27,8 +27,8 @@ from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import COUNTED, ProblemResult
 from aflow_env.files import write_text
 from aflow_env.search.assemble import Assembly
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.problem import Problem
-from aflow_env.tasks.start import start_steps
 from aflow_env.tasks.table import OUTCOMES, Header, TableRow, dumped
 from aflow_env.workflow.edits import apply_edit, every_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec, Workflow

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from aflow_env.cli.compose import assigned
-from aflow_env.tasks.benchmarks.gsm8k import SPEC
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.benchmarks.short_answers import GSM8K
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.table import read_table
 from aflow_env.workflow.steps import Step
 from recipe.evidence import live, table_figures, tables
@@ -19,7 +19,7 @@ from tests.tasks.tables import small_table
 
 async def test_arms_are_judged_on_every_test_problem(tmp_path: Path) -> None:
     """Two names of one workflow share its row, and a second judgement asks nobody."""
-    start, out = start_steps(SPEC), tmp_path / "judged.jsonl"
+    start, out = start_steps(GSM8K), tmp_path / "judged.jsonl"
     arms = {"IO": start, "CoT": (Step("Custom", "Think.", 0),), "search": start}
     problem_files(tmp_path)
     async with serve() as (address, books):
@@ -29,7 +29,7 @@ async def test_arms_are_judged_on_every_test_problem(tmp_path: Path) -> None:
         requests = len(books.requests)
         await live.judge(overrides, arms, out, "a note")
         assert len(books.requests) == requests == 6
-    table = read_table(str(out), SPEC)
+    table = read_table(str(out), GSM8K)
     assert table.header.made["arms"] == {"IO": 0, "CoT": 1, "search": 0}
     assert [len(row.outcomes) for row in table.rows.values()] == [3, 3]
 

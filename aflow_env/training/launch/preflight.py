@@ -29,7 +29,7 @@ from aflow_env.store.settings import lock
 from aflow_env.store.shared import open_cache, open_recording
 from aflow_env.store.store import Store
 from aflow_env.tasks import load_task
-from aflow_env.tasks.start import start_workflow
+from aflow_env.tasks.baselines import start_workflow
 from aflow_env.training.hardware.layout import check_layout, known_shape
 from aflow_env.training.launch.train_log import screen
 from aflow_env.training.launch.verl_keys import check_keys
