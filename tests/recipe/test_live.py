@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from aflow_env.cli.compose import assigned
-from aflow_env.tasks.benchmarks.short_answers import GSM8K
 from aflow_env.tasks.baselines import start_steps
+from aflow_env.tasks.benchmarks.short_answers import GSM8K
 from aflow_env.tasks.table import read_table
 from aflow_env.workflow.steps import Step
 from recipe.evidence import live, table_figures, tables
