@@ -24,6 +24,8 @@ USD_PER_MILLION = 1.5
 """The simulated executor's price of output, charged for each token of the policy, too."""
 TRAINING_USD = 0.6456
 """The bill of a `make train` by its closing table; not in the data."""
+POLICIES = ("untrained", "trained")
+"""The tiny policy as it is built, and after `make train`, as proposer and predictor."""
 BAR = 0.20
 """The gain of a training that succeeded."""
 Figures = dict[str, Any]
@@ -104,6 +106,31 @@ def proposals(arms: Arms) -> Figures:
         "no_experience": long("w=0, no experience"),
         "warm": long("w=0, temperature 1.3"),
         "hot": long("w=0, temperature 1.6"),
+    }
+
+
+def players(arms: Arms) -> Figures:
+    """Return the figures of searches by who proposes and who predicts."""
+    at, rows = "calls600", {}
+    for policy in POLICIES:
+        rows[f"{policy} policy proposes, its Q"] = (f"{policy} proposes, w=0", f"{policy} proposes, {policy} Q, w={{}}")
+        rows[f"{policy} policy proposes, the ridge"] = (
+            f"{policy} proposes, w=0",
+            f"{policy} proposes, surrogate, w={{}}",
+        )
+        rows[f"random edits, Q of the {policy} policy"] = (None, f"random edits, {policy} Q, w={{}}")
+    lines = []
+    for name, (unguided, arm) in rows.items():
+        columns = (unguided, *(arm.format(w) for w in ("0.5", "1")))
+        cells_ = [f"{mean(arms, each, at):.3f}, {gain(arms, each, STOCK, at)}" if each else "" for each in columns]
+        lines.append([name, str(len(arms[columns[-1]])), *cells_])
+    own = [(f"{policy} proposes, {policy} Q, w=1", f"{policy} proposes, w=0") for policy in POLICIES[1:]]
+    return {
+        "players_lines": cells(lines),
+        "players_n": len(arms[own[0][0]]),
+        "players_stock": f"{mean(arms, STOCK, at):.3f}",
+        "players_own": ", ".join(gain(arms, guided, unguided, at) for guided, unguided in own),
+        "players_tokens": mean(arms, own[0][0], "policy_tokens"),
     }
 
 
