@@ -13,8 +13,7 @@ from typing import Literal
 
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError
-from aflow_env.evaluation.evaluator import Evaluator
-from aflow_env.evaluation.lookup import TableEvaluator, TableGate
+from aflow_env.evaluation.evaluator import Evaluator, TableEvaluator, TableGate
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from aflow_env.cli import main
-from aflow_env.llm.ledger import Ledger, Spend
+from aflow_env.llm.budget import Ledger, Spend
 from aflow_env.store.store import Store
 from aflow_env.workflow.aflow.aflow_workspace import read_workflow
 

@@ -28,10 +28,15 @@ def test_the_workflows_are_the_start_all_of_one_edit_and_samples_that_grow() -> 
     assert more == script.workflows(GSM8K, PHRASES, [5, 3], 0)
 
 
-def config(folder: Path, address: str) -> AflowConfig:
+def problem_files(folder: Path) -> None:
+    """Three validate problems of GSM8K's form, and three to test on."""
     lines = [json.dumps({"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"}) for n in range(6)]
     for split in ("validate", "test"):
         (folder / f"{split}.jsonl").write_text("\n".join(lines[:3] if split == "validate" else lines[3:]))
+
+
+def config(folder: Path, address: str) -> AflowConfig:
+    problem_files(folder)
     return load(
         [
             *("task=gsm8k", assigned("task.path", folder), "task.validate_size=3", "task.test_size=3"),

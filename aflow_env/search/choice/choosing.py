@@ -33,7 +33,8 @@ from aflow_env.search.proposals.proposal import Proposal, Proposer, State, State
 from aflow_env.search.session import Choice, session_seed
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon, together
-from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
+from aflow_env.store.experience import Evaluated
+from aflow_env.store.node_rows import DrawnProposal
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import NotNormalForm, to_steps

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from aflow_env.config import AflowConfig
 from aflow_env.llm.client import Message
 from aflow_env.search.proposals.proposal import Messages, State, render_head, render_workflow, system_text
-from aflow_env.store.proposal_rows import Evaluated
+from aflow_env.store.experience import Evaluated
 from aflow_env.workflow.edits import describe, parse_edit
 from aflow_env.workflow.program import Workflow
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from aflow_env.config import AflowConfig
 from aflow_env.screen import plural
-from aflow_env.store.read_only import Reads
+from aflow_env.store.database import Reads
 
 HIGHEST = 9
 DIGITS = np.arange(10) / HIGHEST

@@ -23,7 +23,7 @@ import numpy as np
 
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.proposals.proposal import State
-from aflow_env.store.proposal_rows import Evaluated
+from aflow_env.store.experience import Evaluated
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps
 

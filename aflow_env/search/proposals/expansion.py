@@ -26,7 +26,7 @@ import numpy as np
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError, WorkflowError
-from aflow_env.evaluation.lookup import OutsideTable
+from aflow_env.evaluation.evaluator import OutsideTable
 from aflow_env.llm.client import LLMClient, Message, Request
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.session import Turn

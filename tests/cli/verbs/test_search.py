@@ -15,7 +15,7 @@ import pytest
 
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.screen import Screen
 from aflow_env.search.proposals.proposal import Proposal, State
 from aflow_env.search.session import Choice, SearchSession, Turn

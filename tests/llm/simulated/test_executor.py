@@ -12,8 +12,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm.client import Completion, Message, Request
 from aflow_env.llm.simulated.executor import NOTHING_TO_SOLVE, Luck, SimulatedClient
 from aflow_env.llm.simulated.landscape import Landscape, load_landscape
-from aflow_env.llm.simulated.prompts import look_at, read_prompt
-from aflow_env.llm.simulated.writing import slips, write_quantities, write_text, write_work
+from aflow_env.llm.simulated.wording import look_at, read_prompt, slips, write_quantities, write_text, write_work
 from aflow_env.tasks import load_task
 from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.benchmarks.arithmetic import generate, read

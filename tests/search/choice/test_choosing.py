@@ -22,8 +22,7 @@ from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.prediction.surrogate import SurrogatePredictor
 from aflow_env.search.proposals.proposal import LLMProposer, Proposal, RandomProposer, State
 from aflow_env.search.session import SearchSession
-from aflow_env.store.node_rows import Rejection
-from aflow_env.store.proposal_rows import DrawnProposal
+from aflow_env.store.node_rows import DrawnProposal, Rejection
 from aflow_env.store.store import Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.workflow.edits import format_edit, uniform_edit

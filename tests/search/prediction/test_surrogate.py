@@ -14,7 +14,7 @@ from aflow_env.config import TaskConfig
 from aflow_env.search.prediction.predict import Candidate, QPredictor
 from aflow_env.search.prediction.surrogate import Observation, SurrogatePredictor, fit, tokens
 from aflow_env.search.proposals.proposal import State
-from aflow_env.store.proposal_rows import Evaluated
+from aflow_env.store.experience import Evaluated
 from aflow_env.tasks import load_task
 from aflow_env.tasks.baselines import start_steps
 from aflow_env.workflow.edits import apply_edit, uniform_edit
