@@ -83,7 +83,6 @@ class ServedPolicy:
         policy, steps = self.config.policy, state.steps
         structured = policy.structured == "auto" and self.config.form == "edit"
         schema = json.dumps(edit_schema(steps, state.task)) if structured and steps else ""
-
         settings = {"temperature": policy.temperature, "max_tokens": policy.max_tokens, "sample": seed}
         return Proposal(await self._ask(self.writer, partial(action_messages, state), schema_text=schema, **settings))
 
