@@ -15,7 +15,7 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TextColumn
 
 from aflow_env.cli.output import cost_text
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.screen import Screen, duration, fit
 from aflow_env.search.session import SearchSession, Turn
 

@@ -22,14 +22,14 @@ from aflow_env.config import AflowConfig, parse, resolve
 from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
-from aflow_env.report.wandb_log import kept_id, prepare_environment
+from aflow_env.report.loggers import kept_id, prepare_environment
 from aflow_env.screen import one_line
 from aflow_env.search.assemble import Split, priced_for
 from aflow_env.store.settings import lock
 from aflow_env.store.shared import open_cache, open_recording
 from aflow_env.store.store import Store
 from aflow_env.tasks import load_task
-from aflow_env.tasks.start import start_workflow
+from aflow_env.tasks.baselines import start_workflow
 from aflow_env.training.hardware.layout import check_layout, known_shape
 from aflow_env.training.launch.train_log import screen
 from aflow_env.training.launch.verl_keys import check_keys

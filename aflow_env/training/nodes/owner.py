@@ -23,7 +23,7 @@ from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.llm.leases import BEAT, LeasedPlaces, Leases, Renew
 from aflow_env.llm.provider_limits import ProviderLimits
-from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.shared import Parts
 from aflow_env.training.nodes.line import Call, Failure, Line, RemoteLedger, RemotePart
 

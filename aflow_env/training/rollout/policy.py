@@ -19,9 +19,8 @@ from transformers import PreTrainedTokenizerBase
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.prediction.predict import ActionValue, Candidate, value_messages
 from aflow_env.search.prediction.q import digit_expectation
-from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import Messages, Proposal, State, action_messages
 
 ATTEMPT = uuid4().hex

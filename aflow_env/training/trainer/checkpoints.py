@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 from aflow_env.files import whole_folder, write_text
-from aflow_env.report.packages import installed
+from aflow_env.report.loggers import installed
 from aflow_env.screen import plural
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store

@@ -24,8 +24,8 @@ from aflow_env.search.prediction.predict import Candidate
 from aflow_env.search.prediction.q import calibration, within_parents
 from aflow_env.search.prediction.surrogate import fit, observation, tokens
 from aflow_env.search.proposals.proposal import State
-from aflow_env.store.proposal_rows import StoredAction, evaluated, validated
-from aflow_env.store.read_only import ReadOnlyStore, Reads
+from aflow_env.store.database import ReadOnlyStore, Reads
+from aflow_env.store.experience import StoredAction, evaluated, validated
 from aflow_env.training.rollout.policy import RolloutPolicy, weights_version
 from aflow_env.training.trainer.metrics import defined
 from aflow_env.workflow.program import TaskSpec

@@ -27,8 +27,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from aflow_env.config import parse
 from aflow_env.errors import BudgetExhausted
-from aflow_env.report.packages import installed
-from aflow_env.report.wandb_log import figures, show_run
+from aflow_env.report.loggers import figures, installed, show_run
 from aflow_env.tasks import load_task
 from aflow_env.training.launch.log_lines import marked
 from aflow_env.training.nodes.owner import share

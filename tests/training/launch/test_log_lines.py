@@ -82,7 +82,7 @@ def test_a_workers_warning_is_a_marked_line(capfd: pytest.CaptureFixture[str]) -
     before = list(ours.handlers)
     try:
         mark_warnings()
-        logging.getLogger("aflow_env.llm.retry").warning("the server answers %s again", "slowly")
+        logging.getLogger("aflow_env.llm.provider_limits").warning("the server answers %s again", "slowly")
         logging.getLogger("transfer_queue").warning("nothing for the screen")
     finally:
         ours.handlers = before

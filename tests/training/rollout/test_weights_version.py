@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.search.final_report import Report, report
 from aflow_env.search.session import SearchSession
 from aflow_env.store.settings import as_plain

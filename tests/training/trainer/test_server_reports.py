@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("verl", reason="needs verl: make setup")
-from aflow_env.store.proposal_rows import StoredAction, validated
+from aflow_env.store.experience import StoredAction, validated
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.training.trainer.server_reports import HELD_OUT, decisions, held_out_line, judged
 from tests.search.quick import START
