@@ -179,7 +179,7 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
         "budget": budget,
         "log": log,
         "seed": config.seed,
-        "limits": ProviderLimits.of(node, ROLE),
+        "limits": ProviderLimits(node, ROLE),
         "role": ROLE,
     }
     scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is
