@@ -16,8 +16,8 @@ import aflow_env
 from aflow_env.api import FoundRun, SearchRound, overrides
 from aflow_env.cli.arguments import search_config
 from aflow_env.errors import ConfigError
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.findings import overview
-from aflow_env.store.read_only import ReadOnlyStore
 from tests.llm.server import serve_beside
 
 STORY = "Mia has 12 apples. She buys 7 more. How many apples does Mia have now?"

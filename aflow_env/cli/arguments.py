@@ -13,8 +13,8 @@ import typer
 from aflow_env.cli.compose import assigned, change, composed, load, values
 from aflow_env.config import AflowConfig, plain
 from aflow_env.errors import ConfigError
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.findings import best_node, workflow_of
-from aflow_env.store.read_only import ReadOnlyStore
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
 from aflow_env.tasks import TASKS

@@ -7,8 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 from aflow_env.cli.arguments import needs
 from aflow_env.config import AflowConfig
-from aflow_env.report.loggers import LOGGERS, Logger
-from aflow_env.report.wandb_log import figures
+from aflow_env.report.loggers import LOGGERS, Logger, figures
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import Report
 from aflow_env.search.session import SearchSession, Turn, session_summary

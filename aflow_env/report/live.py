@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aflow_env.llm.budget import Spend
+from aflow_env.store.database import Reads
 from aflow_env.store.findings import best_node, evaluated, last_report, spent, stopped
-from aflow_env.store.read_only import Reads
 from aflow_env.store.settings import stored_config
 
 LAST = 8

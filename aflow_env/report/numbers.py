@@ -7,7 +7,7 @@ Means have Student's t interval; a single draw has none.
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev, stdev
 
@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from aflow_env.evaluation.results import usd_a_problem
 from aflow_env.report.runs import RoundRecord, RunRecord
-from aflow_env.store.front import pareto
+from aflow_env.store.findings import pareto
 
 SCORES = (0.0, 1.0)
 """The range of scores."""
@@ -50,16 +50,6 @@ class Bin:
     expansions: int
 
 
-@dataclass(frozen=True)
-class Usage:
-    """By operator: how many of the `n` distinct workflows call it, their share, and their mean score."""
-
-    n: int
-    count: Mapping[str, int]
-    share: Mapping[str, float]
-    score: Mapping[str, float]
-
-
 def mean(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Mean:
     """Return the mean and Student's 95 % interval, cut to the range of values. Raises ValueError without values."""
     if not values:
@@ -78,11 +68,6 @@ def best_by_calls(run: RunRecord) -> list[tuple[int, float]]:
         calls, best = calls + each.calls, max(best, each.score or 0.0)
         curve.append((calls, best))
     return curve
-
-
-def best_so_far(run: RunRecord) -> list[float]:
-    """Return the best validate score so far after each round of a search."""
-    return [score for _, score in best_by_calls(run)]
 
 
 def range_text(low: float | None, high: float | None, digits: int = 3) -> str:
@@ -192,8 +177,8 @@ def outcome_counts(runs: Sequence[RunRecord]) -> dict[str, int]:
     return dict(total)
 
 
-def operator_usage(runs: Sequence[RunRecord]) -> Usage:
-    """Read the operators off the distinct workflows of each run; one that was scored often counts with its mean."""
+def operator_scores(runs: Sequence[RunRecord]) -> tuple[int, dict[str, list[float]]]:
+    """Return how many distinct workflows the runs have, and by operator the mean score of each that calls it."""
     scores: dict[str, list[float]] = {}
     workflows = 0
     for run in runs:
@@ -205,6 +190,4 @@ def operator_usage(runs: Sequence[RunRecord]) -> Usage:
         for digest, found in of_run.items():
             for name in set(_CALL.findall(run.programs.get(digest, ""))):
                 scores.setdefault(name, []).append(fmean(found))
-    count = {name: len(found) for name, found in scores.items()}
-    share = {name: found / workflows for name, found in count.items()}
-    return Usage(workflows, count, share, {name: fmean(found) for name, found in scores.items()})
+    return workflows, scores

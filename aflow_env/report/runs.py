@@ -7,17 +7,13 @@ A run's config is that of its search (`rl_weight`, `selection.c_ucb`, ...), and 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aflow_env.errors import ConfigError
+from aflow_env.store.database import JSON, ReadOnlyStore, Reads
 from aflow_env.store.findings import last_report, spent_usd
-from aflow_env.store.read_only import ReadOnlyStore, Reads
 from aflow_env.store.settings import as_plain, flat, stored_config
-
-JSON = Any
 
 _COLUMNS = (
     *("session", "step", "round", "parent", "digest", "score", "low", "high", "n", "modification", "edit", "reason"),
@@ -103,7 +99,7 @@ def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
 
 def read_run(path: Path) -> RunRecord:
     """Read the run of a store. Raises ConfigError for a file that is none."""
-    with closing(ReadOnlyStore(path)) as store:
+    with ReadOnlyStore(path) as store:
         rounds, report = tuple(_rounds(store)), last_report(store)
         if report and report["nodes"] != sum(each.score is not None for each in rounds):
             report = None  # the search went on since
@@ -149,8 +145,7 @@ def _config(store: Reads) -> dict[str, JSON]:
 
 def _rounds(store: Reads) -> Iterator[RoundRecord]:
     sql = f"SELECT {', '.join(_COLUMNS)} FROM nodes ORDER BY step, session, round"
-    for row in store.read(sql):
-        found: dict[str, JSON] = dict(zip(_COLUMNS, row, strict=True))
+    for found in store.records(_COLUMNS, sql):
         payload = json.loads(found.pop("payload") or "{}") or {}
         tokens = (found.pop("input_tokens") or 0) + (found.pop("output_tokens") or 0)
         found["outcomes"] = json.loads(found["outcomes"] or "{}")

@@ -20,10 +20,9 @@ from aflow_env.llm.budget import Spend
 from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_choice import UNLIMITED, ClosingRuns, choose, held
-from aflow_env.search.prediction.worth import worth_of_q
-from aflow_env.store.findings import leaders, save_report, start_of
-from aflow_env.store.front import front, front_lines
-from aflow_env.workflow.aflow.aflow_folder import write_workflow
+from aflow_env.search.prediction.q import worth_of_q
+from aflow_env.store.findings import front, front_lines, leaders, save_report, start_of
+from aflow_env.workflow.aflow.aflow_workspace import write_workflow
 
 CANDIDATES = 3
 """Leaders on validate problems, and as many on training problems."""

@@ -11,8 +11,8 @@ from aflow_env.llm.client import LLMClient
 from aflow_env.search.prediction.predict import LearningPredictor, QPredictor
 from aflow_env.search.prediction.surrogate import Observation, SurrogatePredictor, observation
 from aflow_env.search.proposals.proposal import LLMProposer, Proposer, RandomProposer
-from aflow_env.store.proposal_rows import evaluated
-from aflow_env.store.read_only import ReadOnlyStore, store_file
+from aflow_env.store.database import ReadOnlyStore, store_file
+from aflow_env.store.experience import evaluated
 
 
 @dataclass(frozen=True)

@@ -24,67 +24,17 @@ The tables are readable with plain SQL. JSON columns have JSON text.
 """
 
 import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, Self
 
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.files import SharedFile, writing
+from aflow_env.files import FileOwner, Row, SharedFile, Value, writing
 
+JSON = Any
 CHECKPOINT_PAGES = 8000
 """How far (32 MB) the journal grows before a write waits for it to be moved into the file and synchronised."""
-
-
-def open_database(path: Path) -> SharedFile:
-    """Open a run's file, and make it where it is missing.
-
-    Raises ConfigError for a file that is newer, is of another program, or is not SQLite.
-    """
-    with writing(path.parent, "run_dir"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        database = SharedFile(path)
-        try:
-            _prepare(database, path)
-        except BaseException:
-            database.close()
-            raise
-        return database
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            raise InfrastructureError(f"{path}: {error}; make room, or name another run_dir") from error
-        raise ConfigError(f"{path} cannot be used ({error}): name a run_dir that can be written") from error
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(f"{path} is damaged or is not a SQLite file ({error}): move it away") from error
-
-
-def _prepare(database: SharedFile, path: Path) -> None:
-    begun = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # first: another process may begin
-    found = _pragma(database, "user_version")
-    if found > VERSION:
-        raise ConfigError(
-            f"{path} has schema {found}, and this aflow_env knows schemas up to {VERSION}: upgrade aflow_env, or name "
-            "another run_dir"
-        )
-    if begun and _pragma(database, "application_id") != APPLICATION_ID:
-        raise ConfigError(f"{path} is a SQLite file, but not of aflow_env: name another run_dir")
-    if begun and found < VERSION:
-        raise ConfigError(f"{path} has schema {found}, and this aflow_env writes {VERSION}: name another run_dir")
-    database.to_wal()
-    database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    if begun:
-        return
-    database.execute("BEGIN IMMEDIATE")
-    if _pragma(database, "user_version") < VERSION:  # else another process was quicker
-        for statement in SCHEMA:
-            database.execute(statement)
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {VERSION}")
-    database.execute("COMMIT")
-
-
-def _pragma(database: SharedFile, name: str) -> int:
-    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
-
-
 VERSION = 4
 APPLICATION_ID = 0x61666C77  # "aflw"
 NOT_VALIDATION = "session NOT LIKE 'validate/%'"
@@ -139,3 +89,121 @@ SCHEMA = (
         id INTEGER PRIMARY KEY, time REAL NOT NULL, session TEXT, kind TEXT NOT NULL, data TEXT NOT NULL
     )""",
 )
+
+
+class Reads(FileOwner):
+    """A store that answers questions about a run. `path` is its SQLite file, which `opener` opens at its first use."""
+
+    def __init__(self, path: Path, opener: Callable[[Path], SharedFile]) -> None:
+        super().__init__(partial(opener, path))
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
+        """Return all rows of a query. Raises InfrastructureError when the file cannot be read."""
+        return self._database.read(sql, arguments)
+
+    def records(self, names: Sequence[str], sql: str, arguments: Sequence[Value] = ()) -> list[dict[str, JSON]]:
+        """Return all rows of a query under these names."""
+        return [dict(zip(names, row, strict=True)) for row in self.read(sql, arguments)]
+
+    def meta(self, name: str) -> str | None:
+        """Return a property of the run, or None."""
+        rows = self.read("SELECT value FROM meta WHERE key = ?", (name,))
+        return rows[0][0] if rows else None
+
+
+class ReadOnlyStore(Reads):
+    """A run's store, opened to read it alone: nothing is made, converted or locked, and a search may write meanwhile.
+
+    Raises ConfigError for a file that is not a run's store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _readable)
+        self.open()
+
+
+def store_file(key: str, run: str, which: str) -> Path:
+    """Return the store of the run that a key names, by folder or file. Raises ConfigError where there is none."""
+    path = Path(run)
+    file = path if path.is_file() else path / "run.sqlite"
+    if not file.is_file():
+        raise ConfigError(f"{key}={run}: there is no run.sqlite; name the run_dir of {which} run")
+    return file
+
+
+def open_database(path: Path) -> SharedFile:
+    """Open a run's file, and make it where it is missing.
+
+    Raises ConfigError for a file that is newer, is of another program, or is not SQLite.
+    """
+    with writing(path.parent, "run_dir"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _opened(path, "", _prepare)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise InfrastructureError(f"{path}: {error}; make room, or name another run_dir") from error
+        raise ConfigError(f"{path} cannot be used ({error}): name a run_dir that can be written") from error
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{path} is damaged or is not a SQLite file ({error}): move it away") from error
+
+
+def _readable(path: Path) -> SharedFile:
+    try:
+        try:
+            return _opened(path, "?mode=ro", _check)
+        except sqlite3.OperationalError:  # a folder that cannot be written has no shared memory, and needs none
+            return _opened(path, "?mode=ro&immutable=1", _check)
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error
+
+
+def _opened(path: Path, query: str, check: Callable[[SharedFile, Path], None]) -> SharedFile:
+    database = SharedFile(path, query)
+    try:
+        check(database, path)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _check(database: SharedFile, path: Path) -> None:
+    if (_pragma(database, "application_id"), _pragma(database, "user_version")) != (APPLICATION_ID, VERSION):
+        raise ConfigError(f"{path} is not a run's store, or one of another aflow_env: name the run_dir of a search")
+
+
+def _prepare(database: SharedFile, path: Path) -> None:
+    begun = database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # first: another process may begin
+    found = _pragma(database, "user_version")
+    if found > VERSION:
+        raise ConfigError(
+            f"{path} has schema {found}, and this aflow_env knows schemas up to {VERSION}: upgrade aflow_env, or name "
+            "another run_dir"
+        )
+    if begun and _pragma(database, "application_id") != APPLICATION_ID:
+        raise ConfigError(f"{path} is a SQLite file, but not of aflow_env: name another run_dir")
+    if begun and found < VERSION:
+        raise ConfigError(f"{path} has schema {found}, and this aflow_env writes {VERSION}: name another run_dir")
+    database.to_wal()
+    database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    if begun:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    if _pragma(database, "user_version") < VERSION:  # else another process was quicker
+        for statement in SCHEMA:
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {VERSION}")
+    database.execute("COMMIT")
+
+
+def _pragma(database: SharedFile, name: str) -> int:
+    return int(database.execute(f"PRAGMA {name}").fetchone()[0])

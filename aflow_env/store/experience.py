@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The edits that were tried on a workflow before, and their results.
+"""Workflows and edits to learn from: those that were tried before, and their results.
 
 Entries belong to a (task, digest of the expanded workflow), so a session learns from all earlier ones that met the same
 program (`Store.experience`). AFlow writes "absolutely prohibited" over successes too. Here they read as successes.
@@ -7,7 +7,9 @@ program (`Store.experience`). AFlow writes "absolutely prohibited" over successe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+
+from aflow_env.store.database import NOT_VALIDATION, Reads
+from aflow_env.workflow.program import Workflow
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,6 @@ class Entry:
     reason: str = ""
 
     @property
-    def outcome(self) -> Literal["evaluated", "rejected"]:
-        """Whether the change was run at all."""
-        return "rejected" if self.after is None else "evaluated"
-
-    @property
     def gain(self) -> float | None:
         """after - before, or None for a rejection."""
         return None if self.after is None else self.after - self.before
@@ -35,7 +32,29 @@ class Entry:
     @property
     def succeeded(self) -> bool:
         """Whether the change raised the score."""
-        return self.gain is not None and self.gain > 0
+        return (self.gain or 0.0) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A workflow, its score, and the number of problems behind it."""
+
+    workflow: Workflow
+    score: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAction:
+    """An edit of a workflow that was evaluated, and the scores before and after it."""
+
+    parent: Workflow
+    parent_digest: str
+    before: float
+    n: int
+    text: str
+    child: Workflow
+    score: float
 
 
 def choose(entries: Sequence[Entry], limit: int) -> list[Entry]:
@@ -51,10 +70,9 @@ def choose(entries: Sequence[Entry], limit: int) -> list[Entry]:
     return chosen + others[: limit - len(chosen)]
 
 
-def render(entries: Sequence[Entry], limit: int | None = None) -> str:
+def render(entries: Sequence[Entry]) -> str:
     """Write one line an entry, "" for none. Scores have two digits, so the text is stable and short."""
-    chosen = list(entries) if limit is None else choose(entries, limit)
-    return "\n".join(map(_line, chosen))
+    return "\n".join(map(_line, entries))
 
 
 def _line(entry: Entry) -> str:
@@ -62,3 +80,38 @@ def _line(entry: Entry) -> str:
         return f"- rejected, not run: {entry.modification} ({entry.reason})"
     verdict = "helped" if entry.succeeded else "did not help" if entry.gain == 0 else "hurt"
     return f"- {verdict}: {entry.modification} ({entry.before:.2f} -> {entry.after:.2f})"
+
+
+def evaluated(store: Reads, task: str, before: int | None = None) -> list[Evaluated]:
+    """Return every evaluated node of a task, in order. With `before` only nodes of training steps before it.
+
+    `before` leaves out validation, which measures a training run: nothing in the run may learn from it.
+    """
+    some = "" if before is None else f"AND step < ? AND {NOT_VALIDATION}"
+    rows = store.read(
+        "SELECT graph, prompts, score, n FROM nodes JOIN programs ON programs.id = nodes.program "
+        f"WHERE task = ? AND score IS NOT NULL AND n > 0 {some} ORDER BY step, session, round",
+        (task,) if before is None else (task, before),
+    )
+    return [Evaluated(Workflow(graph, prompts), score, n) for graph, prompts, score, n in rows]
+
+
+def validated(store: Reads, task: str, most: int) -> list[StoredAction]:
+    """Return the first `most` actions of validation sessions, on which nothing was trained.
+
+    Each pair of parent and child comes once.
+    """
+    rows = store.read(
+        "SELECT old.graph, old.prompts, parent.digest, parent.score, parent.n, child.edit, new.graph, new.prompts, "
+        "child.score FROM nodes AS child "
+        "JOIN nodes AS parent ON parent.session = child.session AND parent.round = child.parent "
+        "JOIN programs AS old ON old.id = parent.program JOIN programs AS new ON new.id = child.program "
+        "WHERE child.task = ? AND child.score IS NOT NULL AND child.session LIKE 'validate/%' "
+        "GROUP BY parent.digest, child.digest ORDER BY min(child.step), child.digest LIMIT ?",
+        (task, most),
+    )
+    found = []
+    for graph, prompts, parent, before, n, edit, new_graph, new_prompts, score in rows:
+        old, new = Workflow(graph, prompts), Workflow(new_graph, new_prompts)
+        found.append(StoredAction(old, parent, before, n, edit, new, score))
+    return found

@@ -6,29 +6,32 @@ leader: the workflow with the best mean score, less the weighted cost, over its 
 the workflow that was scored more often leads, then the earlier one. Where none was scored there, the leader is the one
 of the training problems, by the lower end of the interval of all runs: a mean over one small draw of problems is often
 luck.
+
+The front holds each workflow that no other beats in both score and cost. Its scores are those of the search, means over
+the nodes of a workflow on validate problems (on training problems where nothing was validated), and its costs are USD
+of a problem. A workflow with a call of unknown price has no place there.
 """
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import TypeVar
 
 from aflow_env.evaluation.results import wilson
 from aflow_env.files import Row, SharedFile, storing
 from aflow_env.llm.budget import AMOUNTS, Spend
-from aflow_env.store.database import USD_A_PROBLEM
-from aflow_env.store.read_only import Reads
+from aflow_env.store.database import JSON, USD_A_PROBLEM, Reads
 from aflow_env.store.settings import saved_text
 from aflow_env.store.store import Store
 from aflow_env.workflow.program import Workflow
 
-JSON = Any
-
+T = TypeVar("T")
+FRONT_COLUMNS = ("digest", "score", "n", "usd_a_problem", "session", "round", "modification")
 _NODE_COLUMNS = (
     *("session", "round", "parent", "digest", "score", "low", "high", "n", "modification", "outcomes", "cost_usd"),
     *("input_tokens", "output_tokens", "calls", "truncated", "unpriced", "payload"),
 )
 _FAILED = ("problem_id", "outcome", "answer", "error", "feedback", "trace")
-_NODE = ", ".join(f"nodes.{name}" for name in _NODE_COLUMNS)
 _VALIDATED = "sessions.problem NOT LIKE 'train/%'"
 _EVALUATED = "FROM nodes JOIN sessions ON sessions.id = nodes.session WHERE score IS NOT NULL"
 
@@ -73,14 +76,13 @@ def best_node(store: Reads) -> dict[str, JSON] | None:
         wanted = [said["digest"]]
     else:
         wanted = _leading_validated(store, None, 1) or _leading_trained(store, None, 1)
-    order = f"{_VALIDATED} DESC, score DESC, sessions.step, nodes.session, round"
-    sql = f"SELECT {_NODE} {_EVALUATED} AND digest = ? ORDER BY {order} LIMIT 1"
-    return next((_node(row) for digest in wanted for row in store.read(sql, (digest,))), None)
+    which = f"AND digest = ? ORDER BY {_VALIDATED} DESC, score DESC, sessions.step, nodes.session, round LIMIT 1"
+    return next((node for digest in wanted for node in _nodes(store, which, digest)), None)
 
 
 def all_nodes(store: Reads) -> list[dict[str, JSON]]:
     """Return every evaluated node, by session and round. The names are the ones of `aflow-env show --json`."""
-    return [_node(row) for row in store.read(f"SELECT {_NODE} {_EVALUATED} ORDER BY nodes.session, round")]
+    return list(_nodes(store, "ORDER BY nodes.session, round"))
 
 
 def overview(store: Reads) -> dict[str, JSON]:
@@ -108,8 +110,7 @@ def stopped(store: Reads) -> dict[str, str]:
 def last_report(store: Reads) -> dict[str, JSON] | None:
     """Return the last closing report: `digest`, `nodes` (how many there were), `start`, `best`, `test` figures."""
     rows = store.read("SELECT data FROM events WHERE kind = 'report' ORDER BY id DESC LIMIT 1")
-    found: dict[str, JSON] | None = json.loads(rows[0][0]) if rows else None
-    return found
+    return dict(json.loads(rows[0][0])) if rows else None
 
 
 def save_report(store: Store, digest: str, figures: dict[str, JSON]) -> None:
@@ -153,6 +154,36 @@ def spent_usd(store: Reads) -> float | None:
     return None if paid.unpriced else paid.usd
 
 
+def pareto(found: Iterable[T], cost: Callable[[T], float], score: Callable[[T], float]) -> list[T]:
+    """Return the items that no other beats in cost and score, the cheapest first; of equals the first."""
+    front: list[T] = []
+    for each in sorted(found, key=lambda each: (cost(each), -score(each))):
+        if not front or score(each) > score(front[-1]):
+            front.append(each)
+    return front
+
+
+def workflows(store: Reads) -> list[dict[str, JSON]]:
+    """Return each evaluated workflow under FRONT_COLUMNS; `usd_a_problem` is None where a price is unknown."""
+    sql = (
+        f"SELECT digest, avg(score), sum(n), {USD_A_PROBLEM}, session, min(round), modification FROM nodes "
+        "WHERE score IS NOT NULL AND n > 0 AND (session LIKE 'train/%') = ? GROUP BY digest ORDER BY min(round), digest"
+    )
+    return store.records(FRONT_COLUMNS, sql, (0,)) or store.records(FRONT_COLUMNS, sql, (1,))
+
+
+def front(store: Reads) -> list[dict[str, JSON]]:
+    """Return the workflows on the front, the cheapest first; none where no price is known."""
+    priced = [each for each in workflows(store) if each["usd_a_problem"] is not None]
+    return pareto(priced, lambda each: float(each["usd_a_problem"]), lambda each: float(each["score"]))
+
+
+def front_lines(found: list[dict[str, JSON]], shown: int = 5) -> list[str]:
+    """Return the front in words, a line a workflow, the best `shown` of them."""
+    lines = [f"{each['score']:.3f}  {each['usd_a_problem']:.6f} USD a problem  {each['digest']}" for each in found]
+    return lines[-shown:] or ["unknown: no price is known of these workflows' calls"]
+
+
 def _leading_validated(store: Reads, task: str | None, count: int) -> list[str]:
     rows = store.read(
         f"SELECT digest, avg(score) - ? * coalesce({USD_A_PROBLEM}, 0) AS mean, count(*) AS often "
@@ -185,9 +216,10 @@ def _cost_weight(store: Reads) -> float:
     return float(config.get("selection", {}).get("cost_weight", 0.0))
 
 
-def _node(row: Row) -> dict[str, JSON]:
-    found = dict(zip(_NODE_COLUMNS, row, strict=True))
-    low, high = found.pop("low"), found.pop("high")
-    tokens = {"input": found.pop("input_tokens"), "output": found.pop("output_tokens")}
-    outcomes, payload = json.loads(found["outcomes"]), json.loads(found.pop("payload") or "null") or {}
-    return {**found, "q": payload.get("q"), "ci95": [low, high], "outcomes": outcomes, "tokens": tokens}
+def _nodes(store: Reads, which: str, *arguments: str) -> Iterator[dict[str, JSON]]:
+    names = ", ".join(f"nodes.{name}" for name in _NODE_COLUMNS)
+    for found in store.records(_NODE_COLUMNS, f"SELECT {names} {_EVALUATED} {which}", arguments):
+        low, high = found.pop("low"), found.pop("high")
+        tokens = {"input": found.pop("input_tokens"), "output": found.pop("output_tokens")}
+        outcomes, payload = json.loads(found["outcomes"]), json.loads(found.pop("payload") or "null") or {}
+        yield {**found, "q": payload.get("q"), "ci95": [low, high], "outcomes": outcomes, "tokens": tokens}

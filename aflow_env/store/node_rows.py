@@ -49,6 +49,25 @@ class Rejection:
 
 RoundEnd = Node | Rejection
 
+
+@dataclass(frozen=True, slots=True)
+class DrawnProposal:
+    """The proposal number `ordinal` of an edit of the node of round `node`.
+
+    `drawn` is how many rounds had begun when it was drawn. `workflow` is the program that it makes, and `digest` its
+    digest. A proposal that was rejected, for `reason`, has neither.
+    """
+
+    node: int
+    ordinal: int
+    drawn: int
+    text: str
+    modification: str = ""
+    workflow: Workflow | None = None
+    digest: str | None = None
+    reason: str = ""
+
+
 RESULT_COLUMNS = (
     *("problem_id", "repeat", "outcome", "score", "answer", "seconds", "cost_usd", "input_tokens", "output_tokens"),
     *("calls", "error", "problem_digest", "truncated", "unpriced", "feedback", "trace"),
@@ -58,37 +77,41 @@ FIGURES = (
     *("unpriced", "usd_a_problem", "cache_hits", "spent_usd"),
 )
 ROUND_COLUMNS = ("round", "parent", "modification", "edit", "reason")
+PROPOSAL_COLUMNS = ("node", "ordinal", "drawn", "text", "modification", "digest", "reason")
 EVALUATION_COLUMNS = ("program", *FIGURES, "low", "high", "outcomes", "problem_set", "uncounted")
+NODE_COLUMNS = (*ROUND_COLUMNS, *EVALUATION_COLUMNS)
 
 
-def round_columns(ended: RoundEnd) -> dict[str, Value]:
-    """Return the columns that nodes and rejections share. Lone surrogates become `?`: SQLite stores none."""
-    return {
-        "round": ended.round,
-        "parent": ended.parent,
-        "modification": storable(ended.modification),
-        "edit": storable(ended.edit),
-        "reason": storable(ended.reason) if isinstance(ended, Rejection) else None,
-    }
+def proposal_of(row: Row) -> DrawnProposal:
+    """Return a proposal from the values of PROPOSAL_COLUMNS, `graph` and `prompts`."""
+    *values, graph, prompts = row
+    workflow = None if graph is None else Workflow(graph, prompts)
+    return DrawnProposal(**dict(zip(PROPOSAL_COLUMNS, values, strict=True)), workflow=workflow)
 
 
-def program_row(workflow: Workflow, digest: str) -> tuple[str, str, str, str]:
-    """Return (id, digest, graph, prompts) of a workflow's text. The id is a hash of both files."""
+def columns_of(source: object, names: Sequence[str]) -> dict[str, Value]:
+    """Return attributes as columns, NULL for one that is not there. Lone surrogates become `?`: SQLite stores none."""
+    found = {name: getattr(source, name, None) for name in names}
+    return {name: storable(value) if isinstance(value, str) else value for name, value in found.items()}
+
+
+def program_row(workflow: Workflow, digest: str) -> dict[str, Value]:
+    """Return the row of a workflow's text. The id is a hash of both files."""
     graph, prompts = storable(workflow.graph), storable(workflow.prompts)
-    return content_id(f"{graph}\0{prompts}"), digest, graph, prompts
+    return {"id": _content_id(f"{graph}\0{prompts}"), "digest": digest, "graph": graph, "prompts": prompts}
 
 
-def problem_set_row(results: Sequence[ProblemResult]) -> tuple[str, str]:
-    """Return (id, JSON) of the results of an evaluation, in order."""
+def problem_set_row(results: Sequence[ProblemResult]) -> dict[str, Value]:
+    """Return the row of the results of an evaluation, in order."""
     text = json.dumps([[result.problem_digest, result.repeat, result.problem_id] for result in results])
-    return content_id(text), text
+    return {"id": _content_id(text), "problems": text}
 
 
 def evaluation_columns(evaluation: Evaluation) -> dict[str, Value]:
     """Return an evaluation's figures, and in full the results that are not in the table of evaluations."""
     results = enumerate(evaluation.results)
     uncounted = [[place, *result[:-1]] for place, result in results if result.outcome not in COUNTED]
-    return {name: getattr(evaluation, name) for name in FIGURES} | {
+    return columns_of(evaluation, FIGURES) | {
         "low": evaluation.ci95[0],
         "high": evaluation.ci95[1],
         "outcomes": json.dumps(evaluation.outcomes),
@@ -116,16 +139,11 @@ def result_of(row: Sequence[JSON]) -> ProblemResult:
     return ProblemResult._make((*row[:2], Outcome(row[2]), *row[3:], True))
 
 
-def result_row(result: ProblemResult) -> Row:
-    """Return the values of a result in the order of RESULT_COLUMNS."""
-    return tuple(storable(value) if isinstance(value, str) else value for value in result[:-1])
-
-
 def storable(text: str) -> str:
     """Return the text without lone surrogates. An `Outcome` becomes a plain string."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def content_id(text: str) -> str:
+def _content_id(text: str) -> str:
     """Return 32 hexadecimal digits of the text's SHA-256."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]

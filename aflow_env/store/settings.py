@@ -11,7 +11,7 @@ from typing import Any
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
-from aflow_env.store.read_only import Reads
+from aflow_env.store.database import Reads
 from aflow_env.store.store import Store
 from aflow_env.tasks.own import own_digest
 

@@ -18,10 +18,9 @@ from aflow_env.llm.budget import Account, Ledger
 from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.record import CompletionLog
 from aflow_env.soon import Soon
-from aflow_env.store.experience import Entry
-from aflow_env.store.node_rows import JSON, RoundEnd
-from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
-from aflow_env.store.read_only import store_file
+from aflow_env.store.database import store_file
+from aflow_env.store.experience import Entry, Evaluated
+from aflow_env.store.node_rows import JSON, DrawnProposal, RoundEnd
 from aflow_env.store.store import SessionKey, Store, StoredSession
 
 

@@ -18,14 +18,13 @@ from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED, ProblemResult
 from aflow_env.files import Row, Value, storing
 from aflow_env.llm.client import Completion, Request
-from aflow_env.store import node_rows, proposal_rows
-from aflow_env.store.database import NOT_VALIDATION, open_database
-from aflow_env.store.experience import Entry, choose
-from aflow_env.store.node_rows import JSON, Node, RoundEnd
-from aflow_env.store.proposal_rows import DrawnProposal, Evaluated
-from aflow_env.store.read_only import Reads
+from aflow_env.store import experience, node_rows
+from aflow_env.store.database import JSON, NOT_VALIDATION, Reads, open_database
+from aflow_env.store.experience import Entry, Evaluated
+from aflow_env.store.node_rows import DrawnProposal, Node, RoundEnd, columns_of
+from aflow_env.workflow.program import Workflow
 
-_NODES = ", ".join((*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS))
+_RESULT = ", ".join(node_rows.RESULT_COLUMNS)
 _NEVER = 2**62  # a round that no session comes to
 _SCAN = 100  # rows looked at for the experience of one workflow, in either order; more than a prompt can show
 
@@ -60,10 +59,6 @@ class StoredSession:
     proposals: tuple[DrawnProposal, ...] = ()
 
 
-_RESULT = ", ".join(node_rows.RESULT_COLUMNS)
-_MARKS = ", ".join("?" * (2 + len(node_rows.RESULT_COLUMNS)))
-
-
 class Store(Reads):
     """One run's file, the evaluator's EvaluationCache and the LLM room's CompletionLog."""
 
@@ -85,12 +80,11 @@ class Store(Reads):
     def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> None:
         """Store results in one transaction. One that does not count (llm_error, budget) becomes an event instead."""
         with self._database.write():
-            self._database.executemany(
-                f"INSERT OR IGNORE INTO evaluations (digest, executor_key, {_RESULT}) VALUES ({_MARKS})",
-                [(digest, executor_key, *node_rows.result_row(each)) for each in results if each.outcome in COUNTED],
-            )
             for result in results:
-                if result.outcome not in COUNTED:
+                if result.outcome in COUNTED:
+                    columns = columns_of(result, node_rows.RESULT_COLUMNS)
+                    self._add("evaluations", {"digest": digest, "executor_key": executor_key, **columns})
+                else:
                     data = {"digest": digest, "executor_key": executor_key, **result._asdict()}
                     self._note(str(result.outcome), data)
 
@@ -122,19 +116,22 @@ class Store(Reads):
     def session(self, key: SessionKey) -> StoredSession:
         """Return an open session's recorded rounds. Raises ValueError for one that was never opened."""
         (state,) = self._one("SELECT state FROM sessions WHERE id = ?", key.id)
-        names = (*node_rows.ROUND_COLUMNS, *node_rows.EVALUATION_COLUMNS, "payload", "graph", "prompts", "problems")
+        names = (*node_rows.NODE_COLUMNS, "payload", "graph", "prompts", "problems")
         sql = (
             f"SELECT {', '.join('nodes.digest' if name == 'digest' else name for name in names)} FROM nodes "
             "LEFT JOIN programs ON programs.id = nodes.program "
             "LEFT JOIN problem_sets ON problem_sets.id = nodes.problem_set WHERE session = ? ORDER BY round"
         )
         ended, payloads = [], {}
-        for row in self.read(sql, (key.id,)):
-            record: dict[str, JSON] = dict(zip(names, row, strict=True))
+        for record in self.records(names, sql, (key.id,)):
             ended.append(node_rows.round_end(record, self._results(record)))
             if record["payload"] is not None:
                 payloads[record["round"]] = json.loads(record["payload"])
-        proposals = proposal_rows.proposals_of(self.read(proposal_rows.SELECT, (key.id,)))
+        sql = (
+            f"SELECT {', '.join(f'proposals.{name}' for name in node_rows.PROPOSAL_COLUMNS)}, graph, prompts "
+            "FROM proposals LEFT JOIN programs ON programs.id = program WHERE session = ? ORDER BY node, ordinal"
+        )
+        proposals = tuple(map(node_rows.proposal_of, self.read(sql, (key.id,))))
         return StoredSession(key, tuple(ended), payloads, json.loads(state), proposals)
 
     def record(self, key: SessionKey, ended: RoundEnd, payload: JSON = None) -> None:
@@ -143,24 +140,19 @@ class Store(Reads):
         `payload` is the caller's own (JSON). The same round again changes nothing. Raises ValueError when it ended
         otherwise before, when its parent is not recorded, or for a session that was not opened.
         """
-        columns: dict[str, Value] = {"session": key.id, "step": key.step, **node_rows.round_columns(ended)}
+        columns: dict[str, Value] = {"session": key.id, "step": key.step, **columns_of(ended, node_rows.ROUND_COLUMNS)}
         columns["payload"] = None if payload is None else json.dumps(payload)
-        run = self._database.execute
         with self._database.write():
             (columns["task"],) = self._one("SELECT task FROM sessions WHERE id = ?", key.id)
             if ended.parent is not None:
                 parent = "SELECT digest, score FROM nodes WHERE session = ? AND round = ? AND score IS NOT NULL"
                 columns["parent_digest"], columns["before"] = self._one(parent, key.id, ended.parent)
             if isinstance(ended, Node):
-                program = node_rows.program_row(ended.workflow, ended.digest)
                 problems = node_rows.problem_set_row(ended.evaluation.results)
-                run("INSERT OR IGNORE INTO programs VALUES (?, ?, ?, ?)", program)
-                run("INSERT OR IGNORE INTO problem_sets VALUES (?, ?)", problems)
+                self._add("problem_sets", problems)
                 columns |= node_rows.evaluation_columns(ended.evaluation)
-                columns |= {"program": program[0], "problem_set": problems[0]}
-            marks = ", ".join("?" * len(columns))
-            sql = f"INSERT OR IGNORE INTO nodes ({', '.join(columns)}) VALUES ({marks})"
-            if not run(sql, tuple(columns.values())).rowcount:
+                columns |= {"program": self._add_program(ended.workflow, ended.digest), "problem_set": problems["id"]}
+            if not self._add("nodes", columns):
                 names = ("parent", "program", "score", "edit", "reason")
                 stored = f"SELECT {', '.join(names)} FROM nodes WHERE session = ? AND round = ?"
                 if self._one(stored, key.id, ended.round) != tuple(map(columns.get, names)):
@@ -169,11 +161,14 @@ class Store(Reads):
     def save_proposals(self, key: SessionKey, proposals: Sequence[DrawnProposal]) -> None:
         """Add proposals to an open session's, in one transaction. One that is there already stays as it is."""
         with self._database.write():
-            proposal_rows.save(self._database, key.id, proposals)
+            for each in proposals:
+                program = self._add_program(each.workflow, each.digest) if each.workflow and each.digest else None
+                columns = columns_of(each, node_rows.PROPOSAL_COLUMNS)
+                self._add("proposals", {"session": key.id, **columns, "program": program})
 
     def evaluated(self, task: str, before: int) -> list[Evaluated]:
-        """Return every evaluated node of training steps before this one, as `proposal_rows.evaluated`."""
-        return proposal_rows.evaluated(self, task, before)
+        """Return every evaluated node of training steps before this one, as `experience.evaluated`."""
+        return experience.evaluated(self, task, before)
 
     def set_state(self, key: SessionKey, state: JSON) -> None:
         """Replace the session's own state (JSON), e.g. why it stopped."""
@@ -198,7 +193,7 @@ class Store(Reads):
                 f"AND (step < ? AND {NOT_VALIDATION} OR session = ? AND round < ?) ORDER BY {order} LIMIT {_SCAN}"
             )
             rows.update(self.read(sql, (task, digest, key.step, key.id, end)))
-        return choose([Entry(*row[3:]) for row in sorted(rows, key=lambda row: row[:3])], limit)
+        return experience.choose([Entry(*row[3:]) for row in sorted(rows, key=lambda row: row[:3])], limit)
 
     def take_back(self, step: int) -> None:
         """Go on from the checkpoint of this training step: rounds of later steps are no experience any more.
@@ -235,14 +230,15 @@ class Store(Reads):
         Seconds, cache hits, money spent, failures of the world and payloads are left out.
         """
         chance = ("seconds", "cache_hits", "spent_usd", "uncounted")
-        nodes = ", ".join(name for name in _NODES.split(", ") if name not in chance)
+        nodes = ", ".join(name for name in node_rows.NODE_COLUMNS if name not in chance)
         results = ", ".join(name for name in node_rows.RESULT_COLUMNS if name not in chance)
+        proposals = ", ".join(node_rows.PROPOSAL_COLUMNS)
         total = hashlib.sha256()
         with storing(self.path):
             for sql in (
                 f"SELECT session, task, step, {nodes} FROM nodes ORDER BY session, round",
                 f"SELECT digest, executor_key, {results} FROM evaluations ORDER BY 1, 2, problem_digest, repeat",
-                f"SELECT session, {', '.join(proposal_rows.COLUMNS)} FROM proposals ORDER BY session, node, ordinal",
+                f"SELECT session, {proposals} FROM proposals ORDER BY session, node, ordinal",
             ):
                 for row in self._database.execute(sql):
                     total.update(repr(row).encode())
@@ -262,6 +258,17 @@ class Store(Reads):
                 )
             results.append(result if result.problem_id == problem_id else result._replace(problem_id=problem_id))
         return results
+
+    def _add(self, table: str, columns: Mapping[str, Value]) -> bool:
+        """Insert a row within a transaction. Return False when it is there already, and stays as it is."""
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        sql = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
+        return self._database.execute(sql, tuple(columns.values())).rowcount > 0
+
+    def _add_program(self, workflow: Workflow, digest: str) -> Value:
+        columns = node_rows.program_row(workflow, digest)
+        self._add("programs", columns)
+        return columns["id"]
 
     def _one(self, sql: str, *arguments: Value) -> Row:
         rows = self.read(sql, arguments)

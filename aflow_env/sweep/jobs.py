@@ -15,13 +15,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, get_args
 
+from rich.table import Column, Table
+
+from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
+from aflow_env.screen import WIDTH, Screen, plural
+from aflow_env.store.database import ReadOnlyStore
+from aflow_env.store.findings import last_report
 
 Status = Literal["done", "skipped", "failed"]
 POLL_SECONDS = 0.2
@@ -94,6 +102,37 @@ def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[E
     return [ended[job.name] for job in jobs]
 
 
+def closing_table(ended: Sequence[EndedJob]) -> str:
+    """Return the jobs with their best scores, in 80 columns, and how many were done, skipped and failed."""
+    columns = [Column(name, no_wrap=True) for name in ("status", "best, validate", "test")]
+    grid = Table(Column("job", overflow="fold"), *columns, box=None, pad_edge=False)
+    for each in ended:
+        said = last_report_of(each.job) or {}
+        grid.add_row(each.job.name, each.status, *(_figure(said.get(name)) for name in ("best", "test")))
+    out = StringIO()
+    Screen(file=out, width=WIDTH).print(grid)
+    counts = Counter(each.status for each in ended)
+    numbers = ", ".join(f"{counts[status]} {status}" for status in get_args(Status))
+    again = ". Run the same command again to go on with the missing jobs" if counts["failed"] else ""
+    return f"{out.getvalue()}{plural(len(ended), 'job')}: {numbers}{again}"
+
+
+def last_report_of(job: Job) -> dict[str, Any] | None:
+    """Return the closing report of a job's run, or None without one, or where a failed job left no readable store."""
+    try:
+        with ReadOnlyStore(job.run_dir / "run.sqlite") as store:
+            return last_report(store)
+    except ConfigError:
+        return None
+
+
+def _figure(evaluation: dict[str, Any] | None) -> str:
+    if evaluation is None:
+        return "-"
+    low, high = evaluation["ci95"]
+    return f"{evaluation['score']:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def _begin(job: Job) -> _Running | EndedJob:
     """Start a job, or return why there is nothing to start."""
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -139,16 +178,13 @@ def _ended_before(job: Job) -> EndedJob | None:
 
 
 def _end(running: _Running) -> EndedJob:
-    seconds, status = time.monotonic() - running.began, running.process.returncode
-    try:
-        if status == 0:
-            _save(running.job, "done", seconds)
-            return EndedJob(running.job, "done", seconds)
+    job, seconds, status = running.job, time.monotonic() - running.began, running.process.returncode
+    with running.lock:
+        _save(job, "failed" if status else "done", seconds)
+        if not status:
+            return EndedJob(job, "done", seconds)
         how = f"exit status {status}" if status > 0 else f"killed by {signal.Signals(-status).name}"
-        _save(running.job, "failed", seconds)
-        return EndedJob(running.job, "failed", seconds, f"{how}; its log ends:\n{tail(running.job.folder / 'job.log')}")
-    finally:
-        running.lock.close()
+        return EndedJob(job, "failed", seconds, f"{how}; its log ends:\n{_tail(job.folder / 'job.log')}")
 
 
 def _stop(running: Sequence[_Running]) -> None:
@@ -166,12 +202,11 @@ def _stop(running: Sequence[_Running]) -> None:
         each.lock.close()
 
 
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """Return the last lines of a log, indented."""
+def _tail(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 20_000))
         text = file.read().decode(errors="replace").rstrip()
-    return "\n".join(f"    {line[:300]}" for line in text.splitlines()[-lines:])
+    return "\n".join(f"    {line[:300]}" for line in text.splitlines()[-TAIL_LINES:])
 
 
 def _save(job: Job, status: str, seconds: float) -> None:

@@ -11,11 +11,14 @@ the validate score of its best workflow to the sweeper (Optuna's objective).
 """
 
 import argparse
+import hashlib
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
@@ -23,12 +26,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from aflow_env.screen import say
 from aflow_env.store.settings import may_change
-from aflow_env.sweep import names
-from aflow_env.sweep.closing import closing_table, found
-from aflow_env.sweep.jobs import EndedJob, Job, run
+from aflow_env.sweep.jobs import EndedJob, Job, closing_table, last_report_of, run
 
 PARENTS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode")
 """Overrides of Hydra that are the sweep's own. The others go on to the jobs."""
+
+NAME_CHARACTERS = 120
+"""A longer name is cut and ends in a hash of the whole, so that it fits a file system."""
 
 
 class SweepError(CompactHydraException):
@@ -63,7 +67,7 @@ class ProcessLauncher:
 
     def job(self, overrides: list[str]) -> Job:
         """Return the process, folder and name of one job."""
-        what = names.identity(overrides)
+        what = identity(overrides)
         if "aflow.run_dir" in what:
             raise SweepError("aflow.run_dir: jobs must not share one; leave it out, it follows the job's name")
         name = self._name(overrides, what)
@@ -88,17 +92,56 @@ class ProcessLauncher:
     def _name(self, overrides: list[str], what: Mapping[str, str]) -> str:
         trainer = self._composed(overrides).trainer
         raw: Any = OmegaConf.to_container(trainer, resolve=False)
-        chosen = names.swept(what, list(self.config.hydra.overrides.task))
+        chosen = swept(what, list(self.config.hydra.overrides.task))
         missing = {key: value for key, value in chosen.items() if not _in(str(raw["experiment_name"]), key)}
-        return names.shorten(f"{trainer.experiment_name}{names.suffix(missing)}")
+        return shorten(f"{trainer.experiment_name}{suffix(missing)}")
 
     def _composed(self, overrides: list[str]) -> DictConfig:
         return self.context.config_loader.load_sweep_config(self.config, overrides)
 
 
+def identity(overrides: Iterable[str]) -> dict[str, str]:
+    """Return key -> value of a job's overrides. A key includes the marks of `~key` and `+key=value`."""
+    return {key: value for key, _, value in (override.partition("=") for override in overrides)}
+
+
+def swept(job: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:
+    """Return the job's values that a sweeper chose: the command did not fix them."""
+    parsed = [each for each in OverridesParser.create().parse_overrides(list(given)) if not each.is_sweep_override()]
+    fixed = {each.get_key_element(): each.get_value_element_as_str() for each in parsed}
+    return {key: value for key, value in job.items() if fixed.get(key) != value}
+
+
 def group(given: Sequence[str]) -> str:
     """Return the sweep's wandb group, the same when the sweep is repeated."""
-    return names.shorten(" ".join(each.removeprefix("aflow.") for each in names.sweeps(given)) or "sweep")
+    parsed = OverridesParser.create().parse_overrides(list(given))
+    several = (str(each.input_line) for each in parsed if each.is_sweep_override())
+    return shorten(" ".join(each.removeprefix("aflow.") for each in several) or "sweep")
+
+
+def suffix(chosen: Mapping[str, str]) -> str:
+    """Return `-key=value` for each, by the last part of the key where that is clear, safe for a folder's name."""
+    leaves = [_leaf(key) for key in chosen]
+    named = {
+        key: _leaf(key) if leaves.count(_leaf(key)) == 1 else key.lstrip("+").replace("/", ".")
+        for key in sorted(chosen)
+    }
+    return "".join(f"-{_safe(name)}={_safe(chosen[key])}" for key, name in named.items())
+
+
+def shorten(name: str) -> str:
+    """Return the name, or its beginning and a hash."""
+    if len(name) <= NAME_CHARACTERS:
+        return name
+    return f"{name[: NAME_CHARACTERS - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _leaf(key: str) -> str:
+    return re.split(r"[./]", key.lstrip("+"))[-1]
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_") or "_"
 
 
 def _free(key: str) -> bool:
@@ -136,7 +179,7 @@ def _returned(ended: EndedJob, overrides: list[str]) -> JobReturn:
     if ended.status == "failed":
         again = f"job {ended.job.name} failed, see {ended.job.folder / 'job.log'}"
         return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=SweepError(again))
-    said: dict[str, Any] = found(ended.job.run_dir) or {}
+    said: dict[str, Any] = last_report_of(ended.job) or {}
     best = said["best"]["score"] if said.get("best") else None
     return JobReturn(
         overrides=overrides, working_dir=str(ended.job.folder), status=JobStatus.COMPLETED, _return_value=best

@@ -30,8 +30,8 @@ import httpx
 import typer
 
 from aflow_env.cli.arguments import ONE_BY_ONE
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.findings import last_report, overview, rejections
-from aflow_env.store.read_only import ReadOnlyStore
 
 AS_TRAINED = ("failed_cases=0", "experience_entries=4", "state_characters=1200", "policy.max_tokens=64")
 """The states of conf/aflow_gigpo_cpu.yaml, on which the tiny policy was trained."""

@@ -37,7 +37,7 @@ import typer
 from aflow_env.cli.compose import load
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
-from aflow_env.report.offline_run import OfflineRun, read_offline_run
+from aflow_env.report.wandb_runs import OfflineRun, read_offline_run
 from aflow_env.search.prediction.q import spearman
 from aflow_env.store.findings import workflow_of
 from aflow_env.store.store import Store

@@ -25,8 +25,8 @@ from typing import Annotated, Any
 import typer
 
 from aflow_env.cli.arguments import ONE_BY_ONE
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.findings import overview
-from aflow_env.store.read_only import ReadOnlyStore
 from recipe.evidence.guidance import AS_TRAINED, Arm, folder_name, measured, run_sweep, served
 
 RESULTS = Path("recipe/evidence/results/real.jsonl")

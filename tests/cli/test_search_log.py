@@ -13,7 +13,7 @@ pytest.importorskip("tensorboard", reason="needs aflow-env[log]")
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from aflow_env.report.offline_run import read_offline_run
+from aflow_env.report.wandb_runs import read_offline_run
 from tests.cli.conftest import SMALL, Command
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
 
 from aflow_env.report import numbers
-from aflow_env.report.html.courses import fronts, search_curves, training_curves
+from aflow_env.report.html.courses import search_curves, training_curves
+from aflow_env.report.html.page import fronts
 from tests.report.runs import round_, run, trained
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -38,7 +39,7 @@ def test_the_interval_is_students() -> None:
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=20))
 def test_best_so_far_never_falls(found: list[float | None]) -> None:
-    curve = numbers.best_so_far(run(0, 0, scores=(0.0, *found)))
+    curve = [score for _, score in numbers.best_by_calls(run(0, 0, scores=(0.0, *found)))]
     assert curve == sorted(curve)
     assert len(curve) == len(found) + 1
 

@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
 from aflow_env.report.html.page import page as report_page
 from aflow_env.report.html.tree_page import tree_page
 from aflow_env.report.summary import summarise
-from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.store.database import ReadOnlyStore
 from tests.report.browser import Page, browser, screenshots
 from tests.report.runs import large_store, round_, run
 

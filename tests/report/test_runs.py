@@ -6,7 +6,7 @@ from pathlib import Path
 from aflow_env.report.live import standing
 from aflow_env.report.pairs import result
 from aflow_env.report.runs import read_run, read_runs
-from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.store.database import ReadOnlyStore
 from tests.report.runs import large_store, note
 
 FIGURES = {"score": 0.1, "ci95": [0.0, 0.2], "n": 20}

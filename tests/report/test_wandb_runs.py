@@ -12,9 +12,8 @@ import wandb
 
 from aflow_env.errors import ConfigError
 from aflow_env.report.numbers import best_by_step
-from aflow_env.report.offline_run import read_offline_run
 from aflow_env.report.summary import summarise
-from aflow_env.report.wandb_runs import offline_runs, online_runs
+from aflow_env.report.wandb_runs import offline_runs, online_runs, read_offline_run
 
 
 def log(folder: Path, name: str, weight: float, steps: dict[int, dict[str, float]], run_dir: str = "") -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aflow_env.sweep.launcher import group
-from aflow_env.sweep.names import identity, shorten, suffix, swept
+from aflow_env.sweep.launcher import group, identity, shorten, suffix, swept
 
 CONFIG = {
     "defaults": ["_self_", {"override hydra/launcher": "aflow_process"}],

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures that every training with a policy's Q logs."""
 
-from aflow_env.report.offline_run import OfflineRun
+from aflow_env.report.wandb_runs import OfflineRun
 
 NAMED = (
     *("aflow/q_error", "aflow/q_error_constant", "aflow/q_skill", "aflow/q_calibration_error", "aflow/q_corr"),

@@ -19,7 +19,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Evaluation, problem_interval95
 from aflow_env.screen import plural, say
 from aflow_env.search.assemble import Assembly, Split
-from aflow_env.workflow.aflow.aflow_folder import read_workflow
+from aflow_env.workflow.aflow.aflow_workspace import read_workflow
 from aflow_env.workflow.program import Workflow
 
 REPEATS = 3  # AFlow's test mean of three

@@ -37,12 +37,13 @@ def export_policy(
     step: Annotated[int | None, typer.Option(help="Which checkpoint; the latest when left out.")] = None,
 ) -> None:
     """Write the policy of a verl checkpoint for transformers and vLLM, LoRA merged, with a model card."""
-    from aflow_env.training.trainer import export
+    from aflow_env.training.trainer import checkpoints
 
-    checkpoint = export.find_checkpoint(run, step)
-    export.export_policy(checkpoint, out)
+    checkpoint = checkpoints.find_checkpoint(run, step)
+    checkpoints.export_policy(checkpoint, out)
     keys = ["policy.base_url=http://localhost:8000/v1", "policy.model=policy", "rl_weight=0"]
-    if (temperature := export.rollout_temperature(run)) not in (None, 1.0):
+    _, temperature = checkpoints.training_of(run)
+    if temperature is not None and temperature != 1.0:
         keys.append(f"policy.temperature={temperature:g}")
     say(
         f"{out}: the policy after step {checkpoint.step}. Serve it (vllm serve {out} --served-model-name policy "

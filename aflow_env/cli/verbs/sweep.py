@@ -16,10 +16,8 @@ from aflow_env.errors import ConfigError
 from aflow_env.screen import say
 from aflow_env.search.kinds import check_predictor
 from aflow_env.store.settings import may_change
-from aflow_env.sweep import names
-from aflow_env.sweep.closing import closing_table, found
-from aflow_env.sweep.jobs import EndedJob, Job, run
-from aflow_env.sweep.launcher import group
+from aflow_env.sweep.jobs import EndedJob, Job, closing_table, last_report_of, run
+from aflow_env.sweep.launcher import group, identity, shorten, suffix, swept
 
 Grid = Annotated[
     list[str], typer.Argument(help="key=value of the aflow: node; key=a,b,c sweeps, as does key=range(1,4)")
@@ -60,10 +58,10 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
 
     Raises ConfigError before anything has started.
     """
-    what = names.identity(overrides)
+    what = identity(overrides)
     if "run_dir" in what:
         raise ConfigError("run_dir: the searches of a sweep must not share one; name their parent folder by --out")
-    name = names.shorten(names.suffix(names.swept(what, given) or what).removeprefix("-"))
+    name = shorten(suffix(swept(what, given) or what).removeprefix("-"))
     folder = out / name
     searched = [*overrides, assigned("run_dir", folder)]
     config = search_config(searched)
@@ -73,7 +71,7 @@ def _job(overrides: list[str], given: list[str], out: Path) -> Job:
 
 
 def _object(ended: EndedJob) -> dict[str, object]:
-    said = found(ended.job.run_dir) or {}
+    said = last_report_of(ended.job) or {}
     figures = {name: said.get(name) for name in ("start", "best", "test")}
     facts = {"name": ended.job.name, "status": ended.status, "run_dir": str(ended.job.run_dir), "reason": ended.reason}
     return facts | figures

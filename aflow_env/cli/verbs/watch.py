@@ -18,7 +18,7 @@ from aflow_env.cli.output import cost_text, score_text
 from aflow_env.errors import ConfigError
 from aflow_env.report.live import Last, Standing, standing
 from aflow_env.screen import Screen, fit, one_line, plural
-from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.store.database import ReadOnlyStore
 
 WAIT_SECONDS = 20.0
 """How long to wait for the store of a folder that exists."""

@@ -1,22 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the course of searches: curves, predictions against scores, operators, outcomes."""
+"""Figures of the course of searches and trainings: the best score so far, and predictions against scores."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from matplotlib.axes import Axes
 
 from aflow_env.report import numbers
-from aflow_env.report.html.drawing import INK, Figure, figure, series
-from aflow_env.report.html.marks import MARKERS, bars, cells, legend, lines, places_of, short, sums
+from aflow_env.report.html.drawing import INK, Figure, cells, legend, lines, marker, places_of, series, short, sums
 from aflow_env.report.numbers import SCORES, Mean
-from aflow_env.report.pairs import Groups
+from aflow_env.report.pairs import Groups, result
+from aflow_env.report.runs import RunRecord
+
+POINTS = 24
+"""Numbers of calls at which curves are read."""
+Curve = Sequence[tuple[int, float]]
 
 
 def search_curves(groups: Groups) -> Figure | None:
     """Draw the best validate score so far against rounds, for searches without training."""
-    curves = {
-        label: [curve for run in runs if not run.trained and (curve := numbers.best_so_far(run))]
-        for label, runs in groups.items()
+    bands = {
+        label: numbers.band([[score for _, score in curve] for curve in curves])
+        for label, curves in _searches(groups).items()
     }
     return _curves(
         "curves",
@@ -24,7 +30,7 @@ def search_curves(groups: Groups) -> Figure | None:
         "Best validate score after each round (a round evaluates one workflow, or rejects a proposal), mean over runs "
         "with its 95 % interval; one that ended earlier keeps its best.",
         groups,
-        {label: list(enumerate(numbers.band(found))) for label, found in curves.items() if found},
+        {label: list(enumerate(found)) for label, found in bands.items()},
         ("rounds", "best so far"),
     )
 
@@ -50,6 +56,48 @@ def training_curves(groups: Groups) -> Figure | None:
     )
 
 
+def spending_curves(groups: Groups) -> Figure | None:
+    """Draw the best validate score so far against executor calls, and the test score where searches ended."""
+    curves = _searches(groups)
+    points = {label: band(found) for label, found in curves.items()}
+    if not points:
+        return None
+    places = places_of(groups)
+    ends = {label: end for label in points if (end := _end(groups[label])) is not None}
+
+    def draw(axes: Axes) -> None:
+        lines(points, "executor calls", places)(axes)
+        for label, (calls, test) in ends.items():
+            colour = series(places[label])
+            if test.low is not None and test.high is not None:
+                axes.plot([calls, calls], [test.low, test.high], color=colour, linewidth=2)
+            axes.plot([calls], [test.value], marker(places[label]), color=colour, markersize=9)
+
+    rows = [(label, str(at), "best so far", *cells(each)) for label, found in points.items() for at, each in found]
+    rows += [(label, f"{calls:.0f}", "test", *cells(test)) for label, (calls, test) in ends.items()]
+    return Figure(
+        "spending",
+        "Score against executor calls",
+        "Lines: best validate score once so many calls were made, mean over searches with its 95 % interval; one that "
+        "ended earlier keeps its best. Marks: test score of the best workflow, at the mean number of calls that "
+        f"searches had made. Runs: {sums({label: len(found) for label, found in curves.items()})}.",
+        draw,
+        ("group", "executor calls", "score of", "score", "95 % interval", "runs"),
+        rows,
+    )
+
+
+def band(curves: Sequence[Curve]) -> list[tuple[int, Mean]]:
+    """Average curves at even numbers of calls, from where all have scored their start to where the longest ends."""
+
+    def read(curve: Curve, calls: int) -> float:
+        return curve[bisect_right(curve, calls, key=lambda each: each[0]) - 1][1]
+
+    begin, end = max(curve[0][0] for curve in curves), max(curve[-1][0] for curve in curves)
+    grid = dict.fromkeys(round(begin + (end - begin) * place / POINTS) for place in range(POINTS + 1))
+    return [(at, numbers.mean([read(curve, at) for curve in curves], SCORES)) for at in grid]
+
+
 def calibration(groups: Groups) -> Figure | None:
     """Draw predictions against scores."""
     bins = {label: found for label, runs in groups.items() if (found := numbers.calibration(runs))}
@@ -61,12 +109,12 @@ def calibration(groups: Groups) -> Figure | None:
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="right on average")
         for label, found in bins.items():
             x, y = [each.predicted for each in found], [each.came.value for each in found]
-            axes.plot(x, y, marker=MARKERS[places[label] % 6], color=series(places[label]), label=short(label))
+            axes.plot(x, y, marker=marker(places[label]), color=series(places[label]), label=short(label))
         axes.set_xlabel("Q: predicted score of the edit")
         axes.set_ylabel("its score")
         legend(axes)
 
-    return figure(
+    return Figure(
         "calibration",
         "Is Q right about the score of an edit?",
         "Evaluated edits by tenths of their prediction: mean prediction against mean score, each over the means of "
@@ -83,77 +131,23 @@ def calibration(groups: Groups) -> Figure | None:
     )
 
 
-def operators(groups: Groups) -> Figure | None:
-    """Draw the operators that the evaluated workflows use."""
-    usage = {label: numbers.operator_usage(runs) for label, runs in groups.items()}
-    return _shares(
-        "operators",
-        "Which operators workflows use",
-        "Share of the distinct evaluated workflows that call the operator. "
-        f"n: {sums({label: found.n for label, found in usage.items()})} workflows.",
-        {label: found.share for label, found in usage.items()},
-        ("group", "operator", "share", "mean score with it", "workflows with it"),
-        [
-            (label, name, f"{found.share[name]:.2f}", f"{found.score[name]:.3f}", str(found.count[name]))
-            for label, found in usage.items()
-            for name in sorted(found.share)
-        ],
-    )
+def _searches(groups: Groups) -> dict[str, list[Curve]]:
+    """Return each search's curve of (executor calls, best score so far), without groups that have none."""
+    found: dict[str, list[Curve]] = {
+        label: [curve for run in runs if not run.trained and (curve := numbers.best_by_calls(run))]
+        for label, runs in groups.items()
+    }
+    return {label: curves for label, curves in found.items() if curves}
 
 
-def outcomes(groups: Groups) -> Figure | None:
-    """Draw the shares of outcomes."""
-    counts = {label: found for label, runs in groups.items() if (found := numbers.outcome_counts(runs))}
-    totals = {label: sum(found.values()) for label, found in counts.items()}
-    shares = {label: {name: count / totals[label] for name, count in found.items()} for label, found in counts.items()}
-    names = sorted({name for found in counts.values() for name in found})
-    return _shares(
-        "outcomes",
-        "How runs of workflows on problems end",
-        f"llm_error and budget are the world's doing and in no score. n: {sums(totals)} runs on problems.",
-        shares,
-        ("group", *names, "n"),
-        [
-            (label, *(f"{found.get(name, 0.0):.3f}" for name in names), str(totals[label]))
-            for label, found in shares.items()
-        ],
-    )
-
-
-def fronts(groups: Groups) -> Figure | None:
-    """Draw the workflows by cost and score, and the front of each group."""
-    found = {label: points for label, runs in groups.items() if (points := numbers.priced(runs))}
-    best = {label: numbers.front(groups[label]) or [] for label in found}
-    if not found:
-        return None
-    places = places_of(groups)
-
-    def draw(axes: Axes) -> None:
-        for label, points in found.items():
-            colour = series(places[label])
-            axes.plot(
-                [each.usd_a_problem for each in points], [each.score for each in points], ".", color=colour, alpha=0.5
-            )
-            x, y = [each.usd_a_problem for each in best[label]], [each.score for each in best[label]]
-            axes.plot(x, y, drawstyle="steps-post", marker=MARKERS[places[label] % 6], color=colour, label=short(label))
-        axes.set_xlabel("USD a problem")
-        axes.set_ylabel("score")
-        legend(axes)
-
-    return figure(
-        "front",
-        "What a better score costs",
-        "Each dot is a workflow: its mean score on the validate problems of the search against the mean cost of a "
-        "problem. The line joins those that no other workflow of the group beats in both. Workflows with a call of "
-        f"unknown price are left out. n: {sums({label: len(points) for label, points in found.items()})} workflows.",
-        draw,
-        ("group", "workflow on the front", "score", "USD a problem"),
-        [
-            (label, each.digest, f"{each.score:.3f}", f"{each.usd_a_problem:.6f}")
-            for label, points in best.items()
-            for each in points
-        ],
-    )
+def _end(runs: Sequence[RunRecord]) -> tuple[float, Mean] | None:
+    """Return the mean number of calls of the searches with a test score, and the mean of these scores."""
+    ended = [
+        (curve[-1][0], test)
+        for run in runs
+        if not run.trained and (curve := numbers.best_by_calls(run)) and (test := result(run, "test")) is not None
+    ]
+    return (fmean(calls for calls, _ in ended), numbers.mean([test for _, test in ended], SCORES)) if ended else None
 
 
 def _spreads(groups: Groups) -> str:
@@ -181,18 +175,4 @@ def _curves(
     runs = sums({label: max(each.n for _, each in found) for label, found in points.items()})
     draw, columns = lines(points, axes[0], places_of(groups)), ("group", *axes, "95 % interval", "runs")
     rows = [(label, str(at), *cells(each)) for label, found in points.items() for at, each in found]
-    return figure(name, title, f"{caption} Runs: {runs}.", draw, columns, rows)
-
-
-def _shares(
-    name: str,
-    title: str,
-    caption: str,
-    shares: Mapping[str, Mapping[str, float]],
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-) -> Figure | None:
-    names = sorted({name for found in shares.values() for name in found})
-    if not names:
-        return None
-    return figure(name, title, caption, bars(shares, names), columns, rows, len(names) * len(shares) / 2)
+    return Figure(name, title, f"{caption} Runs: {runs}.", draw, columns, rows)

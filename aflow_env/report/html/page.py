@@ -4,17 +4,29 @@
 A figure is a plot, its numbers as a table, and a caption with n and how to read it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from statistics import fmean
 
 from matplotlib.axes import Axes
 
 from aflow_env.report import numbers
-from aflow_env.report.html.courses import calibration, fronts, operators, outcomes, search_curves, training_curves
-from aflow_env.report.html.drawing import INK, Figure, figure, series
-from aflow_env.report.html.marks import cells, interval, legend, name_rows, places_of, short, sums
-from aflow_env.report.html.spending import spending_curves
-from aflow_env.report.html.templating import render
+from aflow_env.report.html import render
+from aflow_env.report.html.courses import calibration, search_curves, spending_curves, training_curves
+from aflow_env.report.html.drawing import (
+    INK,
+    Figure,
+    bars,
+    cells,
+    interval,
+    legend,
+    marker,
+    name_rows,
+    places_of,
+    series,
+    short,
+    sums,
+)
 from aflow_env.report.numbers import SCORES, Mean, range_text
 from aflow_env.report.pairs import FEW_PAIRS, Effect, Groups, draws, result
 from aflow_env.report.summary import Summary, mean_text, played
@@ -59,7 +71,7 @@ def scores(groups: Groups, measure: str) -> Figure | None:
         name_rows(axes, list(means))
         axes.set_xlabel(MEASURES[measure])
 
-    return figure(
+    return Figure(
         "scores",
         "Which group ends best",
         "Mean over seeds with its 95 % interval (Student's t; none for a single seed); dots are seeds, each the mean "
@@ -84,7 +96,7 @@ def effect_sizes(groups: Groups, effects: Sequence[Effect], baseline: str, measu
         name_rows(axes, [each.group for each in effects])
         axes.set_xlabel(f"difference to {short(baseline)}")
 
-    return figure(
+    return Figure(
         "effects",
         f"How much better than {baseline}",
         f"Difference in the {MEASURES[measure]}, over pairs with the same task, seed, executor and kind (search or "
@@ -123,7 +135,7 @@ def costs(groups: Groups) -> Figure | None:
         axes.set_xlabel("USD a run")
         legend(axes)
 
-    return figure(
+    return Figure(
         "costs",
         "What a run costs",
         "Mean over runs. The whole run is what its ledger paid for: what the cache answered costs nothing there, while "
@@ -138,3 +150,91 @@ def costs(groups: Groups) -> Figure | None:
         ],
         len(groups) + 1,
     )
+
+
+def fronts(groups: Groups) -> Figure | None:
+    """Draw the workflows by cost and score, and the front of each group."""
+    found = {label: points for label, runs in groups.items() if (points := numbers.priced(runs))}
+    best = {label: numbers.front(groups[label]) or [] for label in found}
+    if not found:
+        return None
+    places = places_of(groups)
+
+    def draw(axes: Axes) -> None:
+        for label, points in found.items():
+            colour = series(places[label])
+            axes.plot(
+                [each.usd_a_problem for each in points], [each.score for each in points], ".", color=colour, alpha=0.5
+            )
+            x, y = [each.usd_a_problem for each in best[label]], [each.score for each in best[label]]
+            axes.plot(x, y, drawstyle="steps-post", marker=marker(places[label]), color=colour, label=short(label))
+        axes.set_xlabel("USD a problem")
+        axes.set_ylabel("score")
+        legend(axes)
+
+    return Figure(
+        "front",
+        "What a better score costs",
+        "Each dot is a workflow: its mean score on the validate problems of the search against the mean cost of a "
+        "problem. The line joins those that no other workflow of the group beats in both. Workflows with a call of "
+        f"unknown price are left out. n: {sums({label: len(points) for label, points in found.items()})} workflows.",
+        draw,
+        ("group", "workflow on the front", "score", "USD a problem"),
+        [
+            (label, each.digest, f"{each.score:.3f}", f"{each.usd_a_problem:.6f}")
+            for label, points in best.items()
+            for each in points
+        ],
+    )
+
+
+def operators(groups: Groups) -> Figure | None:
+    """Draw the operators that the evaluated workflows use."""
+    usage = {label: numbers.operator_scores(runs) for label, runs in groups.items()}
+    shares = {label: {name: len(scores) / n for name, scores in found.items()} for label, (n, found) in usage.items()}
+    return _shares(
+        "operators",
+        "Which operators workflows use",
+        "Share of the distinct evaluated workflows that call the operator. "
+        f"n: {sums({label: n for label, (n, _) in usage.items()})} workflows.",
+        shares,
+        ("group", "operator", "share", "mean score with it", "workflows with it"),
+        [
+            (label, name, f"{shares[label][name]:.2f}", f"{fmean(scores):.3f}", str(len(scores)))
+            for label, (_, found) in usage.items()
+            for name, scores in sorted(found.items())
+        ],
+    )
+
+
+def outcomes(groups: Groups) -> Figure | None:
+    """Draw the shares of outcomes."""
+    counts = {label: found for label, runs in groups.items() if (found := numbers.outcome_counts(runs))}
+    totals = {label: sum(found.values()) for label, found in counts.items()}
+    shares = {label: {name: count / totals[label] for name, count in found.items()} for label, found in counts.items()}
+    names = sorted({name for found in counts.values() for name in found})
+    return _shares(
+        "outcomes",
+        "How runs of workflows on problems end",
+        f"llm_error and budget are the world's doing and in no score. n: {sums(totals)} runs on problems.",
+        shares,
+        ("group", *names, "n"),
+        [
+            (label, *(f"{found.get(name, 0.0):.3f}" for name in names), str(totals[label]))
+            for label, found in shares.items()
+        ],
+    )
+
+
+def _shares(
+    name: str,
+    title: str,
+    caption: str,
+    shares: Mapping[str, Mapping[str, float]],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+) -> Figure | None:
+    names = sorted({name for found in shares.values() for name in found})
+    if not names:
+        return None
+    return Figure(name, title, caption, bars(shares, names), columns, rows, len(names) * len(shares) / 2)

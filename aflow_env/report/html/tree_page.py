@@ -10,11 +10,10 @@ import gzip
 import json
 from typing import Any
 
-from aflow_env.report.html.templating import render
+from aflow_env.report.html import render
 from aflow_env.screen import one_line, visible
-from aflow_env.store.findings import best_node, failed_cases
-from aflow_env.store.front import front
-from aflow_env.store.read_only import Reads
+from aflow_env.store.database import Reads
+from aflow_env.store.findings import best_node, failed_cases, front
 from aflow_env.store.settings import stored_config
 
 JSON = Any
@@ -54,7 +53,7 @@ def tree_page(store: Reads, name: str) -> str:
 def tree_data(store: Reads) -> dict[str, JSON]:
     """Return columns over all rounds; `parent` and `best` are places in the columns, -1 for none."""
     sql = f"SELECT {', '.join(_NODES)} FROM nodes ORDER BY step, session, round"
-    rows: list[dict[str, JSON]] = [dict(zip(_NODES, row, strict=True)) for row in store.read(sql)]
+    rows = store.records(_NODES, sql)
     if not rows:
         raise ValueError("the run holds no round yet")
     place = {(row["session"], row["round"]): at for at, row in enumerate(rows)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log a training in wandb as every run (report/wandb_log.py), beside verl's own tracking.
+"""Log a training in wandb as every run (report/loggers.py), beside verl's own tracking.
 
 Scalars go through verl's tracking, so that every logger (console, TensorBoard, JSONL) has them. Tables, pages and
 artifacts are wandb's alone. A resumed run continues under the id beside its checkpoints. wandb saves the metrics of
@@ -12,9 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from aflow_env.report.packages import installed
-from aflow_env.report.wandb_log import kept_id, show_run
-from aflow_env.training.launch.verl_lines import marked
+from aflow_env.report.loggers import installed, kept_id, show_run
+from aflow_env.training.launch.log_lines import marked
 
 
 def continue_run(config: DictConfig) -> None:
@@ -28,7 +27,7 @@ def continue_run(config: DictConfig) -> None:
 
 
 def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
-    """Send wandb, where it is a logger, the tables and pages of report/wandb_log.py."""
+    """Send wandb, where it is a logger, the tables and pages of report/loggers.py."""
     if "wandb" not in loggers:
         return
     import wandb

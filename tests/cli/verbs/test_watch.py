@@ -13,7 +13,7 @@ from rich.console import Console
 
 from aflow_env.cli.verbs.watch import view
 from aflow_env.report.live import standing
-from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.store.database import ReadOnlyStore
 from tests.cli.conftest import SMALL, Command
 from tests.report.runs import large_store
 

@@ -17,14 +17,12 @@ from pydantic import JsonValue
 from aflow_env.config import AflowConfig
 from aflow_env.errors import InfrastructureError
 from aflow_env.llm.client import Completion, Request
-from aflow_env.search.choice.choosing import calls
-from aflow_env.search.choice.frontier import DUPLICATE, Frontier
+from aflow_env.search.choice.choosing import DUPLICATE, Frontier, calls
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.prediction.surrogate import SurrogatePredictor
 from aflow_env.search.proposals.proposal import LLMProposer, Proposal, RandomProposer, State
 from aflow_env.search.session import SearchSession
-from aflow_env.store.node_rows import Rejection
-from aflow_env.store.proposal_rows import DrawnProposal
+from aflow_env.store.node_rows import DrawnProposal, Rejection
 from aflow_env.store.store import Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.workflow.edits import format_edit, uniform_edit

@@ -16,9 +16,9 @@ from verl.utils.tracking import Tracking
 
 from aflow_env.cli.compose import load
 from aflow_env.cli.verbs.search import search_to_end as search
-from aflow_env.report.offline_run import read_offline_run
-from aflow_env.report.wandb_log import AGAINST, TOP_COLUMNS, figures, top_workflows
-from aflow_env.store.read_only import ReadOnlyStore
+from aflow_env.report.loggers import AGAINST, TOP_COLUMNS, figures, top_workflows
+from aflow_env.report.wandb_runs import read_offline_run
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.training.trainer.wandb_run import continue_run, finish, show
 from tests.cli.conftest import SMALL
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
-from aflow_env.report.html.spending import band, spending_curves
+from aflow_env.report.html.courses import band, spending_curves
 from aflow_env.report.numbers import best_by_calls
 from tests.report.runs import round_, run, trained, two_groups
 
