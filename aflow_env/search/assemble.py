@@ -20,7 +20,7 @@ from aflow_env.llm.client import LLMClient
 from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.policy_server import Generate
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.search.kinds import PREDICTORS, PROPOSERS, Known
+from aflow_env.search.kinds import PREDICTORS, PROPOSERS
 from aflow_env.search.prediction.predict import QPredictor
 from aflow_env.search.prediction.served import ServedPolicy, serve_policy
 from aflow_env.search.proposals.proposal import Proposer
@@ -177,16 +177,15 @@ class Assembly:
         `proposer` and `predictor` are the policy, if there is one. `config` replaces the assembly's own.
         """
         config = config or self.config
-        known = Known(config, self.implementer, proposer, predictor)
         return Search(
             config=config,
             task=self.task,
             problems=self.problems(split, seed),
             evaluator=self.evaluator,
             store=self.parts.store,
-            proposer=PROPOSERS[config.proposer](known),
+            proposer=PROPOSERS[config.proposer](config, self.implementer, proposer),
             implementer=self.implementer,
-            predictor=PREDICTORS[config.q.kind](known),
+            predictor=PREDICTORS[config.q.kind](config, predictor),
             gate=TableGate(self.task.table) if isinstance(self.task, TableTask) else check,
             version=version,
         )

@@ -3,7 +3,6 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
@@ -15,31 +14,17 @@ from aflow_env.store.database import ReadOnlyStore, store_file
 from aflow_env.store.experience import evaluated
 
 
-@dataclass(frozen=True)
-class Known:
-    """The parts that a proposer or a predictor may use.
-
-    `implementer` is the client of the implementer's LLM. `proposer` and `predictor` are the policy in training, or the
-    policy at `policy.base_url`.
-    """
-
-    config: AflowConfig
-    implementer: LLMClient | None
-    proposer: Proposer | None
-    predictor: QPredictor | None
+def _policy(config: AflowConfig, implementer: LLMClient | None, policy: Proposer | None) -> Proposer:
+    if policy is None:
+        raise _no_model(config)
+    return policy
 
 
-def _policy(known: Known) -> Proposer:
-    if known.proposer is None:
-        raise _no_model(known.config)
-    return known.proposer
-
-
-def _llm(known: Known) -> Proposer:
-    llm = known.config.implementer.llm
-    if known.implementer is None or llm is None:
-        raise _no_model(known.config)
-    return LLMProposer(known.implementer, known.config, llm.model, llm.temperature, llm.max_tokens)
+def _llm(config: AflowConfig, implementer: LLMClient | None, policy: Proposer | None) -> Proposer:
+    llm = config.implementer.llm
+    if implementer is None or llm is None:
+        raise _no_model(config)
+    return LLMProposer(implementer, config, llm.model, llm.temperature, llm.max_tokens)
 
 
 def _no_model(config: AflowConfig) -> ConfigError:
@@ -49,8 +34,7 @@ def _no_model(config: AflowConfig) -> ConfigError:
     )
 
 
-def _surrogate(known: Known) -> LearningPredictor:
-    config = known.config
+def _surrogate(config: AflowConfig, policy: QPredictor | None) -> LearningPredictor:
     return SurrogatePredictor(tuple(each for run in config.q.runs for each in _logged(run, config)), config.q.fewest)
 
 
@@ -63,17 +47,19 @@ def _logged(run: str, config: AflowConfig) -> list[Observation]:
     return found
 
 
-PROPOSERS: dict[str, Callable[[Known], Proposer]] = {
+PROPOSERS: dict[str, Callable[[AflowConfig, LLMClient | None, Proposer | None], Proposer]] = {
     "policy": _policy,
     "guided": _policy,
-    "random": lambda known: RandomProposer(known.config.task.instructions),
+    "random": lambda config, *_: RandomProposer(config.task.instructions),
     "llm": _llm,
 }
-PREDICTORS: dict[str, Callable[[Known], QPredictor | LearningPredictor | None]] = {
-    "policy": lambda known: known.predictor,
+"""From the config, the client of the implementer's LLM, and the policy: in training, or at `policy.base_url`."""
+PREDICTORS: dict[str, Callable[[AflowConfig, QPredictor | None], QPredictor | LearningPredictor | None]] = {
+    "policy": lambda config, policy: policy,
     "surrogate": _surrogate,
-    "none": lambda known: None,
+    "none": lambda config, policy: None,
 }
+"""From the config and the policy."""
 
 
 def check_predictor(config: AflowConfig) -> None:

@@ -6,18 +6,16 @@ the user's interrupt depend on the recorded rounds alone, so a resumed search st
 are those of the evaluations of the session's nodes, cached or not. Proposals are not in them (`budget` limits the whole
 run).
 
-Convergence: y_i is the mean of the best top_k mean scores of rounds 0..i, sigma_i = sqrt(sum of their variances) /
-top_k. The search has converged once |y_i - y_{i-1}| <= z * sqrt(sigma_i^2 + sigma_{i-1}^2) for `consecutive` rounds in
-a row. With AFlow's default z = 0 no new round entered the top_k for `consecutive` rounds. Rounds without a score are
-absent. Of equal means the later round goes first. AFlow leaves that to numpy's unstable sort, and it matters only for
-z > 0.
+Convergence: y_i is the mean of the best top_k mean scores of rounds 0..i. The search has converged once y has not
+changed for `consecutive` rounds in a row: no new round entered the top_k. This is AFlow's rule with its default z = 0.
+Rounds without a score are absent.
 """
 
 import hashlib
 import time
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import NamedTuple
@@ -152,26 +150,23 @@ class Convergence:
     """The verdict on the rounds so far, which are recorded in order, in O(top_k) each."""
 
     top_k: int = 3
-    z: float = 0.0
     consecutive: int = 5
     _rounds: int = 0
     _quiet: int = 0
-    _top: list[tuple[float, int, float]] = field(default_factory=list)  # (-mean, -index, std), best first
-    _previous: tuple[float, float] | None = None  # (y, sigma) of the round before
+    _top: list[float] = field(default_factory=list)  # -mean, best first
+    _previous: float | None = None  # y of the round before
     _found: ConvergenceVerdict = NOT_YET
 
-    def record(self, scores: Sequence[float]) -> ConvergenceVerdict:
-        """Add the next round's scores, one or more, and return the verdict."""
-        insort(self._top, (-float(np.mean(scores)), -self._rounds, float(np.std(scores))))
+    def record(self, score: float) -> ConvergenceVerdict:
+        """Add the next round's mean score, and return the verdict."""
+        insort(self._top, -score)
         del self._top[self.top_k :]
-        y = float(np.mean([-mean for mean, _, _ in self._top]))
-        sigma = float(np.sqrt(np.sum([std**2 for _, _, std in self._top]) / self.top_k**2))
+        y = float(np.mean([-each for each in self._top]))
         if self._previous is not None and not self._found.converged:
-            change, noise = abs(y - self._previous[0]), float(np.sqrt(sigma**2 + self._previous[1] ** 2))
-            self._quiet = self._quiet + 1 if change <= self.z * noise else 0
+            self._quiet = self._quiet + 1 if y == self._previous else 0
             if self._quiet >= self.consecutive:
                 self._found = ConvergenceVerdict(True, self._rounds - self.consecutive + 1, self._rounds)
-        self._previous = (y, sigma)
+        self._previous = y
         self._rounds += 1
         return self.verdict
 
@@ -193,7 +188,7 @@ class Stopper:
 
     def __post_init__(self) -> None:
         rule = self.config.convergence
-        self._rule = Convergence(rule.top_k, consecutive=rule.consecutive_rounds or 0)
+        self._rule = Convergence(rule.top_k, rule.consecutive_rounds or 0)
 
     def record(self, ended: Node | Rejection) -> None:
         """Count a round that ended. Rounds come in order."""
@@ -201,7 +196,7 @@ class Stopper:
             self._usd += ended.evaluation.cost_usd
             self._tokens += ended.evaluation.input_tokens + ended.evaluation.output_tokens
             if self.config.convergence.consecutive_rounds:
-                self._rule.record([ended.score])
+                self._rule.record(ended.score)
 
     def why(self, tree: Tree, interrupted: bool = False) -> str:
         """Return the reason to begin no more rounds; "" to go on."""

@@ -24,9 +24,7 @@ class Tree:
         self._nodes: dict[int, Node] = {}  # this and the next two in the order recorded
         self._means: dict[int, float] = {}
         self._visits: dict[int, int] = {}  # with visits in flight
-        self._edges: set[tuple[int, str]] = set()  # (parent, digest)
         self._flying: dict[int, int] = {}  # round -> parent
-        self._best: Node | None = None
         self._free = 1  # no lower round is free
 
     def begin(self, parent: int) -> int:
@@ -53,11 +51,6 @@ class Tree:
             self._nodes[ended.round] = ended
             self._means[ended.round] = self.worth(ended)
             self._visits[ended.round] = 1
-            if ended.parent is not None:
-                self._edges.add((ended.parent, ended.digest))
-            rank = -self.worth(ended), ended.round
-            if self._best is None or rank < (-self.worth(self._best), self._best.round):
-                self._best = ended
 
     def cancel(self, round_: int) -> None:
         """Forget an expansion in flight, with its visit and number. Unknown rounds are ignored."""
@@ -87,13 +80,13 @@ class Tree:
 
     def best(self) -> Node:
         """Return the node with the highest worth, the earliest among equals. Raises ValueError for an empty tree."""
-        if self._best is None:
+        if not self._nodes:
             raise ValueError("the tree is empty: evaluate and record the start workflow first")
-        return self._best
+        return self._nodes[max(self._means, key=lambda round_: (self._means[round_], -round_))]
 
     def seen(self, parent: int, digest: str) -> bool:
         """Return whether a child of this round has this digest."""
-        return (parent, digest) in self._edges
+        return any(node.parent == parent and node.digest == digest for node in self._nodes.values())
 
     @property
     def played(self) -> int:

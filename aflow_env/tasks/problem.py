@@ -7,6 +7,7 @@ parent for `Task.score`. Hidden tests go to the child that scores, never to the 
 
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -61,13 +62,12 @@ class CodeRun(Protocol):
     def error(self) -> str: ...
 
 
-class RunTests(Protocol):
-    """Runs `tests` on `solution` in a jailed child, then their `check(ENTRY_POINT)` if they define one.
+RunTests = Callable[[str, str, str, float], Awaitable[CodeRun]]
+"""Runs tests on a solution in a jailed child, then their `check(ENTRY_POINT)` if they define one, for so many seconds.
 
-    The sandbox's `run_tests` is one. Raises InfrastructureError when the machine failed.
-    """
-
-    async def __call__(self, solution: str, tests: str, entry_point: str, seconds: float) -> CodeRun: ...
+The arguments are solution, tests, entry point and seconds. The sandbox's `run_tests` is one. Raises InfrastructureError
+when the machine failed.
+"""
 
 
 class Task(Protocol):

@@ -10,13 +10,11 @@ from aflow_env.search.choice.selection import candidates, mixed_probabilities
 from aflow_env.search.session import Convergence, ConvergenceVerdict
 
 
-def converged(
-    scores: Iterable[Sequence[float]], top_k: int = 3, z: float = 0.0, consecutive: int = 5
-) -> ConvergenceVerdict:
+def converged(scores: Iterable[Sequence[float]], top_k: int = 3, consecutive: int = 5) -> ConvergenceVerdict:
     """The verdict on rounds in round order, each with its scores (one per repeat, at least one)."""
-    rule = Convergence(top_k, z, consecutive)
+    rule = Convergence(top_k, consecutive)
     for repeats in scores:
-        rule.record(repeats)
+        rule.record(float(np.mean(repeats)))
     return rule.verdict
 
 
@@ -35,13 +33,13 @@ def check_selection(section: dict[str, Any]) -> tuple[int, float]:
 
 
 def check_convergence(section: dict[str, Any]) -> tuple[int, float]:
-    """(cases, 0), or infinity where a verdict or the rounds it names differ."""
-    wrong = 0
+    """(cases, 0), or infinity where a verdict or the rounds it names differ, or z is not AFlow's default."""
+    wrong = int(section["z"] != 0)
     for case in section["cases"]:
         by_round: dict[int, list[float]] = {}
         for entry in case["results"]:
             by_round.setdefault(entry["round"], []).append(entry["score"])
         scores = [by_round[round_] for round_ in sorted(by_round)]
-        verdict = converged(scores, section["top_k"], section["z"], section["consecutive_rounds"])
+        verdict = converged(scores, section["top_k"], section["consecutive_rounds"])
         wrong += list(verdict) != case["converged"]
     return len(section["cases"]), float("inf") if wrong else 0.0

@@ -19,7 +19,7 @@ that AFlow selects.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.random import Generator
@@ -162,10 +162,10 @@ class Chooser:
         states = dict(zip(nodes, built, strict=True))
         await self._fill(tree, states, begun, 1 if abstained else look.edits)
         pairs = self.frontier.open(nodes)
+        choice = partial(Choice, open=len(pairs), evaluations=evaluations, abstained=abstained)
         if not pairs:
             best = max(nodes, key=lambda node: (bounds[node], -node))
-            choice = Choice(best, bounds[best], open=0, evaluations=evaluations, abstained=abstained)
-            return Picked(choice, states[best], None)
+            return Picked(choice(best, bounds[best]), states[best], None)
         w = 0.0 if abstained else self.config.rl_weight
         values = await _values(predictor, pairs, states) if w > 0 and predictor else None
         q = np.array([each.q for each in values]) if values else None
@@ -181,18 +181,10 @@ class Chooser:
         state = states[pair.node]
         # With w = 0 only the drawn pair is predicted.
         prediction = values[chosen.place] if values else await value(predictor, state, pair.candidate)
-        choice = Choice(
-            round=pair.node,
-            ucb=bounds[pair.node],
-            open=len(pairs),
-            w=w,
-            changed=chosen.changed,
-            q_mean=None if q is None else float(q.mean()),
-            evaluations=evaluations,
-            abstained=abstained,
-        )
         self.frontier.taken.add(pair.digest)
-        return Picked(choice, state, pair, prediction)
+        mean = None if q is None else float(q.mean())
+        made = choice(pair.node, bounds[pair.node], w=w, changed=chosen.changed, q_mean=mean)
+        return Picked(made, state, pair, prediction)
 
     def predictor_at(self, tree: Tree) -> tuple[QPredictor | None, int | None]:
         """Return the next round's predictor, and on how many evaluations, those that it may use, it is fitted."""

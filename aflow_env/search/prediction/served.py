@@ -25,7 +25,7 @@ from aflow_env.config import AflowConfig, LLMConfig, explain
 from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
-from aflow_env.llm.client import Completion, LLMClient, PromptTooLong, Request
+from aflow_env.llm.client import LLMClient, PromptTooLong, Request
 from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.providers.answer import JSON
 from aflow_env.llm.providers.openai import OpenAIClient
@@ -84,11 +84,8 @@ class ServedPolicy:
         structured = policy.structured == "auto" and self.config.form == "edit"
         schema = json.dumps(edit_schema(steps, state.task)) if structured and steps else ""
 
-        def request(config: AflowConfig) -> Request:
-            asked = self._request(action_messages(state, config), policy.temperature, policy.max_tokens, seed)
-            return asked.model_copy(update={"schema_text": schema})
-
-        return Proposal((await self._fitting(self.writer, request)).text)
+        settings = {"temperature": policy.temperature, "max_tokens": policy.max_tokens, "sample": seed}
+        return Proposal(await self._ask(self.writer, partial(action_messages, state), schema_text=schema, **settings))
 
     async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
         """Return Q_theta of each edit, in [0, 1]. Equal edits are one question. Raises ConfigError without digits."""
@@ -104,11 +101,9 @@ class ServedPolicy:
         await self.first_token.aclose()
 
     async def _predict(self, state: State, edit: Candidate) -> ActionValue:
-        def request(config: AflowConfig) -> Request:
-            return self._request(value_messages(state, edit, config), 1.0, 1, 0)
-
-        completion = await self._fitting(self.first_token, request)
-        top = [(str(token), float(value)) for token, value in json.loads(completion.text)]
+        question = partial(value_messages, state, edit)
+        text = await self._ask(self.first_token, question, temperature=1.0, max_tokens=1)
+        top = [(str(token), float(value)) for token, value in json.loads(text)]
         policy = self.config.policy
         if not top:
             raise ConfigError(
@@ -127,23 +122,20 @@ class ServedPolicy:
             )
         return ActionValue(expectation, mass)
 
-    async def _fitting(self, client: LLMClient, request: Callable[[AflowConfig], Request]) -> Completion:
+    async def _ask(self, client: LLMClient, question: Callable[[AflowConfig], Messages], **settings: Any) -> str:
         """Ask, with less of the state after each PromptTooLong. Raises ConfigError if the prompt never fits."""
-        characters = self.config.state_characters
+        characters, model = self.config.state_characters, self.config.policy.model
         while True:
+            messages = question(self.config.model_copy(update={"state_characters": characters}))
             try:
-                return await client.complete(request(self.config.model_copy(update={"state_characters": characters})))
+                return (await client.complete(Request(messages=messages, model=model, **settings))).text
             except PromptTooLong as error:
                 characters = characters * 3 // 4
                 if characters < 100:
                     raise ConfigError(
-                        f"policy.model={self.config.policy.model}: its context is too short for the question alone "
-                        f"({error}): serve it with a longer one"
+                        f"policy.model={model}: its context is too short for the question alone ({error}): serve it "
+                        "with a longer one"
                     ) from error
-
-    def _request(self, messages: Messages, temperature: float, max_tokens: int, sample: int) -> Request:
-        model = self.config.policy.model
-        return Request(messages=messages, model=model, temperature=temperature, max_tokens=max_tokens, sample=sample)
 
 
 def digit_log_probs(top: Sequence[tuple[str, float]]) -> tuple[float, ...]:

@@ -21,26 +21,19 @@ from aflow_env.errors import ConfigError
 from aflow_env.tasks.dataset import FileTask, Hub, by_text
 from aflow_env.tasks.problem import Problem
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import (
-    SHORT,
-    last_number,
-    score_alternatives,
-    score_alternatives_of_both,
-    score_f1,
-    score_number,
-)
+from aflow_env.tasks.scorers import SHORT, score_alternatives_of_both
 from aflow_env.workflow.program import TaskSpec
 
 GSM8K = TaskSpec("gsm8k", "GSM8K", ("Custom", "ScEnsemble", "Vote", "Programmer"), answers="number")
 READING = ("Custom", "AnswerGenerate", "ScEnsemble", "Vote")
-DROP_SCORERS = {"f1": score_alternatives, "aflow": score_alternatives_of_both}
+DROP_SCORERS = {"f1": SHORT["alternatives"].score, "aflow": score_alternatives_of_both}
 log = logging.getLogger(__name__)
 
 
 def gsm8k_problem(record: Record) -> Problem:
     """Read a record of the official files. Raises ConfigError when the answer has no number."""
     answer = record.text("answer")
-    if last_number(answer) is None:
+    if SHORT["number"].refuses(answer):
         raise record.error("answer", "has no number in it; GSM8K's end in `#### N`")
     return Problem("", record.text("question"), answer)
 
@@ -91,7 +84,7 @@ gsm8k = partial(
     FileTask,
     spec=GSM8K,
     convert=gsm8k_problem,
-    judge=by_text(score_number),
+    judge=by_text(SHORT["number"].score),
     hub=Hub("openai/gsm8k", ("main",), train="train"),
 )
 """AFlow's GSM8K: validate and test are its 1:4 split of the official test split."""
@@ -99,6 +92,6 @@ hotpotqa = partial(
     FileTask,
     spec=TaskSpec("hotpotqa", "HotpotQA", READING),
     convert=hotpotqa_problem,
-    judge=by_text(score_f1),
+    judge=by_text(SHORT["f1"].score),
     hub=Hub("hotpotqa/hotpot_qa", ("distractor",), train="train", whole="validation"),
 )

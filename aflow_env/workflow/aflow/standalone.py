@@ -45,8 +45,14 @@ _END = '''\
 
 
 async def solve(problem, ask, entry_point=None, run_code=run_in_subprocess, public_tests=(), prelude=""):
-    """The workflow's answer to a problem."""
-    return await run_workflow(Workflow, problem, ask, entry_point, run_code, public_tests, prelude, {answers!r})
+    """The workflow's answer to a problem. Code tasks need the entry point; Test and Select use the public tests.
+
+    `prelude` is code that stands before a solution.
+    """
+    known = {{"run_code": run_code, "public_tests": tuple(public_tests), "entry_point": entry_point}}
+    llm = Asker(ask, **known, prelude=prelude, answers={answers!r})
+    answer, _ = await Workflow("workflow", llm, "")(*([problem] if entry_point is None else [problem, entry_point]))
+    return answer
 
 
 if __name__ == "__main__":

@@ -101,27 +101,6 @@ def _argument(name: str, value: Any) -> Any:
     return value if name == "test_loop" else as_text(value)
 
 
-async def run_workflow(
-    workflow: Callable[..., Any],
-    problem: str,
-    ask: Callable[[str], Any],
-    entry_point: str | None = None,
-    run_code: Any = run_in_subprocess,
-    public_tests: Any = (),
-    prelude: str = "",
-    answers: str = "text",
-) -> Any:
-    """Return the workflow's answer. Code tasks need the entry point, Test and Select use the public tests.
-
-    `prelude` is code that stands before a solution. `answers` is the kind of answer that Vote counts.
-    """
-    known = {"run_code": run_code, "public_tests": tuple(public_tests), "entry_point": entry_point}
-    llm = Asker(ask, **known, prelude=prelude, answers=answers)
-    given = (problem,) if entry_point is None else (problem, entry_point)
-    answer, _ = await workflow("workflow", llm, "")(*given)
-    return answer
-
-
 def openai_ask(model: str, temperature: float = 0.0, **client: Any) -> Callable[[str], Awaitable[str]]:
     """Return an `ask` by the openai package; `client` goes to its AsyncOpenAI (base_url, api_key, ...)."""
     from openai import AsyncOpenAI
