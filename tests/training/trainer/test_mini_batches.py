@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("verl", reason="needs verl: make setup")
-from aflow_env.cli.verbs.plan import composed
+from aflow_env.cli.verbs.training import composed
 from aflow_env.config import parse
 from aflow_env.errors import ConfigError
 from aflow_env.training.trainer.mini_batches import (
