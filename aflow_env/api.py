@@ -190,7 +190,6 @@ def _leaves(keys: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _written(value: object) -> str:
-    """Return a value in Hydra's grammar."""
     if isinstance(value, str | PathLike):
         return QuotedString(text=str(value), quote=Quote.single).with_quotes()
     return f"[{', '.join(map(_written, value))}]" if isinstance(value, list | tuple) else json.dumps(value)

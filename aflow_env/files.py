@@ -100,13 +100,19 @@ class SharedFile(sqlite3.Connection):
                 raise
 
 
-def open_shared(path: Path | None) -> SharedFile:
-    """Open a SQLite file, and make its folder. Raises as `writing` and `storing` do."""
+def open_shared(path: Path | None, *schema: str, wal: bool = False) -> SharedFile:
+    """Open a SQLite file with the tables of `schema`, and make its folder. Raises as `writing` and `storing` do."""
     if path is not None:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
     with storing(path):
-        return SharedFile(path)
+        database = SharedFile(path)
+        if wal:
+            database.to_wal()
+        with database.write():
+            for statement in schema:
+                database.execute(statement)
+        return database
 
 
 class FileOwner:
@@ -132,8 +138,6 @@ class FileOwner:
 def write_text(path: Path, text: str) -> None:
     """Write or replace a file atomically, and make its folder. Raises as `writing` does."""
     with writing(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
             temporary = Path(file.name)
@@ -141,11 +145,11 @@ def write_text(path: Path, text: str) -> None:
                 file.write(text.encode("utf-8", "backslashreplace"))
                 file.flush()
                 os.fsync(file.fileno())
+                temporary.chmod(0o644)
+                temporary.replace(path)
             except BaseException:
                 temporary.unlink()
                 raise
-        temporary.chmod(0o644)
-        temporary.replace(path)
 
 
 @contextmanager

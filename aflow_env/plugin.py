@@ -13,8 +13,9 @@ failure here prints its traceback and raises SystemExit, which verl does not cat
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from glob import glob
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
@@ -34,49 +35,37 @@ class Registration(NamedTuple):
     function: str
 
 
-EVERYWHERE = (
-    Registration("config path", "hydra.core.plugins", "launch.driver:register_search_path"),
-    Registration("resolvers aflow_tiny_policy, aflow_cpu_dtype", "omegaconf", "launch.driver:register_resolvers"),
-    Registration("checks before Ray", "verl.utils.config", "launch.driver:register_checks"),
-    Registration(
+def _rows(*rows: tuple[str, str, str]) -> tuple[Registration, ...]:
+    return tuple(Registration(*row) for row in rows)
+
+
+VLLM = "verl.workers.rollout.vllm_rollout"
+EVERYWHERE = _rows(
+    ("config path", "hydra.core.plugins", "launch.driver:register_search_path"),
+    ("resolvers aflow_tiny_policy, aflow_cpu_dtype", "omegaconf", "launch.driver:register_resolvers"),
+    ("checks before Ray", "verl.utils.config", "launch.driver:register_checks"),
+    (
         "estimators gigpo, hgpo, grpo, rloo, reinforce_plus_plus",
         "verl.trainer.ppo.core_algos",
         "trainer.estimators:register",
     ),
-    Registration("trainer aflow_sync", "verl.trainer.ppo.v1", "trainer.trainer:register"),
-    Registration("agent loop aflow_search", "verl.experimental.agent_loop", "rollout.agent_loop:register"),
-    Registration(
-        "reward manager aflow", "verl.experimental.reward_loop.reward_manager", "rollout.reward_manager:register"
-    ),
-    Registration("end of the run", "hydra._internal.utils", "launch.driver:register_end"),
-    Registration("end of the log", "verl.trainer.constants_ppo", "launch.train_log:at_exit"),
-    Registration("clean-up after the run", "verl.trainer.constants_ppo", "verl_patches.janitor:guard"),
-    Registration(
-        "watch of vLLM's engine",
-        "verl.workers.rollout.vllm_rollout.vllm_async_server",
-        "verl_patches.watchdog:watch_engine",
-    ),
-    Registration(
-        "socket of the trainer's weights",
-        "verl.workers.rollout.vllm_rollout.vllm_rollout",
-        "verl_patches.weight_sockets:sender",
-    ),
-    Registration(
-        "socket of the engine's weights",
-        "verl.workers.rollout.vllm_rollout.vllm_async_server",
-        "verl_patches.weight_sockets:receiver",
-    ),
+    ("trainer aflow_sync", "verl.trainer.ppo.v1", "trainer.trainer:register"),
+    ("agent loop aflow_search", "verl.experimental.agent_loop", "rollout.agent_loop:register"),
+    ("reward manager aflow", "verl.experimental.reward_loop.reward_manager", "rollout.reward_manager:register"),
+    ("end of the run", "hydra._internal.utils", "launch.driver:register_end"),
+    ("end of the log", "verl.trainer.constants_ppo", "launch.train_log:at_exit"),
+    ("clean-up after the run", "verl.trainer.constants_ppo", "verl_patches.janitor:guard"),
+    ("watch of vLLM's engine", f"{VLLM}.vllm_async_server", "verl_patches.watchdog:watch_engine"),
+    ("socket of the trainer's weights", f"{VLLM}.vllm_rollout", "verl_patches.weight_sockets:sender"),
+    ("socket of the engine's weights", f"{VLLM}.vllm_async_server", "verl_patches.weight_sockets:receiver"),
 )
-WITHOUT_GPU = (
-    Registration("platform cpu", "verl.plugin.platform", "verl_patches.cpu.platform:register_platform"),
-    Registration("gloo alone", "verl.utils.distributed", "verl_patches.cpu.engine:use_gloo_alone"),
-    Registration("log-probabilities by chunks", "verl.utils.torch_functional", "verl_patches.cpu.log_probs:by_chunks"),
-    Registration(
-        "engine fsdp2 on cpu", "verl.workers.engine.fsdp.transformer_impl", "verl_patches.cpu.engine:register_engines"
-    ),
-    Registration("rollout vllm on cpu", "verl.workers.rollout.replica", "verl_patches.cpu.engine:register_rollout"),
+WITHOUT_GPU = _rows(
+    ("platform cpu", "verl.plugin.platform", "verl_patches.cpu.platform:register_platform"),
+    ("gloo alone", "verl.utils.distributed", "verl_patches.cpu.engine:use_gloo_alone"),
+    ("log-probabilities by chunks", "verl.utils.torch_functional", "verl_patches.cpu.engine:by_chunks"),
+    ("engine fsdp2 on cpu", "verl.workers.engine.fsdp.transformer_impl", "verl_patches.cpu.engine:register_engines"),
+    ("rollout vllm on cpu", "verl.workers.rollout.replica", "verl_patches.cpu.engine:register_rollout"),
 )
-
 done: set[str] = set()
 """The `what` of each registration that this process has made."""
 
@@ -111,18 +100,15 @@ def register() -> None:
     with _loud("the list of registrations"):
         for registration in registrations():
             with _loud(registration.what):
-                register_post_import_hook(_hook(registration), registration.owner)
+                register_post_import_hook(partial(_make, registration), registration.owner)
 
 
-def _hook(registration: Registration) -> Callable[[ModuleType], None]:
-    def run(owner: ModuleType) -> None:
-        if registration.what not in done:
-            with _loud(registration.what):
-                module, _, name = registration.function.partition(":")
-                getattr(import_module(f"aflow_env.training.{module}"), name)(owner)
-                done.add(registration.what)
-
-    return run
+def _make(registration: Registration, owner: ModuleType) -> None:
+    if registration.what not in done:
+        with _loud(registration.what):
+            module, _, name = registration.function.partition(":")
+            getattr(import_module(f"aflow_env.training.{module}"), name)(owner)
+            done.add(registration.what)
 
 
 @contextmanager

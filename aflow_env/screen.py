@@ -16,8 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 80
-"""Columns of output that goes to no terminal."""
+WIDTH = 80  # columns of output that goes to no terminal
 _NOT_ASCII = re.compile(r"[^ -~\n\t]")
 _JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them
 
@@ -65,7 +64,7 @@ class Screen(Console):
             self.width = WIDTH
 
     def render_str(self, text: str, *arguments: Any, **options: Any) -> Text:
-        """Return the visible text. Strings of tables and titles come through here too."""
+        """Strings of tables and titles come through here too."""
         return super().render_str(visible(text), *arguments, **options)
 
 
@@ -73,7 +72,6 @@ class VisibleFormatter(logging.Formatter):
     """Formats log records as visible text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's text."""
         return visible(super().format(record))
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aflow_env.training.launch.verl_lines import metrics_of
+from aflow_env.training.launch.log_lines import metrics_of
 
 SMALL = (
     "aflow.rounds=3",

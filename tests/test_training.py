@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.report.wandb_runs import read_offline_run
-from aflow_env.training.verl_patches.proc import alive, descendants
+from aflow_env.training.verl_patches.janitor import alive, descendants
 from tests.main_job import metrics, start, train_log
 from tests.training.named import never_logged
 

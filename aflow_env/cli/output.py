@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aflow_env.evaluation.results import COUNTED, Evaluation
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.llm.prices import PICO
 from aflow_env.screen import one_line, plural
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from aflow_env.cli.arguments import needs
 from aflow_env.cli.output import cost_text
 from aflow_env.config import AflowConfig
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.report.loggers import LOGGERS, Logger, figures
 from aflow_env.screen import Screen, duration, fit
 from aflow_env.search.assemble import Assembly

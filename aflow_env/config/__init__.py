@@ -5,24 +5,18 @@ The YAML files under conf/aflow document each key and have the defaults. This pa
 Unknown keys are errors. `python -m verl.trainer.main_ppo` reads the node as `aflow.*`, `aflow-env` at the root.
 """
 
-from aflow_env.config.loading import config_directory, explain, parse, plain, resolve
-from aflow_env.config.models import ImplementerConfig, LLMConfig
-from aflow_env.config.root import AflowConfig
-from aflow_env.config.search import BudgetConfig, RacingConfig, RewardConfig, SelectionConfig, TaskConfig, ValueConfig
+from aflow_env.config.nodes import (
+    BudgetConfig,
+    ImplementerConfig,
+    LLMConfig,
+    RacingConfig,
+    RewardConfig,
+    SelectionConfig,
+    TaskConfig,
+    ValueConfig,
+)
+from aflow_env.config.root import AflowConfig, config_directory, explain, parse, plain, resolve
 
-__all__ = [
-    "AflowConfig",
-    "BudgetConfig",
-    "ImplementerConfig",
-    "LLMConfig",
-    "RacingConfig",
-    "RewardConfig",
-    "SelectionConfig",
-    "TaskConfig",
-    "ValueConfig",
-    "config_directory",
-    "explain",
-    "parse",
-    "plain",
-    "resolve",
-]
+__all__ = ["AflowConfig", "config_directory", "explain", "parse", "plain", "resolve"]
+__all__ += ["BudgetConfig", "ImplementerConfig", "LLMConfig", "RacingConfig", "RewardConfig", "SelectionConfig"]
+__all__ += ["TaskConfig", "ValueConfig"]

@@ -1,34 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole `aflow:` node, and the rules between its parts."""
+"""The whole `aflow:` node, the rules between its parts, and the way to it from composed YAML.
 
-from typing import Annotated, Literal
+A wrong config becomes one paragraph that names each mistake.
+"""
 
-from pydantic import Field, model_validator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from aflow_env.config.models import ImplementerConfig, LLMConfig, PolicyServerConfig
-from aflow_env.config.search import (
-    BudgetConfig,
-    ConvergenceConfig,
-    LookaheadConfig,
-    ProblemsConfig,
-    RacingConfig,
-    RewardConfig,
-    SandboxConfig,
-    SelectionConfig,
-    StopConfig,
-    TaskConfig,
-    ValueConfig,
-)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, ValidationError, model_validator
+
+from aflow_env.config import nodes
 from aflow_env.config.section import MANY, Count, CountOrZero, Place, Section, Seed, Share
+from aflow_env.errors import ConfigError
 
 
 class AflowConfig(Section):
     """The whole `aflow:` node."""
 
-    task: TaskConfig
-    executor: LLMConfig
-    implementer: ImplementerConfig = ImplementerConfig()
-    policy: PolicyServerConfig = PolicyServerConfig()
+    task: nodes.TaskConfig
+    executor: nodes.LLMConfig
+    implementer: nodes.ImplementerConfig = nodes.ImplementerConfig()
+    policy: nodes.PolicyServerConfig = nodes.PolicyServerConfig()
     proposer: Literal["policy", "guided", "random", "llm"] = "policy"
     action: Literal["edit", "code"] = "edit"
     rounds: Count = 4
@@ -39,7 +33,7 @@ class AflowConfig(Section):
     infrastructure_limit: Share = 0.2
     in_flight: Count = 1
     redraws: CountOrZero = 3
-    lookahead: LookaheadConfig = LookaheadConfig()
+    lookahead: nodes.LookaheadConfig = nodes.LookaheadConfig()
     run_dir: Place
     shared: Literal["auto", "local", "ray"] = "auto"
     recording: Place | None = None
@@ -47,15 +41,15 @@ class AflowConfig(Section):
     state_characters: Annotated[int, Field(ge=200, le=MANY)] = 6000
     failed_cases: CountOrZero = 2
     experience_entries: CountOrZero = 6
-    selection: SelectionConfig = SelectionConfig()
-    q: ValueConfig = ValueConfig()
-    reward: RewardConfig = RewardConfig()
-    convergence: ConvergenceConfig = ConvergenceConfig()
-    stop: StopConfig = StopConfig()
-    racing: RacingConfig = RacingConfig()
-    sandbox: SandboxConfig = SandboxConfig()
-    budget: BudgetConfig = BudgetConfig()
-    problems: ProblemsConfig = ProblemsConfig()
+    selection: nodes.SelectionConfig = nodes.SelectionConfig()
+    q: nodes.ValueConfig = nodes.ValueConfig()
+    reward: nodes.RewardConfig = nodes.RewardConfig()
+    convergence: nodes.ConvergenceConfig = nodes.ConvergenceConfig()
+    stop: nodes.StopConfig = nodes.StopConfig()
+    racing: nodes.RacingConfig = nodes.RacingConfig()
+    sandbox: nodes.SandboxConfig = nodes.SandboxConfig()
+    budget: nodes.BudgetConfig = nodes.BudgetConfig()
+    problems: nodes.ProblemsConfig = nodes.ProblemsConfig()
     final_calls: CountOrZero | None = 2000
     logger: tuple[Literal["wandb", "tensorboard", "jsonl"], ...] = ()
 
@@ -184,3 +178,76 @@ class AflowConfig(Section):
             if wrong:
                 raise ValueError(said)
         return self
+
+
+_SHOWN = 100  # characters of a wrong value
+
+
+def parse(node: DictConfig | dict[str, Any], where: str = "aflow") -> AflowConfig:
+    """Turn a composed `aflow:` node into the typed config.
+
+    Raises ConfigError in one paragraph that names each wrong key (as the user types it), its value and the fix.
+    """
+    try:
+        return AflowConfig.model_validate(plain(node) if isinstance(node, DictConfig) else node)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where)) from None
+
+
+def plain(node: DictConfig) -> Any:
+    """Return the node with its interpolations replaced by values. Raises ConfigError where one has none."""
+    try:
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError(_unresolved(error)) from error
+
+
+def resolve(config: DictConfig) -> None:
+    """Replace the config's interpolations by values, in place.
+
+    Raises ConfigError where one has none, and ModuleNotFoundError where a resolver lacks a library.
+    """
+    try:
+        OmegaConf.resolve(config)
+    except (OmegaConfBaseException, RecursionError) as error:
+        if isinstance(error.__context__, ModuleNotFoundError):
+            raise error.__context__ from error
+        raise ConfigError(_unresolved(error)) from error
+
+
+def _unresolved(error: Exception) -> str:
+    if not isinstance(error, OmegaConfBaseException):
+        return "an interpolation ${...} of the config refers to itself: give a value"
+    return f"{error.full_key or 'the config'} does not resolve: {str(error).splitlines()[0]}; set it, or give a value"
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """Return one sentence per wrong key, in the user's own spelling of it."""
+    sentences = []
+    for item in error.errors():
+        key = ".".join([where, *map(str, item["loc"])]).strip(".")
+        given = repr(item["input"])
+        said = f"{key}{'=' * bool(key)}{given if len(given) <= _SHOWN else f'{given[:_SHOWN]}...'}"
+        if item["type"] == "extra_forbidden":
+            sentences.append(f"{said}: there is no such key; remove it or see conf/ for the keys that exist")
+        elif item["type"] == "missing":
+            sentences.append(f"{key} is missing: set it")
+        elif item["type"] == "value_error":
+            sentences.append(f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"]))
+        elif item["type"] == "string_type" and isinstance(item["input"], int | float):
+            sentences.append(f"{said}: a number, where a text belongs; quote it for Hydra: \"{key}='...'\"")
+        else:
+            sentences.append(f"{said}: {item['msg'][0].lower()}{item['msg'][1:]}")
+    return ". ".join(sentences) + "."
+
+
+def config_directory() -> Path:
+    """Return the folder of YAML files: inside the installed package, or conf/ of the checkout.
+
+    Raises ConfigError when neither exists.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package / "conf", package.parent / "conf"):
+        if (candidate / "aflow_gigpo.yaml").is_file():
+            return candidate
+    raise ConfigError(f"aflow_env's YAML files are missing beside {package}: reinstall the package")

@@ -9,7 +9,6 @@ are new draws, and the same workflow asks for the same draws again. Concurrent q
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from pydantic import JsonValue
 
@@ -17,11 +16,10 @@ from aflow_env.config import LLMConfig
 from aflow_env.errors import WorkflowError
 from aflow_env.evaluation.results import COUNTS, Outcome, ProblemResult
 from aflow_env.llm.client import LLMClient, Message, Request
+from aflow_env.sandbox.jail.wire import JSON
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.operators import OperatorContext, RunCode, call_operator
 from aflow_env.workflow.signatures import SIGNATURES
-
-JSON = Any
 
 DRAWS = 1000  # of one prompt within a problem and repeat, far above a problem's call limit
 TRACED = 12  # operator calls in a trace

@@ -2,7 +2,8 @@
 """Evaluate a workflow on problems: look up stored results, run the rest in the sandbox, score and store them.
 
 The workflow runs in a jailed child. Its operator calls come to this process, which has the executor's client
-(attempt.py). A failure of the world ends a problem without a score. Too many of them end the evaluation.
+(attempt.py). A failure of the world ends a problem without a score. Too many of them end the evaluation. A table
+(tasks/table.py) has the outcomes of whole workflows, so nothing runs.
 
 Evaluations of one workflow take turns in this process, and among all processes that share `turns`, so the second finds
 all results stored. Without shared `turns` two processes may both run and pay. Both use the result stored first.
@@ -15,23 +16,25 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import KW_ONLY, asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from aflow_env.config import LLMConfig
-from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
+from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult, lost, summarise
 from aflow_env.llm.client import LLMClient, LLMError
-from aflow_env.sandbox.jail_run import JailRun
+from aflow_env.sandbox.jail.wire import JSON
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.sandbox.worker import JailRun
 from aflow_env.screen import plural
 from aflow_env.soon import Soon, soon
 from aflow_env.tasks.problem import Problem, Task
+from aflow_env.tasks.table import OUTCOMES, Table, TableTask
+from aflow_env.workflow.gate import check
 from aflow_env.workflow.operators import CodeResult
-from aflow_env.workflow.program import Workflow
+from aflow_env.workflow.program import TaskSpec, Workflow
 
-JSON = Any
 Key = tuple[str, int]
 Turn = AbstractAsyncContextManager[None]
 
@@ -43,15 +46,13 @@ FEEDBACK_CHARACTERS = 1000  # of a scorer's text are stored
 
 
 class EvaluationCache(Protocol):
-    """Stored results by workflow digest, executor key and (problem digest, repeat), such as `Store`."""
+    """Stored results by workflow digest, executor key and (problem digest, repeat), such as `Store`.
 
-    def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> Soon[dict[Key, ProblemResult]]:
-        """Return the stored results among these, marked as cached."""
-        ...
+    `get_many` returns results marked as cached. `put_many` saves the results that count and are not saved yet.
+    """
 
-    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Soon[None]:
-        """Save the results that count and are not saved yet."""
-        ...
+    def get_many(self, digest: str, executor_key: str, keys: Iterable[Key]) -> Soon[dict[Key, ProblemResult]]: ...
+    def put_many(self, digest: str, executor_key: str, results: Sequence[ProblemResult]) -> Soon[None]: ...
 
 
 @dataclass(eq=False)
@@ -172,9 +173,8 @@ class Evaluator:
 
         calls: list[dict[str, JSON]] = [{"problem": each.problem.prompt} for each in attempts]
         if self.task.spec.entry_point:
-            calls = [
-                call | {"entry_point": each.problem.entry_point} for call, each in zip(calls, attempts, strict=True)
-            ]
+            for call, each in zip(calls, attempts, strict=True):
+                call["entry_point"] = each.problem.entry_point
         return await self.sandbox.run_workflow(workflow, calls, handle)
 
     async def _run_code(self, code: str, function: str, arguments: list[JSON], seconds: float) -> CodeResult:
@@ -218,6 +218,41 @@ class Evaluator:
 
 
 def _cut(text: str, characters: int = ANSWER_CHARACTERS) -> str:
-    """Return the beginning and the end of a long text."""
     half = characters // 2
     return text if len(text) <= characters else f"{text[:half]} [...] {text[-half:]}"
+
+
+class OutsideTable(WorkflowError):
+    """The table has no outcomes of this valid program. The text is one sentence for the policy."""
+
+
+@dataclass(frozen=True)
+class TableGate:
+    """The gate of a search on a table. A program must pass the gate and be in the table."""
+
+    table: Table
+
+    def __call__(self, workflow: Workflow, spec: TaskSpec) -> None:
+        """Raise Violation or OutsideTable unless the program is in the table."""
+        if workflow.digest not in self.table.rows:
+            check(workflow, spec)
+            raise OutsideTable("outside the table: it has no outcomes of this workflow")
+
+
+@dataclass(eq=False)
+class TableEvaluator(Evaluator):
+    """An Evaluator that runs nothing. Its task is a TableTask."""
+
+    async def _run(self, workflow: Workflow, attempts: Sequence[Attempt]) -> list[ProblemResult]:
+        assert isinstance(self.task, TableTask)
+        table, results = self.task.table, []
+        if workflow.digest not in table.rows:
+            raise ConfigError(f"task.table: {table.path} has no outcomes of workflow {workflow.digest}")
+        row, places = table.rows[workflow.digest], {name: place for place, name in enumerate(table.header.problems)}
+        for attempt in attempts:
+            place = places[attempt.problem.id]
+            outcome = Outcome(OUTCOMES[row.outcomes[place]])
+            attempt.input_tokens, attempt.output_tokens = row.tokens[place]
+            attempt.calls = row.calls[place]
+            results.append(attempt.result(outcome, score=float(outcome == Outcome.CORRECT)))
+        return results

@@ -105,5 +105,4 @@ async def race(
 
 
 def _worth(result: ProblemResult, otherwise: float) -> float:
-    """Return a run's score, or `otherwise` when it does not count."""
     return result.score if result.outcome in COUNTED else otherwise

@@ -18,16 +18,14 @@ from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import LLMClient, Nobody
 from aflow_env.llm.keys import ApiKey, load_key
 from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price, say_once
-from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits
+from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits, RetryingClient
 from aflow_env.llm.providers.policy_server import Generate, PolicyClient
 from aflow_env.llm.record import CompletionLog, KeepingClient, Mode, RecordingClient
-from aflow_env.llm.retry import RetryingClient
+from aflow_env.llm.simulated.landscape import load_landscape
 
-DAY = 86_400.0
-"""Seconds that a batch may take."""
+DAY = 86_400.0  # seconds that a batch may take
 Served = Callable[[LLMConfig, Price | None, ApiKey, int], LLMClient]
-Made = tuple[LLMClient, Price | None]
-"""The client of one attempt, and its price."""
+Made = tuple[LLMClient, Price | None]  # the client of one attempt, and its price
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,6 @@ def build_client(
 
 def _simulated(wanted: Wanted) -> Made:
     from aflow_env.llm.simulated.executor import SimulatedClient
-    from aflow_env.llm.simulated.landscape import load_landscape
 
     landscape = load_landscape(wanted.config.landscape)
     price = Price(input=landscape.usd_per_million_input, output=landscape.usd_per_million_output)
@@ -123,10 +120,6 @@ def _policy(wanted: Wanted) -> Made:
             f"{role}.kind=openai {role}.base_url=http://localhost:8000/v1 {role}.model=PATH."
         )
     return PolicyClient(wanted.generate, config.model, wanted.seed, config.timeout_seconds), FREE
-
-
-def _table(wanted: Wanted) -> Made:
-    return Nobody(), FREE
 
 
 def _openai(wanted: Wanted) -> Made:
@@ -162,7 +155,7 @@ def _anthropic(wanted: Wanted) -> Made:
 MAKERS: dict[str, Callable[[Wanted], Made]] = {
     "simulated": _simulated,
     "policy": _policy,
-    "table": _table,
+    "table": lambda _: (Nobody(), FREE),
     "openai": _openai,
     "anthropic": _anthropic,
 }
@@ -176,8 +169,6 @@ def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> C
     """
     decisive = {**config.decisive, "base_url": config.base_url}
     if config.kind == "simulated":
-        from aflow_env.llm.simulated.landscape import load_landscape
-
         decisive["landscape"] = load_landscape(config.landscape).model_dump(mode="json")
     seeded = config.kind in ("simulated", "policy") or (config.kind == "openai" and config.send_seed)
     fixed = json.dumps({**decisive, "seed": seed if seeded else None}, sort_keys=True)

@@ -47,8 +47,7 @@ def _well_formed(text: object) -> object:
     return text.encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
 
 
-BYTES_PER_TOKEN = 4
-"""The usual estimate."""
+BYTES_PER_TOKEN = 4  # the usual estimate
 
 Text = Annotated[str, BeforeValidator(_well_formed)]
 Tokens = Annotated[int, Field(ge=0)]

@@ -22,14 +22,10 @@ from dataclasses import dataclass, field
 
 from aflow_env.errors import InfrastructureError
 
-BEAT = 0.25
-"""Seconds between two renewals."""
-SOONEST = 0.02
-"""Seconds between a renewal and the next, when calls wait."""
-LAPSE = 5.0
-"""Seconds without a renewal after which a process counts as dead."""
-TURN = 5.0
-"""Seconds after which an odd place goes to the next process."""
+BEAT = 0.25  # seconds between two renewals
+SOONEST = 0.02  # seconds between a renewal and the next, when calls wait
+LAPSE = 5.0  # seconds without a renewal after which a process counts as dead
+TURN = 5.0  # seconds after which an odd place goes to the next process
 
 
 def allot(places: int, wanted: Mapping[str, int], turn: int = 0) -> dict[str, int]:

@@ -68,8 +68,7 @@ class Price(Rates):
         return max(tier.picos(*prompt) for tier in (self, long) for prompt in prompts)
 
 
-BATCH_SHARE = 0.5
-"""The cost of a call in Anthropic's Message Batches, as a share of its price."""
+BATCH_SHARE = 0.5  # the cost of a call in Anthropic's Message Batches, as a share of its price
 
 
 def at_share(price: Price, share: float) -> Price:

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limits of a provider: calls at a time, tokens a minute, and a breaker for a provider that is down.
+"""The limits of a provider (calls at a time, tokens a minute, a breaker for one that is down), and retries.
 
 One `ProviderLimits` belongs to one provider: give the same object to every client of it (an executor and an implementer
 that both ask Claude). `ProviderLimits.of` makes the limits of this process alone: n such processes may together reach n
 times the limits. `ProviderLimits.leased` makes this process's part of limits that several share: its leased places
 (leases.py), and an equal part of the tokens a minute. Each process has a breaker of its own.
+
+Retries are outside the limits and the budget: each attempt takes its own place in the queue and its own reservation,
+and a call that waits has neither. A server that has never answered may just be starting: it is asked again every
+`first` seconds, for `PATIENCE` seconds.
 """
 
 import asyncio
@@ -14,15 +18,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+import tenacity
+
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMError, Request, Wrapper
+from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMClient, LLMError, Request, Wrapper
 from aflow_env.llm.leases import LeasedPlaces, Renew
 
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 600.0
-PATIENCE = 10.0
-"""Seconds for which a server that never answered is tried."""
+PATIENCE = 10.0  # seconds for which a server that never answered is tried
 
 
 class TokenBucket:
@@ -188,3 +193,53 @@ class LimitedClient(Wrapper):
 def estimated_tokens(request: Request) -> int:
     """Estimate the prompt plus the whole reply, as providers do before a call."""
     return request.prompt_bytes // BYTES_PER_TOKEN + request.max_tokens
+
+
+class RetryingClient(Wrapper):
+    """Sends a request up to `attempts` times while it fails for reasons that may pass.
+
+    The n-th wait is drawn from [0, min(longest, first * 2^(n-1))] seconds, or is the provider's retry-after if that is
+    longer. A provider that asks for more than `longest` seconds is not asked again. The last error is raised.
+    """
+
+    def __init__(
+        self,
+        inner: LLMClient,
+        attempts: int,
+        first: float,
+        longest: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(inner)
+        backoff = tenacity.wait_random_exponential(multiplier=first, max=longest)
+
+        def again(error: BaseException) -> bool:
+            return isinstance(error, LLMError) and error.retryable and (error.retry_after or 0.0) <= longest
+
+        def enough(state: tenacity.RetryCallState) -> bool:
+            in_vain = _error(state).kind == "unreachable" and (state.seconds_since_start or 0.0) > PATIENCE
+            return in_vain or state.attempt_number >= attempts
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = _error(state)
+            if error.kind == "unreachable":
+                return min(first, PATIENCE / 4)
+            return max(backoff(state), error.retry_after or 0.0)
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            done, pause = state.attempt_number, state.upcoming_sleep
+            log.info("attempt %d of %d: %s, again in %.1f s", done, attempts, _error(state), pause)
+
+        retry = tenacity.retry_if_exception(again)
+        self._retrying = tenacity.AsyncRetrying(
+            stop=enough, wait=wait, retry=retry, before_sleep=tell, sleep=sleep, reraise=True
+        )
+
+    async def complete(self, request: Request) -> Completion:
+        return await self._retrying.copy()(self.inner.complete, request)
+
+
+def _error(state: tenacity.RetryCallState) -> LLMError:
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, LLMError)  # `again` lets through nothing else
+    return error

@@ -13,7 +13,7 @@ Two runs that ask the same at the same time both pay.
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from aflow_env.errors import InfrastructureError
@@ -60,30 +60,23 @@ class KeepingClient(Wrapper):
         return completion
 
 
+@dataclass(eq=False)
 class RecordingClient:
     """Looks in a log before it asks `inner` (None in replay), which saves its answers there (KeepingClient).
 
     `scope` returns all that decides a completion beside the request. In record mode `shared` is asked after the log.
     """
 
-    def __init__(
-        self,
-        inner: LLMClient | None,
-        log: CompletionLog | None,
-        mode: Mode,
-        scope: Callable[[], str] = lambda: "",
-        shared: CompletionLog | None = None,
-    ) -> None:
-        self._inner = inner
-        self._log = log if mode != "live" else None
-        self._shared = shared if mode == "record" else None
-        self._mode = mode
-        self._scope = scope
-        self._flights: dict[str, _Flight] = {}
+    inner: LLMClient | None
+    log: CompletionLog | None
+    mode: Mode
+    scope: Callable[[], str] = lambda: ""
+    shared: CompletionLog | None = None
+    _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
 
     def key(self, request: Request) -> str:
         """Return the log's key of a request."""
-        return key_of(request, self._scope())
+        return key_of(request, self.scope())
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient. Raises ReplayMiss, naming the key, when a replay asks for a completion that was not recorded.
@@ -106,26 +99,26 @@ class RecordingClient:
                 await asyncio.wait([flight.task])
 
     async def aclose(self) -> None:
-        if self._inner is not None:
-            await self._inner.aclose()
+        if self.inner is not None:
+            await self.inner.aclose()
 
     async def _find(self, key: str, request: Request) -> Completion:
         """Look in the logs, then ask. All is one flight, or else two requests could both find nothing and pay."""
-        kept = None if self._log is None else await soon(self._log.get(key))
-        if kept is None and self._log is not None and self._shared is not None:
-            kept = await soon(self._shared.get(key))
-            if kept is not None:
-                await soon(self._log.put(key, request, kept))
-        if kept is not None:
-            return kept
-        if self._mode == "replay" or self._inner is None:
+        if self.log is not None and self.mode != "live":
+            if (kept := await soon(self.log.get(key))) is not None:
+                return kept
+            shared = self.shared if self.mode == "record" else None
+            if shared is not None and (kept := await soon(shared.get(key))) is not None:
+                await soon(self.log.put(key, request, kept))
+                return kept
+        if self.mode == "replay" or self.inner is None:
             begin = request.messages[-1].content[:80]
             raise ReplayMiss(
                 f"replay: no completion is recorded under {key} (model {request.model!r}, sample {request.sample}, "
                 f"prompt {begin!r}...). The run asks something new: was its config or the code changed? "
                 "mode=record asks the provider again"
             )
-        return await self._inner.complete(request)
+        return await self.inner.complete(request)
 
     def _landed(self, key: str, task: asyncio.Task[Completion]) -> None:
         if key in self._flights and self._flights[key].task is task:

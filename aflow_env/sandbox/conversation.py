@@ -18,17 +18,13 @@ from hashlib import sha256
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
 from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
-from aflow_env.sandbox.jail_run import JailRun, Outcome
-from aflow_env.sandbox.worker import Child, ChildEnd, OnLine
+from aflow_env.sandbox.worker import Child, ChildEnd, JailRun, OnLine, Outcome
 
 Handler = Callable[[int, str, dict[str, JSON]], Awaitable[dict[str, JSON]]]
 """(problem's index, operator, arguments) -> {"result": {...}, "cost_usd": float}."""
 
-MESSAGES = 10
-"""All operator calls of one problem together may be this many times as large as one message."""
-
-GRACE_SECONDS = 1.0
-"""How long a child may take to give up a problem that is out of time, before it is killed."""
+MESSAGES = 10  # all operator calls of one problem together may be this many times as large as one message
+GRACE_SECONDS = 1.0  # how long a child may take to give up a problem that is out of time, before it is killed
 
 
 @dataclass(frozen=True)
@@ -247,7 +243,6 @@ class ChildSession:
         self._give_up(problem)
 
     def _give_up(self, problem: ProblemCall) -> None:
-        """Ask the child to drop a problem, and kill it when it does not answer."""
         problem.stop_clock()
         self._child.send({"cancel": problem.index})
         problem.timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._abort_late)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that compares answers of mathematics: benchmarks/math_child.py behind the layers of this machine.
 
-tasks/benchmarks/math_judge.py starts this script in an isolated interpreter with an empty environment. The first
+tasks/benchmarks/math.py starts this script in an isolated interpreter with an empty environment. The first
 question is the parent's own and loads the libraries. Then the process confines itself as for generated code
 (confine.py), but that it may read installed packages and write nothing. Texts of models follow.
 

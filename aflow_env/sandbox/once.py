@@ -10,8 +10,7 @@ from typing import Any
 
 from aflow_env.errors import ConfigError
 from aflow_env.sandbox.jail.wire import JSON, FrameError, short, unpack
-from aflow_env.sandbox.jail_run import JailRun, Outcome
-from aflow_env.sandbox.worker import Child, Worker
+from aflow_env.sandbox.worker import Child, JailRun, Outcome, Worker
 
 Part = tuple[Worker, dict[str, JSON] | None, Callable[[dict[str, JSON]], None]]
 """A worker, the first frame for its child (None: sent later), and the function that takes the child's frames."""

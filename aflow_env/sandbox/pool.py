@@ -13,22 +13,19 @@ import platform
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aflow_env.errors import ConfigError
 from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.conversation import Handler, Work, run_batch
 from aflow_env.sandbox.jail.wire import JSON
-from aflow_env.sandbox.jail_run import JailRun
 from aflow_env.sandbox.kernel import confine
 from aflow_env.sandbox.once import Once
-from aflow_env.sandbox.worker import Worker
+from aflow_env.sandbox.worker import JailRun, Worker
 
 if TYPE_CHECKING:
     from aflow_env.workflow.program import Workflow
 log = logging.getLogger(__name__)
-
 Mode = Literal["auto", "strict", "off"]
 
 
@@ -58,7 +55,7 @@ class Sandbox:
             self.layers = ("process", *worker.layers)
         missing = [name for name in ("landlock", "seccomp") if not any(layer.startswith(name) for layer in self.layers)]
         if self.mode == "strict" and missing:
-            await self.__aexit__(None, None, None)
+            await self.__aexit__()
             raise ConfigError(
                 f"sandbox=strict: no {' and no '.join(missing)} on this machine ({platform.platform(terse=True)}). Run "
                 "on Linux 5.13 or later, in a container whose seccomp profile allows landlock_* and seccomp, or set "
@@ -70,9 +67,7 @@ class Sandbox:
             log.warning("this machine has no %s; the sandbox is weaker: %s", " and no ".join(missing), self.layers)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(worker.close() for worker in self._all))
         self._all.clear()
         self._idle.clear()
@@ -137,11 +132,10 @@ class Sandbox:
         return Once(self._limits(int(seconds) + 1), self.limits.output_bytes, seconds)
 
     def _limits(self, cpu_seconds: int) -> dict[str, Any]:
-        mb = 1 << 20
-        limits = {"AS": self.limits.memory_mb * mb, "CPU": cpu_seconds, "FSIZE": self.limits.disk_mb * mb}
-        limits |= {"NOFILE": 64, "CORE": 0, "MEMLOCK": 0}
+        memory, disk = self.limits.memory_mb << 20, self.limits.disk_mb << 20
+        limits = {"AS": memory, "CPU": cpu_seconds, "FSIZE": disk, "NOFILE": 64, "CORE": 0, "MEMLOCK": 0}
         return {
-            "disk_bytes": self.limits.disk_mb * mb,
+            "disk_bytes": disk,
             "threads": self.limits.threads,
             "limits": {f"RLIMIT_{name}": value for name, value in limits.items()},
         }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parent's handle on one zygote (zygote.py) and on the child that it is running."""
+"""The parent's handle on one zygote (zygote.py), on the child that it is running, and on the child's result."""
 
 import asyncio
 import json
@@ -12,12 +12,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from aflow_env.errors import InfrastructureError
 from aflow_env.sandbox.jail import scratch
 from aflow_env.sandbox.jail.wire import JSON, pack
-from aflow_env.sandbox.jail_run import Outcome
+
+Outcome = Literal["ok", "timeout", "crash", "violation"]
+
+
+@dataclass(frozen=True)
+class JailRun:
+    """The result of one problem or piece of code: `value` for `ok`, else `error` (one short line)."""
+
+    outcome: Outcome
+    value: JSON = None
+    error: str = ""
+    seconds: float = 0.0
+
 
 START_SECONDS = 30.0
 LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")

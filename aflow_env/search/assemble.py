@@ -13,8 +13,7 @@ from typing import Literal
 
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError
-from aflow_env.evaluation.evaluator import Evaluator
-from aflow_env.evaluation.lookup import TableEvaluator, TableGate
+from aflow_env.evaluation.evaluator import Evaluator, TableEvaluator, TableGate
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
 from aflow_env.llm.client import LLMClient
@@ -24,7 +23,6 @@ from aflow_env.sandbox.pool import Sandbox
 from aflow_env.search.kinds import PREDICTORS, PROPOSERS, Known
 from aflow_env.search.prediction.predict import QPredictor
 from aflow_env.search.prediction.served import ServedPolicy, serve_policy
-from aflow_env.search.proposals.implementers import implement
 from aflow_env.search.proposals.proposal import Proposer
 from aflow_env.search.rounds import Search
 from aflow_env.search.session import Listener, SearchProblem, SearchSession, session_seed
@@ -32,10 +30,10 @@ from aflow_env.store.settings import lock
 from aflow_env.store.shared import Parts
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import load_task
+from aflow_env.tasks.baselines import start_workflow
 from aflow_env.tasks.benchmarks.arithmetic import read
 from aflow_env.tasks.own import own_digest
 from aflow_env.tasks.problem import Problem, Task, content_digest
-from aflow_env.tasks.start import start_workflow
 from aflow_env.tasks.table import TableTask
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import Workflow
@@ -78,8 +76,8 @@ class Assembly:
         task = load_task(config.task)
         parts = parts or Parts.local(config)
         store, recording, budget = parts.store, parts.recording, Budget(config.budget, parts.ledger)
-        jail, side_by_side = config.sandbox, SIDE_BY_SIDE * config.executor.concurrency
-        sandbox = Sandbox(jail.mode, jail.limits, jail.workers, side_by_side)
+        jail = config.sandbox
+        sandbox = Sandbox(jail.mode, jail.limits, jail.workers, SIDE_BY_SIDE * config.executor.concurrency)
         providers: dict[tuple[str, str | None], ProviderLimits] = {}
 
         def client(node: LLMConfig, role: str) -> LLMClient:
@@ -100,13 +98,13 @@ class Assembly:
 
         executor = client(config.executor, "executor")
         implementer = client(config.implementer.llm, "implementer.llm") if config.implementer.llm else None
-        more = {
-            "structured": "auto" if config.executor.structured == "auto" else "",
-            "own_task": own_digest(config.task),
-            "table": task.table.digest if isinstance(task, TableTask) else "",
-        }
         settings = {"options": config.task.options, "landscape": landscape_digest(config.executor)}
-        settings |= {name: value for name, value in more.items() if value}
+        if config.executor.structured == "auto":
+            settings["structured"] = "auto"
+        if digest := own_digest(config.task):
+            settings["own_task"] = digest
+        if isinstance(task, TableTask):
+            settings["table"] = task.table.digest
         evaluator = (TableEvaluator if isinstance(task, TableTask) else Evaluator)(
             task,
             executor,
@@ -187,7 +185,7 @@ class Assembly:
             evaluator=self.evaluator,
             store=self.parts.store,
             proposer=PROPOSERS[config.proposer](known),
-            implement=implement(config, self.implementer),
+            implementer=self.implementer,
             predictor=PREDICTORS[config.q.kind](known),
             gate=TableGate(self.task.table) if isinstance(self.task, TableTask) else check,
             version=version,
@@ -211,13 +209,9 @@ class Assembly:
         return self._search
 
     async def play(self, told: Listener | None = None, interrupt: asyncio.Event | None = None) -> SearchSession:
-        """Play the session of a search without a trainer, on the validate problems, or go on with it.
-
-        Raises as `prepare` and `Search.play` do.
-        """
+        """Play the search's session without a trainer, or go on with it. Raises as `prepare` and `Search.play` do."""
         search, seed = self.prepare(), self.config.seed
-        key = SessionKey(self.task.spec.name, seed)
-        problem = SearchProblem(key=key, seed=session_seed(seed), start=self.start())
+        problem = SearchProblem(SessionKey(self.task.spec.name, seed), session_seed(seed), self.start())
         return await search.play(problem, told, interrupt)
 
 

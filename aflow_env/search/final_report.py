@@ -16,13 +16,13 @@ from rich.table import Table
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
 from aflow_env.evaluation.results import Evaluation
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_choice import UNLIMITED, ClosingRuns, choose, held
-from aflow_env.search.prediction.worth import worth_of_q
+from aflow_env.search.prediction.q import worth_of_q
 from aflow_env.store.findings import front, front_lines, leaders, save_report, start_of
-from aflow_env.workflow.aflow.aflow_folder import write_workflow
+from aflow_env.workflow.aflow.aflow_workspace import write_workflow
 
 CANDIDATES = 3
 """Leaders on validate problems, and as many on training problems."""

@@ -5,12 +5,12 @@ With `lookahead.nodes=1` and `lookahead.edits=1` a round is AFlow's: select a no
 (expansion.py). Otherwise it chooses among open proposals (choosing.py).
 
 A killed session resumes exactly as the uninterrupted one. The random draws of a round depend on the seed and the number
-of earlier rounds alone, and `in_flight` alone decides which rounds it sees (flight.py).
+of earlier rounds alone, and `in_flight` alone decides which rounds it sees (expansion.py).
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,23 +20,21 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation
-from aflow_env.search.choice.choosing import Chooser, Picked
-from aflow_env.search.choice.frontier import DUPLICATE, Frontier
+from aflow_env.llm.client import LLMClient
+from aflow_env.search.choice.choosing import DUPLICATE, Chooser, Frontier, Picked
 from aflow_env.search.choice.selection import bar, select
-from aflow_env.search.flight import Flight, cancel_all, restore
 from aflow_env.search.prediction.predict import Candidate, LearningPredictor, QPredictor, value
-from aflow_env.search.proposals.expansion import Change, Changer, Gate, Implement, Place, draw, in_short
-from aflow_env.search.proposals.proposal import Proposer, State
-from aflow_env.search.proposals.states import States
-from aflow_env.search.session import OVER_BUDGET, Choice, Listener, SearchProblem, SearchSession, Turn
-from aflow_env.search.stopping import INTERRUPTED, Stopper
+from aflow_env.search.proposals.expansion import Changer, Flight, Place, cancel_all, draw, in_short, restore
+from aflow_env.search.proposals.proposal import Proposer, State, States
+from aflow_env.search.session import OVER_BUDGET, Choice, Listener, SearchProblem, SearchSession, Stopper, Turn
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon
 from aflow_env.store.node_rows import JSON, Node, Rejection
 from aflow_env.store.shared import RunStore
 from aflow_env.store.store import StoredSession
 from aflow_env.tasks.problem import Problem, Task
-from aflow_env.workflow.gate import check
+from aflow_env.workflow.gate import Gate, check
+from aflow_env.workflow.implement import Change
 from aflow_env.workflow.program import Workflow
 
 
@@ -50,7 +48,7 @@ class Search:
     evaluator: Evaluator
     store: RunStore
     proposer: Proposer
-    implement: Implement
+    implementer: LLMClient | None = None
     predictor: QPredictor | LearningPredictor | None = None
     gate: Gate = check
     version: str = ""
@@ -85,7 +83,7 @@ class Search:
             while tree.played + len(flights) < rounds:
                 if len(flights) == places:
                     stopper.record(await self._land(playing))
-                if reason := INTERRUPTED if interrupt and interrupt.is_set() else stopper.why(tree):
+                if reason := stopper.why(tree, interrupt is not None and interrupt.is_set()):
                     session.stopped = reason
                     break
                 flights.append(await self._begin(playing))
@@ -115,7 +113,7 @@ class Search:
             config=config,
             states=States(config, spec, self.problems, self.store, problem.key),
             proposer=self.proposer,
-            change=Changer(spec, config.form, self.implement, self.gate),
+            change=Changer(config, spec, self.implementer, self.gate),
             predictor=self.predictor,
             frontier=Frontier.restored(stored.proposals, len(ended) - 1, taken),
             seed=problem.seed,
@@ -127,23 +125,25 @@ class Search:
         tree, flights, chooser = playing.session.tree, playing.flights, playing.chooser
         begun = tree.played + len(flights)
         rng = np.random.default_rng([playing.problem.seed, begun])
-        unseen, rival = flights[0].round if flights else None, self._rival(tree)
-        digest: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        unseen = flights[0].round if flights else None
         if self.config.lookahead.chooses:
             picked = await chooser.pick(tree, begun, unseen, rng)
-            parent = tree.node(picked.choice.round)
-            digest.set_result(picked.pair.digest if picked.pair else None)
-            place = Place(tree.begin(parent.round), parent, tree, tuple(flights), digest, rival)
-            return Flight(place.round, parent.round, digest, asyncio.ensure_future(self._run(place, picked, chooser)))
-        rounds, means, visits = tree.arrays()
-        selection = select(rounds=rounds, means=means, visits=visits, config=self.config.selection, rng=rng)
-        parent = tree.node(selection.round)
-        choice = Choice(parent.round, selection.ucb[selection.rounds.index(parent.round)])
-        state = await chooser.states.of(tree, parent, unseen)
-        place = Place(tree.begin(parent.round), parent, tree, tuple(flights), digest, rival)
-        seed, predictor = int(rng.integers(2**31)), chooser.predictor_at(tree).predictor
-        turn = self._expand(place, choice, state, seed, chooser.change, predictor)
-        return Flight(place.round, parent.round, digest, asyncio.ensure_future(turn))
+            place = self._place(tree, picked.choice.round, flights)
+            place.digest.set_result(picked.pair.digest if picked.pair else None)
+            turn = self._run(place, picked, chooser)
+        else:
+            rounds, means, visits = tree.arrays()
+            selection = select(rounds=rounds, means=means, visits=visits, config=self.config.selection, rng=rng)
+            choice = Choice(selection.round, selection.ucb[selection.rounds.index(selection.round)])
+            state = await chooser.states.of(tree, tree.node(choice.round), unseen)
+            place = self._place(tree, choice.round, flights)
+            predictor, _ = chooser.predictor_at(tree)
+            turn = self._expand(place, choice, state, int(rng.integers(2**31)), chooser.change, predictor)
+        return Flight(place.round, place.parent.round, place.digest, asyncio.ensure_future(turn))
+
+    def _place(self, tree: Tree, parent: int, flights: Iterable[Flight]) -> Place:
+        rival, digest = self._rival(tree), asyncio.get_running_loop().create_future()
+        return Place(tree.begin(parent), tree.node(parent), tree, tuple(flights), digest, rival)
 
     async def _land(self, playing: "_Playing") -> Node | Rejection:
         """Wait for the oldest expansion in flight, and record it on disk, then in the tree."""
@@ -165,16 +165,16 @@ class Search:
     ) -> Turn:
         """Propose, implement, gate, predict and evaluate."""
         try:
-            drawn = await draw(self.proposer, change, place, state, seed, self.config.redraws)
+            reply, ended, duplicate = await draw(self.proposer, change, place, state, seed, self.config.redraws)
         finally:
             if not place.digest.done():
                 place.digest.set_result(None)
-        if isinstance(drawn.ended, Rejection):
-            return Turn(state, choice, drawn.reply, drawn.ended, duplicate=drawn.duplicate)
-        candidate = Candidate(drawn.reply.text, drawn.ended.workflow)
+        if isinstance(ended, Rejection):
+            return Turn(state, choice, reply, ended, duplicate=duplicate)
+        candidate = Candidate(reply.text, ended.workflow)
         prediction = await value(predictor, state, candidate)
-        node = await self._node(place, drawn.ended, candidate.text)
-        return Turn(state, choice, drawn.reply, node, candidate, prediction)
+        node = await self._node(place, ended, candidate.text)
+        return Turn(state, choice, reply, node, candidate, prediction)
 
     async def _run(self, place: Place, picked: Picked, chooser: Chooser) -> Turn:
         """Evaluate the chosen pair, if any proposal was open."""

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from aflow_env.evaluation.results import wilson
 from aflow_env.files import Row, SharedFile, storing
-from aflow_env.llm.ledger import AMOUNTS, Spend
+from aflow_env.llm.budget import AMOUNTS, Spend
 from aflow_env.store.database import JSON, USD_A_PROBLEM, Reads
 from aflow_env.store.settings import saved_text
 from aflow_env.store.store import Store

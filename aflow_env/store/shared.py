@@ -14,8 +14,7 @@ from typing import Protocol
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.evaluation.evaluator import EvaluationCache, Turn
 from aflow_env.files import writing
-from aflow_env.llm.budget import Account
-from aflow_env.llm.ledger import Ledger
+from aflow_env.llm.budget import Account, Ledger
 from aflow_env.llm.provider_limits import ProviderLimits
 from aflow_env.llm.record import CompletionLog
 from aflow_env.soon import Soon

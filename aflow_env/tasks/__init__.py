@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
-from aflow_env.tasks.benchmarks import aime, drop, gsm8k, hotpotqa, humaneval, livecodebench, math, mbpp
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
+from aflow_env.tasks.benchmarks.humaneval_mbpp import humaneval, mbpp
+from aflow_env.tasks.benchmarks.livecodebench import livecodebench
+from aflow_env.tasks.benchmarks.math import aime, math
+from aflow_env.tasks.benchmarks.short_answers import drop, gsm8k, hotpotqa
 from aflow_env.tasks.own import is_own, own_task
 from aflow_env.tasks.problem import CodeRun, Problem, RunTests, Score, Split, Task
 from aflow_env.tasks.table import table_task
@@ -15,14 +18,14 @@ __all__ = ["TASKS", "CodeRun", "Problem", "RunTests", "Score", "Split", "Task", 
 
 TASKS: dict[str, Callable[[TaskConfig], Task]] = {
     "arithmetic": Arithmetic,
-    "gsm8k": gsm8k.task,
-    "math": math.task,
-    "aime": aime.task,
-    "humaneval": humaneval.task,
-    "mbpp": mbpp.task,
-    "livecodebench": livecodebench.task,
-    "hotpotqa": hotpotqa.task,
-    "drop": drop.task,
+    "gsm8k": gsm8k,
+    "math": math,
+    "aime": aime,
+    "humaneval": humaneval,
+    "mbpp": mbpp,
+    "livecodebench": livecodebench,
+    "hotpotqa": hotpotqa,
+    "drop": drop,
 }
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Manual workflows as baselines of a search. They follow the ideas of these papers, not their prompts.
+"""Manual workflows: the start of a search, and its baselines, which follow the ideas of papers, not their prompts.
+
+The start is a folder's workflow, or by default the plain question, as AFlow's round 1.
 
 IO asks once. CoT asks to think first (Wei et al. 2022). CoT-SC draws SAMPLES such answers, the first at the executor's
 `temperature` and the others at its `sample_temperature`, and takes the most frequent (Wang et al. 2022). Code has no
@@ -10,10 +12,14 @@ answer again, and a judge concludes (after Wang et al. 2024 and Liang et al. 202
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from aflow_env.errors import ConfigError, WorkflowError
+from aflow_env.workflow.aflow.aflow_workspace import read_workflow
+from aflow_env.workflow.gate import check
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.signatures import SIGNATURES
-from aflow_env.workflow.steps import Step, to_workflow, write_program
+from aflow_env.workflow.steps import Step, StepError, to_workflow, write_program
 
 SAMPLES = 5
 REFINEMENTS = 2
@@ -22,6 +28,33 @@ PERSONAS = {
     "SCEPTIC": "You are a sceptic who looks for traps and checks each claim.",
     "TEACHER": "You are a teacher who explains each step from the ground up.",
 }
+
+
+def start_steps(spec: TaskSpec) -> tuple[Step, ...]:
+    """Return one Custom step (CustomCodeGenerate for code tasks) with the task's start instruction, usually empty."""
+    writes = spec.entry_point and "CustomCodeGenerate" in spec.operators
+    return (Step("CustomCodeGenerate" if writes else "Custom", spec.start),)
+
+
+def start_workflow(where: str, spec: TaskSpec) -> Workflow:
+    """Return the task's start workflow for `default`, else the workflow of the folder `where`. Raises ConfigError."""
+    if where == "default":
+        try:
+            return to_workflow(start_steps(spec), spec)
+        except StepError as error:
+            raise ConfigError(
+                f"problems.start=default would not be run: {error}. Allow its operator too (operators of the task's "
+                "YAML, or task.options.operators), or name a folder of your own in problems.start"
+            ) from error
+    folder = Path(where)
+    if not (folder / "graph.py").is_file():
+        raise ConfigError(f"problems.start={where}: that folder has no graph.py; name a workflow folder or `default`")
+    workflow = read_workflow(folder)
+    try:
+        check(workflow, spec)
+    except WorkflowError as error:
+        raise ConfigError(f"problems.start={where} would not be run: {error}") from error
+    return workflow
 
 
 @dataclass(frozen=True)

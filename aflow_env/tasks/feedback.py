@@ -44,14 +44,12 @@ def differs(expected: str, got: str) -> str:
 
 
 async def public_feedback(problem: Problem, solution: str, run_code: RunTests) -> str:
-    """Return the first failed public test, with expected and actual value, or the number of passed ones.
-
-    Raises InfrastructureError.
-    """
+    """Return the first failed public test with its values, or how many passed. Raises InfrastructureError."""
     if not solution.strip():
         return NO_CODE
     entry_point = str(problem.entry_point)
-    tests = [(_shown(_last_line(test)), explained(test, entry_point)) for test in problem.public_tests[:PUBLIC]]
+    public = problem.public_tests[:PUBLIC]
+    tests = [(_shown(test.strip().rpartition("\n")[2]), explained(test, entry_point)) for test in public]
     why = await failure(solution, _EACH.format(tests=repr(tests), entry_point=entry_point), entry_point, run_code)
     return why or hidden_fail(len(tests))
 
@@ -100,10 +98,6 @@ class _Explained(ast.NodeTransformer):
                 expected, got = ("right_", "left_") if called else ("left_", "right_")
                 told = f"f'expected {{{expected}!r:.{SHOWN}}}, got {{{got}!r:.{SHOWN}}}'"
         return ast.parse(f"if not ({holds}):\n    raise Wrong({told})").body[0]
-
-
-def _last_line(test: str) -> str:
-    return test.strip().rpartition("\n")[2]
 
 
 def _shown(text: str) -> str:

@@ -3,15 +3,23 @@
 
 The YAML names fields of records in braces, e.g. `prompt: "Translate {English text} into French."`. `{{`, `}}` and `{}`
 are plain braces. Its scorer is one of `SCORERS`, or `module:function` of the gold answer and the output, with a result
-as in own_scores.py. A class gets the TaskConfig and must be a Task (tasks/problem.py). Modules are found on PYTHONPATH,
+as below. A class gets the TaskConfig and must be a Task (tasks/problem.py). Modules are found on PYTHONPATH,
 then beside the YAML, or for a class in the current folder. They run in this process, because no model wrote them, and
 print to standard error.
+
+A user's score is a share in [0, 1], True or False, a tuple of one of these and a text, or a Score. 1 and True count as
+solved. The text is the feedback: `return 0.5, "the unit is missing"`. Any other value is an error that names the
+scorer, the value, the problem and the reply.
 """
 
 import importlib
 import re
+import reprlib
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,15 +27,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aflow_env.config import TaskConfig, explain
-from aflow_env.errors import ConfigError
-from aflow_env.tasks.benchmarks.math_judge import MathJudge, refuses_gold
+from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
+from aflow_env.tasks.benchmarks.math import MathJudge, refuses_gold
 from aflow_env.tasks.dataset import FileTask, Judge, by_text, check_operators
-from aflow_env.tasks.own_scores import ClassTask, by_function
-from aflow_env.tasks.problem import Problem, Task, content_digest
+from aflow_env.tasks.problem import Problem, RunTests, Score, Split, Task, content_digest
 from aflow_env.tasks.records import Record
 from aflow_env.tasks.scorers import SHORT, score_code, undefined
 from aflow_env.workflow.program import TaskSpec
 
+REPLY_SHOWN = 200  # characters of a reply in an error
 SCORERS = (*SHORT, "math", "tests")
 _FIELD = re.compile(r"\{\{|\}\}|\{\}|\{([^{}]+)\}")
 
@@ -202,3 +210,67 @@ def _imported(name: str, key: str, folder: Path) -> Any:
     if not callable(getattr(module, attribute, None)):
         raise ConfigError(f"{key}={name!r}: the module {module_name} ({module.__file__}) has no {attribute} to call.")
     return getattr(module, attribute)
+
+
+def by_function(function: Callable[[str, str], object], where: str) -> Judge:
+    """Return a Judge that calls the user's function. It raises ConfigError when that raises or returns no score."""
+
+    async def judge(problem: Problem, output: str, run_code: RunTests) -> Score:
+        with _blaming(where, problem, output), redirect_stdout(sys.stderr):
+            found = function(problem.answer, output)
+        return read_score(found, where, problem, output)
+
+    return judge
+
+
+@contextmanager
+def _blaming(where: str, problem: Problem, output: str) -> Iterator[None]:
+    """Raise ConfigError, with the problem and the reply, for an error of the user's code."""
+    try:
+        yield
+    except (BudgetExhausted, InfrastructureError):
+        raise
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {str(error)[:REPLY_SHOWN]}"
+        raise ConfigError(f"{where} raised {why}, {_about(problem, output)}.") from error
+
+
+def _about(problem: Problem, output: str) -> str:
+    return f"for {problem.id}, where the reply begins {output[:REPLY_SHOWN]!r}"
+
+
+def read_score(found: Any, where: str, problem: Problem, output: str) -> Score:
+    """Return a scorer's result as a Score. Raises ConfigError for a result that is none."""
+    share, text = found if isinstance(found, tuple) and len(found) == 2 else (found, "")
+    if isinstance(found, Score):
+        share, text = found.value, found.feedback
+    is_share = isinstance(share, Real) and share <= 1 and not share < 0  # false for NaN
+    if not isinstance(text, str) or not is_share:
+        raise ConfigError(
+            f"{where} gave {reprlib.repr(found)} ({type(found).__name__}) {_about(problem, output)}: return a number "
+            "from 0 to 1, True or False, a tuple of one of these and a text, or a Score of them."
+        )
+    return found if isinstance(found, Score) else Score(float(share), output.strip(), bool(share == 1), feedback=text)
+
+
+@dataclass(frozen=True)
+class ClassTask:
+    """A Task of a user's class, with checked scores."""
+
+    task: Task
+    where: str
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The spec of the user's task."""
+        return self.task.spec
+
+    def load(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
+        """Return the problems of the user's task."""
+        return self.task.load(split, limit, seed)
+
+    async def score(self, problem: Problem, output: str, run_code: RunTests) -> Score:
+        """Return the score of the user's task. Raises ConfigError when it raises, or returns no score."""
+        with _blaming(self.where, problem, output):
+            found = await self.task.score(problem, output, run_code)
+        return read_score(found, self.where, problem, output)

@@ -52,10 +52,7 @@ READINGS: tuple[Callable[[str], list[str]], ...] = (
 
 
 class Words:
-    """A text whose words are read by the first of READINGS that leaves some words of the gold.
-
-    A text of more than LONGEST characters has no words.
-    """
+    """A text, read by the first of READINGS that leaves words of the gold. One beyond LONGEST has no words."""
 
     def __init__(self, text: str) -> None:
         self._read = cache(lambda reading: READINGS[reading](text) if len(text) <= LONGEST else [])
@@ -190,10 +187,7 @@ def defines(code: str, name: str) -> bool:
 
 
 def undefined(tests: str, entry_point: str) -> str:
-    """Return why `tests` cannot judge a solution (no Python, or an undefined name), or "".
-
-    Of the solution they see only the entry point.
-    """
+    """Return why `tests`, which see only the entry point, judge no solution (no Python, undefined names), or ""."""
     try:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

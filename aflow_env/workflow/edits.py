@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy's action: one edit of a list of steps, its JSON form and its effect.
+"""The policy's action: one edit of a list of steps, its JSON form, its effect, and the grammar and schema of edits.
 
 `parse_edit` takes linear time for any text. It returns an Edit or raises InvalidEdit with one short sentence, which
 becomes experience. Positions count from 1, as in STEP_1_PROMPT.
@@ -8,7 +8,7 @@ becomes experience. Positions count from 1, as in STEP_1_PROMPT.
 import json
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
@@ -50,6 +50,7 @@ READS: dict[Operation, tuple[str, ...]] = {
     "reorder": ("to",),
     "set_prompt": ("instruction",),
 }
+Schema = dict[str, Any]
 _Item = TypeVar("_Item")
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -164,7 +165,7 @@ def uniform_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[s
 
     Instructions are drawn from the given ones. Raises ValueError when no edit is possible.
     """
-    edits = _shuffled_edits(len(steps), usable_operators(task), instructions, rng)
+    edits = _shuffled_edits(len(steps), task, instructions, rng)
     drawn = next((edit for edit in edits if _fits(steps, edit, task)), None)
     if drawn is None:
         raise ValueError(f"no edit of {len(steps)} steps is possible with operators {task.operators}")
@@ -173,7 +174,7 @@ def uniform_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[s
 
 def every_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[str]) -> Iterator[Edit]:
     """Yield each edit that `uniform_edit` may draw, once, in a fixed order."""
-    for drawn in _shuffled_edits(len(steps), usable_operators(task), instructions, Random(0)):
+    for drawn in _shuffled_edits(len(steps), task, instructions, Random(0)):
         for samples in [None] if drawn.parameters.samples is None else SAMPLES:
             edit = drawn.model_copy(update={"parameters": drawn.parameters.model_copy(update={"samples": samples})})
             if _fits(steps, edit, task):
@@ -182,10 +183,9 @@ def every_edit(steps: Sequence[Step], task: TaskSpec, instructions: Sequence[str
 
 def _fits(steps: Sequence[Step], edit: Edit, task: TaskSpec) -> bool:
     try:
-        apply_edit(steps, edit, task)
+        return bool(apply_edit(steps, edit, task))
     except InvalidEdit:
         return False
-    return True
 
 
 def edit_grammar(task: TaskSpec) -> str:
@@ -197,14 +197,12 @@ def edit_grammar(task: TaskSpec) -> str:
     sampled = ", ".join(filter(takes_samples, allowed))
     sources = ", ".join(name for name in GENERATING if name in allowed)
     samples = f"samples ({SAMPLES[0]} to {SAMPLES[-1]}): only for {sampled}, which must follow {sources}."
+    parameters = {name: f" (parameters: {', '.join(read)})" if read else "" for name, read in READS.items()}
     lines = [
         "An edit is one JSON object:",
         '{"operation": ..., "operator": ..., "position": N, "parameters": {...}, "reason": ...}',
         f"For example: {format_edit(example)}",
-        *(
-            f"- {name}: {MEANING[name]}" + (f" (parameters: {', '.join(READS[name])})" if READS[name] else "")
-            for name in OPERATIONS
-        ),
+        *(f"- {name}: {MEANING[name]}{parameters[name]}" for name in OPERATIONS),
         f"Operators: {', '.join(allowed)}. Steps count from 1; a workflow has 1 to {MAX_STEPS}; the first is "
         f"{', '.join(filter(starts, allowed))}.",
         f"instruction (at most {MAX_INSTRUCTION} characters): only for "
@@ -213,6 +211,48 @@ def edit_grammar(task: TaskSpec) -> str:
         f"reason: at most {MAX_REASON} characters. Leave out what is not needed.",
     ]
     return "\n".join(lines)
+
+
+def edit_schema(steps: Sequence[Step], task: TaskSpec) -> Schema:
+    """Return the JSON schema of the edits that fit these steps, with properties in the order of `format_edit`.
+
+    It lists each operation and operator with their valid positions. Its edits are valid, or change nothing.
+    """
+    positions: dict[tuple[str, str | None, int | None], tuple[Edit, set[int]]] = {}
+    for edit in every_edit(steps, task, ("?",)):
+        key = edit.operation, edit.operator, edit.parameters.to
+        positions.setdefault(key, (edit, set()))[1].add(edit.position)
+    return {"anyOf": [_alternative(edit, sorted(places)) for edit, places in positions.values()]}
+
+
+def _alternative(edit: Edit, positions: Sequence[int]) -> Schema:
+    operator = {"operator": {"const": edit.operator}} if edit.operator else {}
+    parameters = _parameters(edit)
+    properties = {
+        "operation": {"const": edit.operation},
+        **operator,
+        "position": {"enum": list(positions)},
+        **({"parameters": parameters} if parameters["properties"] else {}),
+        "reason": {"type": "string", "maxLength": MAX_REASON},
+    }
+    needed = ["parameters"] if parameters["required"] else []
+    return _object(properties, ["operation", *operator, "position", *needed])
+
+
+def _parameters(edit: Edit) -> Schema:
+    """Return the schema of the parameters that the operation reads and the operator takes."""
+    found: Schema = {}
+    if "instruction" in READS[edit.operation] and (edit.operator is None or takes_instruction(edit.operator)):
+        found["instruction"] = {"type": "string", "minLength": 1, "maxLength": MAX_INSTRUCTION}
+    if edit.operator is not None and takes_samples(edit.operator):
+        found["samples"] = {"enum": list(SAMPLES)}
+    if edit.parameters.to is not None:
+        found["to"] = {"const": edit.parameters.to}
+    return _object(found, [] if edit.operation in ("add", "replace") else list(found))
+
+
+def _object(properties: Schema, required: Sequence[str]) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
 def _index(name: str, position: int | None, last: int) -> int:
@@ -225,10 +265,8 @@ def _read_parameters(edit: Edit) -> EditParameters:
     """Return the parameters that the operation reads and, for a new step, that its operator takes."""
     read = set(READS[edit.operation])
     if edit.operation in ("add", "replace") and edit.operator in SIGNATURES:
-        if not takes_instruction(edit.operator):
-            read.discard("instruction")
-        if not takes_samples(edit.operator):
-            read.discard("samples")
+        taken = {"instruction": takes_instruction(edit.operator), "samples": takes_samples(edit.operator)}
+        read = {name for name in read if taken[name]}
     return EditParameters.model_validate(edit.parameters.model_dump(include=read))
 
 
@@ -240,7 +278,7 @@ def _new_step(edit: Edit, given: EditParameters, task: TaskSpec) -> Step:
     return Step(edit.operator, given.instruction or "", samples)
 
 
-def _shuffled_edits(count: int, operators: Sequence[str], instructions: Sequence[str], rng: Random) -> Iterator[Edit]:
+def _shuffled_edits(count: int, task: TaskSpec, instructions: Sequence[str], rng: Random) -> Iterator[Edit]:
     """Yield all edits in an order in which the first valid one is uniform at every level of choice."""
 
     def shuffled(items: Sequence[_Item]) -> list[_Item]:
@@ -248,7 +286,7 @@ def _shuffled_edits(count: int, operators: Sequence[str], instructions: Sequence
 
     for operation in shuffled(OPERATIONS):
         makes_step = operation in ("add", "replace")
-        for operator in shuffled(operators) if makes_step else [None]:
+        for operator in shuffled(usable_operators(task)) if makes_step else [None]:
             prompted = operation == "set_prompt" or (operator is not None and takes_instruction(operator))
             phrases = instructions if instructions or operation == "set_prompt" else [None]
             sampled = operator is not None and takes_samples(operator)

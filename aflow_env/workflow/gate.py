@@ -14,6 +14,7 @@ import math
 import random
 import re
 import warnings
+from collections.abc import Callable
 
 from aflow_env.errors import WorkflowError
 from aflow_env.workflow.program import (
@@ -30,6 +31,8 @@ from aflow_env.workflow.program import (
 )
 from aflow_env.workflow.steps import usable_operators
 
+Gate = Callable[[Workflow, TaskSpec], None]
+"""Raises WorkflowError unless the program may be evaluated."""
 MAX_GRAPH = 20_000  # characters
 MAX_PROMPTS = 40_000
 

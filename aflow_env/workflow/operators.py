@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import JsonValue, ValidationError
 
@@ -40,6 +40,7 @@ class CodeResult:
     error: str = ""
 
 
+Reply: TypeAlias = dict[str, JsonValue]
 # From a prompt, and the fields of the reply for structured output.
 Ask = Callable[[str, tuple[str, ...]], Awaitable[str]]
 RunCode = Callable[[str, str, list[JsonValue], float], Awaitable[CodeResult]]  # code, function, arguments, seconds
@@ -57,9 +58,7 @@ class OperatorContext:
     prelude: str = ""
 
 
-async def call_operator(
-    name: str, arguments: Mapping[str, JsonValue], context: OperatorContext
-) -> dict[str, JsonValue]:
+async def call_operator(name: str, arguments: Mapping[str, JsonValue], context: OperatorContext) -> Reply:
     """Run an operator and return its reply. Raises OperatorArgumentError for an unknown name or wrong arguments."""
     if name not in OPERATORS:
         raise OperatorArgumentError(f"there is no operator {name[:40]!a}: use one of {', '.join(OPERATORS)}")
@@ -68,47 +67,47 @@ async def call_operator(
     except ValidationError as error:
         place, text = s.complaint(error)
         raise OperatorArgumentError(f"{name}({place}): {text}") from None
-    return (await OPERATORS[name](call, context)).model_dump()
+    return await OPERATORS[name](call, context)
 
 
-async def _custom(call: s.Custom, context: OperatorContext) -> s.Response:
+async def _custom(call: s.Custom, context: OperatorContext) -> Reply:
     """The whole reply; empty when it is empty."""
     gap = "\n" if call.instruction and not call.instruction[-1].isspace() else ""
-    return s.Response(response=await _ask(context, f"{call.instruction}{gap}{call.input}"))
+    return {"response": await _ask(context, f"{call.instruction}{gap}{call.input}")}
 
 
-async def _answer_generate(call: s.AnswerGenerate, context: OperatorContext) -> s.ThoughtAnswer:
+async def _answer_generate(call: s.AnswerGenerate, context: OperatorContext) -> Reply:
     """Without <answer> the whole reply is the answer; without <thought> the thought is empty."""
     task = "Think step by step in <thought>...</thought>, then give only the final answer in <answer>...</answer>."
-    reply = await _ask(context, _prompt(task, problem=call.input), "thought", "answer")
+    reply = await _ask(context, task, "thought", "answer", problem=call.input)
     found = fields(reply, "thought", "answer")
-    return s.ThoughtAnswer(thought=found.get("thought", ""), answer=found.get("answer", reply))
+    return {"thought": found.get("thought", ""), "answer": found.get("answer", reply)}
 
 
-async def _custom_code_generate(call: s.CustomCodeGenerate, context: OperatorContext) -> s.Response:
+async def _custom_code_generate(call: s.CustomCodeGenerate, context: OperatorContext) -> Reply:
     """The code of the reply, see `extract_code`; empty when the reply is empty."""
     task = (
         f"{call.instruction}\nWrite Python code that defines `{call.entry_point}`. Put all of it in <code>...</code>."
     )
-    reply = await _ask(context, _prompt(task.strip(), problem=call.problem))
-    return s.Response(response=extract_code(reply, call.entry_point))
+    reply = await _ask(context, task.strip(), problem=call.problem)
+    return {"response": extract_code(reply, call.entry_point)}
 
 
-async def _sc_ensemble(call: s.ScEnsemble, context: OperatorContext) -> s.Response:
+async def _sc_ensemble(call: s.ScEnsemble, context: OperatorContext) -> Reply:
     """No call when the solutions agree; without one readable letter the most frequent solution (first on ties)."""
     if len(set(map(_plain, call.solutions))) == 1:
-        return s.Response(response=call.solutions[0])
+        return {"response": call.solutions[0]}
     task = "Find the answer that most of them agree on and choose a solution that states it."
     chosen = await _chosen(context, task, call.problem, call.solutions)
-    return s.Response(response=_most_frequent(call.solutions) if chosen is None else call.solutions[chosen])
+    return {"response": _most_frequent(call.solutions) if chosen is None else call.solutions[chosen]}
 
 
-async def _vote(call: s.Vote, context: OperatorContext) -> s.Response:
+async def _vote(call: s.Vote, context: OperatorContext) -> Reply:
     """No call. The first of equally frequent answers; without any answer the most frequent solution."""
-    return s.Response(response=most_voted(call.solutions, context.answers))
+    return {"response": most_voted(call.solutions, context.answers)}
 
 
-async def _select(call: s.Select, context: OperatorContext) -> s.TestReply:
+async def _select(call: s.Select, context: OperatorContext) -> Reply:
     """No call. Two solutions behave the same when the reports of their failures are the same."""
     entry_point = context.entry_point or call.entry_point
     codes = [extract_code(solution, entry_point) for solution in call.solutions]
@@ -116,14 +115,14 @@ async def _select(call: s.Select, context: OperatorContext) -> s.TestReply:
     for code in codes:
         failures.append(await _failure(code, entry_point, context))
         if not failures[-1]:
-            return s.TestReply(result=True, solution=code)
-    return s.TestReply(result=False, solution=codes[failures.index(Counter(failures).most_common(1)[0][0])])
+            return {"result": True, "solution": code}
+    return {"result": False, "solution": codes[failures.index(Counter(failures).most_common(1)[0][0])]}
 
 
-async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Solution:
+async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> Reply:
     """Unreadable votes do not count; without any, the most frequent solution. The arguments determine the shuffles."""
     if len(set(map(_plain, call.solutions))) == 1:
-        return s.Solution(solution=call.solutions[0])
+        return {"solution": call.solutions[0]}
     task = "Judge each for correctness and completeness and choose the best."
     votes: Counter[int] = Counter()
     for vote in range(VOTES):
@@ -133,10 +132,10 @@ async def _md_ensemble(call: s.MdEnsemble, context: OperatorContext) -> s.Soluti
         if chosen is not None:
             votes[order[chosen]] += 1
     best = min(votes, key=lambda index: (-votes[index], index), default=None)
-    return s.Solution(solution=_most_frequent(call.solutions) if best is None else call.solutions[best])
+    return {"solution": _most_frequent(call.solutions) if best is None else call.solutions[best]}
 
 
-async def _programmer(call: s.Programmer, context: OperatorContext) -> s.ProgramReply:
+async def _programmer(call: s.Programmer, context: OperatorContext) -> Reply:
     """After PROGRAM_TRIES failures the last code, and an output that begins with "Error:"."""
     task = (
         "Write a Python function solve() without arguments that computes the answer and returns it. "
@@ -145,20 +144,20 @@ async def _programmer(call: s.Programmer, context: OperatorContext) -> s.Program
     given = {"problem": call.problem, "analysis": call.analysis}
     code = output = ""
     for _ in range(PROGRAM_TRIES):
-        code = extract_code(await _ask(context, _prompt(task, **given)), "solve")
+        code = extract_code(await _ask(context, task, **given), "solve")
         if code:
             result = await context.run_code(code, "solve", [], PROGRAM_SECONDS)
             if result.outcome == "ok" and result.value not in (None, "None"):
-                return s.ProgramReply(code=code, output=as_text(result.value))
+                return {"code": code, "output": as_text(result.value)}
             why = "solve() returned None" if result.outcome == "ok" else f"{result.outcome}: {result.error}"
         else:
             why = "there was no code in the reply"
         output = f"Error: {why}"[:MAX_REPORT]
         given |= {"failed_code": code, "error": output}
-    return s.ProgramReply(code=code, output=output)
+    return {"code": code, "output": output}
 
 
-async def _test(call: s.Test, context: OperatorContext) -> s.TestReply:
+async def _test(call: s.Test, context: OperatorContext) -> Reply:
     """Without public tests: whether the code runs and defines the entry point. An empty repair changes nothing."""
     task = (
         "The solution fails its tests. Explain the error briefly, then write the corrected solution, complete, "
@@ -169,40 +168,40 @@ async def _test(call: s.Test, context: OperatorContext) -> s.TestReply:
     for _ in range(call.test_loop):
         failure = await _failure(solution, entry_point, context)
         if not failure:
-            return s.TestReply(result=True, solution=solution)
-        reply = await _ask(context, _prompt(task, problem=call.problem, solution=solution, test_result=failure))
+            return {"result": True, "solution": solution}
+        reply = await _ask(context, task, problem=call.problem, solution=solution, test_result=failure)
         solution = extract_code(reply, entry_point) or solution
-    return s.TestReply(result=not await _failure(solution, entry_point, context), solution=solution)
+    return {"result": not await _failure(solution, entry_point, context), "solution": solution}
 
 
-async def _format(call: s.Format, context: OperatorContext) -> s.Solution:
+async def _format(call: s.Format, context: OperatorContext) -> Reply:
     """Without <answer> the whole reply; an empty one leaves the solution as it was."""
     task = "Give only the final answer of the solution, in the form that the problem asks for, in <answer>...</answer>."
     found = await _field(context, "answer", task, problem=call.problem, solution=call.solution)
-    return s.Solution(solution=found or call.solution)
+    return {"solution": found or call.solution}
 
 
-async def _review(call: s.Review, context: OperatorContext) -> s.Verdict:
+async def _review(call: s.Review, context: OperatorContext) -> Reply:
     """Without a readable verdict it is False; without <feedback> the feedback is the whole reply."""
     task = (
         "Review the solution critically. Write <review_result>True</review_result> if it is right, else "
         "<review_result>False</review_result>, and what to improve in <feedback>...</feedback>."
     )
-    prompt = _prompt(task, problem=call.problem, solution=call.solution)
-    reply = await _ask(context, prompt, "review_result", "feedback")
+    given = {"problem": call.problem, "solution": call.solution}
+    reply = await _ask(context, task, "review_result", "feedback", **given)
     found = fields(reply, "review_result", "feedback")
     accepted = found.get("review_result", "").strip(" .*`'\"").lower() in ("true", "yes", "correct")
-    return s.Verdict(review_result=accepted, feedback=found.get("feedback", reply))
+    return {"review_result": accepted, "feedback": found.get("feedback", reply)}
 
 
-async def _revise(call: s.Revise, context: OperatorContext) -> s.Solution:
+async def _revise(call: s.Revise, context: OperatorContext) -> Reply:
     """Without <solution> the whole reply; an empty one leaves the solution as it was."""
     task = "Rewrite the solution according to the feedback. Put the whole new solution in <solution>...</solution>."
     given = {"problem": call.problem, "solution": call.solution, "feedback": call.feedback}
-    return s.Solution(solution=await _field(context, "solution", task, **given) or call.solution)
+    return {"solution": await _field(context, "solution", task, **given) or call.solution}
 
 
-OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[s.OperatorReply]]] = {
+OPERATORS: dict[str, Callable[[Any, OperatorContext], Awaitable[Reply]]] = {
     "Custom": _custom,
     "AnswerGenerate": _answer_generate,
     "CustomCodeGenerate": _custom_code_generate,
@@ -272,26 +271,23 @@ async def _failure(solution: str, entry_point: str, context: OperatorContext) ->
     return "\n\n".join(map(str, failures))[:MAX_REPORT]
 
 
-async def _ask(context: OperatorContext, prompt: str, *wanted: str) -> str:
+async def _ask(context: OperatorContext, task: str, *wanted: str, **given: str) -> str:
+    """Ask with the given texts, each in its own tag, then the task. Return the reply without its thinking."""
+    prompt = "\n".join([*(f"<{name}>\n{text}\n</{name}>" for name, text in given.items()), task])
     return strip_thinking(await context.ask(prompt, wanted))
 
 
 async def _field(context: OperatorContext, name: str, task: str, **given: str) -> str:
     """Ask for one field. Without it, the whole reply."""
-    reply = await _ask(context, _prompt(task, **given), name)
+    reply = await _ask(context, task, name, **given)
     return fields(reply, name).get(name, reply)
-
-
-def _prompt(task: str, **given: str) -> str:
-    """Return the given texts, each in its own tag, then the task."""
-    return "\n".join([*(f"<{name}>\n{text}\n</{name}>" for name, text in given.items()), task])
 
 
 async def _chosen(context: OperatorContext, task: str, problem: str, solutions: list[str]) -> int | None:
     """Ask for one of the solutions. None without one readable letter."""
     lettered = "\n\n".join(f"{chr(ord('A') + index)}:\n{solution}" for index, solution in enumerate(solutions))
     task = f"Several solutions are given. {task} Reply with its letter alone in <solution_letter>...</solution_letter>."
-    reply = await _ask(context, _prompt(task, problem=problem, solutions=lettered), "solution_letter")
+    reply = await _ask(context, task, "solution_letter", problem=problem, solutions=lettered)
     return letter_index(reply, len(solutions))
 
 

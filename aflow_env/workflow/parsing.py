@@ -29,10 +29,7 @@ _STATEMENT = re.compile(  # at the start of a line that is no prose
 
 
 def strip_thinking(text: str) -> str:
-    """Cut each `<think>...</think>`, all before a lone `</think>` and all after a lone `<think>`.
-
-    `<thinking>` counts too, in upper or lower case.
-    """
+    """Cut each `<think>...</think>` (or `<thinking>`, in any case), all before a lone end and after a lone begin."""
     kept: list[str] = []
     position, thinking = 0, False
     for tag in _THINKING.finditer(text):

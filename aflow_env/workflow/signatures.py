@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The twelve operators' typed interfaces, AFlow's ten and two of ours, one subclass of `Signature` an operator.
 
-The fields are the arguments (AFlow's names and order). The proposer reads the docstring. `returns` is the model of the
+The fields are the arguments (AFlow's names and order). The proposer reads the docstring. `returns` has the keys of the
 reply, and later steps read its key `answer`. Text arguments take any JSON value, as AFlow's prompts do: numbers,
 booleans and null by `str`, lists and objects as JSON. Unknown and missing arguments are errors.
 """
@@ -21,52 +21,6 @@ Text = Annotated[str, BeforeValidator(as_text), Field(max_length=MAX_CHARS)]
 Solutions = Annotated[list[Text], Field(min_length=1, max_length=26)]  # a letter each
 
 
-class OperatorReply(BaseModel):
-    """The reply of an operator. The workflow gets it as a dict."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class Response(OperatorReply):
-    """The model's text."""
-
-    response: str
-
-
-class Solution(OperatorReply):
-    """A whole solution."""
-
-    solution: str
-
-
-class ThoughtAnswer(OperatorReply):
-    """The reasoning, and the answer without it."""
-
-    thought: str
-    answer: str
-
-
-class ProgramReply(OperatorReply):
-    """The code of `solve()` and what it returned, as text."""
-
-    code: str
-    output: str
-
-
-class TestReply(OperatorReply):
-    """Whether every public test passed, and the solution that was repaired or chosen."""
-
-    result: bool
-    solution: str
-
-
-class Verdict(OperatorReply):
-    """Whether the reviewer accepts the solution, and why not."""
-
-    review_result: bool
-    feedback: str
-
-
 class Signature(BaseModel):
     """The arguments of one operator call; a subclass is an operator.
 
@@ -74,7 +28,7 @@ class Signature(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    returns: ClassVar[type[OperatorReply]]
+    returns: ClassVar[dict[str, type]]
     answer: ClassVar[str | None]
     calls: ClassVar[int] = 1
 
@@ -91,15 +45,15 @@ class Signature(BaseModel):
     @classmethod
     def interface(cls) -> str:
         """Return AFlow's interface line: the call with its types, and the keys of the reply."""
-        arguments = ", ".join(_argument(name, field) for name, field in cls.model_fields.items())
-        keys = ", ".join(f"'{name}': {_type_name(field)}" for name, field in cls.returns.model_fields.items())
+        arguments = ", ".join(f"{name}: {_type_and_default(field)}" for name, field in cls.model_fields.items())
+        keys = ", ".join(f"'{name}': {kind.__name__}" for name, kind in cls.returns.items())
         return f"{cls.attribute()}({arguments}) -> dict {{{keys}}}"
 
 
 class Custom(Signature):
     """Sends the instruction followed by the input to the model and returns its text."""
 
-    returns = Response
+    returns = {"response": str}
     answer = "response"
     input: Text
     instruction: Text
@@ -108,7 +62,7 @@ class Custom(Signature):
 class AnswerGenerate(Signature):
     """Reasons step by step about the input, then gives a short answer."""
 
-    returns = ThoughtAnswer
+    returns = {"thought": str, "answer": str}
     answer = "answer"
     input: Text
 
@@ -116,7 +70,7 @@ class AnswerGenerate(Signature):
 class CustomCodeGenerate(Signature):
     """Writes Python code that defines the entry point, following the instruction."""
 
-    returns = Response
+    returns = {"response": str}
     answer = "response"
     problem: Text
     entry_point: Text
@@ -126,7 +80,7 @@ class CustomCodeGenerate(Signature):
 class ScEnsemble(Signature):
     """Chooses the solution that agrees most with the others (self-consistency)."""
 
-    returns = Response
+    returns = {"response": str}
     answer = "response"
     solutions: Solutions
     problem: Text
@@ -135,7 +89,7 @@ class ScEnsemble(Signature):
 class Vote(Signature):
     """Returns the first solution with the most frequent answer; asks nobody."""
 
-    returns = Response
+    returns = {"response": str}
     answer = "response"
     calls = 0
     solutions: Solutions
@@ -144,7 +98,7 @@ class Vote(Signature):
 class Select(Signature):
     """Returns the first solution that passes the public tests, else one of the most common behaviour; asks nobody."""
 
-    returns = TestReply
+    returns = {"result": bool, "solution": str}
     answer = "solution"
     calls = 0
     solutions: Solutions
@@ -154,7 +108,7 @@ class Select(Signature):
 class MdEnsemble(Signature):
     """Chooses the best solution by several votes over shuffled orders."""
 
-    returns = Solution
+    returns = {"solution": str}
     answer = "solution"
     calls = 5  # as in AFlow
     solutions: Solutions
@@ -164,7 +118,7 @@ class MdEnsemble(Signature):
 class Programmer(Signature):
     """Writes and runs a Python program that computes the answer, mending it when it fails."""
 
-    returns = ProgramReply
+    returns = {"code": str, "output": str}
     answer = "output"
     problem: Text
     analysis: Text = "None"
@@ -173,7 +127,7 @@ class Programmer(Signature):
 class Test(Signature):
     """Runs the solution against the public tests and repairs it when one fails."""
 
-    returns = TestReply
+    returns = {"result": bool, "solution": str}
     answer = "solution"
     problem: Text
     solution: Text
@@ -184,7 +138,7 @@ class Test(Signature):
 class Format(Signature):
     """Reduces a solution to the bare answer in the form that the problem asks for."""
 
-    returns = Solution
+    returns = {"solution": str}
     answer = "solution"
     problem: Text
     solution: Text
@@ -193,7 +147,7 @@ class Format(Signature):
 class Review(Signature):
     """Criticises a solution: a verdict and feedback for Revise."""
 
-    returns = Verdict
+    returns = {"review_result": bool, "feedback": str}
     answer = None
     problem: Text
     solution: Text
@@ -202,7 +156,7 @@ class Review(Signature):
 class Revise(Signature):
     """Rewrites a solution with the feedback of a review in mind."""
 
-    returns = Solution
+    returns = {"solution": str}
     answer = "solution"
     problem: Text
     solution: Text
@@ -225,10 +179,6 @@ def complaint(error: ValidationError) -> tuple[str, str]:
     return ascii(place[:60]), first["msg"]
 
 
-def _argument(name: str, field: FieldInfo) -> str:
-    default = "" if field.is_required() else f" = {field.default!r}"
-    return f"{name}: {_type_name(field)}{default}"
-
-
-def _type_name(field: FieldInfo) -> str:
-    return field.annotation.__name__ if field.annotation in (str, int, bool) else "list[str]"
+def _type_and_default(field: FieldInfo) -> str:
+    kind = field.annotation.__name__ if field.annotation in (str, int) else "list[str]"
+    return kind if field.is_required() else f"{kind} = {field.default!r}"

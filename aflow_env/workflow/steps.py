@@ -62,7 +62,7 @@ def takes_samples(operator: str) -> bool:
 
 def stops_early(operator: str) -> bool:
     """Return whether an ensemble of this operator stops drawing once a solution is good."""
-    return takes_samples(operator) and "result" in SIGNATURES[operator].returns.model_fields
+    return takes_samples(operator) and "result" in SIGNATURES[operator].returns
 
 
 def starts(operator: str) -> bool:

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aflow_env.rl.baseline_estimators import HgpoConfig, hgpo
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
-from aflow_env.rl.hgpo import HgpoConfig, hgpo
 from aflow_env.rl.rows import Rows, Steps, token_advantages
 from tests.rl.loops import loop_gigpo
 

@@ -20,7 +20,7 @@ from aflow_env.llm.client import Message, Request
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.tasks import Problem, load_task
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import Step, takes_instruction, takes_samples

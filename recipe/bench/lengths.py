@@ -20,8 +20,7 @@ from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.prediction.predict import Candidate
-from aflow_env.search.prediction.value_question import value_messages
+from aflow_env.search.prediction.predict import Candidate, value_messages
 from aflow_env.search.proposals.proposal import Messages, action_messages
 from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aflow_env.training.hardware.gpu_memory import Memory, Update, memory_of
-from aflow_env.training.hardware.model_shape import architecture
+from aflow_env.training.hardware.layout import architecture
 
 MIB = 2**20
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}

@@ -31,7 +31,7 @@ from rich.table import Table
 from aflow_env.cli.arguments import ONE_BY_ONE
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
-from aflow_env.config.search import RacingConfig
+from aflow_env.config.nodes import RacingConfig
 from aflow_env.evaluation.racing import race
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import CANDIDATES, report

@@ -18,10 +18,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aflow_env.sandbox.jail.virtual import Modules
-from aflow_env.sandbox.jail_run import JailLimits, JailRun
+from aflow_env.jail_limits import JailLimits
+from aflow_env.sandbox.jail.runtime import Modules
 from aflow_env.sandbox.pool import Sandbox
-from aflow_env.sandbox.worker import interpreter
+from aflow_env.sandbox.worker import JailRun, interpreter
 
 GRAPH = """
 import workspace.GSM8K.workflows.template.operator as operator

@@ -35,8 +35,8 @@ from rich.table import Table
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
+from aflow_env.llm.budget import Ceiling, Spend
 from aflow_env.llm.client import Completion, Message, Request
-from aflow_env.llm.ledger import Ceiling, Spend
 from aflow_env.store.node_rows import Node
 from aflow_env.store.shared import Parts
 from aflow_env.store.store import SessionKey

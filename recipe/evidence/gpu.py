@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from aflow_env.training.launch.verl_lines import metrics_of
+from aflow_env.training.launch.log_lines import metrics_of
 
 RESULTS = Path("recipe/evidence/results/gpu.jsonl")
 KEPT = {

@@ -22,6 +22,7 @@ def page() -> str:
     parts = ("edits", "edits_confirm", "edits_library", "edits_traps")
     return (FOLDER / "page.md").read_text().format(
         **simulated_figures.edits(*(by_arm(read(name)) for name in parts)),
+        **simulated_figures.players(by_arm(read("edits_policies"))),
         **simulated_figures.proposals(by_arm(read("guidance"))),
         **simulated_figures.state_values(json.loads((FOLDER / "results" / "beliefs.json").read_text())),
         **simulated_figures.q(read("q_training")),

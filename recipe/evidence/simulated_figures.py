@@ -2,7 +2,7 @@
 """The figures of docs/results.md whose executor is simulated, by their names in page.md."""
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from recipe.evidence.edits.__main__ import among_siblings
@@ -24,6 +24,8 @@ USD_PER_MILLION = 1.5
 """The simulated executor's price of output, charged for each token of the policy, too."""
 TRAINING_USD = 0.6456
 """The bill of a `make train` by its closing table; not in the data."""
+POLICIES = ("untrained", "trained")
+"""The tiny policy as it is built, and after `make train`, as proposer and predictor."""
 BAR = 0.20
 """The gain of a training that succeeded."""
 Figures = dict[str, Any]
@@ -107,6 +109,31 @@ def proposals(arms: Arms) -> Figures:
     }
 
 
+def players(arms: Arms) -> Figures:
+    """Return the figures of searches by who proposes and who predicts."""
+    at, rows = "calls600", {}
+    for policy in POLICIES:
+        rows[f"{policy} policy proposes, its Q"] = (f"{policy} proposes, w=0", f"{policy} proposes, {policy} Q, w={{}}")
+        rows[f"{policy} policy proposes, the ridge"] = (
+            f"{policy} proposes, w=0",
+            f"{policy} proposes, surrogate, w={{}}",
+        )
+        rows[f"random edits, Q of the {policy} policy"] = (None, f"random edits, {policy} Q, w={{}}")
+    lines = []
+    for name, (unguided, arm) in rows.items():
+        columns = (unguided, *(arm.format(w) for w in ("0.5", "1")))
+        cells_ = [f"{mean(arms, each, at):.3f}, {gain(arms, each, STOCK, at)}" if each else "" for each in columns]
+        lines.append([name, str(len(arms[columns[-1]])), *cells_])
+    own = [(f"{policy} proposes, {policy} Q, w=1", f"{policy} proposes, w=0") for policy in POLICIES[1:]]
+    return {
+        "players_lines": cells(lines),
+        "players_n": len(arms[own[0][0]]),
+        "players_stock": f"{mean(arms, STOCK, at):.3f}",
+        "players_own": ", ".join(gain(arms, guided, unguided, at) for guided, unguided in own),
+        "players_tokens": mean(arms, own[0][0], "policy_tokens"),
+    }
+
+
 def state_values(predictors: Mapping[str, Any]) -> Figures:
     """Return the figures of a Q of workflows that learned by the quadratic rule."""
     second = predictors["second"]
@@ -127,16 +154,19 @@ def q(runs: Sequence[Row]) -> Figures:
     """Return the figures of the policy's own Q; trainings whose value rows were drawn over pairs gave nothing."""
     even, pairs = ([row for row in runs if row["replay"] == rule] for rule in ("rows", "pairs"))
     own, ridge = (sorted(row[key] for row in even) for key in ("within", "surrogate_within"))
-    columns = ("within", "surrogate_within", "skill")
+    columns = {"Q": "within", "ridge": "surrogate_within", "edits": "n", "skill": "skill", "test score": "test"}
+    digits = {"n": 0, "test": 3}
     lines = [
-        [row["run"], *(f"{row[key]:.2f}" for key in columns[:2]), f"{row['n']:.0f}", f"{row['skill']:.2f}",
-         f"{row['test']:.3f}"]
-        for row in even
-    ]  # fmt: skip
+        [name, *(f"{row[key]:.{digits.get(key, 2)}f}" for row in even), f"{median(row[key] for row in even):.2f}"]
+        for name, key in columns.items()
+    ]
     return {
         "q_rows": len(even),
         "q_range": f"{own[0]:.2f} to {own[-1]:.2f}",
         "q_surrogate": f"{ridge[0]:.2f} to {ridge[-1]:.2f}",
+        "q_median": f"{median(own):.2f}, the ridge {median(ridge):.2f}",
+        "q_runs": " | ".join(str(number) for number in range(1, len(even) + 1)),
+        "q_rule": "|---" * (len(even) + 2) + "|",
         "q_table": cells(lines),
         "q_even": f"{fmean(row['test'] for row in even):.3f} (n={len(even)})",
         "q_pairs": f"{fmean(row['test'] for row in pairs):.3f} (n={len(pairs)})",

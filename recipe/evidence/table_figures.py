@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of docs/results.md that come from the table of MBPP, by their names in page.md."""
+"""The figures of docs/results.md with real outcomes on MBPP, by their names in page.md: table and live search."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from recipe.evidence.paired import Row, by_arm, ci95, interval, mean
 from recipe.evidence.simulated_figures import Figures, cells
-from recipe.evidence.tables import Outcomes, baselines, differences
+from recipe.evidence.tables import Outcomes, Steps, baselines, differences
 
 KNOWN = "best of the earlier run"
 
@@ -56,6 +56,29 @@ def searches(rows: Iterable[Row]) -> Figures:
             for arm in ("stock", "w=0", "w=1")
         },
     }
+
+
+def live(found: Outcomes) -> Figures:
+    """Return what the arms of recipe/evidence/live.py solve on the test problems (question 3)."""
+    problems, correct = found.correct_WP.shape[1], {name: found.correct_WP[place] for name, place in found.arms.items()}
+    lines, gains = [], {}
+    for name, place in found.arms.items():
+        low, high = ci95(correct[name].mean(), problems)
+        gains[name] = ["{:+.3f}±{:.3f}".format(*interval(correct[name] - correct[to])) for to in ("IO", "CoT-SC x5")]
+        score = f"{correct[name].mean():.3f} [{low:.3f}, {high:.3f}]"
+        lines.append([name, said(found.steps[place]), score, f"{found.tokens_WP[place].mean():,.0f}", *gains[name]])
+    return {
+        "live_problems": problems,
+        "live_lines": cells(lines),
+        "live_gain": gains["search"][0],
+        "live_over_votes": gains["search"][1],
+    }
+
+
+def said(steps: Steps) -> str:
+    """Return the operators of a workflow with their samples; a step with an instruction has a star."""
+    samples = {step: f" x{step.samples}" if step.samples else "" for step in steps}
+    return ", ".join(f"{step.operator}{'*' if step.instruction else ''}{samples[step]}" for step in steps)
 
 
 def held_out(gains: NDArray[np.float64]) -> str:

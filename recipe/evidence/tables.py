@@ -25,13 +25,13 @@ where a replay that never gets there counts as more than any. No: no guided arm 
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from operator import itemgetter
 from pathlib import Path
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import typer
@@ -42,7 +42,7 @@ from aflow_env.cli.compose import assigned, load
 from aflow_env.config import AflowConfig
 from aflow_env.search.prediction.surrogate import Observation
 from aflow_env.tasks import load_task
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.table import Table, TableTask
 from aflow_env.training.tiny_policy.lessons import DrawnState
 from aflow_env.workflow.edits import apply_edit, describe, every_edit, format_edit
@@ -63,6 +63,7 @@ class Outcomes:
 
     steps: Each workflow's steps, the start first.
     correct_WP, tokens_WP, calls_WP: Of workflow w on problem p.
+    arms: Names of workflows with their places, where the table's maker gave them names (recipe/evidence/live.py).
     """
 
     config: AflowConfig
@@ -71,6 +72,7 @@ class Outcomes:
     correct_WP: NDArray[np.float64]
     tokens_WP: NDArray[np.float64]
     calls_WP: NDArray[np.int64]
+    arms: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -106,6 +108,7 @@ def as_arrays(config: AflowConfig, table: Table, spec: TaskSpec) -> Outcomes:
         np.array([[letter == "1" for letter in row.outcomes] for row in rows], float),
         np.array([np.sum(row.tokens, axis=1) for row in rows], float),
         np.array([row.calls for row in rows]),
+        cast(dict[str, int], table.header.made.get("arms", {})),
     )
 
 

@@ -27,8 +27,8 @@ from aflow_env.config import AflowConfig
 from aflow_env.evaluation.results import COUNTED, ProblemResult
 from aflow_env.files import write_text
 from aflow_env.search.assemble import Assembly
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.problem import Problem
-from aflow_env.tasks.start import start_steps
 from aflow_env.tasks.table import OUTCOMES, Header, TableRow, dumped
 from aflow_env.workflow.edits import apply_edit, every_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec, Workflow
@@ -142,6 +142,17 @@ async def make(
         await assembly.aclose()
 
 
+def asked(task: str, data: Path, base_url: str, model: str, workers: int) -> tuple[str, ...]:
+    """Return the overrides that say what is asked of which model, alike for a table and for a search beside it."""
+    return (
+        *(f"task={task}", assigned("task.path", data), "executor=vllm", "executor.max_tokens=256"),
+        "executor.send_seed=false",  # vLLM samples seeded requests one by one, at half the speed
+        *(assigned("executor.base_url", base_url), assigned("executor.model", model)),
+        *("executor.accept_empty=true", "executor.timeout_seconds=3000", "executor.concurrency=96"),
+        *(f"sandbox.workers={workers}", "sandbox.wall_seconds=3600"),
+    )
+
+
 def main(
     task: str,
     data: Annotated[Path, typer.Argument(help="Folder with validate.jsonl and test.jsonl.")],
@@ -158,21 +169,9 @@ def main(
     pack: bool = False,
 ) -> None:
     """Make the table of a task, or with --pack write what there is of it."""
-    config = load(
-        [
-            *(f"task={task}", assigned("task.path", data), f"task.validate_size={problems}"),
-            *(f"task.test_size={problems}", f"seed={seed}", "executor=vllm", "executor.max_tokens=256"),
-            "executor.send_seed=false",  # vLLM samples seeded requests one by one, at half the speed
-            *(
-                assigned("executor.base_url", base_url),
-                assigned("executor.model", model),
-                "executor.timeout_seconds=3000",
-            ),
-            *("executor.accept_empty=true", f"sandbox.workers={side_by_side}", "executor.concurrency=96"),
-            *("sandbox.wall_seconds=3600", assigned("run_dir", run)),
-        ],
-        UNGUIDED,
-    )
+    sizes = (f"task.validate_size={problems}", f"task.test_size={problems}")
+    given = (*asked(task, data, base_url, model, side_by_side), *sizes, f"seed={seed}", assigned("run_dir", run))
+    config = load(given, UNGUIDED)
     asyncio.run(make(config, [int(each) for each in samples.split(",")], problems, block, out, note, pack))
 
 

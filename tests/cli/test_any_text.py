@@ -28,7 +28,7 @@ from aflow_env.cli.progress import SearchProgress
 from aflow_env.cli.verbs.watch import standing, view
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.screen import Screen
 from aflow_env.store.node_rows import Node, Rejection, storable
 from aflow_env.store.settings import as_plain

@@ -18,9 +18,9 @@ from pathlib import Path
 from random import Random
 
 from aflow_env.cli import main
-from aflow_env.llm.ledger import Ledger, Spend
+from aflow_env.llm.budget import Ledger, Spend
 from aflow_env.store.store import Store
-from aflow_env.workflow.aflow.aflow_folder import read_workflow
+from aflow_env.workflow.aflow.aflow_workspace import read_workflow
 
 KILLS = 50
 OVERRIDES = ("rounds=8", "limit=6", "task.validate_size=6", "task.test_size=6", "executor.mode=record", "seed=5")

@@ -113,5 +113,5 @@ async def test_clients_of_one_provider_share_their_limits(tmp_path: Path) -> Non
         groups = ["executor=openai", "implementer=llm", f"run_dir={tmp_path / str(port)}"]
         assembly = await Assembly.open(load([*groups, *given, *models], UNGUIDED))
         await assembly.aclose()
-        limits = [client._inner.inner.limits for client in (assembly.executor, assembly.implementer)]
+        limits = [client.inner.inner.limits for client in (assembly.executor, assembly.implementer)]
         assert (limits[0] is limits[1]) == shared

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A setting that would do nothing, or not what it says, is refused by name, with the way out."""
 
-from pathlib import Path
-
 import pytest
 
 from aflow_env.cli.arguments import UNGUIDED, search_config
 from aflow_env.cli.compose import load
 from aflow_env.errors import ConfigError
-from aflow_env.training.launch.parts_check import check_parts
 
 OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
 LLM = ("implementer=llm", "implementer.llm.model=m")
@@ -54,14 +51,6 @@ def test_what_does_something_is_taken(overrides: tuple[str, ...]) -> None:
     assert load(overrides, UNGUIDED).rounds > 0
 
 
-@pytest.mark.parametrize("key", ["budget.usd", "stop.usd", "reward.cost_weight"])
-def test_what_counts_usd_needs_a_price(key: str) -> None:
-    check_parts(load(OPENAI, UNGUIDED))
-    check_parts(load(("stop.usd=2", "reward.cost_weight=1"), UNGUIDED))  # the simulation has prices
-    with pytest.raises(ConfigError, match=rf"{key} is set, but executor\.model=unheard-of has no price"):
-        check_parts(load((*OPENAI, f"{key}=2"), UNGUIDED))
-
-
 @pytest.mark.parametrize(
     ("given", "guided"),
     [
@@ -74,17 +63,3 @@ def test_what_counts_usd_needs_a_price(key: str) -> None:
 def test_a_search_is_guided_however_its_policy_is_named(given: tuple[str, ...], guided: bool) -> None:
     config = search_config(given)
     assert (config.proposer, config.q.kind) == (("policy", "policy") if guided else ("random", "surrogate"))
-
-
-def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: Path) -> None:
-    (tmp_path / "gsm8k.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}\n' * 10, encoding="utf-8")
-    on_file = (*POLICY, f"task.path={tmp_path / 'gsm8k.jsonl'}")
-    check_parts(load(on_file))
-    with pytest.raises(ConfigError, match=r"task\.train_size=5: task\.path=.*no train problems.*task\.train_size=0"):
-        check_parts(load((*on_file, "task.train_size=5")))
-    with pytest.raises(ConfigError, match=r"executor\.mode=record with executor\.kind=policy: .*mode=live"):
-        check_parts(load((*on_file, "executor.mode=record")))
-    with pytest.raises(ConfigError, match=r"cache=.*gsm8k\.jsonl.* cannot be written: Not a directory"):
-        check_parts(load((*OPENAI, f"cache={tmp_path / 'gsm8k.jsonl' / 'cache'}")))
-    with pytest.raises(ConfigError, match=r"problems\.start=default would not be run: .*Custom.*problems\.start"):
-        check_parts(load((*on_file, "task.options.operators=[Programmer]")))

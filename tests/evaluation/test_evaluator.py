@@ -16,8 +16,8 @@ from aflow_env.errors import BudgetExhausted, InfrastructureError
 from aflow_env.evaluation.attempt import DRAWS
 from aflow_env.evaluation.evaluator import EvaluationCache, Evaluator
 from aflow_env.evaluation.results import Outcome
+from aflow_env.jail_limits import JailLimits
 from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
-from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.store.store import Store
 from aflow_env.tasks.problem import Problem, RunTests, Score

@@ -10,7 +10,7 @@ from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
-from aflow_env.evaluation.lookup import OutsideTable, TableGate
+from aflow_env.evaluation.evaluator import OutsideTable, TableGate
 from aflow_env.search.assemble import Assembly
 from aflow_env.tasks.table import read_table
 from aflow_env.workflow.gate import Violation

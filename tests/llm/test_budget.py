@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError
-from aflow_env.llm.budget import Budget, BudgetClient
+from aflow_env.llm.budget import Budget, BudgetClient, Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.client import Completion, LLMError, Request
-from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.prices import PICO, Price
 from tests.llm.helpers import ask, budget
 

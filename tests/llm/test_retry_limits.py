@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.llm.client import Completion, LLMError, Request
-from aflow_env.llm.provider_limits import Breaker, LimitedClient, ProviderLimits, TokenBucket, estimated_tokens
-from aflow_env.llm.providers.faults import retry_after, status_error
-from aflow_env.llm.retry import RetryingClient
+from aflow_env.llm.provider_limits import (
+    Breaker,
+    LimitedClient,
+    ProviderLimits,
+    RetryingClient,
+    TokenBucket,
+    estimated_tokens,
+)
+from aflow_env.llm.providers.answer import retry_after, status_error
 from tests.llm.helpers import ask
 
 DONE = Completion(text="done", model="m", input_tokens=10, output_tokens=5)

@@ -16,8 +16,8 @@ from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED
+from aflow_env.llm.budget import Spend, Totals
 from aflow_env.llm.client import Message, Request
-from aflow_env.llm.ledger import Spend, Totals
 from aflow_env.llm.prices import Price
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape

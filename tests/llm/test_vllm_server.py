@@ -34,7 +34,7 @@ from aflow_env.search.proposals.proposal import State
 from aflow_env.search.session import SearchProblem, session_seed
 from aflow_env.store.store import SessionKey
 from aflow_env.tasks import Problem, load_task
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.workflow.edits import InvalidEdit, NoChange, apply_edit, parse_edit
 from aflow_env.workflow.operators import CodeResult
 from aflow_env.workflow.program import TaskSpec

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 pytest.importorskip("verl", reason="needs verl")
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.workflow.steps import Step
 from recipe.evidence.learning import Job, Truth, steps_needed
 from recipe.evidence.learning_results import differences, interval

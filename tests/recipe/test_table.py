@@ -6,8 +6,8 @@ from pathlib import Path
 
 from aflow_env.cli.compose import assigned, load
 from aflow_env.config import AflowConfig
-from aflow_env.tasks.benchmarks.gsm8k import SPEC
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
+from aflow_env.tasks.benchmarks.short_answers import GSM8K
 from aflow_env.tasks.table import read_table
 from aflow_env.workflow.edits import every_edit
 from recipe.table import make as script
@@ -18,20 +18,25 @@ PHRASES = ("Think step by step.", "Be brief.")
 
 def test_the_workflows_are_the_start_all_of_one_edit_and_samples_that_grow() -> None:
     """A larger table has the rows of a smaller one, in their order, so a run can be gone on with."""
-    one = script.workflows(SPEC, PHRASES, [], 0)
-    edits = list(every_edit(start_steps(SPEC), SPEC, PHRASES))
-    assert next(iter(one.values())) == start_steps(SPEC)
+    one = script.workflows(GSM8K, PHRASES, [], 0)
+    edits = list(every_edit(start_steps(GSM8K), GSM8K, PHRASES))
+    assert next(iter(one.values())) == start_steps(GSM8K)
     assert len(edits) >= len(one) - 1 > 10
-    more = script.workflows(SPEC, PHRASES, [5, 3], 0)
+    more = script.workflows(GSM8K, PHRASES, [5, 3], 0)
     assert list(more)[: len(one)] == list(one)
     assert len(more) == len(one) + 8
-    assert more == script.workflows(SPEC, PHRASES, [5, 3], 0)
+    assert more == script.workflows(GSM8K, PHRASES, [5, 3], 0)
 
 
-def config(folder: Path, address: str) -> AflowConfig:
+def problem_files(folder: Path) -> None:
+    """Three validate problems of GSM8K's form, and three to test on."""
     lines = [json.dumps({"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"}) for n in range(6)]
     for split in ("validate", "test"):
         (folder / f"{split}.jsonl").write_text("\n".join(lines[:3] if split == "validate" else lines[3:]))
+
+
+def config(folder: Path, address: str) -> AflowConfig:
+    problem_files(folder)
     return load(
         [
             *("task=gsm8k", assigned("task.path", folder), "task.validate_size=3", "task.test_size=3"),
@@ -52,6 +57,6 @@ async def test_a_table_is_made_once(tmp_path: Path) -> None:
         assert len(books.requests) == asked > 0
     await script.make(settings, [], 6, 2, out, "a note", True)
     assert out.read_text() == text
-    assert read_table(str(out), SPEC).header.made["note"] == "a note"
+    assert read_table(str(out), GSM8K).header.made["note"] == "a note"
     header = json.loads(text.splitlines()[0])
     assert len(header["problems"]) == len(header["made"]["digests"]) == 4

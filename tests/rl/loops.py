@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from aflow_env.rl.baseline_estimators import HgpoConfig
 from aflow_env.rl.gigpo import GigpoConfig
-from aflow_env.rl.hgpo import HgpoConfig
 from aflow_env.rl.rows import Rows
 
 Key = tuple[Any, ...]

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aflow_env.sandbox.jail_run import JailLimits
+from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.kernel import confine
 from aflow_env.sandbox.pool import Sandbox
 from tests.sandbox.attacks import ATTACKS, ESCAPED, Attack

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from aflow_env.sandbox.jail_run import JailLimits, JailRun
+from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.sandbox.worker import JailRun
 from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from tests.sandbox.test_workflow import Program, echo, outcomes
 

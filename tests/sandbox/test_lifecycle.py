@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from aflow_env.errors import InfrastructureError
+from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.jail import scratch
-from aflow_env.sandbox.jail_run import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

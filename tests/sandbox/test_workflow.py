@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from aflow_env.errors import BudgetExhausted, InfrastructureError, WorkflowError
-from aflow_env.sandbox.jail import virtual
-from aflow_env.sandbox.jail_run import JailLimits, JailRun
+from aflow_env.jail_limits import JailLimits
+from aflow_env.sandbox.jail import runtime
 from aflow_env.sandbox.pool import Sandbox
+from aflow_env.sandbox.worker import JailRun
 from aflow_env.workflow.signatures import SIGNATURES
 
 GRAPH = '''
@@ -112,7 +113,7 @@ async def test_a_step_that_never_yields_is_ended_by_its_processor_time() -> None
 
 async def test_the_stubs_take_what_the_operators_take() -> None:
     """The child cannot import the operators' signatures; its copy of the names and their order is the same."""
-    stubs = {name: list(parameters) for name, parameters in virtual.SIGNATURES.items()}
+    stubs = {name: list(parameters) for name, parameters in runtime.SIGNATURES.items()}
     assert stubs == {name: list(signature.model_fields) for name, signature in SIGNATURES.items()}
 
 

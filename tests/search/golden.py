@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from aflow_env.search.choice.selection import candidates, mixed_probabilities
-from aflow_env.search.stopping import Convergence, ConvergenceVerdict
+from aflow_env.search.session import Convergence, ConvergenceVerdict
 
 
 def converged(

@@ -24,11 +24,8 @@ from aflow_env.search.session import SearchProblem, SearchSession, session_seed
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.tasks.problem import Problem
-from aflow_env.workflow.edits import Edit, describe
-from aflow_env.workflow.implement import Modification, implement_rule
-from aflow_env.workflow.program import TaskSpec, Workflow
+from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import Step, to_workflow
-from aflow_env.workflow.suggestion import Suggestion
 
 PROBLEMS = [Problem(id=f"p{i}", prompt=f"question {i}", answer=f"answer {i}") for i in range(8)]
 KEY = SessionKey("quick")
@@ -91,13 +88,6 @@ class Quick(Evaluator):
         return attempt.result(Outcome.CORRECT if score else Outcome.WRONG, score=score, answer="a")
 
 
-async def by_rule(workflow: Workflow, edit: Edit | Suggestion, spec: TaskSpec) -> Modification:
-    """As `implementer=rule`."""
-    assert isinstance(edit, Edit)
-    changed = implement_rule(workflow, edit, spec)
-    return Modification(describe(edit), changed.graph, changed.prompts)
-
-
 @cache
 def _stock() -> AflowConfig:
     one = ("lookahead.nodes=1", "lookahead.edits=1", "redraws=0")
@@ -127,7 +117,6 @@ async def play(
             evaluator=evaluator,
             store=store,
             proposer=chosen,
-            implement=by_rule,
             predictor=predictor,
         )
         session = await search.play(SearchProblem(KEY, session_seed(config.seed), START), interrupt=interrupt)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aflow_env.search.stopping import NOT_YET, Convergence, Stopper
+from aflow_env.search.session import NOT_YET, Convergence, Stopper
 from aflow_env.search.tree import Tree
 from tests.search.golden import converged
 from tests.search.quick import config

@@ -45,7 +45,7 @@ class Writer:
 
     async def complete(self, request: Request) -> Completion:
         self.asked.append(request.messages[-1].content)
-        changed = implement_rule(self.assembly.start(), ADD_FORMAT, self.assembly.task.spec)
+        changed = implement_rule(self.assembly.start(), ADD_FORMAT, self.assembly.task.spec).workflow
         self.fields.append(request.fields)
         if request.fields:
             values = ("done", changed.graph, changed.prompts)

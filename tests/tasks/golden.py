@@ -4,7 +4,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aflow_env.tasks.benchmarks.math_judge import MathJudge
+from aflow_env.tasks.benchmarks.math import MathJudge
 from aflow_env.tasks.scorers import score_alternatives, score_f1, score_number
 
 # What we score otherwise than AFlow, and why: (task, answer, output) -> our score. docs/tasks.md states the rules.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
-from aflow_env.tasks.benchmarks.mbpp import SPEC
+from aflow_env.tasks.benchmarks.humaneval_mbpp import MBPP
 from aflow_env.tasks.table import Header, TableRow, dumped
 from aflow_env.workflow.steps import Step
 from recipe.table.make import workflows
@@ -16,7 +16,7 @@ PROBLEMS = 12
 def small_table(folder: Path) -> Path:
     """Write a table of all workflows of one edit, and some of two, on PROBLEMS problems; a stronger one solves more."""
     phrases = load(["task=mbpp", "executor=policy"], UNGUIDED).task.instructions
-    found = workflows(SPEC, phrases, [10], seed=0)
+    found = workflows(MBPP, phrases, [10], seed=0)
     rows = [row(steps) for steps in found.values()]
     header = Header(format=1, task="mbpp", problems=tuple(f"mbpp/{n}" for n in range(PROBLEMS)), made={"model": "none"})
     path = folder / "small.jsonl"

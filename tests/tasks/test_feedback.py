@@ -8,7 +8,7 @@ import pytest
 
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.tasks import Problem, load_task
-from aflow_env.tasks.benchmarks.math_judge import MathJudge
+from aflow_env.tasks.benchmarks.math import MathJudge
 from aflow_env.tasks.scorers import SHORT, score_code
 from tests.tasks.benchmarks.test_livecodebench import RIGHT, record, write
 from tests.tasks.support import config

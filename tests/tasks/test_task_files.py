@@ -10,7 +10,7 @@ from aflow_env.cli.compose import load
 from aflow_env.config import TaskConfig
 from aflow_env.errors import ConfigError
 from aflow_env.tasks import TASKS, load_task
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.workflow.gate import check
 from aflow_env.workflow.steps import to_steps, to_workflow
 from tests.tasks.support import run_plainly

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from aflow_env.workflow.edits import MAX_TEXT, InvalidEdit, apply_edit, format_edit, parse_edit, uniform_edit
 from aflow_env.workflow.gate import Violation, check
-from aflow_env.workflow.implement import parse_modification, to_program
+from aflow_env.workflow.implement import parse_change
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps, to_workflow
 from tests.workflow.examples import CODE_TASK, INSTRUCTIONS, REALISTIC
@@ -125,7 +125,7 @@ def test_no_text_breaks_the_edit(text: str) -> None:
 def test_no_text_breaks_the_program(text: str) -> None:
     def run() -> None:
         with contextlib.suppress(InvalidEdit):
-            try_program(to_program(parse_modification(text), CODE_TASK))
+            try_program(parse_change(text, CODE_TASK).workflow)
         try_program(Workflow(text, text))
 
     timed(run)

@@ -84,7 +84,7 @@ def test_the_description_comes_from_the_code(name: str) -> None:
     description, signature = signatures.describe_operators((name,)), signatures.SIGNATURES[name]
     assert f"{signature.attribute()}(" in description
     assert all(f"{argument}: " in description for argument in ARGUMENTS[name])
-    assert all(f"'{key}'" in description for key in signature.returns.model_fields)
+    assert all(f"'{key}'" in description for key in signature.returns)
     assert inspect.getdoc(OPERATORS[name]), "the result of an unexpected reply is documented"
 
 
@@ -317,7 +317,7 @@ def test_any_reply_has_a_result_of_the_declared_type(name: str, reply: str) -> N
             return CodeResult("ok", reply)
 
     result = Idle([reply]).call(name)
-    signatures.SIGNATURES[name].returns.model_validate(result, strict=True)
+    assert {key: type(value) for key, value in result.items()} == signatures.SIGNATURES[name].returns
 
 
 @pytest.mark.parametrize(

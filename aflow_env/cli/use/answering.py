@@ -16,7 +16,7 @@ from aflow_env.errors import ConfigError, WorkflowError
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.prices import FREE, Price, find_price
-from aflow_env.sandbox.jail_run import JailRun, Outcome
+from aflow_env.sandbox.worker import JailRun, Outcome
 from aflow_env.search.assemble import Assembly
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.gate import check

@@ -27,7 +27,7 @@ from aflow_env.search.assemble import Assembly
 from aflow_env.store.store import Store
 from aflow_env.tasks import load_task
 from aflow_env.tasks.baselines import baselines as manual_workflows
-from aflow_env.workflow.aflow.aflow_folder import read_workflow
+from aflow_env.workflow.aflow.aflow_workspace import read_workflow
 from aflow_env.workflow.program import Workflow
 
 Split = Literal["validate", "test"]

@@ -16,8 +16,7 @@ from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import at_most, report
 from aflow_env.search.kinds import check_predictor
-from aflow_env.search.session import SearchSession, Turn
-from aflow_env.search.stopping import INTERRUPTED
+from aflow_env.search.session import INTERRUPTED, SearchSession, Turn
 from aflow_env.store.findings import last_report, overview
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from aflow_env.cli.arguments import AsJson, RunFolder, best_of, store_of
 from aflow_env.cli.output import cost_text, outcomes_text, print_json, score_text
 from aflow_env.screen import Screen, one_line, plural, say
-from aflow_env.search.prediction.worth import worth_of_q
+from aflow_env.search.prediction.q import worth_of_q
 from aflow_env.store.findings import (
     failed_cases,
     front,
@@ -24,7 +24,7 @@ from aflow_env.store.findings import (
 )
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
-from aflow_env.workflow.aflow.aflow_folder import write_workflow
+from aflow_env.workflow.aflow.aflow_workspace import write_workflow
 
 FAILED_SHOWN = 3
 """Failed cases of the best workflow."""

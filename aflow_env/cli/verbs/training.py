@@ -28,19 +28,7 @@ from aflow_env.files import writing
 from aflow_env.screen import WIDTH, Screen, plural, say
 from aflow_env.search.final_report import at_most
 from aflow_env.training.hardware import plan as rl
-from aflow_env.training.hardware.costs import (
-    CALLS_A_RUN,
-    GPU_USD,
-    PREDICTIONS,
-    PROMPT_TOKENS,
-    REPLY_TOKENS,
-    ROW_TOKENS,
-    TFLOPS,
-    Costs,
-    costs,
-)
-from aflow_env.training.hardware.layout_check import check_layout
-from aflow_env.training.hardware.model_shape import architecture
+from aflow_env.training.hardware.layout import architecture, check_layout
 from aflow_env.training.launch.driver import register_resolvers
 
 app = typer.Typer(no_args_is_help=True)
@@ -54,12 +42,14 @@ def plan(
     gpu_gib: Annotated[
         float | None, typer.Option(min=1, help="Memory of one GPU in GiB; the hardware group's card unless given.")
     ] = None,
-    gpu_tflops: Annotated[float, typer.Option(min=1, help="Nominal bf16 rate of one GPU; an A100's is 312.")] = TFLOPS,
-    gpu_usd: Annotated[float, typer.Option(min=0, help="Rent of one GPU for an hour.")] = GPU_USD,
-    calls: Annotated[float, typer.Option(min=0, help="Executor calls a problem run.")] = CALLS_A_RUN,
-    prompt_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's prompt.")] = PROMPT_TOKENS,
-    reply_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's reply.")] = REPLY_TOKENS,
-    row_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a training row.")] = ROW_TOKENS,
+    gpu_tflops: Annotated[
+        float, typer.Option(min=1, help="Nominal bf16 rate of one GPU; an A100's is 312.")
+    ] = rl.TFLOPS,
+    gpu_usd: Annotated[float, typer.Option(min=0, help="Rent of one GPU for an hour.")] = rl.GPU_USD,
+    calls: Annotated[float, typer.Option(min=0, help="Executor calls a problem run.")] = rl.CALLS_A_RUN,
+    prompt_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's prompt.")] = rl.PROMPT_TOKENS,
+    reply_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's reply.")] = rl.REPLY_TOKENS,
+    row_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a training row.")] = rl.ROW_TOKENS,
     as_json: AsJson = False,
 ) -> None:
     """Layout, memory of each GPU by formula, tokens, executor calls and USD a step; status 2 for what cannot fit."""
@@ -70,7 +60,7 @@ def plan(
     check_layout(config, shape)
     memory = gpu_gib or card(config_name, given)
     found = rl.plan(config, aflow, shape, int(memory * rl.GIB))
-    asked = costs(found, aflow, calls, prompt_tokens, reply_tokens, row_tokens, gpu_tflops, gpu_usd)
+    asked = rl.costs(found, aflow, calls, prompt_tokens, reply_tokens, row_tokens, gpu_tflops, gpu_usd)
     if as_json:
         facts = asdict(found) | {"offloaded": sorted(found.offloaded), "complaints": found.complaints}
         more = {"phases": found.phases, "peak": found.peak, "costs": asdict(asked) | {"seconds": asked.seconds}}
@@ -126,12 +116,13 @@ def export_policy(
     step: Annotated[int | None, typer.Option(help="Which checkpoint; the latest when left out.")] = None,
 ) -> None:
     """Write the policy of a verl checkpoint for transformers and vLLM, LoRA merged, with a model card."""
-    from aflow_env.training.trainer import export
+    from aflow_env.training.trainer import checkpoints
 
-    checkpoint = export.find_checkpoint(run, step)
-    export.export_policy(checkpoint, out)
+    checkpoint = checkpoints.find_checkpoint(run, step)
+    checkpoints.export_policy(checkpoint, out)
     keys = ["policy.base_url=http://localhost:8000/v1", "policy.model=policy", "rl_weight=0"]
-    if (temperature := export.rollout_temperature(run)) not in (None, 1.0):
+    _, temperature = checkpoints.training_of(run)
+    if temperature is not None and temperature != 1.0:
         keys.append(f"policy.temperature={temperature:g}")
     say(
         f"{out}: the policy after step {checkpoint.step}. Serve it (vllm serve {out} --served-model-name policy "
@@ -168,7 +159,7 @@ def card(name: str, overrides: list[str]) -> float:
     return float(named[1]) if named else 80.0
 
 
-def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
+def _print(found: rl.Plan, asked: rl.Costs, row_tokens: int) -> None:
     grid = Table(Column(no_wrap=True), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
 
     def size(amount: int) -> str:
@@ -196,7 +187,7 @@ def _print(found: rl.Plan, asked: Costs, row_tokens: int) -> None:
     if asked.round_usd:
         share = asked.prediction_usd / asked.round_usd
         said = f"{asked.prediction_usd:.4f} USD of GPU time, {share:.1%} of a round's executor"
-        grid.add_row(f"{PREDICTIONS} predictions", said)
+        grid.add_row(f"{rl.PREDICTIONS} predictions", said)
     Screen(width=WIDTH).print(grid)
     Screen(width=WIDTH).print("By formula (aflow_env/training/hardware), not a measurement.")
 

@@ -3,7 +3,7 @@
 
 The SDK speaks API version 2026-10-21, which has no temperature. `send_temperature=true` sends it with version
 2023-06-01, for older models and other servers. System prompts and earlier turns are marked for the prompt cache. The
-SDK's own retries are off: retry.py decides.
+SDK's own retries are off: provider_limits.py decides.
 """
 
 from collections.abc import Awaitable
@@ -15,15 +15,16 @@ from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
 from aflow_env.llm.providers.answer import (
     ACCEPTED,
+    CONNECT_SECONDS,
     JSON,
     LARGEST,
     Answer,
     UnreadableAnswer,
     clean_answer,
+    connection_error,
     one_line,
     read_body,
 )
-from aflow_env.llm.providers.faults import CONNECT_SECONDS, connection_error
 from aflow_env.llm.providers.provider import Lenient, Provider, Reply, stop_of
 
 VERSION_WITH_TEMPERATURE = "2023-06-01"

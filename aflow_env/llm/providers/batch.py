@@ -24,20 +24,18 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasPath, Field, TypeAdapter, ValidationError
 
 from aflow_env.config import LLMConfig
-from aflow_env.files import FileOwner, SharedFile, open_shared
+from aflow_env.files import FileOwner, open_shared
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.providers.answer import JSON, LARGEST, SHOWN, Answer, one_line
+from aflow_env.llm.providers.answer import JSON, LARGEST, SHOWN, STATUS, Answer, failure, one_line, status_error
 from aflow_env.llm.providers.anthropic import AnthropicClient
-from aflow_env.llm.providers.faults import STATUS, failure, status_error
 from aflow_env.llm.providers.provider import Lenient
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_NOBODY = Request(messages=(Message(role="user", content=""),))
-"""Stands for a whole batch in the text of an error."""
+_NOBODY = Request(messages=(Message(role="user", content=""),))  # stands for a whole batch in the text of an error
 
 
 class _Batch(Lenient):
@@ -46,8 +44,6 @@ class _Batch(Lenient):
 
 
 class _Result(Lenient):
-    """One line of a batch's results."""
-
     call: Annotated[str, Field(validation_alias="custom_id")]
     type: Annotated[
         Literal["succeeded", "errored", "canceled", "expired"], Field(validation_alias=AliasPath("result", "type"))
@@ -61,20 +57,14 @@ Failed = LLMError | PromptTooLong
 Results = dict[str, _Result] | Failed
 _RESULTS = TypeAdapter(list[_Result])
 _BATCH = TypeAdapter(_Batch)
-
-
-def _opened(path: Path | None) -> SharedFile:
-    database = open_shared(path)
-    with database.write():
-        database.execute("CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID")
-    return database
+_SCHEMA = "CREATE TABLE IF NOT EXISTS batches (call TEXT PRIMARY KEY, batch TEXT) WITHOUT ROWID"
 
 
 class BatchBook(FileOwner):
     """The batch of each call, in a file that several processes may share, or in memory. It is made at its first use."""
 
     def __init__(self, path: Path | None = None) -> None:
-        super().__init__(partial(_opened, path))
+        super().__init__(partial(open_shared, path, _SCHEMA))
 
     def add(self, batch: str, calls: Sequence[str]) -> None:
         """Save that the batch will answer these calls. It is on disk when this returns."""
@@ -126,9 +116,8 @@ class AnthropicBatchClient(AnthropicClient):
         results = await asyncio.shield(self._collecting[made])
         if not isinstance(results, dict):
             self._collecting.pop(made, None)
-        if isinstance(results, LLMError):
-            results.bill = "unknown"  # the batch itself may be well: the next attempt finds it again
-        if not isinstance(results, dict):
+            if isinstance(results, LLMError):
+                results.bill = "unknown"  # the batch itself may be well: the next attempt finds it again
             raise results
         outcome = self._answer(results.get(call), made, request)
         try:
@@ -197,7 +186,6 @@ class AnthropicBatchClient(AnthropicClient):
 
 
 def _read(form: TypeAdapter[T], answer: Answer | LLMError) -> T | Failed:
-    """Read the provider's answer about a batch."""
     if isinstance(answer, LLMError):
         return answer
     if failed := failure(answer, _NOBODY):
@@ -210,6 +198,5 @@ def _read(form: TypeAdapter[T], answer: Answer | LLMError) -> T | Failed:
 
 
 def _body(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's parameters as the body of its part of a batch."""
     plain = {name: value for name, value in parameters.items() if not name.startswith("extra_")}
     return {**plain, **parameters.get("extra_body", {})}

@@ -24,14 +24,15 @@ from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
 from aflow_env.llm.providers.answer import (
     ACCEPTED,
+    CONNECT_SECONDS,
     JSON,
     Answer,
     UnreadableAnswer,
     clean_answer,
+    connection_error,
     one_line,
     read_body,
 )
-from aflow_env.llm.providers.faults import CONNECT_SECONDS, connection_error
 from aflow_env.llm.providers.provider import Lenient, Provider, Reply, stop_of
 
 IDLE_SECONDS = 3.0

@@ -7,18 +7,13 @@ unchanged, because a dead rollout server must end the run.
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from aflow_env.llm.client import Completion, LLMError, Request, derive_seed
 
-
-class Generate(Protocol):
-    """Draws from the policy: chat messages ({"role", "content"}) in, text and token counts (prompt, reply) out."""
-
-    async def __call__(
-        self, messages: list[dict[str, str]], temperature: float, max_tokens: int, seed: int
-    ) -> tuple[str, int, int]: ...
+Generate = Callable[[list[dict[str, str]], float, int, int], Awaitable[tuple[str, int, int]]]
+"""(chat messages, temperature, max_tokens, seed) -> a draw of the policy, and its tokens (prompt, reply)."""
 
 
 @dataclass(eq=False)

@@ -19,15 +19,13 @@ from aflow_env.config import LLMConfig
 from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, ErrorKind, LLMError, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import PICO, Price
-from aflow_env.llm.providers.answer import JSON, Answer, request_id
-from aflow_env.llm.providers.faults import failure
+from aflow_env.llm.providers.answer import JSON, Answer, failure, request_id
 
 log = logging.getLogger(__name__)
 
 LONGEST_TOKEN = 256
 """Bytes. The longest tokens of the vocabularies in use are runs of 128 spaces and of 64 dashes of three bytes each."""
-ADDED_PROMPT = 100_000
-"""Tokens that a gateway may add to a prompt: a system prompt of its own, tools."""
+ADDED_PROMPT = 100_000  # tokens that a gateway may add to a prompt: a system prompt of its own, tools
 
 Stop = Literal["stop", "length", "refused", "unknown"]
 STOPS: dict[str, Stop] = {
@@ -115,7 +113,6 @@ class Provider:
         return second
 
     async def _attempt(self, request: Request) -> Answer | LLMError | PromptTooLong:
-        """Send once. Return the answer if it may be a reply, or the error that it means."""
         outcome = await self._send(request)
         return outcome if isinstance(outcome, LLMError) else failure(outcome, request) or outcome
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIMULATED executor: no language model. It solves generated arithmetic problems, better with a better prompt.
 
-It reads the prompt and nothing else (prompts.py). The landscape (conf/aflow/landscape.yaml) gives the probability of a
+It reads the prompt and nothing else (wording.py). The landscape (conf/aflow/landscape.yaml) gives the probability of a
 right reply from the problem's difficulty, the instruction's cues, an earlier answer and a review. Seeded luck decides.
-The reply is words, or Python that really runs (writing.py). Completions name `simulated` as their model.
+The reply is words, or Python that really runs. Completions name `simulated` as their model.
 
 A search finds here the structure that the landscape's author put there. It shows that searching and learning work, and
 nothing about language models. Prompts without an arithmetic story get a fixed reply.
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from aflow_env.llm.client import Completion, Request
-from aflow_env.llm.simulated import writing as write
+from aflow_env.llm.simulated import wording as write
 from aflow_env.llm.simulated.landscape import Ability, Landscape, TextEffects
-from aflow_env.llm.simulated.prompts import Reading, Text, look_at, read_prompt
+from aflow_env.llm.simulated.wording import Reading, Text, look_at, read_prompt
 from aflow_env.tasks.benchmarks.arithmetic import Story
 from aflow_env.tasks.scorers import last_number
 
@@ -185,7 +185,6 @@ class _Draft:
         return ability.skill - ability.slope * (self.reading.story.difficulty - 1)
 
     def _understood(self, logit: float, name: str) -> Story:
-        """Return the story itself when luck and `logit` allow it, else a slip of it."""
         story = self.reading.story
         if self.luck.happens(name, 1 / (1 + math.exp(-logit)), self.landscape.shared_noise):
             return story

@@ -13,11 +13,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from aflow_env.sandbox.jail.link import Link, failure, load, run
 from aflow_env.sandbox.jail.plain import Refused
 from aflow_env.sandbox.jail.sides import Side, SolutionSide, public_name
 from aflow_env.sandbox.jail.standin import BINARY, UNARY, StandIn
-from aflow_env.sandbox.jail.wire import JSON
+from aflow_env.sandbox.jail.wire import JSON, Link, failure, load, run
 
 _NOT_FINITE = re.compile(r"(?<![a-z])(?:is)?(?:nan|inf|infinity|finite)\b", re.IGNORECASE)
 ENTRY = [*UNARY, *BINARY, "__call__", "__iter__", "__instancecheck__", "__contains__"]

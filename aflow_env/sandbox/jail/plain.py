@@ -38,7 +38,6 @@ class Objects(Protocol):
     finite: bool
 
     def number(self, value: Any) -> JSON: ...
-
     def find(self, tag: str, body: JSON) -> Any: ...
 
 

@@ -12,13 +12,11 @@ from operator import is_not
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any
 
-from aflow_env.sandbox.jail.link import Link, failure, run
 from aflow_env.sandbox.jail.plain import TYPES, Refused, Values, state
 from aflow_env.sandbox.jail.standin import OPERATIONS, StandIn, number_of, operators_of, stand_in_type
-from aflow_env.sandbox.jail.wire import JSON, FrameError, short
+from aflow_env.sandbox.jail.wire import JSON, FrameError, Link, failure, run, short
 
-DEEPEST = 75
-"""Requests of one side that may be under way at a time, each made to answer the one before."""
+DEEPEST = 75  # requests of one side that may be under way at a time, each made to answer the one before
 
 
 class Side:

@@ -81,7 +81,6 @@ class Peer(Protocol):
     """The side that uses the stand-ins (sides.py)."""
 
     def request(self, operation: str, *args: Any, **named: Any) -> Any: ...
-
     def refuse(self, why: str) -> Refused: ...
 
 
@@ -109,10 +108,6 @@ class StandIn:
 def _peer(value: StandIn) -> Peer:
     peer: Peer = object.__getattribute__(value, "_StandIn__peer")
     return peer
-
-
-def _refused(value: StandIn, before: str, after: str) -> Refused:
-    return _peer(value).refuse(f"{before} an object ({type(value).__name__}) {after}")
 
 
 def number_of(value: StandIn) -> int:
@@ -163,8 +158,10 @@ def _between(key: str) -> Function:
             return _peer(self).request(key, self, other)
         if other is None or not PLAIN.intersection(type(other).__mro__):
             return NotImplemented
-        with_plain = f"of the other side with a {type(other).__name__}: an object decides nothing about plain data"
-        raise _refused(self, f"`{key.strip('_')}` of", with_plain)
+        raise _peer(self).refuse(
+            f"`{key.strip('_')}` of an object ({type(self).__name__}) of the other side with a {type(other).__name__}: "
+            "an object decides nothing about plain data"
+        )
 
     return method
 
@@ -214,4 +211,5 @@ def _is_instance(self: StandIn, value: Any) -> bool:
 
 
 def _contains(self: StandIn, item: Any) -> bool:
-    raise _refused(self, "`in`", "of the other side that has no items to walk over")
+    why = f"`in` an object ({type(self).__name__}) of the other side that has no items to walk over"
+    raise _peer(self).refuse(why)

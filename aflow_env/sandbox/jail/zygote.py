@@ -36,8 +36,8 @@ if "aflow_env" not in sys.modules:  # a script: give the siblings their package 
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [str(_root.joinpath(*_name.split(".")[1:]))]
 
-from aflow_env.sandbox.jail import exam, process, runtime, scratch
-from aflow_env.sandbox.jail.link import Link, failure, load, run
+from aflow_env.sandbox.jail import exam, runtime, scratch
+from aflow_env.sandbox.jail.wire import Link, failure, load, run
 from aflow_env.sandbox.kernel import confine
 
 WARM = (
@@ -47,11 +47,8 @@ WARM = (
 )
 """The modules that generated code imports most, and every module that maps a shared library."""
 
-CODE_OUTPUT_CHARS = 20_000
-"""Characters of a result of Programmer's code, which goes into a prompt."""
-
-WATCH_SECONDS = 0.1
-"""Seconds between two counts of a running job's files and threads."""
+CODE_OUTPUT_CHARS = 20_000  # characters of a result of Programmer's code, which goes into a prompt
+WATCH_SECONDS = 0.1  # seconds between two counts of a running job's files and threads
 
 
 class Zygote:
@@ -105,7 +102,7 @@ class Zygote:
     def _start(self, job: dict[str, Any], pipe: int) -> None:
         self._job = job
         self._write(-1)
-        self._pid, refused = process.fork(
+        self._pid, refused = confine.fork(
             lambda: self._confinement.apply(job["limits"]), (pipe, self._confinement.landlock_fd), self._home
         )
         if self._pid == 0:
@@ -140,7 +137,7 @@ class Zygote:
 
     def _finish(self, status: int, why: str = "", refused: str = "") -> None:
         """End the processes that the reaped child left, empty the directory, and report the end."""
-        process.end_descendants(self._pid)
+        confine.end_descendants(self._pid)
         self._pid = 0
         scratch.empty(self._home)
         (problem,) = struct.unpack_from("i", self._board, 0)
@@ -164,7 +161,9 @@ def run_job(fd: int, board: Callable[[int], None]) -> None:
     random.seed(0)  # a rerun of the same search must draw the same numbers
     match job["kind"]:
         case "workflow":
-            runtime.serve(link, job, board)
+            session = runtime.Session(link, job["step_seconds"], board)
+            session.load(job["graph"], job["prompts"])
+            session.serve()
         case "code":
             try:
                 text = str(run(load(job["code"], "solution")[job["function"]], *job["arguments"]))
@@ -185,7 +184,7 @@ def confinement(wanted: list[str], home: Path, library: list[str]) -> confine.Co
             candidate = confine.Confinement([layer for layer in wanted if layer not in given_up], home, library)
         except OSError:  # announced by the kernel, and refused
             continue
-        pid, refused = process.fork(partial(candidate.apply, {}), (candidate.landlock_fd,), home)
+        pid, refused = confine.fork(partial(candidate.apply, {}), (candidate.landlock_fd,), home)
         if pid == 0:
             os._exit(0)
         os.waitpid(pid, 0)

@@ -5,13 +5,20 @@ A draw depends on the session's seed, the node's round, the number of the draw a
 in which proposers answer. A node may draw (1 + redraws) proposals for each one that it needs, so a proposer that
 repeats itself costs a bounded number of calls.
 
+The open proposals of a session are pairs of a node and an edit of it that passed the gate and has not been run. They
+have different programs, and none that was or is evaluated in this session. A proposal has a node and a number
+(`ordinal`), and is open until it is chosen, so it is paid once. It is stored before it is used, with the number of
+rounds that had begun by then. In a resumed session each round sees the proposals that were drawn before it
+(`Frontier.restored`). Later draws are taken from `known`. So the session chooses as the uninterrupted one and pays
+nothing twice.
+
 Proposals may be paid LLM calls, and a predictor that abstains compares nothing. Such a round draws one edit of the node
 that AFlow selects.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -19,12 +26,10 @@ from numpy.random import Generator
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import WorkflowError
-from aflow_env.search.choice.frontier import Frontier, OpenPair
 from aflow_env.search.choice.selection import candidates, choose, select, ucb
-from aflow_env.search.prediction.predict import ActionValue, LearningPredictor, QPredictor, RoundPredictor, ask, value
+from aflow_env.search.prediction.predict import ActionValue, Candidate, LearningPredictor, QPredictor, ask, value
 from aflow_env.search.proposals.expansion import Changer, in_short
-from aflow_env.search.proposals.proposal import Proposal, Proposer, State
-from aflow_env.search.proposals.states import States
+from aflow_env.search.proposals.proposal import Proposal, Proposer, State, States
 from aflow_env.search.session import Choice, session_seed
 from aflow_env.search.tree import Tree
 from aflow_env.soon import soon, together
@@ -34,8 +39,88 @@ from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import NotNormalForm, to_steps
 
+DUPLICATE = "another proposal or node of this search is the same program"
 _MADE = re.compile(r"\bself\.(\w+) *= *operator\.(\w+)\(")
 _AWAITED = re.compile(r"\bawait +(?:self\.(\w+)\()?")
+
+
+@dataclass(frozen=True)
+class OpenPair:
+    """An open proposal for the node of round `node`. A `reply` from disk has no payload for a trainer."""
+
+    node: int
+    ordinal: int
+    digest: str
+    modification: str
+    candidate: Candidate
+    reply: Proposal
+
+
+@dataclass
+class Frontier:
+    """The proposals of one session by node. `taken` are the digests of programs that were or are evaluated."""
+
+    taken: set[str] = field(default_factory=set)
+    known: Mapping[tuple[int, int], DrawnProposal] = field(default_factory=dict)
+    _drawn: dict[int, list[DrawnProposal]] = field(default_factory=dict)
+    _replies: dict[tuple[int, int], Proposal] = field(default_factory=dict)
+
+    @classmethod
+    def restored(cls, stored: Sequence[DrawnProposal], begun: int, taken: Iterable[str]) -> "Frontier":
+        """Return the frontier of a session that resumes after `begun` rounds and has run the programs `taken`."""
+        known = {(each.node, each.ordinal): each for each in stored}
+        found = cls(set(taken), known)
+        for each in stored:
+            if each.drawn < begun:
+                found._drawn.setdefault(each.node, []).append(each)
+        return found
+
+    def add(self, drawn: Sequence[DrawnProposal], replies: Mapping[tuple[int, int], Proposal]) -> list[DrawnProposal]:
+        """Add proposals in the order of nodes and ordinals, and return them. Reject duplicates of earlier ones."""
+        earlier = self.taken | {each.digest for found in self._drawn.values() for each in found if each.digest}
+        added = []
+        for proposal in sorted(drawn, key=lambda each: (each.node, each.ordinal)):
+            if proposal.digest in earlier:
+                proposal = replace(proposal, workflow=None, digest=None, reason=DUPLICATE)
+            elif proposal.digest is not None:
+                earlier.add(proposal.digest)
+            self._drawn.setdefault(proposal.node, []).append(proposal)
+            added.append(proposal)
+        self._replies.update(replies)
+        return added
+
+    def missing(self, limits: Mapping[int, int], edits: int) -> list[tuple[int, int]]:
+        """Return (node, ordinal) of the proposals to draw next, so that each node has `edits` open ones.
+
+        `limits` maps each node to the number of proposals that it may draw in all.
+        """
+        wanted = []
+        for node, limit in limits.items():
+            drawn = self._drawn.get(node, [])
+            short = edits - sum(self._is_open(each) for each in drawn)
+            wanted += [(node, ordinal) for ordinal in range(len(drawn), min(len(drawn) + short, limit))]
+        return wanted
+
+    def open(self, nodes: Sequence[int]) -> list[OpenPair]:
+        """Return the open pairs of these nodes, by round and ordinal."""
+        return [self._pair(each) for node in sorted(nodes) for each in self._drawn.get(node, []) if self._is_open(each)]
+
+    def last(self, node: int) -> DrawnProposal:
+        """Return the last proposal of the node. Raises KeyError when there is none."""
+        return self._drawn[node][-1]
+
+    def reply(self, proposal: DrawnProposal) -> Proposal:
+        """Return the proposer's reply, or one without a payload for a proposal from disk."""
+        return self._replies.get((proposal.node, proposal.ordinal)) or Proposal(proposal.text)
+
+    def _is_open(self, proposal: DrawnProposal) -> bool:
+        return proposal.digest is not None and proposal.digest not in self.taken
+
+    def _pair(self, proposal: DrawnProposal) -> OpenPair:
+        assert proposal.workflow is not None
+        assert proposal.digest is not None
+        candidate, reply = Candidate(proposal.text, proposal.workflow), self.reply(proposal)
+        return OpenPair(proposal.node, proposal.ordinal, proposal.digest, proposal.modification, candidate, reply)
 
 
 @dataclass(frozen=True)
@@ -63,8 +148,9 @@ class Chooser:
 
     async def pick(self, tree: Tree, begun: int, unseen: int | None, rng: Generator) -> Picked:
         """Choose an open pair after `begun` rounds have begun, and mark its program as taken."""
-        look, rule, asked = self.config.lookahead, self.config.selection, self.predictor_at(tree)
-        abstained = self.config.rl_weight > 0 and asked.predictor is None
+        look, rule = self.config.lookahead, self.config.selection
+        predictor, evaluations = self.predictor_at(tree)
+        abstained = self.config.rl_weight > 0 and predictor is None
         rounds, means, visits = tree.arrays()
         found = ucb(means, visits, int(visits.sum()), rule.c_ucb)
         bounds = dict(zip(rounds.tolist(), found.tolist(), strict=True))
@@ -78,10 +164,10 @@ class Chooser:
         pairs = self.frontier.open(nodes)
         if not pairs:
             best = max(nodes, key=lambda node: (bounds[node], -node))
-            choice = Choice(best, bounds[best], open=0, evaluations=asked.evaluations, abstained=abstained)
+            choice = Choice(best, bounds[best], open=0, evaluations=evaluations, abstained=abstained)
             return Picked(choice, states[best], None)
         w = 0.0 if abstained else self.config.rl_weight
-        values = await _values(asked.predictor, pairs, states) if w > 0 and asked.predictor else None
+        values = await _values(predictor, pairs, states) if w > 0 and predictor else None
         q = np.array([each.q for each in values]) if values else None
         chosen = choose(
             ucb=np.array([bounds[pair.node] for pair in pairs]),
@@ -94,7 +180,7 @@ class Chooser:
         pair = pairs[chosen.place]
         state = states[pair.node]
         # With w = 0 only the drawn pair is predicted.
-        prediction = values[chosen.place] if values else await value(asked.predictor, state, pair.candidate)
+        prediction = values[chosen.place] if values else await value(predictor, state, pair.candidate)
         choice = Choice(
             round=pair.node,
             ucb=bounds[pair.node],
@@ -102,16 +188,16 @@ class Chooser:
             w=w,
             changed=chosen.changed,
             q_mean=None if q is None else float(q.mean()),
-            evaluations=asked.evaluations,
+            evaluations=evaluations,
             abstained=abstained,
         )
         self.frontier.taken.add(pair.digest)
         return Picked(choice, state, pair, prediction)
 
-    def predictor_at(self, tree: Tree) -> RoundPredictor:
-        """Return the predictor of the next round, fitted on the evaluations that the round may use."""
+    def predictor_at(self, tree: Tree) -> tuple[QPredictor | None, int | None]:
+        """Return the next round's predictor, and on how many evaluations, those that it may use, it is fitted."""
         if not isinstance(self.predictor, LearningPredictor):
-            return RoundPredictor(self.predictor)
+            return self.predictor, None
         seen = [Evaluated(node.workflow, node.score, node.evaluation.n) for node in tree]
         return self.predictor.fitted([*self.earlier, *seen])
 

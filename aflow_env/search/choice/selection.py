@@ -39,10 +39,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The place of the drawn pair, and the probability of every pair.
-
-    `changed`: the same uniform draw with w = 0 picks another pair.
-    """
+    """The drawn pair's place, and the probability of each pair. `changed`: the draw with w = 0 picks another pair."""
 
     place: int
     probabilities: tuple[float, ...]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q_theta(s, a), the policy's prediction of the score after an edit: read it, train it, judge it. Pure.
+"""Q_theta(s, a), the policy's prediction of the score after an edit: read it, train it, judge it.
 
 The policy answers the value question with one digit d in 0..9, which stands for d/9. Q_theta is the expectation of d/9
 under the policy, so unlike the likeliest digit it changes smoothly with the weights:
@@ -14,16 +14,26 @@ Metrics compare with the best constant in hindsight, the mean of the realised sc
 skill slightly below 0 on few samples. Undefined figures are NaN.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 
+from aflow_env.config import AflowConfig
+from aflow_env.screen import plural
+from aflow_env.store.database import Reads
+
 HIGHEST = 9
 DIGITS = np.arange(10) / HIGHEST
 """The value of each answer, in [0, 1]."""
+_ROUNDS = (
+    "SELECT session, parent, score, payload FROM nodes WHERE parent IS NOT NULL AND payload IS NOT NULL "
+    "ORDER BY session, round"
+)
 
 
 def expected_value(log_probs: npt.ArrayLike, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -115,3 +125,37 @@ def within_parents(q: npt.ArrayLike, realised: npt.ArrayLike, parents: Sequence[
         return math.nan
     said, scores = (np.round(each - (np.bincount(group, each) / size)[group], 12) for each in (said, scores))  # ties
     return spearman(said[kept], scores[kept])
+
+
+def worth_of_q(store: Reads, config: AflowConfig) -> str | None:
+    """Return one line on how well Q ranked in the run, and how often it decided; None without predictions."""
+    rows = [(f"{session}#{parent}", score, json.loads(text)) for session, parent, score, text in store.read(_ROUNDS)]
+    choices = [payload for _, _, payload in rows if "open" in payload]
+    abstained = sum(payload.get("abstained", False) for payload in choices)
+    decided = [payload for payload in choices if payload["w"] > 0]
+    scored = [row for row in rows if "q" in row[2] and row[1] is not None]
+    seen = [(parent, payload["q"], float(score)) for parent, score, payload in scored]
+    if not abstained and not seen:
+        return None
+    rests = max((payload["evaluations"] for payload in choices if "evaluations" in payload), default=None)
+    said = [config.q.kind, *([f"rests on {plural(rests, 'evaluation')}"] if rests is not None else [])]
+    if seen:
+        said.append(ranked(seen))
+    if decided:
+        said.append(
+            f"changed {sum(payload.get('changed', False) for payload in decided)} of {plural(len(decided), 'decision')}"
+        )
+        gain = fmean(payload["q"] - payload["q_mean"] for payload in decided)
+        said.append(f"chosen - mean predicted {gain:+.2f}")
+    if abstained:
+        few = f"with fewer than q.fewest={plural(config.q.fewest, 'evaluation')}; name earlier runs in q.runs"
+        said.append(f"abstained in {abstained} of {plural(len(choices), 'round')} ({few})")
+    return ", ".join(said)
+
+
+def ranked(seen: Sequence[tuple[str, float, float]]) -> str:
+    """Return the rank correlation of Q and score within nodes with two or more edits, from (parent, Q, score) each."""
+    parents, q, scores = zip(*seen, strict=True)
+    rho = within_parents(q, scores, parents)
+    n = sum(parents.count(parent) > 1 for parent in parents)
+    return f"Spearman within parents {'undefined' if math.isnan(rho) else f'{rho:.2f}'} (n={n})"

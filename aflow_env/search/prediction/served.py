@@ -16,6 +16,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pydantic import AliasPath, Field, ValidationError
@@ -31,11 +32,10 @@ from aflow_env.llm.providers.openai import OpenAIClient
 from aflow_env.llm.providers.provider import Lenient
 from aflow_env.llm.providers.provider import Reply as Raw
 from aflow_env.llm.record import CompletionLog
-from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.prediction.predict import ActionValue, Candidate, value_messages
 from aflow_env.search.prediction.q import digit_expectation
-from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import Messages, Proposal, State, action_messages
-from aflow_env.workflow.edit_schema import edit_schema
+from aflow_env.workflow.edits import edit_schema
 
 TOP_LOGPROBS = 20
 ROLE = "policy"
@@ -46,11 +46,8 @@ class _Token(Lenient):
     logprob: float
 
 
-_FIRST = AliasPath("choices", 0, "logprobs", "content", 0, "top_logprobs")
-
-
 class _FirstToken(Lenient):
-    top: list[_Token] = Field(default=[], validation_alias=_FIRST)
+    top: list[_Token] = Field([], validation_alias=AliasPath("choices", 0, "logprobs", "content", 0, "top_logprobs"))
 
 
 class FirstTokenClient(OpenAIClient):
@@ -160,10 +157,7 @@ def digit_log_probs(top: Sequence[tuple[str, float]]) -> tuple[float, ...]:
 
 
 def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None) -> ServedPolicy:
-    """Return the policy of `policy.*`. In a replay (executor.mode) its answers come from `log`.
-
-    Raises ConfigError when its model, key or price is missing.
-    """
+    """Return the policy of `policy.*`. In a replay `log` has its answers. Raises ConfigError (model, key or price)."""
     policy = config.policy
     try:
         node = LLMConfig(
@@ -175,14 +169,8 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
         )
     except ValidationError as error:
         raise ConfigError(explain(error, ROLE).replace("executor.", "policy.")) from None
-    shared: dict[str, Any] = {
-        "budget": budget,
-        "log": log,
-        "seed": config.seed,
-        "limits": ProviderLimits.of(node, ROLE),
-        "role": ROLE,
-    }
     scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is
-    writer = build_client(node, **shared, kept_under=f"{scope}action")
-    first_token = build_client(node, **shared, served=FirstTokenClient, kept_under=f"{scope}first token")
-    return ServedPolicy(config, writer, first_token)
+    limits = ProviderLimits.of(node, ROLE)
+    client = partial(build_client, node, budget=budget, log=log, seed=config.seed, limits=limits, role=ROLE)
+    first_token = client(served=FirstTokenClient, kept_under=f"{scope}first token")
+    return ServedPolicy(config, client(kept_under=f"{scope}action"), first_token)

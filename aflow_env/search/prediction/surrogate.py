@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from aflow_env.search.prediction.predict import ActionValue, Candidate, RoundPredictor
+from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.proposals.proposal import State
 from aflow_env.store.experience import Evaluated
 from aflow_env.workflow.program import Workflow
@@ -66,10 +66,10 @@ class SurrogatePredictor:
     logged: tuple[Observation, ...] = ()
     fewest: int = FEWEST
 
-    def fitted(self, evaluated: Sequence[Evaluated]) -> RoundPredictor:
+    def fitted(self, evaluated: Sequence[Evaluated]) -> tuple[Surrogate | None, int]:
         """Return the surrogate that is fitted on these evaluations and the logged ones."""
         known = [*self.logged, *map(observation, evaluated)]
-        return RoundPredictor(fit(known, self.fewest), len(known))
+        return fit(known, self.fewest), len(known)
 
 
 def observation(evaluated: Evaluated) -> Observation:

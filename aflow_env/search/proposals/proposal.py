@@ -11,15 +11,24 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+import numpy as np
+
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.evaluation.results import Outcome
 from aflow_env.llm.client import LLMClient, Message, Request
+from aflow_env.search.tree import Tree
+from aflow_env.soon import soon
 from aflow_env.store.experience import Entry, render
+from aflow_env.store.node_rows import Node
+from aflow_env.store.shared import RunStore
+from aflow_env.store.store import SessionKey
+from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.edits import edit_grammar, format_edit, uniform_edit
+from aflow_env.workflow.implement import suggestion_grammar
 from aflow_env.workflow.program import TaskSpec, Workflow
 from aflow_env.workflow.signatures import SIGNATURES, describe_operators
 from aflow_env.workflow.steps import NotNormalForm, Step, to_steps, usable_operators
-from aflow_env.workflow.suggestion import suggestion_grammar
 
 Messages = tuple[Message, ...]
 
@@ -61,6 +70,38 @@ class State:
             return to_steps(self.workflow)
         except NotNormalForm:
             return None
+
+
+@dataclass(frozen=True)
+class States:
+    """Builds the states of one session."""
+
+    config: AflowConfig
+    spec: TaskSpec
+    problems: Sequence[Problem]
+    store: RunStore
+    key: SessionKey
+
+    async def of(self, tree: Tree, node: Node, unseen: int | None = None) -> State:
+        """Return the state of a node, with experience of this session and of the same workflow in earlier steps.
+
+        Rounds of this session from `unseen` on are in flight and must not be seen.
+        """
+        entries = self.config.experience_entries
+        experience = await soon(self.store.experience(self.spec.name, node.digest, self.key, entries, unseen))
+        failures = self._failures(node, tree.visits(node.round))
+        return State(node.workflow, self.spec, node.score, node.evaluation.n, tuple(experience), failures)
+
+    def _failures(self, node: Node, visits: int) -> tuple[FailedCase, ...]:
+        """Draw some wrong problems by workflow and visits, so each expansion sees others."""
+        found = {each.problem_id: each for each in node.evaluation.results if each.outcome == Outcome.WRONG}
+        if not self.config.failed_cases or not found:
+            return ()
+        rng, count = np.random.default_rng([int(node.digest, 16), visits]), min(self.config.failed_cases, len(found))
+        wrong = list(found)
+        chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)}
+        failed = [(problem, found[problem.id]) for problem in self.problems if problem.id in chosen]
+        return tuple(FailedCase(problem.prompt, problem.answer, r.answer, r.feedback, r.trace) for problem, r in failed)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ async def score(problem: Problem, output: str, run_code: RunTests) -> Score:
     return Score(0.0, code, False, feedback=why or hidden_fail(len(problem.public_tests)))
 
 
-task = partial(FileTask, spec=SPEC, convert=problem, judge=score)
+livecodebench = partial(FileTask, spec=SPEC, convert=problem, judge=score)
 
 
 def _method(record: Record) -> str:

@@ -19,10 +19,11 @@ A backward pass has three moments (output layer, decoder layer, embedding); the 
 compares the formulas with real updates.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from aflow_env.training.hardware.model_shape import Architecture
+from aflow_env.training.hardware.layout import Architecture
 
 FUSED_CHUNK = 512
 """Tokens that verl's fused loss takes at a time."""
@@ -81,69 +82,59 @@ def memory_of(shape: Architecture, update: Update) -> Memory:
         "gradients": update.width * trained // update.ranks,
         "Adam": 2 * update.width * trained // update.ranks,
     }
-    moments = (_output(shape, update), _layer(shape, update), _embedding(shape, update))
     largest = shape.embedding_parameters if not update.lora_rank else shape.intermediate * update.lora_rank
     step = update.width * trained if update.device == "gpu" else 2 * update.width * largest
     return Memory(
         kept=kept,
-        backward=max(moments, key=lambda moment: sum(moment.values())),
+        backward=max(_moments(shape, update), key=lambda moment: sum(moment.values())),
         optimizer=step // update.ranks,
         log_probs=_log_probs(shape, update),
     )
 
 
-def _layer_tokens(shape: Architecture, update: Update, tokens: int) -> int:
+def _moments(shape: Architecture, update: Update) -> Iterator[dict[str, int]]:
+    """Yield the three moments of a backward pass: output layer, last decoder layer, embedding."""
+    tokens, lora, embedding = update.tokens, bool(update.lora_rank), shape.embedding_parameters
+    checkpoints = 2 * tokens * shape.hidden * shape.layers
+
+    gradient = 0 if lora else 2 * embedding * (2 if update.fused else 1)
+    each = (4 if update.device == "cpu" else 2) + (2 if update.scaled else 0)
+    yield {
+        "checkpoints": checkpoints + (tokens**2 if update.sdpa else 0),
+        "logits": _fused(shape, tokens) if update.fused else each * tokens * shape.vocabulary,
+        "gathered units": 2 * embedding + gradient,
+    }
+
+    # The last layer is computed again; its weights and the next layer's are gathered.
+    trained = 0 if lora else 6 * shape.layer_parameters
+    tied = (2 if lora else 4) * embedding if shape.tied else 0
+    objects = ROW_OBJECTS * tokens if update.device == "cpu" and not update.fused else 0
+    yield {
+        "checkpoints": checkpoints,
+        "layer computed again": _layer(shape, update, tokens) + objects,
+        "gathered units": 4 * shape.layer_parameters + trained + tied,
+    }
+
+    # The embedding's gradient in bf16, its fp32 copy for the reduction, this rank's share.
+    yield {"gathered units": int((2 if lora else 6 + 4 / update.ranks) * embedding)}
+
+
+def _layer(shape: Architecture, update: Update, tokens: int) -> int:
     mask = 3 * tokens**2 if update.sdpa else 0
     return tokens * (28 * shape.hidden + 4 * shape.key_value + 12 * shape.intermediate) + mask
 
 
-def _checkpoints(shape: Architecture, update: Update) -> int:
-    return 2 * update.tokens * shape.hidden * shape.layers
-
-
-def _output(shape: Architecture, update: Update) -> dict[str, int]:
-    """Return the moment of the output layer: checkpoints, logits and their gradients, the layer and its gradient."""
-    gradient = 0 if update.lora_rank else 2 * shape.embedding_parameters * (2 if update.fused else 1)
-    mask = update.tokens**2 if update.sdpa else 0
-    return {
-        "checkpoints": _checkpoints(shape, update) + mask,
-        "logits": _logits(shape, update),
-        "gathered units": 2 * shape.embedding_parameters + gradient,
-    }
-
-
-def _logits(shape: Architecture, update: Update) -> int:
-    if update.fused:
-        return 24 * min(FUSED_CHUNK, update.tokens) * shape.vocabulary
-    each = 4 if update.device == "cpu" else 2
-    return (each + (2 if update.scaled else 0)) * update.tokens * shape.vocabulary
-
-
-def _layer(shape: Architecture, update: Update) -> dict[str, int]:
-    """Return the moment of the last layer: it is computed again, its weights and the next layer's are gathered."""
-    trained = 0 if update.lora_rank else 6 * shape.layer_parameters
-    tied = (2 if update.lora_rank else 4) * shape.embedding_parameters if shape.tied else 0
-    objects = ROW_OBJECTS * update.tokens if update.device == "cpu" and not update.fused else 0
-    return {
-        "checkpoints": _checkpoints(shape, update),
-        "layer computed again": _layer_tokens(shape, update, update.tokens) + objects,
-        "gathered units": 4 * shape.layer_parameters + trained + tied,
-    }
-
-
-def _embedding(shape: Architecture, update: Update) -> dict[str, int]:
-    """Return the last moment: the embedding's gradient in bf16, its fp32 copy for the reduction, this rank's share."""
-    each = 2 if update.lora_rank else 6 + 4 / update.ranks
-    return {"gathered units": int(each * shape.embedding_parameters)}
+def _fused(shape: Architecture, tokens: int) -> int:
+    return 24 * min(FUSED_CHUNK, tokens) * shape.vocabulary
 
 
 def _log_probs(shape: Architecture, update: Update) -> int:
     tokens = update.log_prob_tokens
     if update.fused:
-        logits = 24 * min(FUSED_CHUNK, tokens) * shape.vocabulary
+        logits = _fused(shape, tokens)
     elif update.chunked_entropy:
         logits = (2 * tokens + 12 * min(ENTROPY_CHUNK, tokens)) * shape.vocabulary
     else:
         logits = (6 if update.device == "cpu" else 10) * tokens * shape.vocabulary  # softmax in bf16, or in fp32
-    passing = _layer_tokens(shape, update, tokens)
+    passing = _layer(shape, update, tokens)
     return max(logits + 2 * shape.embedding_parameters, passing + 4 * shape.layer_parameters)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plan by formula the GPU memory, host memory and executor calls of a training.
+"""Plan by formula the GPU memory, host memory, executor calls, USD and trainer seconds of a training step.
 
 A step has three phases, of which the largest must fit with some slack:
 
@@ -11,6 +11,10 @@ A step has three phases, of which the largest must fit with some slack:
 `param_offload` and `optimizer_offload` move weights and Adam to the host between phases. With `offload_policy` they and
 the gradients always are on the host. The reference of a KL term is on the host with FSDP2, and is the model without its
 adapters with LoRA.
+
+Calls a run and tokens a call are measured: 520 runs of the 13 nodes of a GSM8K search with a real executor
+(recipe/evidence/results/gsm8k_search.json). Other tasks differ, so they are options of `aflow-env plan`. Time is FLOPs
+over a share of the card's nominal rate. One run on a shared H100 reached half of this rate (docs/hardware.md).
 """
 
 from dataclasses import dataclass
@@ -18,13 +22,25 @@ from dataclasses import dataclass
 from omegaconf import DictConfig, OmegaConf
 
 from aflow_env.config import AflowConfig
+from aflow_env.llm.prices import PICO, find_price
 from aflow_env.training.hardware.gpu_memory import Memory, Update, memory_of
-from aflow_env.training.hardware.model_shape import Architecture
+from aflow_env.training.hardware.layout import Architecture
 
 GIB = 2**30
 SLACK = 4 * GIB
 """For the CUDA context, NCCL and the allocator's fragments."""
 HALF = ("bf16", "bfloat16", "fp16", "float16")
+CALLS_A_RUN, PROMPT_TOKENS, REPLY_TOKENS = 2.46, 181, 212
+ROW_TOKENS = 716
+"""The median training row of searches on generated problems, SIMULATED executor (docs/hardware.md)."""
+TFLOPS = 312.0
+"""An A100's nominal bf16 rate."""
+UTILISATION = 0.35
+"""The share of the nominal rate that training, or reading a prompt, is assumed to reach."""
+PREDICTIONS = 32
+"""Candidates of a round that the policy predicts: most are asked about once and stay open."""
+GPU_USD = 2.5
+"""Nominal rent of a GPU for an hour."""
 
 
 @dataclass(frozen=True)
@@ -167,3 +183,46 @@ def has_reference(config: DictConfig) -> bool:
 
 def _gib(size: int) -> str:
     return f"{size / GIB:.1f} GiB"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of one step. `usd` and `round_usd` (the executor's of one round) are None without a known price.
+
+    `tokens` are the policy's to train on. `tokens_a_second` counts log-probabilities, reference and update on all GPUs.
+    `prediction_usd` is for reading PREDICTIONS questions without a prefix cache.
+    """
+
+    calls: int
+    usd: float | None
+    tokens: int
+    tokens_a_second: float
+    prediction_usd: float
+    round_usd: float | None
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of a step without the rollout."""
+        return self.tokens / self.tokens_a_second
+
+
+def costs(
+    plan: Plan, aflow: AflowConfig, calls: float, prompt: int, reply: int, row: int, tflops: float, gpu_usd: float
+) -> Costs:
+    """Return the costs for `calls` a problem run, `prompt` and `reply` tokens a call, `row` a training row.
+
+    `tflops` and `gpu_usd` (rent for an hour) are those of one GPU.
+    """
+    count = round(plan.problem_runs * calls)
+    tokens = plan.rows * row
+    rate = plan.gpus * tflops * 1e12 * UTILISATION / plan.flops_a_token
+    reading = PREDICTIONS * row * 2 * plan.parameters / (tflops * 1e12 * UTILISATION)
+    usd, a_round = _usd(aflow, count, prompt, reply), _usd(aflow, count / plan.evaluations, prompt, reply)
+    return Costs(count, usd, tokens, rate, reading * gpu_usd / 3600, a_round)
+
+
+def _usd(aflow: AflowConfig, calls: float, prompt: int, reply: int) -> float | None:
+    if aflow.executor.kind in ("policy", "simulated", "table"):
+        return 0.0
+    price = find_price(aflow.executor, needed=False)
+    return None if price is None else calls * price.cost(prompt, reply) / PICO

@@ -3,8 +3,8 @@
 
 verl, Ray and vLLM print 1,500 lines of a run of 22 steps. After the checks the driver's stdout and stderr, with the
 workers' output from Ray, go to `train.log` in the run folder. They are redirected as file descriptors, so the file has
-every line even when the driver is killed. A thread prints the lines that matter (extract.py) on the former stdout, with
-a progress bar on a terminal. AFLOW_SCREEN=verl leaves everything on the screen.
+every line even when the driver is killed. A thread prints the lines that matter (log_lines.py) on the former stdout,
+with a progress bar on a terminal. AFLOW_SCREEN=verl leaves everything on the screen.
 """
 
 import atexit
@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from aflow_env.errors import ConfigError
 from aflow_env.screen import Screen
 from aflow_env.training.hardware import processor
-from aflow_env.training.launch.extract import INTERRUPTED, Extract
+from aflow_env.training.launch.log_lines import INTERRUPTED, Extract
 
 NAME = "train.log"
 LOOK_EVERY = 0.2
@@ -41,11 +42,9 @@ def begin(config: DictConfig) -> None:
         return
     end()
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")
-    log = TrainLog(Path(config.trainer.default_local_dir) / NAME, int(config.trainer.total_training_steps or 0))
-    _opened.append(log)
-    for line in (f"log        {log.path}: all that verl, Ray and vLLM print", *facts(config)):
-        log.say(line)
-    log.start()
+    path, steps = Path(config.trainer.default_local_dir) / NAME, int(config.trainer.total_training_steps or 0)
+    first = [f"log        {path}: all that verl, Ray and vLLM print", *facts(config)]
+    _opened.append(TrainLog(path, steps, first))
 
 
 def screen() -> str:
@@ -83,11 +82,11 @@ def facts(config: DictConfig) -> list[str]:
 
 
 class TrainLog:
-    """The file in the place of stdout and stderr, and the thread that extracts it."""
+    """The file in the place of stdout and stderr, and the thread that extracts it below the `first` lines."""
 
-    def __init__(self, path: Path, steps: int) -> None:
+    def __init__(self, path: Path, steps: int, first: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self._path = path
         self.status = 0
         self._before = {number: os.dup(number) for number in (1, 2)}
         self._screen = Screen(file=os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1))
@@ -112,15 +111,13 @@ class TrainLog:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(line_buffering=True)
-
-    def say(self, text: str) -> None:
-        """Print on the screen."""
-        self._screen.print(text, soft_wrap=True)
-
-    def start(self) -> None:
-        """Begin to extract."""
+        self._say(*first)
         self._bar.start()
         self._thread.start()
+
+    def _say(self, *lines: str) -> None:
+        for line in lines:
+            self._screen.print(line, soft_wrap=True)
 
     def stop(self) -> None:
         """Read the rest, restore stdout and stderr, and print the end."""
@@ -131,12 +128,11 @@ class TrainLog:
         for number, before in self._before.items():
             os.dup2(before, number)
             os.close(before)
-        for line in (*self._extract.ending(self.status), f"log: {self.path}"):
-            self.say(line)
+        self._say(*self._extract.ending(self.status), f"log: {self._path}")
         self._screen.file.close()
 
     def _follow(self) -> None:
-        with self.path.open("rb") as file:
+        with self._path.open("rb") as file:
             file.seek(self._from)
             rest = b""
             while True:
@@ -148,8 +144,7 @@ class TrainLog:
                     return
 
     def _tell(self, line: str) -> None:
-        for text in self._extract.read(line, time.monotonic()):
-            self.say(text)
+        self._say(*self._extract.read(line, time.monotonic()))
         seen = self._extract
         far = f"step {seen.step}" + f"/{seen.total}" * bool(seen.total) if seen.step else seen.stage
         left = f"{seen.left} left" if seen.left else ""

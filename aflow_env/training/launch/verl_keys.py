@@ -4,7 +4,7 @@
 from omegaconf import DictConfig, OmegaConf
 
 from aflow_env.config import AflowConfig, plain
-from aflow_env.config.search import ValueConfig
+from aflow_env.config.nodes import ValueConfig
 from aflow_env.errors import ConfigError
 from aflow_env.store.settings import flat
 from aflow_env.training.trainer.estimators import check_switches

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import ray
 
 from aflow_env.errors import InfrastructureError
-from aflow_env.llm.ledger import Ceiling, Spend
+from aflow_env.llm.budget import Ceiling, Spend
 
 BATCH = 256
 """The most calls that go out together."""

@@ -142,16 +142,14 @@ def owner_name(config: AflowConfig) -> str:
 
 
 def _same_files(config: AflowConfig) -> None:
-    """Check that the trainer finds the store against which the driver checked the config. Raises ConfigError."""
+    """Check that the trainer finds the store against which the driver checked the config."""
     path = Path(config.run_dir) / "run.sqlite"
-    found = None
     if path.is_file():
         with closing(ReadOnlyStore(path)) as store:
-            found = store.meta("config")
-    if found is None:
-        where = ray.util.get_node_ip_address()
-        raise ConfigError(
-            f"aflow.run_dir={config.run_dir}: the trainer runs on {where}, and there is no run.sqlite of the driver's. "
-            "Give the driver's node a CPU in Ray, so that the trainer is placed there, or name a run_dir (an absolute "
-            "path) on a file system that both nodes see"
-        )
+            if store.meta("config") is not None:
+                return
+    raise ConfigError(
+        f"aflow.run_dir={config.run_dir}: the trainer runs on {ray.util.get_node_ip_address()}, and there is no "
+        "run.sqlite of the driver's. Give the driver's node a CPU in Ray, so that the trainer is placed there, or name "
+        "a run_dir (an absolute path) on a file system that both nodes see"
+    )

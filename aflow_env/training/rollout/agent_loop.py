@@ -19,18 +19,10 @@ from aflow_env.config import AflowConfig, parse
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.session import SearchProblem, session_seed, session_summary
 from aflow_env.store.store import SessionKey
-from aflow_env.training.launch.verl_lines import mark_warnings
+from aflow_env.training.launch.log_lines import mark_warnings
 from aflow_env.training.nodes.owner import join
-from aflow_env.training.rollout.policy import RolloutPolicy
-from aflow_env.training.rollout.rollout_rows import (
-    TrainingRow,
-    check_played,
-    edit_rows,
-    judge,
-    predictions_made,
-    value_rows,
-)
-from aflow_env.training.rollout.weights_version import steps_behind, version
+from aflow_env.training.rollout import rollout_rows as rows
+from aflow_env.training.rollout.policy import RolloutPolicy, steps_behind, weights_version
 
 
 class Shared:
@@ -58,55 +50,48 @@ class AflowSearchLoop(AgentLoopBase):
         this session out and goes on with the rest of its group.
         """
         config, problem = parse(self.config.aflow), row["extra_info"]
-        split, step = problem["split"], int(row["global_steps"])
+        split, number, step = problem["split"], str(row["session_id"]), int(row["global_steps"])
         training = split == "train"
-        if Shared.http is None:
-            Shared.http = httpx.AsyncClient(timeout=600.0)
+        Shared.http = Shared.http or httpx.AsyncClient(timeout=600.0)
         policy = RolloutPolicy(
             server=self.server_manager,
             tokenizer=self.tokenizer,
             config=config,
             sampling=sampling_params,
-            request_id=f"{row['uid']}-{row['session_id']}",
+            request_id=f"{row['uid']}-{number}",
             prompt_length=self.rollout_config.prompt_length,
             temperature=self.rollout_config.temperature,
             http=Shared.http,
             template=self.apply_chat_template_kwargs,
         )
         assembly = await Shared.open(config, policy)
-        weights = version(config, steps_behind(step, training))
+        weights = weights_version(config, steps_behind(step, training))
         playing = config.on_policy if training else config
         search = assembly.search(policy, policy, split, problem["seed"], version=weights, config=playing)
-        number = str(row["session_id"])
         draws = session_seed(config.seed, split, problem["seed"], number, step if training else 0)
-        started = SearchProblem(
-            key=SessionKey(f"{split}/{row['uid']}", problem["seed"], number, step),
-            seed=draws,
-            start=assembly.start(problem["start"]),
-        )
+        key = SessionKey(f"{split}/{row['uid']}", problem["seed"], number, step)
         began = time.monotonic()
-        session = await search.play(started)
+        session = await search.play(SearchProblem(key=key, seed=draws, start=assembly.start(problem["start"])))
         seconds = time.monotonic() - began
-        check_played(session, config)
-        edits = edit_rows(session, config)
-        judged = await judge(session, policy) if training and config.q.rows else []
-        values = value_rows(judged, session, draws)
-        outputs = [self._output(each, len(session.turns)) for each in [*values, *edits]]
-        for output in outputs:
-            output.extra_fields["session"] = {}
+        rows.check_played(session, config)
+        edits = rows.edit_rows(session, config)
+        judged = await rows.judge(session, policy) if training and config.q.rows else []
+        made = [*rows.value_rows(judged, session, draws), *edits]
+        outputs = [self._output(each, len(session.turns)) for each in made]
         if outputs:
             outputs[-1].extra_fields["session"] = session_summary(session) | {
                 "return": sum(each.step_reward for each in edits),
                 "seed": problem["seed"],
                 "seconds": seconds,
-                "predictions": predictions_made(judged),
+                "predictions": rows.predictions_made(judged),
                 "predict_seconds": policy.predict_seconds,
             }
         return outputs
 
-    def _output(self, row: TrainingRow, turns: int) -> AgentLoopOutput:
-        limit = self.rollout_config.response_length
+    def _output(self, row: rows.TrainingRow, turns: int) -> AgentLoopOutput:
+        limit, version = self.rollout_config.response_length, row.tokens.version
         response = list(row.tokens.response_ids[:limit])
+        fields = {name: getattr(row, name) for name in ("kind", "anchor", "step_index", "step_reward")}
         return AgentLoopOutput(
             prompt_ids=list(row.tokens.prompt_ids),
             response_ids=response,
@@ -114,7 +99,7 @@ class AflowSearchLoop(AgentLoopBase):
             response_logprobs=list(row.tokens.log_probs[:limit]),
             num_turns=turns,
             metrics=AgentLoopMetrics(),
-            extra_fields=row.fields() | dict.fromkeys(("min_global_steps", "max_global_steps"), row.tokens.version),
+            extra_fields={**fields, "min_global_steps": version, "max_global_steps": version, "session": {}},
         )
 
 

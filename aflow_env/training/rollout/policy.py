@@ -12,17 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from transformers import PreTrainedTokenizerBase
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.search.prediction.predict import ActionValue, Candidate
+from aflow_env.search.prediction.predict import ActionValue, Candidate, value_messages
 from aflow_env.search.prediction.q import digit_expectation
-from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import Messages, Proposal, State, action_messages
 
+ATTEMPT = uuid4().hex
+"""Names this process: weights that are trained again after a kill are other weights, whatever their step."""
 DIGITS = "0123456789"
 TOP_LOGPROBS = 20
 NO_DIGIT = (
@@ -156,10 +158,8 @@ class RolloutPolicy:
         return text, len(prompt_ids), len(output.token_ids)
 
     async def _ask(self, prompts: list[tuple[int, ...]]) -> list[ActionValue]:
-        digit_ids = digit_token_ids(self.tokenizer)
-        wanted = {"temperature": self.temperature, "logprobs": TOP_LOGPROBS, "return_tokens_as_token_ids": True}
-        values = []
-        for prompt, choice in zip(prompts, await self._complete_ids(prompts, wanted), strict=True):
+        digit_ids, values = digit_token_ids(self.tokenizer), []
+        for prompt, choice in zip(prompts, await self._choices(prompts), strict=True):
             top = choice["logprobs"]["top_logprobs"][0]
             log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
             expectation, mass = digit_expectation(log_probs)
@@ -169,23 +169,22 @@ class RolloutPolicy:
             values.append(ActionValue(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
         return values
 
-    async def _complete_ids(self, prompts: Sequence[tuple[int, ...]], wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    async def _choices(self, prompts: list[tuple[int, ...]]) -> list[dict[str, Any]]:
         """Ask for one token after each prompt, in one request; return the choices in the prompts' order."""
         address, _ = await self.server._acquire_server(self.request_id)
         try:
-            asked = {"prompt": [list(prompt) for prompt in prompts], "max_tokens": 1}
-            body = {"model": await self._model_name(address), **asked, **wanted}
+            if not self._model:
+                models = await self._http_json("GET", f"http://{address}/v1/models")
+                self._model = models["data"][0]["id"]
+            asked = {"prompt": list(map(list, prompts)), "max_tokens": 1, "temperature": self.temperature}
+            wanted = {"logprobs": TOP_LOGPROBS, "return_tokens_as_token_ids": True}
+            body = {"model": self._model, **asked, **wanted}
             answer = await self._http_json("POST", f"http://{address}/v1/completions", body)
         finally:
             self.server._release_server(address, request_id=self.request_id)
         return sorted(answer["choices"], key=lambda choice: int(choice["index"]))
 
-    async def _model_name(self, address: str) -> str:
-        if not self._model:
-            self._model = (await self._http_json("GET", f"http://{address}/v1/models", None))["data"][0]["id"]
-        return self._model
-
-    async def _http_json(self, method: str, url: str, body: dict[str, Any] | None) -> Any:
+    async def _http_json(self, method: str, url: str, body: dict[str, Any] | None = None) -> Any:
         try:
             response = await self.http.request(method, url, json=body)
             response.raise_for_status()
@@ -194,3 +193,19 @@ class RolloutPolicy:
             raise InfrastructureError(f"the rollout server refused {url}: {error.response.text[:300]}") from error
         except httpx.HTTPError as error:
             raise InfrastructureError(f"the rollout server did not answer {url}: {error!r}") from error
+
+
+def steps_behind(global_steps: int, training: bool) -> int:
+    """Return how many training steps the rollout server's weights have when it plays a row of `global_steps`.
+
+    verl counts a step when it begins. It syncs the weights at the step's end and validates after that.
+    """
+    return global_steps - 1 if training else global_steps
+
+
+def weights_version(config: AflowConfig, steps: int) -> str:
+    """Return the name of the weights after `steps` training steps; "" where the executor is no policy in training.
+
+    Scores of a policy that executes are valid for its weights alone.
+    """
+    return f"{ATTEMPT}/{steps}" if config.executor.kind == "policy" else ""

@@ -33,10 +33,6 @@ class TrainingRow:
     step_reward: float
     tokens: Tokens
 
-    def fields(self) -> dict[str, Any]:
-        """Return the fields that travel through TransferQueue beside the tokens."""
-        return {name: getattr(self, name) for name in ("kind", "anchor", "step_index", "step_reward")}
-
 
 def check_played(session: SearchSession, config: AflowConfig) -> None:
     """Raise BudgetExhausted or ConfigError for a search that ended before its first round."""
@@ -85,9 +81,15 @@ def value_rows(judged: Sequence[Judged], session: SearchSession, seed: int) -> l
     """Return one row for each evaluated edit: the digit of its score, and its weight."""
     usual, rows = max(session.tree.node(1).evaluation.n, 1), []
     for index, each in enumerate(judged):
+        asked = each.value.payload
+        if not isinstance(asked, DigitTokens):
+            raise TypeError("a value row is made of a prediction by RolloutPolicy, which carries the question's tokens")
         uniform = np.random.default_rng(session_seed(seed, "digits", each.node.round)).random()
-        anchor, weight = each.turn.state.workflow.digest, each.node.evaluation.n / usual
-        rows.append(TrainingRow("value", anchor, index, weight, _answer(each, uniform)))
+        digit = realised_digit(each.node.score, uniform)
+        log_prob, version = max(asked.log_probs[digit], asked.floor), _tokens(each.turn).version
+        answer = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (log_prob,), version)
+        weight = each.node.evaluation.n / usual
+        rows.append(TrainingRow("value", each.turn.state.workflow.digest, index, weight, answer))
     return rows
 
 
@@ -111,16 +113,6 @@ def _step(turn: Turn) -> reward.SessionStep:
         return reward.SessionStep(None, turn.state.score, valid=False)
     counted = (node.evaluation.usd_a_problem or 0.0) * node.evaluation.n
     return reward.SessionStep(node.score, turn.state.score, cost_usd=counted)
-
-
-def _answer(judged: Judged, uniform: float) -> Tokens:
-    """Return the value question's tokens with the digit of the realised score."""
-    asked = judged.value.payload
-    if not isinstance(asked, DigitTokens):
-        raise TypeError("a value row is made of a prediction by RolloutPolicy, which carries the question's tokens")
-    digit = realised_digit(judged.node.score, uniform)
-    log_prob = max(asked.log_probs[digit], asked.floor)
-    return Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (log_prob,), _tokens(judged.turn).version)
 
 
 def _tokens(turn: Turn) -> Tokens:

@@ -18,6 +18,7 @@ from aflow_env.errors import ConfigError
 
 VALIDATE_SEEDS_FROM = 1_000_000
 """Validation seeds start here, so that no training row ever shares one."""
+Files = str | ListConfig | list[str]
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class Row:
 
 def rows(config: AflowConfig, split: Literal["train", "validate"]) -> list[Row]:
     """Return the search problems of a split, in order."""
-    count = config.problems.train if split == "train" else config.problems.validate_
-    first = 0 if split == "train" else VALIDATE_SEEDS_FROM
+    count, first = config.problems.train, 0
+    if split == "validate":
+        count, first = config.problems.validate_, VALIDATE_SEEDS_FROM
     return [Row(index, config.task.name, first + index, config.problems.start, split) for index in range(count)]
 
 
@@ -72,33 +74,40 @@ def write_parquet(rows_: list[Row], path: Path) -> None:
 class SearchProblems(Dataset[dict[str, Any]]):
     """Rows by verl's dataset protocol. `config` is verl's `data` node, with the `aflow` node in it.
 
-    Raises ConfigError for a file without rows of the task, and for fewer training rows than a step takes.
+    Raises ConfigError for a file without rows of the task, and for fewer training rows than a step takes: verl leaves
+    other batches out, so the training would have no step.
     """
 
     def __init__(
-        self,
-        data_files: str | ListConfig | list[str],
-        tokenizer: Any,
-        config: DictConfig,
-        processor: Any = None,
-        max_samples: int = -1,
+        self, data_files: Files, tokenizer: Any, config: DictConfig, processor: Any = None, max_samples: int = -1
     ) -> None:
         aflow = parse(config.aflow)
-        self.rows = [row for name in names(data_files) for row in _split_or_file(aflow, name)]
-        if max_samples > 0:
-            self.rows = self.rows[:max_samples]
-        if names(data_files) == names(config.get("train_files", "")):  # verl does not tell a dataset which it is
-            _check_batch(len(self.rows), config)
+        found: list[Row] = []
+        for name in _names(data_files):
+            match name:
+                case "train" | "validate":
+                    found += rows(aflow, name)
+                case _:
+                    found += read_parquet(Path(name), aflow.task.name)
+        self.rows = found[:max_samples] if max_samples > 0 else found
+        training = _names(data_files) == _names(config.get("train_files", ""))  # verl does not tell a dataset
+        count, size = len(self.rows), config.get("train_batch_size", 0)
+        if training and count < size:
+            raise ConfigError(
+                f"data.train_batch_size={size}: data.train_files={config.train_files} has {count} search problems "
+                f"(aflow.problems.train={config.aflow.problems.train}, data.train_max_samples="
+                f"{config.get('train_max_samples', -1)}), so no step would be full: have {size} or more, or set "
+                f"data.train_batch_size={max(count, 1)} or less"
+            )
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         row = self.rows[item]
+        asked = f"Search for a better workflow for {row.task}, seed {row.seed}."
         return {
-            "raw_prompt": [
-                {"role": "user", "content": f"Search for a better workflow for {row.task}, seed {row.seed}."}
-            ],
+            "raw_prompt": [{"role": "user", "content": asked}],
             "data_source": f"aflow/{row.task}",
             "reward_model": {"style": "aflow", "ground_truth": ""},
             "index": row.index,
@@ -108,29 +117,8 @@ class SearchProblems(Dataset[dict[str, Any]]):
         }
 
 
-def names(files: str | ListConfig | list[str]) -> list[str]:
-    """Return the splits and files that a key of verl's `data` node names."""
+def _names(files: Files) -> list[str]:
     return [files] if isinstance(files, str) else list(files)
-
-
-def _split_or_file(config: AflowConfig, name: str) -> list[Row]:
-    match name:
-        case "train" | "validate":
-            return rows(config, name)
-        case _:
-            return read_parquet(Path(name), config.task.name)
-
-
-def _check_batch(count: int, data: DictConfig) -> None:
-    """Refuse a training without a full batch: verl leaves other batches out, so it would have no step."""
-    size = data.get("train_batch_size", 0)
-    if count < size:
-        raise ConfigError(
-            f"data.train_batch_size={size}: data.train_files={data.train_files} has {count} search problems "
-            f"(aflow.problems.train={data.aflow.problems.train}, data.train_max_samples="
-            f"{data.get('train_max_samples', -1)}), so no step would be full: have {size} or more, or set "
-            f"data.train_batch_size={max(count, 1)} or less"
-        )
 
 
 def check_files(data: DictConfig) -> None:

@@ -29,7 +29,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2Config,
 from aflow_env.config import AflowConfig, LLMConfig, TaskConfig, config_directory
 from aflow_env.errors import ConfigError
 from aflow_env.files import whole_folder
-from aflow_env.search.prediction.value_question import value_messages
+from aflow_env.search.prediction.predict import value_messages
 from aflow_env.search.proposals.proposal import action_messages
 from aflow_env.tasks import load_task
 from aflow_env.training.tiny_policy.lessons import Teacher, draw_edit, draw_state, edit_odds

@@ -16,8 +16,7 @@ from random import Random
 from transformers import PreTrainedTokenizerBase
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.prediction.predict import Candidate
-from aflow_env.search.prediction.value_question import value_messages
+from aflow_env.search.prediction.predict import Candidate, value_messages
 from aflow_env.search.proposals.proposal import Messages, State, action_messages
 from aflow_env.store.experience import Entry
 from aflow_env.workflow.edits import Edit, InvalidEdit, apply_edit, describe, every_edit, format_edit, uniform_edit

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the checkpoint that a run resumes from.
+"""A run's checkpoints: find the one to resume from, and export one as a Hugging Face folder.
 
 Nothing of ours is written beside verl's files. Trees and experience are in the store with their step before a step
 trains on them. So the store is never behind a checkpoint, and rows beyond one are removed when the run resumes
@@ -8,37 +8,53 @@ trains on them. So the store is never behind a checkpoint, and rows beyond one a
 verl writes the shards of all ranks, then `data.pt`, then the tracker, which names the step to resume from. It truncates
 the tracker before it writes it, so a kill may leave it empty: `resume_step` mends it. Where the named folder is missing
 verl starts from scratch without a word: `resume_step` refuses. With many nodes the paths are on a shared file system.
+
+An export is made by verl's own merger, which writes weights in bf16, for transformers to load and vLLM to serve. An
+adapter (LoRA) is merged into the weights. The folder appears whole or not at all.
 """
 
 import json
+import shutil
 import zipfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
-from aflow_env.files import write_text
+from aflow_env.files import whole_folder, write_text
+from aflow_env.report.loggers import installed
+from aflow_env.screen import plural
+from aflow_env.store.settings import stored_config
+from aflow_env.store.store import Store
 
+HF = "huggingface"
+"""verl's folder of config and tokenizer, beside the shards."""
+STORE = Path("search") / "run.sqlite"
+ROLLOUT_TEMPERATURE = "rollout_temperature"
+"""In the run's store: the temperature at which the policy answered while it was trained."""
 LATEST = "latest_checkpointed_iteration.txt"
 FOLDER = "global_step_"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """verl's checkpoint of a step, and the run folder it belongs to."""
+    """verl's checkpoint of a step, and the run folder it belongs to.
+
+    `folder` has the shards of all roles and the sampler's place, `actor` the actor's shards.
+    """
 
     run: Path
     step: int
 
     @property
     def folder(self) -> Path:
-        """Shards of all roles, and the sampler's place."""
         return self.run / f"{FOLDER}{self.step}"
 
     @property
     def actor(self) -> Path:
-        """The folder of the actor's shards."""
         return self.folder / "actor"
 
     @property
@@ -52,15 +68,10 @@ class Checkpoint:
     @property
     def whole(self) -> bool:
         """Whether every file for resuming was written to its end (torch's files are zip archives)."""
-        if not self.actor.is_dir():
-            return False
-        ranks = self.ranks or 0
-        shards = [
-            self.actor / f"{kind}_world_size_{ranks}_rank_{rank}.pt"
-            for kind in ("model", "optim", "extra_state")
-            for rank in range(ranks)
-        ]
-        return all(zipfile.is_zipfile(path) for path in [self.folder / "data.pt", *shards])
+        ranks, kinds = self.ranks or 0, ("model", "optim", "extra_state")
+        shards = [f"{kind}_world_size_{ranks}_rank_{rank}.pt" for kind in kinds for rank in range(ranks)]
+        files = [self.folder / "data.pt", *(self.actor / name for name in shards)]
+        return self.actor.is_dir() and all(map(zipfile.is_zipfile, files))
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
@@ -124,3 +135,90 @@ def _mend(run: Path) -> Checkpoint:
     write_text(run / LATEST, str(last.step))
     print(f"aflow_env: {run / LATEST} named no whole checkpoint; the run goes on from step {last.step}", flush=True)
     return last
+
+
+def find_checkpoint(run: Path, step: int | None) -> Checkpoint:
+    """Return the checkpoint at `step`, the latest for None. Raises ConfigError that names the steps that there are."""
+    steps = [each.step for each in checkpoints(run)]
+    if step is None and steps:
+        latest = tracked(run)  # verl writes it last: a folder beyond it may be half of a checkpoint
+        step = latest.step if latest else steps[-1]
+    if step is None or step not in steps:
+        there = f"there are steps {', '.join(map(str, steps))}" if steps else "there is none"
+        raise ConfigError(
+            f"{run} has no checkpoint{'' if step is None else f' of step {step}'}: {there}. Name a run folder of "
+            "verl's (trainer.default_local_dir) that was trained with trainer.save_freq > 0"
+        )
+    return Checkpoint(run, step)
+
+
+def export_policy(checkpoint: Checkpoint, out: Path) -> None:
+    """Write the policy to `out`. Raises ConfigError where `out` is not empty, or the checkpoint is not whole."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"out={out} is not empty: name a new folder")
+    for needed in ("fsdp_config.json", f"{HF}/config.json"):
+        if not (checkpoint.actor / needed).is_file():
+            raise ConfigError(f"{checkpoint.actor} has no {needed}: the checkpoint is not whole, or not one of FSDP's")
+    with whole_folder(out) as folder:
+        _merge_shards(checkpoint.actor, folder)
+        if (folder / "lora_adapter").is_dir():
+            _merge_adapter(folder, folder / "lora_adapter")
+        (folder / "README.md").write_text(model_card(checkpoint))
+
+
+def _merge_shards(actor: Path, out: Path) -> None:
+    from verl.model_merger.base_model_merger import ModelMergerConfig
+    from verl.model_merger.fsdp_model_merger import FSDPModelMerger
+
+    settings = ModelMergerConfig("merge", "fsdp", str(out), local_dir=str(actor), hf_model_config_path=str(actor / HF))
+    merger = FSDPModelMerger(settings)
+    merger.merge_and_save()
+    merger.cleanup()
+
+
+def _merge_adapter(folder: Path, adapter: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().save_pretrained(folder)
+    shutil.rmtree(adapter)
+
+
+def training_of(run: Path) -> tuple[AflowConfig | None, float | None]:
+    """Return the run's config and the temperature of its rollouts; None where its store does not say."""
+    if not (run / STORE).is_file():
+        return None, None
+    with closing(Store(run / STORE)) as opened:
+        temperature = opened.meta(ROLLOUT_TEMPERATURE)
+        return stored_config(opened), None if temperature is None else float(temperature)
+
+
+def model_card(checkpoint: Checkpoint) -> str:
+    """Describe how the policy was trained, as far as the run's store knows."""
+    architecture = json.loads((checkpoint.actor / HF / "config.json").read_text())
+    config, temperature = training_of(checkpoint.run)
+    lines = [
+        "---",
+        "library_name: transformers",
+        "tags: [verl, aflow_env, gigpo]",
+        "---",
+        "# A policy that guides searches over agentic workflows",
+        "",
+        f"Trained by aflow_env inside verl for {plural(checkpoint.step, 'step')}; architecture "
+        f"{', '.join(architecture.get('architectures') or [architecture['model_type']])}, weights in bf16.",
+    ]
+    if config is None:
+        lines.append(f"Its run left no store at {checkpoint.run / STORE}, so its task and executor are unknown.")
+    else:
+        simulated = " The executor was SIMULATED: the policy learnt about a simulation."
+        lines += [
+            f"Task: {config.task.name}. Executor: {config.executor.kind} {config.executor.model}".rstrip() + "."
+            f"{simulated if config.executor.kind == 'simulated' else ''}",
+            f"rl_weight {config.rl_weight}, {plural(config.rounds, 'round')} a search, Q by {config.q.kind}, proposer "
+            f"{config.proposer}, action {config.action}.",
+        ]
+    if temperature is not None:
+        lines.append(f"Rollouts at temperature {temperature:g}: sample at it, and read its digits at it.")
+    found = ", ".join(f"{name} {version}" for name, version in installed().items())
+    return "\n".join([*lines, f"Exported with {found}.", ""])

@@ -22,16 +22,16 @@ from aflow_env.config.section import Section
 from aflow_env.errors import ConfigError
 from aflow_env.rl.baseline_estimators import (
     GrpoConfig,
+    HgpoConfig,
     ReinforcePlusPlusConfig,
     RlooConfig,
     grpo,
+    hgpo,
     reinforce_plus_plus,
     rloo,
 )
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
-from aflow_env.rl.group_metrics import group_metrics
-from aflow_env.rl.hgpo import HgpoConfig, hgpo
-from aflow_env.rl.rows import Rows, Steps, token_advantages
+from aflow_env.rl.rows import Rows, Steps, group_metrics, token_advantages
 
 
 class Estimator(NamedTuple):

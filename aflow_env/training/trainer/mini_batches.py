@@ -7,11 +7,12 @@ The last one would be mostly padding, and still a step of the optimiser. `deal` 
 no row to another rank, so ranks stay balanced.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from math import gcd
+from typing import Any
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
@@ -55,21 +56,26 @@ def ranks(config: DictConfig) -> int:
     return devices // int(config.actor_rollout_ref.actor.ulysses_sequence_parallel_size)
 
 
-@contextmanager
-def mini_batches(config: DictConfig, prompts: int, rows: int, epochs: int) -> Iterator[None]:
+def mini_batches(config: DictConfig, prompts: int, rows: int, epochs: int) -> AbstractContextManager[None]:
     """Set prompts a mini-batch, rows a prompt and epochs for a while.
 
     verl reads the three at each call, and multiplies prompts by `rollout.n`.
     """
-    actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
-    before = actor.ppo_mini_batch_size, rollout.n, actor.ppo_epochs
-    with open_dict(config):
-        actor.ppo_mini_batch_size, rollout.n, actor.ppo_epochs = prompts, rows, epochs
+    sizes = {"actor.ppo_mini_batch_size": prompts, "rollout.n": rows, "actor.ppo_epochs": epochs}
+    return changed(config, {f"actor_rollout_ref.{key}": size for key, size in sizes.items()})
+
+
+@contextmanager
+def changed(config: DictConfig, values: Mapping[str, Any]) -> Iterator[None]:
+    """Give keys of verl's config other values for a while."""
+    before = {key: OmegaConf.select(config, key) for key in values}
     try:
+        for key, value in values.items():
+            OmegaConf.update(config, key, value, force_add=True)
         yield
     finally:
-        with open_dict(config):
-            actor.ppo_mini_batch_size, rollout.n, actor.ppo_epochs = before
+        for key, value in before.items():
+            OmegaConf.update(config, key, value, force_add=True)
 
 
 def check_mini_batches(config: DictConfig, aflow: AflowConfig) -> None:

@@ -42,14 +42,17 @@ class Replay:
     def take(self, batch: KVBatchMeta, fields: Sequence[dict[str, Any]], step: int) -> KVBatchMeta:
         """Move the value rows of a step here, drop the oldest step, and return the batch of the other rows.
 
-        `fields` are the agent loop's, one a row. The step reward of a value row becomes its advantage.
+        `fields` are the agent loop's, one a row. The step reward of a value row becomes the advantage of all
+        tokens of its response.
         """
         rows = [row for row, each in enumerate(fields) if each["kind"] == "value"]
         if rows:
             keys, tags = [batch.keys[row] for row in rows], [batch.tags[row] for row in rows]
             names = [f"{step}/{key}" for key in keys]
             found = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id)
-            found["advantages"] = _advantages(found["response_mask"], [fields[row]["step_reward"] for row in rows])
+            weights, masks = [fields[row]["step_reward"] for row in rows], found["response_mask"].unbind()
+            advantages = [torch.full(mask.shape, weight) for mask, weight in zip(masks, weights, strict=True)]
+            found["advantages"] = torch.nested.as_nested_tensor(advantages, layout=torch.jagged)
             tq.kv_batch_put(keys=names, partition_id=PARTITION, fields=found, tags=tags)
             tq.kv_clear(keys=keys, partition_id=batch.partition_id)
             self._saved.append(list(zip(names, tags, strict=True)))
@@ -66,9 +69,3 @@ class Replay:
             return None
         rows = Random(f"{self._seed} {step}").sample(pool, count)
         return KVBatchMeta(partition_id=PARTITION, keys=[key for key, _ in rows], tags=[tag for _, tag in rows])
-
-
-def _advantages(mask_NT: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """Return each row's weight on all tokens of its response; jagged, as the mask is."""
-    rows = [torch.full(mask.shape, weight) for mask, weight in zip(mask_NT.unbind(), weights, strict=True)]
-    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)

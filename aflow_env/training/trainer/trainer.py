@@ -16,8 +16,7 @@ Four more things differ:
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -30,14 +29,13 @@ from aflow_env.config import parse
 from aflow_env.errors import BudgetExhausted
 from aflow_env.report.loggers import figures
 from aflow_env.tasks import load_task
-from aflow_env.training.launch.verl_lines import marked
+from aflow_env.training.launch.log_lines import marked
 from aflow_env.training.nodes.owner import share
-from aflow_env.training.trainer.closing_table import final_report
 from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl_name
-from aflow_env.training.trainer.held_out import held_out
 from aflow_env.training.trainer.metrics import step_metrics
-from aflow_env.training.trainer.mini_batches import Stratum, deal, mini_batches, rows_of_problem, rows_of_replay
+from aflow_env.training.trainer.mini_batches import changed, deal, mini_batches, rows_of_problem, rows_of_replay
 from aflow_env.training.trainer.replay import STEPS, Replay
+from aflow_env.training.trainer.server_reports import final_report, held_out
 from aflow_env.training.trainer.wandb_run import finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
 
@@ -95,7 +93,8 @@ class AflowTrainerSync(PPOTrainerSync):
             batch = super()._balance_batch(batch, *arguments, **keywords)
         fields = self._fetch_fields(batch)
         ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
-        order = deal(list(map(_stratum, fields, batch.tags)), ranks, parts)
+        steps = [each["step_index"] for each in fields]
+        order = deal(list(zip(_padding(batch), steps, strict=True)), ranks, parts)
         batch.reorder(order)
         self._step_fields = [fields[place] for place in order]
         return batch
@@ -128,10 +127,11 @@ class AflowTrainerSync(PPOTrainerSync):
         }
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        sessions = [key.rsplit("_", 1)[0] for key in batch.keys]
-        padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
-        rows = OnlineRows(sessions, self._step_fields, padding)
-        with rows_of_step(rows), self._our_estimator():
+        """Compute them by our estimator of the configured name: verl's own grpo, rloo, ... know no steps."""
+        padding = _padding(batch)
+        rows = OnlineRows([key.rsplit("_", 1)[0] for key in batch.keys], self._step_fields, padding)
+        ours = {"algorithm.adv_estimator": verl_name(self.config.algorithm.adv_estimator)}
+        with rows_of_step(rows), changed(self.config, ours):
             batch = super()._compute_advantage(batch, metrics)
         metrics.update(rows.metrics)
         sessions = self.config.data.train_batch_size * self.config.actor_rollout_ref.rollout.n
@@ -152,14 +152,14 @@ class AflowTrainerSync(PPOTrainerSync):
     def _judge_q(self) -> dict[str, float]:
         if not self.aflow.q.rows:
             return {}
-        server, tokenizer = self.get_llm_client(), self.tokenizer
-        return asyncio.run(held_out(self.aflow, self.config, server, tokenizer, load_task(self.aflow.task).spec))
+        task = load_task(self.aflow.task).spec
+        return asyncio.run(held_out(self.aflow, self.config, self.get_llm_client(), self.tokenizer, task))
 
     def _report(self) -> None:
-        steps, server, tokenizer = self.total_training_steps, self.get_llm_client(), self.tokenizer
+        steps = self.total_training_steps
         q = self._judge_q()  # once more: the last validation has been played since
         try:
-            report = asyncio.run(final_report(self.aflow, self.config, server, tokenizer, steps, q))
+            report = asyncio.run(final_report(self.aflow, self.config, self.get_llm_client(), self.tokenizer, steps, q))
         except BudgetExhausted as limit:
             print(marked(f"no closing report, not even the start workflow could be scored: {limit}"), flush=True)
         else:
@@ -179,25 +179,13 @@ class AflowTrainerSync(PPOTrainerSync):
 
     def _show_run(self, step: int, last: bool) -> None:
         """Send the run's scalars to every logger, and its workflows to wandb."""
-        found = figures(self.aflow.run_dir, time.monotonic() - self._began)
-        self.logger.log(data=found, step=step)
+        self.logger.log(data=figures(self.aflow.run_dir, time.monotonic() - self._began), step=step)
         show(self.logger.logger, self.aflow.run_dir, step, last)
 
     @staticmethod
     def _fetch_fields(batch: Any) -> list[dict[str, Any]]:
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
         return [dict(getattr(fields, "data", fields)) for fields in data["extra_fields"]]
-
-    @contextmanager
-    def _our_estimator(self) -> Iterator[None]:
-        """Let verl look up our estimator of that name: its own grpo, rloo, ... know no steps."""
-        algorithm = self.config.algorithm
-        name = algorithm.adv_estimator
-        algorithm.adv_estimator = verl_name(name)
-        try:
-            yield
-        finally:
-            algorithm.adv_estimator = name
 
     def _search_problems(self, prompts: int) -> AbstractContextManager[None]:
         """Count verl's mini-batches in so many search problems, for one call."""
@@ -214,8 +202,8 @@ class AflowTrainerSync(PPOTrainerSync):
         return
 
 
-def _stratum(fields: dict[str, Any], tag: dict[str, Any]) -> Stratum:
-    return bool(tag.get("is_padding", False)), fields["step_index"]
+def _padding(batch: Any) -> list[bool]:
+    return [bool(tag.get("is_padding", False)) for tag in batch.tags]
 
 
 def register(trainers: ModuleType) -> None:

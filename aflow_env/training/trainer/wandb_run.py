@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from aflow_env.report.loggers import installed, kept_id, show_run
-from aflow_env.training.launch.verl_lines import marked
+from aflow_env.training.launch.log_lines import marked
 
 
 def continue_run(config: DictConfig) -> None:

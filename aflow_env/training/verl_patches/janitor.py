@@ -8,6 +8,9 @@ the environment names descendants that are younger than the last look. At the dr
 SIGTERM) Ray is shut down and the janitor cleans while the driver waits. When the driver is killed, its end of the pipe
 closes and the janitor cleans alone. It touches only descendants of this driver, so runs side by side do not hurt each
 other. Ray's log folder stays.
+
+psutil tells a process from a later one with the same pid. A process that ends while it is read counts as gone. Maps
+are read from /proc: psutil reads each mapping's pages as well, which stalls a process with much memory.
 """
 
 import atexit
@@ -19,13 +22,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 import psutil
 from psutil import Process
-
-from aflow_env.training.verl_patches.proc import alive, descendants, holdings, mapped_by_anyone, with_environment
 
 LOOK_EVERY = 5.0
 """Seconds between two looks; a look costs some 50 ms of a core."""
@@ -111,7 +113,7 @@ class Janitor:
                 process.kill()
         while any(alive(process) for process in stubborn):
             time.sleep(0.05)
-        in_use = mapped_by_anyone()
+        in_use = holdings(psutil.process_iter())
         for path in {*self.paths, *self._weights_in_flight()} - in_use:
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -146,6 +148,59 @@ def main(driver: int, mark: str) -> None:
     if killed:
         with contextlib.suppress(OSError):
             print(f"aflow_env: ended {killed} processes that outlived their run", file=sys.stderr, flush=True)
+
+
+def descendants(pid: int) -> set[Process]:
+    """Return the children of `pid`, theirs, and so on, without itself and without zombies."""
+    try:
+        return {child for child in Process(pid).children(recursive=True) if alive(child)}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def with_environment(name: str, value: str) -> set[Process]:
+    """Return the processes that were started with `name=value`; one that rewrote its title may have lost it."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(name) == value:
+                found.add(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def alive(process: Process) -> bool:
+    """Whether it runs and is no zombie."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def title(process: Process) -> str:
+    """Return its command line, as the process itself may have rewritten it; empty when it is gone."""
+    try:
+        return " ".join(process.cmdline()).strip()
+    except psutil.Error:
+        return ""
+
+
+def holdings(processes: Iterable[Process]) -> set[str]:
+    """Return the paths of the POSIX shared memory that they map and of the Unix sockets that they opened."""
+    pids = {process.pid for process in processes}
+    sockets = {each.laddr for each in psutil.net_connections("unix") if each.pid in pids}
+    paths = {path for path in sockets if path.startswith("/")}
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            _, found, name = line.partition("/dev/shm/")
+            if found and not name.endswith(" (deleted)"):
+                paths.add(found + name)
+    return paths
 
 
 if __name__ == "__main__":

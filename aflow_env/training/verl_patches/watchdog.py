@@ -15,14 +15,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from types import ModuleType, TracebackType
 from typing import Any
 
 import ray
 
-from aflow_env.training.verl_patches.proc import alive, descendants, title
+from aflow_env.training.verl_patches.janitor import alive, descendants, title
 
 LOOK_EVERY = 2.0
 GRACE = 15.0
@@ -33,20 +32,9 @@ ENDED_NORMALLY = ("OUT_OF_SCOPE", "REF_DELETED", "RAY_KILL")
 WORDS, VERDICT = "aflow_last_words_", "aflow_verdict_"
 
 
-@dataclass(frozen=True)
-class Death:
-    """An actor that died; `cause` is Ray's account of it in one sentence."""
-
-    actor_id: str
-    who: str
-    pid: int
-    node: str
-    cause: str
-
-
-def deaths(actors: Mapping[str, Mapping[str, Any]]) -> tuple[Death, ...]:
-    """Return the abnormal deaths in Ray's actor table (`ray._private.state.actors`)."""
-    found = []
+def deaths(actors: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return who died abnormally and why, by actor id, from Ray's actor table (`ray._private.state.actors`)."""
+    found = {}
     for actor_id, actor in actors.items():
         context = getattr(actor["DeathCause"], "actor_died_error_context", None)
         reason = context.Reason.Name(context.reason) if context is not None else ""
@@ -54,20 +42,16 @@ def deaths(actors: Mapping[str, Mapping[str, Any]]) -> tuple[Death, ...]:
             continue
         cause = (context.error_message if context is not None else "") or str(actor["DeathCause"]).strip()
         name = f" {actor['Name']!r}" if actor["Name"] else ""
-        who = f"the Ray actor {actor['ActorClassName']}{name}"
-        found.append(Death(actor_id, who, actor["Pid"], actor["Address"]["IPAddress"], cause or "no cause given"))
-    return tuple(found)
+        who = f"the Ray actor {actor['ActorClassName']}{name}, pid {actor['Pid']} on {actor['Address']['IPAddress']}"
+        found[actor_id] = f"It was {who}: {cause or 'no cause given'}"
+    return found
 
 
-def paragraph(found: tuple[Death, ...], words: Mapping[str, str]) -> str:
-    """Return one paragraph on who died and why; `words` has the last text of a dead actor, by its id."""
-    accounts = " ".join(
-        words.get(death.actor_id) or f"It was {death.who}, pid {death.pid} on {death.node}: {death.cause}"
-        for death in found
-    )
+def paragraph(accounts: Iterable[str]) -> str:
+    """Return one paragraph on who died and why."""
     return (
-        f"aflow_env: the run ends because a part of it died. {accounts} If memory ran out (dmesg shows it), give "
-        "the run less: fewer rows a micro-batch, a smaller KV cache (VLLM_CPU_KVCACHE_SPACE, in GiB) or "
+        f"aflow_env: the run ends because a part of it died. {' '.join(accounts)} If memory ran out (dmesg shows it), "
+        "give the run less: fewer rows a micro-batch, a smaller KV cache (VLLM_CPU_KVCACHE_SPACE, in GiB) or "
         "actor_rollout_ref.actor.fsdp_config.model_dtype=bf16. The same command, started again, goes on from the last "
         "checkpoint; what was evaluated is in the store."
     )
@@ -102,12 +86,11 @@ class Watchdog:
                     os._exit(70)
                 return
 
-    def _report(self, found: tuple[Death, ...]) -> None:
+    def _report(self, found: Mapping[str, str]) -> None:
         if not found or self._reported:
             return
         self._reported = True
-        words = {death.actor_id: text for death in found if (text := _read(WORDS + death.actor_id))}
-        text = paragraph(found, words)
+        text = paragraph(_read(WORDS + actor_id) or account for actor_id, account in found.items())
         _write(VERDICT + _job(), text)
         print(text, file=sys.stderr, flush=True)
 
@@ -144,7 +127,7 @@ def _watch_engine() -> None:
             os._exit(70)
 
 
-def _look() -> tuple[Death, ...]:
+def _look() -> dict[str, str]:
     from ray._private.state import actors
 
     return deaths(actors(job_id=ray.JobID.from_hex(_job())))

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """AFlow's workspace: DATASET/workflows/ with a round_N/ for each workflow, its experience and log, and results.json.
 
-Files have the form of AFlow's code. results.json has one entry a validation run (`round`, `score`, `avg_cost`,
-`total_cost`, `time`), round_N/experience.json the `father node`, `modification`, `before`, `after` and `succeed`,
-round_N/log.json the failed cases, round_N/SCORE_TIME.csv a row for each problem of one validation run. An empty
-results.json or log.json has no entry. An entry of results.json has one CSV, the latest whose mean is its score.
-Any other CSV is from an earlier search, and `Workspace.stale` names it. Reading a written workspace gives the same.
-AFlow needs its own `scripts` package beside the workspace: template/operator.py imports AFlow's operators from there,
-and defines Vote and Select in plain Python.
+A workflow is a folder with graph.py, prompt.py and an empty __init__.py. Files have the form of AFlow's code.
+results.json has one entry a validation run (`round`, `score`, `avg_cost`, `total_cost`, `time`), experience.json the
+`father node`, `modification`, `before`, `after` and `succeed`, log.json the failed cases, SCORE_TIME.csv a row for each
+problem of one validation run. An empty results.json or log.json has no entry. An entry of results.json has one CSV, the
+latest whose mean is its score. Any other CSV is from an earlier search, and `Workspace.stale` names it. Reading a
+written workspace gives the same. AFlow needs its own `scripts` package beside the workspace: template/operator.py
+imports AFlow's operators from there, and defines Vote and Select in plain Python.
 """
 
 import csv
@@ -21,14 +21,14 @@ from typing import Any
 
 from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
-from aflow_env.workflow.aflow.aflow_folder import read_workflow, write_workflow
-from aflow_env.workflow.aflow.template import template_operators
+from aflow_env.workflow.aflow.standalone import template_operators
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.signatures import SIGNATURES
 
 JSON = Any
 ROUNDED = 1e-4
 """AFlow writes means with five digits."""
+_ROUND_IMPORT = re.compile(r"^([ \t]*(?:import|from)[ \t]+workspace\.[\w.]*\.round_)\w+(?=\.prompt\b)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,26 @@ class Workspace:
     rounds: tuple[AflowRound, ...]
     left_out: Mapping[int, str] = field(default_factory=dict)
     stale: tuple[Path, ...] = ()
+
+
+def read_workflow(folder: Path) -> Workflow:
+    """Read the unchanged texts of a workflow. Without prompt.py there are no prompts. Raises ConfigError."""
+    graph, prompts = folder / "graph.py", folder / "prompt.py"
+    if not graph.is_file():
+        raise ConfigError(f"{folder} holds no graph.py: name a folder such as workspace/GSM8K/workflows/round_3")
+    return Workflow(_text(graph), _text(prompts) if prompts.is_file() else "")
+
+
+def write_workflow(workflow: Workflow, folder: Path) -> None:
+    """Write or replace the three files, each atomically.
+
+    In a folder round_N the graph imports that round's prompts, as AFlow needs it. The digest does not change.
+    """
+    graph = workflow.graph
+    if number := re.fullmatch(r"round_(\w+)", folder.name):
+        graph = _ROUND_IMPORT.sub(rf"\g<1>{number[1]}", graph)
+    for name, text in (("__init__.py", ""), ("prompt.py", workflow.prompts), ("graph.py", graph)):
+        write_text(folder / name, text)
 
 
 def find_workflows(path: Path) -> Path:
@@ -114,10 +134,7 @@ def read_workspace(path: Path) -> Workspace:
 
 
 def write_workspace(workspace: Workspace, root: Path, answers: str = "text") -> Path:
-    """Write or replace the files of `root`/DATASET/workflows, and return that folder.
-
-    `answers` is the kind of answer that Vote counts.
-    """
+    """Write or replace the files of `root`/DATASET/workflows, and return it. Vote counts answers of kind `answers`."""
     folder = root / workspace.dataset / "workflows"
     for each in workspace.rounds:
         home = folder / f"round_{each.number}"
@@ -147,6 +164,13 @@ def processed(workspace: Workspace) -> dict[str, JSON]:
             kind = "success" if experience["succeed"] else "failure"
             father[kind][str(each.number)] = {"modification": experience["modification"], "score": experience["after"]}
     return fathers
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")  # line ends as they are
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
 
 
 def _numbers(folder: Path) -> set[int]:

@@ -52,13 +52,38 @@ async def solve(problem, ask, entry_point=None, run_code=run_in_subprocess, publ
 if __name__ == "__main__":
     print(asyncio.run(solve(sys.stdin.read(), openai_ask(sys.argv[1]), *sys.argv[2:3])))
 '''
+OURS = ("Vote", "Select")
+_TEMPLATE_HEAD = """\
+import re
+from collections import Counter
+from decimal import Decimal
+
+from scripts.operators import {names}  # AFlow's
+"""
+_TEMPLATE_CLASSES = '''\
+class Vote(Custom):
+    """{vote}"""
+
+    async def __call__(self, solutions, **others):
+        return {{"response": most_voted([str(each) for each in solutions], {answers!r})}}
+
+
+class Select(Test):
+    """{select}"""
+
+    async def __call__(self, solutions, entry_point, **others):
+        failures = []
+        for solution in solutions:
+            failures.append(str(self.exec_code(solution, entry_point)))
+            if failures[-1] == "no error":
+                return {{"result": True, "solution": solution}}
+        common = Counter(failures).most_common(1)[0][0]
+        return {{"result": False, "solution": solutions[failures.index(common)]}}
+'''
 
 
 def standalone_module(workflow: Workflow, title: str, kind: str = "text") -> str:
-    """Return the module's source. `kind` is the kind of the task's answers.
-
-    Raises ConfigError for a program that defines a name of the operators' code.
-    """
+    """Return the module's source. Raises ConfigError for a program that defines a name of the operators' code."""
     tree = parse_source(workflow.graph)
     used = [name for name in SIGNATURES if re.search(rf"\b{name}\b", workflow.graph)]
     behaviours = {name: operators.OPERATORS[name].__name__ for name in used}
@@ -77,6 +102,17 @@ def standalone_module(workflow: Workflow, title: str, kind: str = "text") -> str
         _without_imports(workflow.graph, tree),
     )
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n" + _END.format(answers=kind)
+
+
+def template_operators(kind: str) -> str:
+    """Return the text of template/operator.py for a task with answers of this kind: AFlow's operators and ours.
+
+    Select runs AFlow's public tests in AFlow's process, by `exec_code` of AFlow's operator Test.
+    """
+    head = _TEMPLATE_HEAD.format(names=", ".join(name for name in SIGNATURES if name not in OURS))
+    library = (source for source, _ in needed([answers, operators], ["most_voted"]))
+    said = {name.lower(): SIGNATURES[name].description() for name in OURS}
+    return "\n\n\n".join([head.strip("\n"), *library, _TEMPLATE_CLASSES.format(answers=kind, **said)])
 
 
 def needed(modules: Iterable[ModuleType], names: Iterable[str]) -> list[tuple[str, set[str]]]:

@@ -25,10 +25,6 @@ from aflow_env.workflow.parsing import as_text
 
 __all__ = ["Counter", "Decimal", "Random", "json", "re"]  # what the copied operators use
 
-# The replies of operators: plain dicts with AFlow's keys.
-s = SimpleNamespace(Response=dict, Solution=dict, ThoughtAnswer=dict, ProgramReply=dict, TestReply=dict, Verdict=dict)
-CodeResult = SimpleNamespace
-
 _CALL = """
 import json, sys
 job, out = json.load(sys.stdin), sys.stdout
@@ -52,11 +48,11 @@ async def run_in_subprocess(code: str, function: str, arguments: list[Any], seco
         except TimeoutError:
             process.kill()
             await process.wait()
-            return CodeResult(outcome="timeout", value=None, error=f"no result within {seconds:g} s")
+            return SimpleNamespace(outcome="timeout", value=None, error=f"no result within {seconds:g} s")
     if process.returncode:
         last = (err.decode("utf-8", "replace").strip() or "no message").splitlines()[-1]
-        return CodeResult(outcome="crash", value=None, error=last[:500])
-    return CodeResult(outcome="ok", value=out.decode("utf-8", "replace").removesuffix("\n"), error="")
+        return SimpleNamespace(outcome="crash", value=None, error=last[:500])
+    return SimpleNamespace(outcome="ok", value=out.decode("utf-8", "replace").removesuffix("\n"), error="")
 
 
 class Asker:

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.prediction.predict import Candidate
+from aflow_env.search.prediction.predict import Candidate, value_messages
 from aflow_env.search.prediction.q import expected_value
-from aflow_env.search.prediction.value_question import value_messages
 from aflow_env.search.proposals.proposal import Messages, action_messages
 from aflow_env.training.tiny_policy.build import embedded_config
 from aflow_env.training.tiny_policy.lessons import DrawnState

@@ -19,7 +19,7 @@ from aflow_env.llm.client import Completion, Request
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.llm.simulated.landscape import load_landscape
 from aflow_env.tasks import Problem, Task, load_task
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.workflow.steps import Step
 from recipe.bench.landscape import run, run_code
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from aflow_env.config import TaskConfig
 from aflow_env.tasks import load_task
-from aflow_env.tasks.start import start_workflow
-from aflow_env.workflow.aflow.aflow_folder import write_workflow
+from aflow_env.tasks.baselines import start_workflow
+from aflow_env.workflow.aflow.aflow_workspace import write_workflow
 from tests.cli.conftest import Command
 from tests.cli.verbs.working import command, executor, two_calls
 from tests.llm.server import answer, serve_beside

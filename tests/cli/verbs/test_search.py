@@ -15,16 +15,16 @@ import pytest
 
 from aflow_env.cli.progress import SearchProgress
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.screen import Screen
 from aflow_env.search.proposals.proposal import Proposal, State
 from aflow_env.search.session import Choice, SearchSession, Turn
 from aflow_env.search.tree import Tree
 from aflow_env.store.node_rows import Node
 from aflow_env.store.store import Store
+from aflow_env.tasks.baselines import start_workflow
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
-from aflow_env.tasks.start import start_workflow
-from aflow_env.workflow.aflow.aflow_folder import read_workflow
+from aflow_env.workflow.aflow.aflow_workspace import read_workflow
 from tests.cli.conftest import SMALL, Command
 from tests.report.runs import large_store
 from tests.tasks.tables import small_table

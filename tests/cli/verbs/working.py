@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aflow_env.workflow.aflow.aflow_folder import write_workflow
+from aflow_env.workflow.aflow.aflow_workspace import write_workflow
 from aflow_env.workflow.program import Workflow
 from tests.workflow.examples import graph
 

@@ -9,9 +9,8 @@ import pytest
 
 from aflow_env.config import LLMConfig
 from aflow_env.llm import LLMClient, build_client
-from aflow_env.llm.budget import Budget
+from aflow_env.llm.budget import Budget, Spend
 from aflow_env.llm.client import LLMError
-from aflow_env.llm.ledger import Spend
 from aflow_env.llm.prices import LongPrompt, Price, at_share
 from tests.llm.batch_server import BatchServer, serve_batches
 from tests.llm.helpers import ask, budget, config

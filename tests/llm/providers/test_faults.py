@@ -7,8 +7,8 @@ import time
 import pytest
 
 from aflow_env.llm import build_client
+from aflow_env.llm.budget import Spend
 from aflow_env.llm.client import LLMError, Message, PromptTooLong, Request
-from aflow_env.llm.ledger import Spend
 from aflow_env.llm.prices import Price
 from tests.llm.helpers import KINDS, ask, budget, config, priced
 from tests.llm.server import FAULTS, TURNED_AWAY, UNKNOWN_BILL, answer, serve, thirty_percent, usage

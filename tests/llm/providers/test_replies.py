@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aflow_env.llm import build_client
+from aflow_env.llm.budget import Spend
 from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
-from aflow_env.llm.ledger import Spend
 from aflow_env.llm.providers.answer import LARGEST
 from tests.llm.helpers import KINDS, ask, budget, config, priced
 from tests.llm.server import saying

@@ -12,12 +12,11 @@ from aflow_env.errors import ConfigError
 from aflow_env.llm.client import Completion, Message, Request
 from aflow_env.llm.simulated.executor import NOTHING_TO_SOLVE, Luck, SimulatedClient
 from aflow_env.llm.simulated.landscape import Landscape, load_landscape
-from aflow_env.llm.simulated.prompts import look_at, read_prompt
-from aflow_env.llm.simulated.writing import slips, write_quantities, write_text, write_work
+from aflow_env.llm.simulated.wording import look_at, read_prompt, slips, write_quantities, write_text, write_work
 from aflow_env.tasks import load_task
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.benchmarks.arithmetic import generate, read
 from aflow_env.tasks.scorers import last_number
-from aflow_env.tasks.start import start_steps
 from aflow_env.workflow.operators import CodeResult, OperatorContext, call_operator
 from aflow_env.workflow.steps import Step
 from recipe.bench.landscape import BARE, CHECK, LIST, STEP, measure

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from aflow_env.errors import ConfigError
-from aflow_env.sandbox.jail_run import JailLimits
+from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from tests.sandbox.jail.crossings import CROSS, REFUSED, UNFIT
 

@@ -7,9 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aflow_env.sandbox.jail.exam import judge
-from aflow_env.sandbox.jail.link import Link
 from aflow_env.sandbox.jail.standin import OPERATIONS
-from aflow_env.sandbox.jail.wire import pack
+from aflow_env.sandbox.jail.wire import Link, pack
 
 texts = st.sampled_from(
     [*"abcdefiknopqrstuyzBD", "int", "type", "ValueError", "date", "deque", "Counter", "Pattern", "nan", "0x7"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from aflow_env.errors import ConfigError
-from aflow_env.sandbox.jail_run import JailLimits
-from aflow_env.sandbox.kernel import seccomp, syscalls
+from aflow_env.jail_limits import JailLimits
+from aflow_env.sandbox.kernel import seccomp
 from aflow_env.sandbox.pool import Sandbox
 
 FORBIDDEN = """
@@ -65,7 +65,7 @@ linux = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in seccomp.MACHINES or not seccomp.available(),
     reason="needs a kernel with seccomp",
 )
-PRCTL = syscalls.GUARDED["prctl"][1 if platform.machine() in ("aarch64", "arm64") else 0]
+PRCTL = seccomp.GUARDED["prctl"][1 if platform.machine() in ("aarch64", "arm64") else 0]
 
 
 @linux
@@ -118,13 +118,13 @@ def test_the_numbers_are_the_kernels(column: int) -> None:
         pytest.skip(f"no {HEADERS[column]}: install the kernel's headers")
     named = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", HEADERS[column].read_text()))
     named.setdefault("newfstatat", named.get("fstatat", ""))
-    for table in (syscalls.ALLOWED, syscalls.GUARDED, syscalls.ABSENT):
+    for table in (seccomp.ALLOWED, seccomp.GUARDED, seccomp.ABSENT):
         for name, numbers in table.items():
             assert named.get(name) == (str(numbers[column]) if numbers[column] is not None else None), name
 
 
 @pytest.mark.parametrize("machine", seccomp.MACHINES)
 def test_no_call_that_reaches_others_is_allowed(machine: str) -> None:
-    assert not set(FORBIDDEN.split()) & (set(syscalls.ALLOWED) | set(syscalls.GUARDED))
+    assert not set(FORBIDDEN.split()) & (set(seccomp.ALLOWED) | set(seccomp.GUARDED))
     assert len(seccomp.program(1, machine)) % 8 == 0
     assert len(seccomp.program(1, machine)) // 8 < 4096, "the kernel's limit"

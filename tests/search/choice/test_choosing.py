@@ -17,8 +17,7 @@ from pydantic import JsonValue
 from aflow_env.config import AflowConfig
 from aflow_env.errors import InfrastructureError
 from aflow_env.llm.client import Completion, Request
-from aflow_env.search.choice.choosing import calls
-from aflow_env.search.choice.frontier import DUPLICATE, Frontier
+from aflow_env.search.choice.choosing import DUPLICATE, Frontier, calls
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.prediction.surrogate import SurrogatePredictor
 from aflow_env.search.proposals.proposal import LLMProposer, Proposal, RandomProposer, State

@@ -16,7 +16,7 @@ from aflow_env.search.prediction.surrogate import Observation, SurrogatePredicto
 from aflow_env.search.proposals.proposal import State
 from aflow_env.store.experience import Evaluated
 from aflow_env.tasks import load_task
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.workflow.edits import apply_edit, uniform_edit
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import Step, to_workflow
@@ -92,9 +92,10 @@ def test_it_abstains_below_the_set_number_and_says_on_how_many_it_rests() -> Non
     """With one evaluation too few there is no predictor; the number is reported either way."""
     learning = SurrogatePredictor(fewest=10)
     few, enough = (learning.fitted([Evaluated(each, 0.5, 24) for each in WORKFLOWS[:count]]) for count in (9, 10))
-    assert few.predictor is None
-    assert len(ask(enough.predictor, WORKFLOWS)) == len(WORKFLOWS)
-    assert (few.evaluations, enough.evaluations) == (9, 10)
+    assert few == (None, 9)
+    predictor, evaluations = enough
+    assert len(ask(predictor, WORKFLOWS)) == len(WORKFLOWS)
+    assert evaluations == 10
 
 
 def test_no_edits_have_no_values() -> None:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from aflow_env.errors import ConfigError
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.tasks import Task, load_task
-from aflow_env.tasks.benchmarks.humaneval import docstring_examples
+from aflow_env.tasks.benchmarks.humaneval_mbpp import docstring_examples
 from aflow_env.tasks.scorers import hoist_future
 from tests.tasks.support import accepted, config
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.errors import ConfigError
-from aflow_env.sandbox.jail_run import JailLimits
+from aflow_env.jail_limits import JailLimits
 from aflow_env.sandbox.pool import Sandbox
 from aflow_env.tasks import load_task
 from tests.tasks.support import accepted, config

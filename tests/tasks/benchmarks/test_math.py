@@ -11,9 +11,9 @@ import pytest
 
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.tasks import load_task
-from aflow_env.tasks.benchmarks import math_judge
+from aflow_env.tasks.benchmarks import math
+from aflow_env.tasks.benchmarks.math import MathJudge
 from aflow_env.tasks.benchmarks.math_child import aflow_equal, digits, extract, harmless
-from aflow_env.tasks.benchmarks.math_judge import MathJudge
 from aflow_env.tasks.formulas import plain_form, read
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.answers import whole_number
@@ -285,7 +285,7 @@ def test_usual_formulas_are_not_too_large(formula: str) -> None:
 
 def test_a_silent_machine_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only processor time counts against an answer: a machine that does not get to it is a failure of the world."""
-    monkeypatch.setattr(math_judge, "WALL_SECONDS", 0.01)
+    monkeypatch.setattr(math, "WALL_SECONDS", 0.01)
     judge = MathJudge()
     with pytest.raises(InfrastructureError, match="was silent for"):
         judge.judge("2", "2")

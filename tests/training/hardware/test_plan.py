@@ -10,11 +10,9 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 from aflow_env.cli.verbs.training import composed
 from aflow_env.config import parse
 from aflow_env.errors import ConfigError
-from aflow_env.training.hardware.costs import costs
 from aflow_env.training.hardware.gpu_memory import Update, memory_of
-from aflow_env.training.hardware.layout_check import check_layout
-from aflow_env.training.hardware.model_shape import Architecture, architecture
-from aflow_env.training.hardware.plan import GIB, Plan, plan
+from aflow_env.training.hardware.layout import Architecture, architecture, check_layout
+from aflow_env.training.hardware.plan import GIB, Plan, costs, plan
 
 MEASURED = (  # MiB of real updates on a CPU: the largest phase of `python -m recipe.bench.memory` (docs/hardware.md)
     ("0.5B", Update(ranks=1, width=4, tokens=1024, log_prob_tokens=1024, device="cpu", sdpa=True), 9161.7),
@@ -138,7 +136,7 @@ def test_a_step_costs_what_its_calls_cost() -> None:
     aflow = parse(config.aflow)
     shape = architecture(str(config.actor_rollout_ref.model.path))
     found = plan(config, aflow, shape, 80 * GIB)
-    asked = costs(found, aflow, calls=2, prompt=1000, reply=200, row_tokens=700, tflops=312)
+    asked = costs(found, aflow, calls=2, prompt=1000, reply=200, row=700, tflops=312, gpu_usd=2.5)
     assert asked.calls == 2 * found.problem_runs
     assert asked.usd == pytest.approx(asked.calls * (1000 * 1e-6 + 200 * 5e-6))
     assert asked.tokens == 700 * found.rows
@@ -151,7 +149,7 @@ def test_predicting_32_candidates_costs_under_2_percent_of_a_round() -> None:
     aflow = parse(config.aflow)
     shape = architecture(str(config.actor_rollout_ref.model.path))
     found = plan(config, aflow, shape, 80 * GIB)
-    asked = costs(found, aflow, calls=2, prompt=181, reply=212, row_tokens=700, tflops=312, gpu_usd=3.6)
+    asked = costs(found, aflow, calls=2, prompt=181, reply=212, row=700, tflops=312, gpu_usd=3.6)
     assert asked.prediction_usd == pytest.approx(32 * 700 * 2 * found.parameters / (312e12 * 0.35) * 0.001)
     assert asked.round_usd == pytest.approx(40 * 2 * (181 * 3e-6 + 212 * 15e-6))
     assert 0 < asked.prediction_usd < 0.02 * asked.round_usd

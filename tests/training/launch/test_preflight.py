@@ -12,12 +12,17 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from aflow_env.cli.arguments import UNGUIDED
+from aflow_env.cli.compose import load
 from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError
 
 pytest.importorskip("verl", reason="needs verl")
-from aflow_env.training.launch.preflight import check, keep_niceness
+from aflow_env.training.launch.preflight import check, check_parts, keep_niceness
 from aflow_env.training.trainer.estimators import ESTIMATORS
+
+OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
+POLICY = ("executor=policy", "task=gsm8k")
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -252,3 +257,25 @@ def test_rays_workers_keep_the_drivers_niceness(
         monkeypatch.setenv("RAY_worker_niceness", given)
     keep_niceness()
     assert os.environ["RAY_worker_niceness"] == wanted  # noqa: SIM112  Ray spells it so
+
+
+@pytest.mark.parametrize("key", ["budget.usd", "stop.usd", "reward.cost_weight"])
+def test_what_counts_usd_needs_a_price(key: str) -> None:
+    check_parts(load(OPENAI, UNGUIDED))
+    check_parts(load(("stop.usd=2", "reward.cost_weight=1"), UNGUIDED))  # the simulation has prices
+    with pytest.raises(ConfigError, match=rf"{key} is set, but executor\.model=unheard-of has no price"):
+        check_parts(load((*OPENAI, f"{key}=2"), UNGUIDED))
+
+
+def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}\n' * 10, encoding="utf-8")
+    on_file = (*POLICY, f"task.path={tmp_path / 'gsm8k.jsonl'}")
+    check_parts(load(on_file))
+    with pytest.raises(ConfigError, match=r"task\.train_size=5: task\.path=.*no train problems.*task\.train_size=0"):
+        check_parts(load((*on_file, "task.train_size=5")))
+    with pytest.raises(ConfigError, match=r"executor\.mode=record with executor\.kind=policy: .*mode=live"):
+        check_parts(load((*on_file, "executor.mode=record")))
+    with pytest.raises(ConfigError, match=r"cache=.*gsm8k\.jsonl.* cannot be written: Not a directory"):
+        check_parts(load((*OPENAI, f"cache={tmp_path / 'gsm8k.jsonl' / 'cache'}")))
+    with pytest.raises(ConfigError, match=r"problems\.start=default would not be run: .*Custom.*problems\.start"):
+        check_parts(load((*on_file, "task.options.operators=[Programmer]")))

@@ -22,8 +22,8 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import change, load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.llm.budget import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.client import Completion, Request
-from aflow_env.llm.ledger import Ceiling, Ledger, Spend, Totals
 from aflow_env.llm.simulated import executor as simulated
 from aflow_env.llm.simulated.executor import SimulatedClient
 from aflow_env.search.assemble import Assembly

@@ -20,7 +20,7 @@ from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.search.prediction.predict import Candidate
 from aflow_env.search.proposals.proposal import State
 from aflow_env.tasks import load_task
-from aflow_env.tasks.start import start_steps
+from aflow_env.tasks.baselines import start_steps
 from aflow_env.training.rollout.policy import RolloutPolicy
 from aflow_env.workflow.edits import apply_edit, every_edit, format_edit
 from aflow_env.workflow.steps import to_workflow

@@ -12,13 +12,13 @@ from omegaconf import OmegaConf
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted
-from aflow_env.llm.ledger import Spend
+from aflow_env.llm.budget import Spend
 from aflow_env.search.final_report import Report, report
 from aflow_env.search.session import SearchSession
 from aflow_env.store.settings import as_plain
 from aflow_env.store.store import Store
-from aflow_env.training.rollout import weights_version as weights
-from aflow_env.training.trainer import closing_table as outcome
+from aflow_env.training.rollout import policy as weights
+from aflow_env.training.trainer import server_reports as outcome
 from tests.search.quick import PROBLEMS, START, Quick
 
 POLICY = ("executor=policy", "budget.calls=5")
@@ -31,13 +31,13 @@ def config(folder: Path, *overrides: str) -> AflowConfig:
 def test_one_number_means_other_weights_in_a_steps_rollouts_and_in_its_validation(tmp_path: Path) -> None:
     """verl: validation before training is of step 0, step 1 plays with the same weights, and is validated with new."""
     played = [(0, False), (1, True), (1, False), (2, True), (2, False)]
-    names = [weights.version(config(tmp_path, *POLICY), weights.steps_behind(*each)) for each in played]
+    names = [weights.weights_version(config(tmp_path, *POLICY), weights.steps_behind(*each)) for each in played]
     assert names[0] == names[1] != names[2] == names[3] != names[4]
     assert all(weights.ATTEMPT in name for name in names), "trained again after a kill they are other weights"
 
 
 def test_scores_of_another_executor_outlast_every_step(tmp_path: Path) -> None:
-    assert weights.version(config(tmp_path), 3) == ""
+    assert weights.weights_version(config(tmp_path), 3) == ""
 
 
 @pytest.mark.parametrize(("split", "behind"), [("train", 6), ("validate", 7)])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from aflow_env.errors import ConfigError
-from aflow_env.search.prediction.value_question import value_messages
+from aflow_env.search.prediction.predict import value_messages
 from aflow_env.search.proposals.proposal import action_messages
 from aflow_env.tasks import load_task
 from aflow_env.training.rollout.policy import digit_token_ids

@@ -10,8 +10,8 @@ import torch
 from omegaconf import OmegaConf
 
 from aflow_env.errors import ConfigError, InfrastructureError
+from aflow_env.rl.baseline_estimators import HgpoConfig
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
-from aflow_env.rl.hgpo import HgpoConfig
 from aflow_env.rl.rows import Steps
 from aflow_env.training.trainer.estimators import (
     ESTIMATORS,

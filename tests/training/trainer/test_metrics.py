@@ -14,8 +14,7 @@ from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.report.wandb_runs import BLOCK, read_offline_run
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
-from aflow_env.rl.group_metrics import group_metrics
-from aflow_env.rl.rows import Rows, Steps
+from aflow_env.rl.rows import Rows, Steps, group_metrics
 from aflow_env.training.trainer.metrics import extra_info, session_metrics, step_metrics
 from tests.training.named import never_logged
 

@@ -29,7 +29,7 @@ from aflow_env.training.trainer import replay, trainer
 from aflow_env.training.trainer.replay import PARTITION, Replay
 from aflow_env.training.trainer.trainer import POLL_SECONDS, AflowTrainerSync
 from tests.training.launch.test_preflight import composed
-from tests.training.trainer.test_held_out import play
+from tests.training.trainer.test_server_reports import play
 
 
 class OwnSampler(ReplayBuffer):

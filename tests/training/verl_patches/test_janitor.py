@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from aflow_env.training.verl_patches import proc as processes
+from aflow_env.training.verl_patches import janitor as processes
 
 CHILD = """
 import signal, socket, sys, time

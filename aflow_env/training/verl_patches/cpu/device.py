@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `torch.cuda`-like namespace of a CPU: the calls that verl makes on a platform's device module.
+"""The `torch.cuda`-like namespace of a CPU: torch.cpu, and the other calls that verl makes on a device module.
 
 `CpuPlatform.device_module` is this module. Memory is that of this process: allocated is its resident set, the maximum
 is its peak, reserved equals allocated because nothing is pooled. There is one device. Its index is "cpu", since verl
@@ -11,21 +11,7 @@ from types import SimpleNamespace
 
 import psutil
 import torch
-from torch.cpu import Event, Stream, current_stream, stream, synchronize
-
-__all__ = ["Event", "Stream", "current_stream", "stream", "synchronize"]
-
-
-def is_available() -> bool:
-    return True
-
-
-def device_count() -> int:
-    return 1
-
-
-def current_device() -> str:
-    return "cpu"
+from torch.cpu import *  # noqa: F403
 
 
 def get_device_name(device: object = None) -> str:
@@ -37,12 +23,11 @@ def get_device_properties(device: object = None) -> SimpleNamespace:
 
 
 def nothing(*arguments: object, **keywords: object) -> None:
-    """Do nothing: there is no device to choose, no allocator to set, no cache to empty, no peak to reset."""
+    """Do nothing: there is no allocator to set, no cache to empty, no peak to reset."""
 
 
-set_device = empty_cache = ipc_collect = set_per_process_memory_fraction = nothing
+empty_cache = ipc_collect = set_per_process_memory_fraction = nothing
 reset_peak_memory_stats = reset_accumulated_memory_stats = nothing
-is_initialized = is_available
 
 
 def memory_allocated(device: object = None) -> int:
@@ -53,8 +38,7 @@ def max_memory_allocated(device: object = None) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-memory_reserved = memory_allocated
-max_memory_reserved = max_memory_allocated
+memory_reserved, max_memory_reserved = memory_allocated, max_memory_allocated
 
 
 def memory_stats(device: object = None) -> dict[str, int]:
@@ -67,11 +51,7 @@ def mem_get_info(device: object = None) -> tuple[int, int]:
     return int(memory.available), int(memory.total)
 
 
-def manual_seed(seed: int) -> None:
-    torch.manual_seed(seed)
-
-
-manual_seed_all = manual_seed
+manual_seed = manual_seed_all = torch.manual_seed
 
 
 def get_rng_state(device: object = None) -> torch.Tensor:

@@ -13,8 +13,7 @@ from types import ModuleType
 
 from verl.plugin.platform import PlatformBase, PlatformRegistry
 
-from aflow_env.training.verl_patches.cpu import device
-from aflow_env.training.verl_patches.cpu.versions import require_known
+from aflow_env.training.verl_patches.cpu import device, require_known
 
 DEFAULTS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; vLLM would take 40 % of the machine, which FSDP needs
@@ -36,24 +35,12 @@ class CpuPlatform(PlatformBase):
     manual_seed = manual_seed_all = staticmethod(device.manual_seed)
     set_device = set_allocator_settings = empty_cache = staticmethod(device.nothing)
     profiler_start = profiler_stop = cudart = staticmethod(device.nothing)
-
-    def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
-        return None, None
-
-    def communication_backend_name(self) -> str:
-        return "gloo"
-
-    def visible_devices_envvar(self) -> str:
-        return "CUDA_VISIBLE_DEVICES"
-
-    def ray_resource_name(self) -> str:
-        return "GPU"
-
-    def ray_noset_envvars(self) -> list[str]:
-        return ["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"]
-
-    def is_ipc_supported(self) -> bool:
-        return False
+    get_device_capability = staticmethod(lambda device_index=0: (None, None))
+    communication_backend_name = staticmethod(lambda: "gloo")
+    visible_devices_envvar = staticmethod(lambda: "CUDA_VISIBLE_DEVICES")
+    ray_resource_name = staticmethod(lambda: "GPU")
+    ray_noset_envvars = staticmethod(lambda: ["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"])
+    is_ipc_supported = staticmethod(lambda: False)
 
     def rollout_env_vars(self) -> dict[str, str]:
         return {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}

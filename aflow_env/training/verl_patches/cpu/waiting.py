@@ -11,7 +11,7 @@ vLLM calls `register` in each of its processes (entry point `vllm.general_plugin
 
 import time
 
-from aflow_env.training.verl_patches.cpu.versions import KNOWN, installed
+from aflow_env.training.verl_patches.cpu import KNOWN, installed
 
 SECONDS = 0.0002
 

@@ -17,7 +17,7 @@ from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedW
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
-from aflow_env.training.verl_patches.cpu.versions import require_known
+from aflow_env.training.verl_patches.cpu import require_known
 
 Weights = Iterable[tuple[str, torch.Tensor]]
 

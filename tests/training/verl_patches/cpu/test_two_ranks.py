@@ -18,7 +18,7 @@ pytest.importorskip("vllm", reason="needs vllm: make setup")
 import torch
 from transformers import AutoModelForCausalLM
 
-from aflow_env.training.trainer.export import export_policy, find_checkpoint
+from aflow_env.training.trainer.checkpoints import export_policy, find_checkpoint
 from tests.main_job import metrics, start, train_log
 from tests.training.verl_patches.cpu.architectures import write_llama
 

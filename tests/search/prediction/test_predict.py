@@ -5,8 +5,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from aflow_env.config import AflowConfig
-from aflow_env.search.prediction.predict import Candidate
-from aflow_env.search.prediction.value_question import QUESTION, value_messages
+from aflow_env.search.prediction.predict import QUESTION, Candidate, value_messages
 from aflow_env.search.proposals.proposal import State, action_messages
 from aflow_env.tasks.benchmarks.arithmetic import Arithmetic
 from aflow_env.workflow.edits import Edit, apply_edit, format_edit

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aflow_env.errors import ConfigError, InfrastructureError
-from aflow_env.workflow.aflow.aflow_folder import read_workflow, write_workflow
+from aflow_env.workflow.aflow.aflow_workspace import read_workflow, write_workflow
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import Step, to_workflow
 from tests.workflow.examples import MATH_TASK, REALISTIC

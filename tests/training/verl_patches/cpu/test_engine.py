@@ -7,7 +7,7 @@ pytest.importorskip("verl", reason="needs verl: make setup")
 import torch
 from verl.utils import torch_functional
 
-from aflow_env.training.verl_patches.cpu.log_probs import CHUNK, log_probs
+from aflow_env.training.verl_patches.cpu.engine import CHUNK, log_probs
 
 
 def token_by_token(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of a training's log that belong on the screen, each within 80 columns. Pure: lines in, lines out.
+"""The lines of a training's log: read those of verl, Ray and vLLM, mark ours, extract the ones for the screen.
 
-One line a step, from those of verl's console logger; the stages of the start; lines of ours (`verl_lines.MARK`);
-errors of the workers, and at the end that of the driver.
+On the screen each line has at most 80 columns. It shows one line a step, from those of verl's console logger; the
+stages of the start; marked lines of ours; errors of the workers, and at the end that of the driver.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from textwrap import wrap
 
 from aflow_env.screen import WIDTH, duration, fit
-from aflow_env.training.launch.verl_lines import MARK, LogLine, step_metrics
 
+MARK = "aflow_env: "
+"""Begins each line of ours that is meant for the screen."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_WORKER = re.compile(r"^\((?:[^()\n]*\bpid=\d+[^()\n]*|raylet[^()\n]*)\) ")
+_STEP = re.compile(r"step:(\d+) - (.*)")
+_NUMBER = re.compile(r"(?:np\.\w+\()?(-?(?:\d+\.?\d*(?:e[+-]?\d+)?|inf|nan))\)?")
 STAGES = (
     ("Started a local Ray instance", "Ray is up, the trainer loads"),
     ("Connected to Ray cluster", "connected to Ray, the trainer loads"),
@@ -37,6 +43,43 @@ _FAILED = ("Error executing job with overrides", "Traceback (most recent call la
 _HINT = "Set the environment variable HYDRA_FULL_ERROR=1"
 
 
+def read_line(raw: str) -> tuple[str, str]:
+    """Return a line's worker (Ray's prefix with a space after it, "" for the driver), and its text without colours."""
+    plain = _COLOUR.sub("", raw).rstrip()
+    found = _WORKER.match(plain)
+    return (found[0], plain[found.end() :]) if found else ("", plain)
+
+
+def marked(text: str) -> str:
+    """Return the text with the mark before every line."""
+    return "\n".join(f"{MARK}{line}".rstrip() for line in text.strip("\n").splitlines())
+
+
+def mark_warnings() -> None:
+    """Let this process print the package's warnings as marked lines, too."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"{MARK}%(message)s"))
+    logging.getLogger("aflow_env").addHandler(handler)
+
+
+def step_metrics(text: str) -> tuple[int, dict[str, float]] | None:
+    """Return step and metrics of a line by verl's console logger, None for any other line."""
+    found = _STEP.match(text)
+    if not found:
+        return None
+    pairs = (part.partition(":")[::2] for part in found[2].split(" - "))
+    return int(found[1]), {name: float(number[1]) for name, value in pairs if (number := _NUMBER.fullmatch(value))}
+
+
+def metrics_of(log: str) -> dict[int, dict[str, float]]:
+    """Return all metrics in a log of verl's console logger, by step."""
+    steps: dict[int, dict[str, float]] = {}
+    for raw in log.splitlines():
+        if found := step_metrics(read_line(raw)[1]):
+            steps.setdefault(found[0], {}).update(found[1])
+    return steps
+
+
 @dataclass
 class Extract:
     """Fed the log line by line; `total` is the number of steps, 0 where only verl knows it."""
@@ -56,21 +99,21 @@ class Extract:
 
     def read(self, raw: str, now: float) -> Iterator[str]:
         """Yield the lines for the screen that this line of the log gives, at the time `now` in seconds."""
-        line = LogLine.of(raw)
-        if found := step_metrics(line.text):
+        worker, text = read_line(raw)
+        if found := step_metrics(text):
             yield from self._metrics(*found, now)
-        elif line.text.startswith(MARK):
-            yield from self._ours(line.text.removeprefix(MARK))
-        elif stage := next((stage for part, stage in STAGES if part in line.text), None):
+        elif text.startswith(MARK):
+            yield from self._ours(text.removeprefix(MARK))
+        elif stage := next((stage for part, stage in STAGES if part in text), None):
             self.stage = stage
             yield f"{duration(now - self.began):>5}  {stage}"
-        elif total := _TOTAL.search(line.text):
+        elif total := _TOTAL.search(text):
             self.total = int(total[1])
-        elif line.worker:
-            yield from self._error(line)
+        elif worker:
+            yield from self._error(worker, text)
         else:
-            self._drivers(line.text)
-        self._previous = line.text
+            self._drivers(text)
+        self._previous = text
 
     def ending(self, status: int) -> list[str]:
         """Return why the driver ended with this exit status, by the last traceback that it printed."""
@@ -120,18 +163,18 @@ class Extract:
             lines = wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=False)
             yield from (line.rstrip() for line in lines)
 
-    def _error(self, line: LogLine) -> Iterator[str]:
+    def _error(self, worker: str, text: str) -> Iterator[str]:
         """Tell of an error that a worker logged, of its cause, and of a worker that Ray's daemon saw die."""
-        caused = line.worker == self._erring and _CAUSE.match(line.text)
-        if _ERROR.match(line.text) or ("raylet" in line.worker and _KILLED.search(line.text)):
+        caused = worker == self._erring and _CAUSE.match(text)
+        if _ERROR.match(text) or ("raylet" in worker and _KILLED.search(text)):
             self._errors += 1
-            self._erring = line.worker
+            self._erring = worker
         elif caused:
             self._erring = ""
         else:
             return
         if self._errors <= MOST_ERRORS:
-            yield fit(line.text if caused else f"{line.worker}{line.text}", WIDTH)
+            yield fit(text if caused else f"{worker}{text}", WIDTH)
         elif self._errors == MOST_ERRORS + 1 and not caused:
             yield "further errors of workers are in the log alone"
 

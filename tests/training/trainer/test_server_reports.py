@@ -9,8 +9,7 @@ import pytest
 pytest.importorskip("verl", reason="needs verl: make setup")
 from aflow_env.store.experience import StoredAction, validated
 from aflow_env.store.store import SessionKey, Store
-from aflow_env.training.trainer.closing_table import held_out_line
-from aflow_env.training.trainer.held_out import HELD_OUT, decisions, judged
+from aflow_env.training.trainer.server_reports import HELD_OUT, decisions, held_out_line, judged
 from tests.search.quick import START
 from tests.search.support import node
 
