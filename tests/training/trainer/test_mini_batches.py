@@ -19,7 +19,7 @@ import torch
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 
-from aflow_env.cli.verbs.plan import composed
+from aflow_env.cli.verbs.training import composed
 from aflow_env.config import parse
 from aflow_env.errors import ConfigError
 from aflow_env.training.trainer import mini_batches as module
