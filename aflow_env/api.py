@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio.from_thread import start_blocking_portal
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from aflow_env.cli.arguments import open_reading, search_config
-from aflow_env.cli.search_log import search_log
+from aflow_env.cli.arguments import search_config, store_of
+from aflow_env.cli.progress import search_log
 from aflow_env.cli.use.answering import WorkflowAnswer, answering
 from aflow_env.cli.verbs.evaluate import named
 from aflow_env.config import AflowConfig
@@ -29,6 +29,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import report
 from aflow_env.search.session import SearchSession, Turn
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.findings import all_nodes, best_node, last_report, spent_usd, stopped, workflow_of
 from aflow_env.tasks.own import is_own
 from aflow_env.tasks.problem import Problem
@@ -161,7 +162,7 @@ def load(run_dir: str | PathLike[str], **keys: Any) -> FoundRun:
     Raises ConfigError when there is no run, or no evaluated workflow in it.
     """
     config, _ = named(Path(run_dir), overrides(keys))
-    with open_reading(Path(run_dir)) as store:
+    with ReadOnlyStore(store_of(Path(run_dir))) as store:
 
         def found(node: dict[str, Any]) -> FoundNode:
             program = workflow_of(store, node["digest"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env VERB [key=value ...]`: one verb a file. Overrides are Hydra's; the keys are those of the `aflow:` node.
+"""`aflow-env VERB [key=value ...]`. Overrides are Hydra's; the keys are those of the `aflow:` node.
 
 Exit status: 0 done, 1 `doctor` found something missing, 2 the user's input is wrong (one paragraph on stderr names it
 and the fix), 3 the world failed or the budget is spent, 130 Ctrl-C. With `--json` stdout has one object and nothing
@@ -15,20 +15,7 @@ import typer
 
 from aflow_env.cli.arguments import absent
 from aflow_env.cli.use import init, run, serve
-from aflow_env.cli.verbs import (
-    baselines,
-    data,
-    doctor,
-    evaluate,
-    exchange,
-    plan,
-    policy,
-    report,
-    search,
-    show,
-    sweep,
-    watch,
-)
+from aflow_env.cli.verbs import doctor, evaluate, exchange, report, search, show, sweep, training, watch
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.files import refusal
 from aflow_env.screen import one_line, prepare, say
@@ -47,10 +34,10 @@ app.command("show")(show.show)
 app.command("best")(show.best)
 app.command("evaluate")(evaluate.evaluate)
 app.command("test")(evaluate.held_out)
-app.command("baselines")(baselines.baselines)
+app.command("baselines")(evaluate.baselines)
 app.command("import")(exchange.import_workspace)
 app.command("export")(exchange.export)
-app.command("export-policy")(policy.export_policy)
+app.command("export-policy")(training.export_policy)
 app.command("report")(report.report)
 app.command("tree")(report.tree)
 app.command("watch")(watch.watch)
@@ -58,9 +45,9 @@ app.command("init")(init.init)
 app.command("run")(run.run)
 app.command("serve")(serve.serve)
 app.command("sweep")(sweep.sweep)
-app.command("plan")(plan.plan)
-app.command("data")(data.data)
-app.add_typer(policy.app, name="model")
+app.command("plan")(training.plan)
+app.command("data")(training.data)
+app.add_typer(training.app, name="model")
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments of several verbs: overrides of the config, a run, `--json`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from importlib.util import find_spec
 from os.path import isfile
 from pathlib import Path
@@ -13,7 +12,6 @@ import typer
 from aflow_env.cli.compose import assigned, change, composed, load, values
 from aflow_env.config import AflowConfig, plain
 from aflow_env.errors import ConfigError
-from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.findings import best_node, workflow_of
 from aflow_env.store.settings import stored_config
 from aflow_env.store.store import Store
@@ -45,20 +43,6 @@ def is_run(path: Path) -> bool:
     return isfile(path / "run.sqlite") or (path.suffix == ".sqlite" and isfile(path))
 
 
-@contextmanager
-def open_run(run: Path) -> Iterator[Store]:
-    """Open the store of an existing run. Raises ConfigError without one."""
-    with closing(Store(store_of(run))) as store:
-        yield store
-
-
-@contextmanager
-def open_reading(run: Path) -> Iterator[ReadOnlyStore]:
-    """Open a run's store to read it while a search may write it. Raises ConfigError without one."""
-    with closing(ReadOnlyStore(store_of(run))) as store:
-        yield store
-
-
 def store_of(run: Path) -> Path:
     """Return the file of an existing run. Raises ConfigError without one."""
     if not is_run(run):
@@ -80,7 +64,7 @@ def run_config(run: Path, overrides: list[str] | None) -> AflowConfig:
     A run without a saved config takes all but its task from the overrides.
     """
     given = list(overrides or ())
-    with open_run(run) as store:
+    with Store(store_of(run)) as store:
         config, folder, tasks = stored_config(store), store.path.parent, set(store.sessions().values())
     if config is not None:
         return change(config, [assigned("run_dir", folder), *given])

@@ -65,7 +65,6 @@ def build_client(
     cache: CompletionLog | None = None,
     seed: int,
     generate: Generate | None = None,
-    version: Callable[[], str] | None = None,
     limits: ProviderLimits | None = None,
     batches: Path | None = None,
     role: str = "executor",
@@ -76,20 +75,20 @@ def build_client(
     """Return the client that `config`, the node `role`, describes. It belongs to the event loop that first uses it.
 
     Clients share `budget`, and clients of one provider `limits`, by passing the same object. `log` None saves nothing.
-    `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy). `version` names its
-    present weights. Without it the policy's completions are not saved, because other weights give others. `batches` is
-    the file with the ids of batches (batch=true), None: memory. `priced_for` names a key, beside a USD budget, that
-    needs a price. `served` replaces OpenAIClient. `kept_under` replaces the config as the scope of the log's keys.
-    Raises ConfigError when a key, a price, `generate` or a recorded log is missing.
+    `cache` is a log that runs share (mode=record). `generate` asks the policy (kind=policy), whose
+    completions are not saved, because other weights give others. `batches` is the file with the ids of batches
+    (batch=true), None: memory. `priced_for` names a key, beside a USD budget, that needs a price. `served` replaces
+    OpenAIClient. `kept_under` replaces the config as the scope of the log's keys. Raises ConfigError when a key, a
+    price, `generate` or a recorded log is missing.
     """
-    unversioned = config.kind == "policy" and version is None
-    if config.mode == "replay" and (log is None or unversioned):
+    unsaved = log is None or config.kind == "policy"
+    if config.mode == "replay" and unsaved:
         raise ConfigError(
             f"{role}.mode=replay needs a run whose completions were recorded: set run_dir to one, or set "
             f"{role}.mode=record."
         )
-    mode: Mode = "live" if log is None or unversioned else config.mode
-    scope = (lambda: kept_under) if kept_under else _scope(config, seed, version)
+    mode: Mode = "live" if unsaved else config.mode
+    scope = kept_under or _scope(config, seed)
     if mode == "replay":
         return RecordingClient(None, log, mode, scope)
     needed = budget.ceiling.picos is not None
@@ -98,7 +97,7 @@ def build_client(
         client = KeepingClient(client, log, scope, cache)
     longest = DAY if config.batch else config.timeout_seconds
     client = BudgetClient(client, budget, price, seconds=2 * longest + 60)
-    client = LimitedClient(client, limits or ProviderLimits.of(config, role))
+    client = LimitedClient(client, limits or ProviderLimits(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
     return RecordingClient(client, log, mode, scope, cache)
 
@@ -162,7 +161,7 @@ MAKERS: dict[str, Callable[[Wanted], Made]] = {
 """The maker of each `kind`. Heavy libraries are imported only where they are used."""
 
 
-def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> Callable[[], str]:
+def _scope(config: LLMConfig, seed: int) -> str:
     """Return everything that decides a completion beside the request, so a log never mixes models, seeds or landscapes.
 
     A provider without a seed gives the same draw k of a prompt for all seeds.
@@ -171,8 +170,7 @@ def _scope(config: LLMConfig, seed: int, version: Callable[[], str] | None) -> C
     if config.kind == "simulated":
         decisive["landscape"] = load_landscape(config.landscape).model_dump(mode="json")
     seeded = config.kind in ("simulated", "policy") or (config.kind == "openai" and config.send_seed)
-    fixed = json.dumps({**decisive, "seed": seed if seeded else None}, sort_keys=True)
-    return lambda: fixed + (version() if version else "")
+    return json.dumps({**decisive, "seed": seed if seeded else None}, sort_keys=True)
 
 
 __all__ = ["Budget", "CompletionLog", "LLMClient", "ProviderLimits", "build_client"]

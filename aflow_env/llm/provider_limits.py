@@ -2,9 +2,9 @@
 """The limits of a provider (calls at a time, tokens a minute, a breaker for one that is down), and retries.
 
 One `ProviderLimits` belongs to one provider: give the same object to every client of it (an executor and an implementer
-that both ask Claude). `ProviderLimits.of` makes the limits of this process alone: n such processes may together reach n
-times the limits. `ProviderLimits.leased` makes this process's part of limits that several share: its leased places
-(leases.py), and an equal part of the tokens a minute. Each process has a breaker of its own.
+that both ask Claude). They are the limits of this process alone: n such processes may together reach n times as much.
+With `renew` they are this process's part of limits that several share: its leased places (leases.py), and an equal part
+of the tokens a minute. Each process has a breaker of its own.
 
 Retries are outside the limits and the budget: each attempt takes its own place in the queue and its own reservation,
 and a call that waits has neither. A server that has never answered may just be starting: it is asked again every
@@ -33,10 +33,9 @@ PATIENCE = 10.0  # seconds for which a server that never answered is tried
 class TokenBucket:
     """Lets `per_minute` tokens through, first come first served, and saves at most one minute's worth. 0: no limit."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_minute: int) -> None:
         self._capacity = self._level = float(per_minute)
-        self._clock = clock
-        self._filled_at = clock()
+        self._filled_at = time.monotonic()
         self._turn = asyncio.Lock()
 
     async def take(self, tokens: int) -> None:
@@ -62,7 +61,7 @@ class TokenBucket:
 
     def _filled(self) -> float:
         """Fill the bucket up to now, and return its level."""
-        before, self._filled_at = self._filled_at, self._clock()
+        before, self._filled_at = self._filled_at, time.monotonic()
         self._level = min(self._capacity, self._level + (self._filled_at - before) * self._capacity / 60.0)
         return self._level
 
@@ -144,30 +143,23 @@ class Breaker:
 
 
 class ProviderLimits:
-    """The limits of one provider."""
+    """The limits of one provider. `role` names it in the breaker's line.
 
-    def __init__(self, name: str, concurrency: int, tokens_per_minute: int, failures: int, pause: float) -> None:
-        self.places: AbstractAsyncContextManager[None] = asyncio.Semaphore(concurrency)
-        self.tokens = TokenBucket(tokens_per_minute)
-        self.breaker = Breaker(name, failures, pause)
+    `renew` asks for this process's part of limits that several processes share.
+    """
 
-    @classmethod
-    def of(cls, config: LLMConfig, role: str = "executor") -> "ProviderLimits":
-        """Return the limits of a config. `role` names it in the breaker's line."""
+    def __init__(self, config: LLMConfig, role: str = "executor", renew: Renew | None = None) -> None:
         name = " ".join(filter(None, (role, config.kind, config.model, config.base_url)))
-        return cls(name, config.concurrency, config.tokens_per_minute, config.breaker_failures, config.breaker_seconds)
+        self.breaker = Breaker(name, config.breaker_failures, config.breaker_seconds)
+        self.tokens = TokenBucket(config.tokens_per_minute)
+        self.places: AbstractAsyncContextManager[None] = asyncio.Semaphore(config.concurrency)
+        if renew is not None:
 
-    @classmethod
-    def leased(cls, config: LLMConfig, role: str, renew: Renew) -> "ProviderLimits":
-        """Return this process's part of the limits of a config. `renew` asks for its part of the places."""
-        limits = cls.of(config, role)
+            def resize(may: int) -> None:
+                self.tokens.resize(config.tokens_per_minute * may / config.concurrency)
 
-        def resize(may: int) -> None:
-            limits.tokens.resize(config.tokens_per_minute * may / config.concurrency)
-
-        resize(1)  # the part of one place, until more is leased
-        limits.places = LeasedPlaces(renew, resize)
-        return limits
+            resize(1)  # the part of one place, until more is leased
+            self.places = LeasedPlaces(renew, resize)
 
 
 @dataclass(eq=False)

@@ -12,7 +12,6 @@ Two runs that ask the same at the same time both pay.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -42,21 +41,17 @@ class _Flight:
 
 @dataclass(eq=False)
 class KeepingClient(Wrapper):
-    """Saves each completion of `inner` in a log before it is used, then in the log that runs share.
-
-    `scope` as for RecordingClient.
-    """
+    """Saves each completion of `inner` in a log before it is used, then in the log that runs share."""
 
     log: CompletionLog
-    scope: Callable[[], str] = lambda: ""
+    scope: str = ""
     shared: CompletionLog | None = None
 
     async def complete(self, request: Request) -> Completion:
-        key = key_of(request, self.scope())  # before the call: afterwards the policy's weights may be others
         completion = await self.inner.complete(request)
         for log in (self.log, self.shared):
             if log is not None:
-                await soon(log.put(key, request, completion))
+                await soon(log.put(key_of(request, self.scope), request, completion))
         return completion
 
 
@@ -64,19 +59,19 @@ class KeepingClient(Wrapper):
 class RecordingClient:
     """Looks in a log before it asks `inner` (None in replay), which saves its answers there (KeepingClient).
 
-    `scope` returns all that decides a completion beside the request. In record mode `shared` is asked after the log.
+    `scope` is all that decides a completion beside the request. In record mode `shared` is asked after the log.
     """
 
     inner: LLMClient | None
     log: CompletionLog | None
     mode: Mode
-    scope: Callable[[], str] = lambda: ""
+    scope: str = ""
     shared: CompletionLog | None = None
     _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
 
     def key(self, request: Request) -> str:
         """Return the log's key of a request."""
-        return key_of(request, self.scope())
+        return key_of(request, self.scope)
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient. Raises ReplayMiss, naming the key, when a replay asks for a completion that was not recorded.

@@ -91,7 +91,11 @@ def effects(groups: Groups, baseline: str, measure: str) -> list[Effect]:
     for label, runs in groups.items():
         other = draws(runs, measure)
         if label != baseline and (pairs := sorted(base.keys() & other.keys())):
-            found.append(_effect(label, [base[pair] for pair in pairs], [other[pair] for pair in pairs]))
+            # Means of equal scores in another order differ in their last digits, which is no difference.
+            gain = mean([round(other[pair] - base[pair], 12) for pair in pairs], (-1.0, 1.0))
+            centre = fmean(base[pair] for pair in pairs)
+            relative = gain.value / centre if centre else None
+            found.append(Effect(label, gain.value, gain.n, gain.low, gain.high, relative))
     return found
 
 
@@ -119,13 +123,6 @@ def _by_pair(runs: Sequence[RunRecord], measure: str) -> dict[Pair, list[RunReco
             task, seed, executor = (_text(_value(run, key)) for key in ("task.name", "seed", "executor.kind"))
             found.setdefault((task, seed, executor, "training" if run.trained else "search"), []).append(run)
     return found
-
-
-def _effect(label: str, base: Sequence[float], other: Sequence[float]) -> Effect:
-    # Means of equal scores in another order differ in their last digits, which is no difference.
-    differences = [round(after - before, 12) for before, after in zip(base, other, strict=True)]
-    found, centre = mean(differences, (-1.0, 1.0)), fmean(base)
-    return Effect(label, found.value, found.n, found.low, found.high, found.value / centre if centre else None)
 
 
 def _value(run: RunRecord, key: str) -> Any:

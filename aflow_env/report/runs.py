@@ -16,8 +16,8 @@ from aflow_env.store.findings import last_report, spent_usd
 from aflow_env.store.settings import as_plain, flat, stored_config
 
 _COLUMNS = (
-    *("session", "step", "round", "parent", "digest", "score", "low", "high", "n", "modification", "edit", "reason"),
-    *("outcomes", "cost_usd", "input_tokens", "output_tokens", "calls", "usd_a_problem", "payload"),
+    *("session", "step", "round", "parent", "digest", "score", "n", "outcomes", "cost_usd", "calls", "usd_a_problem"),
+    *("input_tokens", "output_tokens", "payload"),
 )
 
 
@@ -34,12 +34,7 @@ class RoundRecord:
     parent: int | None
     digest: str | None
     score: float | None
-    low: float | None
-    high: float | None
     n: int
-    modification: str
-    edit: str
-    reason: str
     outcomes: Mapping[str, int]
     cost_usd: float
     tokens: int
@@ -150,5 +145,4 @@ def _rounds(store: Reads) -> Iterator[RoundRecord]:
         tokens = (found.pop("input_tokens") or 0) + (found.pop("output_tokens") or 0)
         found["outcomes"] = json.loads(found["outcomes"] or "{}")
         found |= {name: found[name] or 0 for name in ("n", "cost_usd", "calls")}
-        found["reason"] = found["reason"] or ""
         yield RoundRecord(**found, tokens=tokens, q=payload.get("q"))

@@ -7,15 +7,12 @@ error, except for the extent, the speed, the addresses of servers and the displa
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
-from aflow_env.store.database import Reads
+from aflow_env.store.database import JSON, Reads
 from aflow_env.store.store import Store
 from aflow_env.tasks.own import own_digest
-
-JSON = Any
 
 FREE = frozenset(
     ("run_dir", "shared", "recording", "cache", "rounds", "final_calls", "logger", "stop", "budget", "convergence")
@@ -33,8 +30,7 @@ FREE_LEAVES = frozenset(
 
 def as_plain(config: AflowConfig) -> dict[str, JSON]:
     """Return the config as JSON, in the user's own spelling of the keys."""
-    plain: dict[str, JSON] = config.model_dump(mode="json", by_alias=True)
-    return plain
+    return dict(config.model_dump(mode="json", by_alias=True))
 
 
 def stored_config(store: Reads) -> AflowConfig | None:

@@ -73,7 +73,7 @@ class Parts:
             for each in filter(None, (store, recording, cache)):
                 each.close()
 
-        return cls(store, ledger, recording, cache, ProviderLimits.of, lambda _: asyncio.Lock(), close)
+        return cls(store, ledger, recording, cache, ProviderLimits, lambda _: asyncio.Lock(), close)
 
 
 def open_recording(config: AflowConfig) -> Store | None:

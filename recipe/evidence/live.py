@@ -28,10 +28,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from aflow_env.cli.arguments import ONE_BY_ONE, UNGUIDED, best_of, open_run
+from aflow_env.cli.arguments import ONE_BY_ONE, UNGUIDED, best_of, store_of
 from aflow_env.cli.compose import assigned, load
 from aflow_env.files import write_text
 from aflow_env.search.assemble import Assembly
+from aflow_env.store.store import Store
 from aflow_env.tasks.table import dumped
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import to_steps, to_workflow
@@ -48,7 +49,7 @@ def search(run: Path, *overrides: str) -> Workflow:
     """Search by the command line, or go on with what there is; return the chosen workflow."""
     command = [sys.executable, "-m", "aflow_env.cli", "search", *overrides, "proposer=random"]
     subprocess.run([*command, assigned("run_dir", run)], check=True)
-    with open_run(run) as store:
+    with Store(store_of(run)) as store:
         return best_of(store, run)[1]
 
 

@@ -25,11 +25,10 @@ from aflow_env.cli import _say
 from aflow_env.cli.arguments import UNGUIDED
 from aflow_env.cli.compose import load
 from aflow_env.cli.progress import SearchProgress
-from aflow_env.cli.verbs.watch import view
+from aflow_env.cli.verbs.watch import standing, view
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.llm.budget import Spend
-from aflow_env.report.live import standing
 from aflow_env.screen import Screen
 from aflow_env.store.node_rows import Node, Rejection, storable
 from aflow_env.store.settings import as_plain

@@ -152,16 +152,15 @@ async def test_who_asks_while_a_cancelled_call_still_hangs_up_gets_a_call_of_its
         await one
 
 
-async def test_other_models_seeds_and_weights_have_other_keys():
+async def test_other_models_and_seeds_have_other_keys():
     kept = MemoryLog()
 
-    def key(seed: int = 0, version: str | None = None, **keys: object) -> str:
-        named = (lambda: version) if version else None
-        client = build_client(config("openai", **keys), budget=budget(), log=kept, seed=seed, version=named)
+    def key(seed: int = 0, **keys: object) -> str:
+        client = build_client(config("openai", **keys), budget=budget(), log=kept, seed=seed)
         assert isinstance(client, RecordingClient)
         return client.key(ask("x"))
 
-    keys = [key(), key(seed=1), key(model="other"), key(effort="low"), key(version="step 1"), key(version="step 2")]
+    keys = [key(), key(seed=1), key(model="other"), key(effort="low")]
     assert len(set(keys)) == len(keys)
     assert key(concurrency=3, timeout_seconds=9.0) == keys[0], "what does not decide a completion is not in its key"
 

@@ -5,6 +5,7 @@ import asyncio
 import email.utils
 import logging
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,10 +21,15 @@ from aflow_env.llm.provider_limits import (
     estimated_tokens,
 )
 from aflow_env.llm.providers.answer import retry_after, status_error
-from tests.llm.helpers import ask
+from tests.llm.helpers import ask, config
 
 DONE = Completion(text="done", model="m", input_tokens=10, output_tokens=5)
-LIMITS = {"name": "test", "concurrency": 4, "tokens_per_minute": 0, "failures": 100, "pause": 1.0}
+
+
+def limited(**keys: Any) -> ProviderLimits:
+    """The limits of a test's provider."""
+    keys = {"concurrency": 4, "breaker_failures": 100, "breaker_seconds": 1.0, **keys}
+    return ProviderLimits(config("openai", **keys))
 
 
 class Script:
@@ -121,14 +127,14 @@ def test_a_context_that_max_tokens_alone_fills_is_the_configs_fault_not_the_work
 
 async def test_no_more_calls_at_a_time_than_allowed():
     inner = Script(seconds=0.01)
-    client = LimitedClient(inner, ProviderLimits(**LIMITS))
+    client = LimitedClient(inner, limited())
     await asyncio.gather(*(client.complete(ask(f"{k}")) for k in range(20)))
     assert (inner.calls, inner.most) == (20, 4)
 
 
 async def test_two_clients_of_one_provider_share_its_limits():
     one, two = Script(seconds=0.02), Script(seconds=0.02)
-    limits = ProviderLimits(**{**LIMITS, "concurrency": 1})
+    limits = limited(concurrency=1)
     clients = [LimitedClient(inner, limits) for inner in (one, two)]
     started = time.monotonic()
     await asyncio.gather(*(client.complete(ask("x")) for client in clients for _ in range(3)))
@@ -156,7 +162,7 @@ async def test_a_call_larger_than_a_minutes_tokens_passes_once_the_bucket_is_ful
 
 
 async def test_used_and_unused_tokens_are_corrected_after_the_call():
-    limits = ProviderLimits(**{**LIMITS, "tokens_per_minute": 10**6})
+    limits = limited(tokens_per_minute=10**6)
     client = LimitedClient(Script(None, down()), limits)
     request = ask("x" * 400, max_tokens=1000)
     await client.complete(request)
@@ -170,19 +176,20 @@ async def test_used_and_unused_tokens_are_corrected_after_the_call():
 async def test_the_breaker_pauses_everybody_with_one_line_then_one_call_tries(caplog):
     caplog.set_level(logging.WARNING)
     inner = Script(*[down() for _ in range(4)])
-    limits = ProviderLimits(**{**LIMITS, "concurrency": 50, "failures": 3, "pause": 0.1})
+    limits = limited(concurrency=50, breaker_failures=3, breaker_seconds=0.1)
     client = LimitedClient(inner, limits)
     for _ in range(3):
         with pytest.raises(LLMError):
             await client.complete(ask("x"))
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
-    assert "test has failed 3 times in a row: all its calls wait" in lines[0]
+    assert "executor openai test-model http://127.0.0.1:9/v1 has failed 3 times in a row: all its calls" in lines[0]
     started = time.monotonic()
     results = await asyncio.gather(*(client.complete(ask("x")) for _ in range(20)), return_exceptions=True)
     assert 0.25 < time.monotonic() - started < 5, "0.1 s, then 0.2 s after the trial call failed too"
     assert sum(isinstance(result, LLMError) for result in results) == 1, "one call paid for the trial"
-    assert [record.getMessage() for record in caplog.records][2:] == ["test answers again after 0 s"]
+    (last,) = [record.getMessage() for record in caplog.records][2:]
+    assert last.endswith("/v1 answers again after 0 s")
 
 
 async def test_a_trial_call_that_is_cancelled_lets_another_try():
@@ -224,7 +231,7 @@ async def test_a_server_that_never_answered_is_not_waited_for():
 
     now = [0.0]
     breaker = Breaker("test", failures=3, pause=60, clock=lambda: now[0])
-    limits = ProviderLimits(**LIMITS)
+    limits = limited()
     limits.breaker = breaker
     inner = Script(*[refused() for _ in range(99)])
     client = RetryingClient(LimitedClient(inner, limits), 6, 1.0, 60.0, sleep)
@@ -240,7 +247,7 @@ async def test_a_server_that_never_answered_is_not_waited_for():
 
 async def test_a_server_that_has_answered_is_waited_for():
     """The same failure, of a server that was there before, is a pause and no end."""
-    limits = ProviderLimits(**{**LIMITS, "failures": 3, "pause": 0.01})
+    limits = limited(breaker_failures=3, breaker_seconds=0.01)
     client = RetryingClient(LimitedClient(Script(None, *[refused() for _ in range(4)]), limits), 6, 0.001, 0.001)
     assert await client.complete(ask("x")) == DONE
     assert await client.complete(ask("x")) == DONE

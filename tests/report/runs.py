@@ -13,12 +13,13 @@ from aflow_env.store.database import APPLICATION_ID, SCHEMA, VERSION
 
 GRAPH = "class Workflow:\n    def __init__(self):\n        self.custom = operator.Custom(self.llm)\n"
 
+FIGURES = {"score": 0.1, "ci95": [0.0, 0.2], "n": 20}
+
 
 def round_(number: int, parent: int | None, score: float | None, **more: object) -> RoundRecord:
     facts: dict[str, object] = {
         **{"session": "arithmetic/0/0/0", "step": 0, "round": number, "parent": parent, "score": score},
-        **{"digest": None if score is None else f"d{number}", "low": score, "high": score, "n": 8},
-        **{"modification": "a change", "edit": "{}", "reason": "" if score is not None else "no", "tokens": 10},
+        **{"digest": None if score is None else f"d{number}", "n": 8, "tokens": 10},
         **{"outcomes": {"correct": 1, "wrong": 7}, "cost_usd": 0.08, "usd_a_problem": 0.01, "calls": 8},
     }
     return RoundRecord(**(facts | more))  # type: ignore[arg-type]
@@ -100,3 +101,10 @@ def large_store(folder: Path, nodes: int) -> Path:
     database.commit()
     database.close()
     return folder
+
+
+def closed(folder: Path, nodes: int) -> Path:
+    """A store of 20 nodes whose closing report speaks of so many."""
+    large_store(folder, 20)
+    note(folder, "report", {"digest": "d20", "nodes": nodes, "start": FIGURES, "best": FIGURES, "test": FIGURES})
+    return folder / "run.sqlite"

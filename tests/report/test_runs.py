@@ -3,27 +3,9 @@
 
 from pathlib import Path
 
-from aflow_env.report.live import standing
 from aflow_env.report.pairs import result
 from aflow_env.report.runs import read_run, read_runs
-from aflow_env.store.database import ReadOnlyStore
-from tests.report.runs import large_store, note
-
-FIGURES = {"score": 0.1, "ci95": [0.0, 0.2], "n": 20}
-
-
-def closed(folder: Path, nodes: int) -> Path:
-    """A store of 20 nodes whose closing report speaks of so many."""
-    large_store(folder, 20)
-    note(folder, "report", {"digest": "d20", "nodes": nodes, "start": FIGURES, "best": FIGURES, "test": FIGURES})
-    return folder / "run.sqlite"
-
-
-def ended(store: Path) -> str:
-    reading = ReadOnlyStore(store)
-    found = standing(reading).ended
-    reading.close()
-    return found
+from tests.report.runs import closed, large_store
 
 
 def test_a_report_of_fewer_rounds_gives_no_score(tmp_path: Path) -> None:
@@ -31,17 +13,6 @@ def test_a_report_of_fewer_rounds_gives_no_score(tmp_path: Path) -> None:
     assert (result(whole, "test"), result(whole, "best")) == (0.1, 0.1)
     assert result(stale, "test") is None
     assert result(stale, "best") == 0.8, "the best node's"
-
-
-def test_a_search_that_was_begun_again_has_not_ended(tmp_path: Path) -> None:
-    store = closed(tmp_path / "run", 20)
-    assert ended(store)
-    assert not ended(closed(tmp_path / "stale", 12))
-    config = {"run_dir": "run", "rounds": 99, "task": {"name": "arithmetic"}, "executor": {"kind": "simulated"}}
-    note(store.parent, "config", config)
-    assert not ended(store)
-    note(store.parent, "report", {"digest": "d20", "nodes": 20})
-    assert ended(store)
 
 
 def test_paths_that_overlap_hold_a_run_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -40,7 +41,6 @@ LOST_IN_A_ROW = 20
 """After so many problems lost to the world, one after the other, the run ends."""
 LINE_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
-NOTE = "Ctrl-C: finishing the problems under way; Ctrl-C again ends at once"
 
 
 @dataclass
@@ -156,7 +156,7 @@ async def _run(config: AflowConfig, workflow: Workflow, todo: dict[str, Problem]
         lock(answer.assembly.store, config)
         with (
             Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-            finishing(lambda _: say(NOTE, error=True)) as interrupt,
+            finishing("problems", partial(say, error=True)) as interrupt,
         ):
             task = bar.add_task("", total=tally.total)
             await asyncio.gather(*(work() for _ in range(min(config.sandbox.workers, len(todo)))))

@@ -4,13 +4,12 @@
 `aflow-env import WORKSPACE`: a search of AFlow's as a run of ours, to show, test and resume.
 """
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aflow_env.cli.arguments import AFLOW_ROUNDS, AsJson, Overrides, RunFolder, best_of, open_run, search_config
+from aflow_env.cli.arguments import AFLOW_ROUNDS, AsJson, Overrides, RunFolder, best_of, search_config, store_of
 from aflow_env.cli.compose import assigned, values
 from aflow_env.cli.output import print_json
 from aflow_env.config import AflowConfig
@@ -37,7 +36,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write AFlow's workspace (continue it with AFlow's --optimized_path), or the best workflow as a module."""
-    with open_run(run) as store:
+    with Store(store_of(run)) as store:
         config = stored_config(store)
         node, workflow = best_of(store, run)
         key = next(key for key in store.sessions() if key.id == node["session"])
@@ -66,7 +65,7 @@ def import_workspace(
     folder = out or Path("runs") / found.dataset
     config, kept = _config(found.dataset, folder, list(overrides or ()))
     spec = load_task(config.task).spec
-    with closing(Store(folder / "run.sqlite")) as store:
+    with Store(folder / "run.sqlite") as store:
         try:
             if kept:
                 lock(store, config)
@@ -132,12 +131,8 @@ def _config(dataset: str, folder: Path, given: list[str]) -> tuple[AflowConfig, 
             f"{ignored[0]}={named[ignored[0]]}: without an executor no config is kept; name the executor too "
             f"(executor=...), or give {ignored[0]} to `aflow-env resume`"
         )
-    task = [] if "task" in named else [f"task={_task(dataset)}"]
+    if "task" not in named and dataset.lower() not in TASKS:
+        raise ConfigError(f"the data set {dataset} is none of {', '.join(TASKS)}: name its task by task=NAME")
+    task = [] if "task" in named else [f"task={dataset.lower()}"]
     any_task = [] if kept else ["executor=policy"]  # the default, a simulation, knows arithmetic alone
     return search_config([*task, *given, *any_task, assigned("run_dir", folder)], f"rounds={AFLOW_ROUNDS}"), kept
-
-
-def _task(dataset: str) -> str:
-    if dataset.lower() not in TASKS:
-        raise ConfigError(f"the data set {dataset} is none of {', '.join(TASKS)}: name its task by task=NAME")
-    return dataset.lower()

@@ -10,19 +10,20 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from aflow_env.cli.arguments import AsJson, RunFolder, needs, open_reading
+from aflow_env.cli.arguments import AsJson, RunFolder, needs, store_of
 from aflow_env.cli.output import print_json
 from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
 from aflow_env.report.runs import RunRecord, read_runs
 from aflow_env.report.wandb_runs import offline_runs, online_runs
 from aflow_env.screen import WIDTH, Screen, plural, say
-
-Runs = Annotated[list[Path], typer.Argument(help="Run folders, their parents, wandb folders, wandb's ENTITY/PROJECT.")]
+from aflow_env.store.database import ReadOnlyStore
 
 
 def report(
-    runs: Runs,
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, their parents, wandb folders, wandb's ENTITY/PROJECT.")
+    ],
     by: Annotated[list[str] | None, typer.Option(help="Config key to group by, dotted; may be repeated.")] = None,
     baseline: Annotated[str | None, typer.Option(help="The group to compare the others with, as KEY=VALUE.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page there.")] = None,
@@ -97,7 +98,7 @@ def tree(
     needs("report", "jinja2")
     from aflow_env.report.html.tree_page import tree_page
 
-    with open_reading(run) as store:
+    with ReadOnlyStore(store_of(run)) as store:
         folder = store.path.parent
         try:
             page = tree_page(store, folder.parent.name if folder.name == "search" else folder.name)

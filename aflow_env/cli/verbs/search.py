@@ -2,6 +2,7 @@
 """`aflow-env search`: a search without a trainer. `aflow-env resume RUN`: go on with it, by its saved config."""
 
 import asyncio
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -9,8 +10,7 @@ import typer
 
 from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.output import print_json, score_text
-from aflow_env.cli.progress import SearchProgress, finishing
-from aflow_env.cli.search_log import SearchLog, search_log
+from aflow_env.cli.progress import SearchLog, SearchProgress, finishing, search_log
 from aflow_env.config import AflowConfig
 from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
@@ -50,26 +50,18 @@ def _say_stopped(config: AflowConfig) -> None:
     say(f"\nStopped. Every round that ended is on disk: aflow-env resume {config.run_dir}", error=True)
 
 
-def _best_so_far(node: dict[str, Any]) -> str:
-    text = score_text(node["score"], node["ci95"])
-    return f"best so far: round {node['round']}, {text}, n={node['n']}, {node['digest']}"
-
-
 async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
-    assembly = await Assembly.open(config)
-    try:
+    """Search, tell the loggers, and return the closing text and the object of `--json`."""
+    async with aclosing(await Assembly.open(config)) as assembly:
         with search_log(assembly) as log:
             return await _logged(assembly, log)
-    finally:
-        await assembly.aclose()
 
 
 async def _logged(assembly: Assembly, log: SearchLog) -> tuple[str, dict[str, Any]]:
-    """Search, tell the loggers, and return the closing text and the object of `--json`."""
     config, tell = assembly.config, partial(say, error=True)
     with (
         SearchProgress(config.rounds, lambda: assembly.budget.totals.spent) as progress,
-        finishing(progress.note) as interrupt,
+        finishing("rounds", progress.note) as interrupt,
     ):
         progress.note(at_most(config))
         if config.lookahead.chooses and config.proposer != "random":
@@ -83,7 +75,9 @@ async def _logged(assembly: Assembly, log: SearchLog) -> tuple[str, dict[str, An
     if interrupt.is_set():
         log.end(None, tell)
         found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
-        return _best_so_far(found["best"]), found
+        best = found["best"]
+        score = f"{score_text(best['score'], best['ci95'])}, n={best['n']}"
+        return f"best so far: round {best['round']}, {score}, {best['digest']}", found
     closing = await report(assembly)
     log.end(closing, tell)
     said = last_report(assembly.store) or {}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from aflow_env.cli.arguments import AsJson, RunFolder, best_of, open_run
+from aflow_env.cli.arguments import AsJson, RunFolder, best_of, store_of
 from aflow_env.cli.output import cost_text, outcomes_text, print_json, score_text
 from aflow_env.screen import Screen, one_line, plural, say
 from aflow_env.search.prediction.q import worth_of_q
@@ -38,7 +38,7 @@ def show(
     top: Annotated[int, typer.Option(min=1, help="How many workflows to list, the best first.")] = 20,
 ) -> None:
     """List the nodes of a run, best first, why it stopped and what it cost."""
-    with open_run(run) as store:
+    with Store(store_of(run)) as store:
         found = overview(store)
         failed = _failed_of_best(store, found)
         if as_json:
@@ -60,7 +60,7 @@ def best(
     fronts: Annotated[bool, typer.Option("--front", help="Print score against cost instead, no workflow.")] = False,
 ) -> None:
     """Print the best workflow of a run; its score is on the problems that it was chosen by."""
-    with open_run(run) as store:
+    with Store(store_of(run)) as store:
         node, workflow = best_of(store, run)
         if fronts:
             _say_front(store, as_json)

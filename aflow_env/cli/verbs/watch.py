@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aflow-env watch RUN`: a running search, live on a terminal, plain lines anywhere else."""
 
+import json
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -16,14 +18,29 @@ from rich.text import Text
 from aflow_env.cli.arguments import RunFolder, is_run, store_of
 from aflow_env.cli.output import cost_text, score_text
 from aflow_env.errors import ConfigError
-from aflow_env.report.live import Last, Standing, standing
 from aflow_env.screen import Screen, fit, one_line, plural
-from aflow_env.store.database import ReadOnlyStore
+from aflow_env.store.database import JSON, ReadOnlyStore, Reads
+from aflow_env.store.findings import best_node, evaluated, last_report, rejections, spent, stopped
+from aflow_env.store.settings import stored_config
 
 WAIT_SECONDS = 20.0
 """How long to wait for the store of a folder that exists."""
 BEGINNING_SECONDS = 2.0
 """How long to wait for the tables of a store."""
+LAST = 8
+"""Rounds that are shown, the latest first."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The state of a run: its figures, a line each, and its last rounds. `ended` is why it ended, "" while it goes on.
+
+    `last` has session, round, parent, score (None for a rejection), modification and q of each round.
+    """
+
+    facts: Sequence[str]
+    last: Sequence[Mapping[str, JSON]]
+    ended: str
 
 
 def watch(
@@ -33,7 +50,7 @@ def watch(
     """Follow a search until it ends, or until Ctrl-C, which ends the view and not the search."""
     screen = Screen()
     try:
-        with closing(_opened(run, every)) as store:
+        with _opened(run, every) as store:
             if screen.is_terminal:
                 with Live(console=screen, auto_refresh=False) as live:
                     for found in _looks(store, every):
@@ -44,37 +61,69 @@ def watch(
         raise typer.Exit(130) from None
 
 
+def standing(store: Reads) -> Standing:
+    """Return the state of the run in a store."""
+    config, best, ended = stored_config(store), best_node(store), _ended(store)
+    simulated = ", SIMULATED executor" if config and config.executor.kind == "simulated" else ""
+    ((sessions, furthest),) = store.read(
+        "SELECT (SELECT count(*) FROM sessions), coalesce(max(round), 1) - 1 FROM nodes"
+    )
+    wanted = f" of {config.rounds}" if config and config.rounds else ""
+    far = f"round {furthest}{wanted}{f', {sessions} sessions' if sessions > 1 else ''}"
+    score = f"{score_text(best['score'], best['ci95'])}, n={best['n']}, round {best['round']}" if best else "none yet"
+    facts = [
+        f"{config.task.name if config else 'a run'}{simulated}: {far}",
+        f"best      {score}",
+        f"evaluated {evaluated(store)}, rejected {rejections(store)}, {cost_text(spent(store))}",
+        f"outcomes  {_outcomes(store)}",
+        *([f"ended     {ended}"] if ended else []),
+    ]
+    last = store.records(
+        ("session", "round", "parent", "score", "modification", "q"),
+        "SELECT session, round, parent, score, modification, json_extract(payload, '$.q') FROM nodes "
+        f"ORDER BY rowid DESC LIMIT {LAST}",
+    )
+    return Standing(facts, last, ended)
+
+
 def view(found: Standing) -> Group:
     """Return the view of the terminal."""
     table = Table(box=None, pad_edge=False)
-    asked = any(each.q is not None for each in found.last)
+    asked = any(each["q"] is not None for each in found.last)
     for name in ("round", "from", "score") + ("predicted",) * asked:
         table.add_column(name, no_wrap=True)
     table.add_column("change", overflow="ellipsis", no_wrap=True)
     for each in found.last:
-        score = "rejected" if each.score is None else f"{each.score:.3f}"
-        said = ("-" if each.q is None else f"{each.q:.3f}",) * asked
-        table.add_row(str(each.round), str(each.parent or "-"), score, *said, one_line(each.modification))
-    return Group(*(Text(one_line(line), overflow="ellipsis", no_wrap=True) for line in facts(found)), "", table)
+        said = ("-" if each["q"] is None else f"{each['q']:.3f}",) * asked
+        change = one_line(each["modification"])
+        table.add_row(str(each["round"]), str(each["parent"] or "-"), _score(each), *said, change)
+    return Group(*(Text(one_line(line), overflow="ellipsis", no_wrap=True) for line in found.facts), "", table)
 
 
-def facts(found: Standing) -> list[str]:
-    """Return the figures, a line each."""
-    task = f"{found.task or 'a run'}{', SIMULATED executor' if found.simulated else ''}"
-    far = f"round {found.played}{f' of {found.wanted}' if found.wanted else ''}"
-    sessions = f", {found.sessions} sessions" if found.sessions > 1 else ""
-    total = sum(found.outcomes.values())
-    shares = [f"{name} {count / total:.0%}" for name, count in sorted(found.outcomes.items())] or ["-"]
-    cut = f", {plural(found.truncated, 'reply', 'replies')} truncated" if found.truncated else ""
-    best = found.best
-    score = f"{score_text(best['score'], best['ci95'])}, n={best['n']}, round {best['round']}" if best else "none yet"
-    return [
-        f"{task}: {far}{sessions}",
-        f"best      {score}",
-        f"evaluated {found.evaluated}, rejected {found.rejected}, {cost_text(found.spent)}",
-        f"outcomes  {', '.join(shares)} (n={total}){cut}",
-        *([f"ended     {found.ended}"] if found.ended else []),
-    ]
+def _outcomes(store: Reads) -> str:
+    """Return the share of each outcome of the runs on problems."""
+    counts = Counter[str]()
+    for text, times in store.read("SELECT outcomes, count(*) FROM nodes WHERE score IS NOT NULL GROUP BY outcomes"):
+        counts.update({name: count * times for name, count in json.loads(text).items()})
+    total = counts.total()
+    shares = [f"{name} {count / total:.0%}" for name, count in sorted(counts.items())] or ["-"]
+    truncated = store.read("SELECT coalesce(sum(truncated), 0) FROM nodes")[0][0]
+    cut = f", {plural(truncated, 'reply', 'replies')} truncated" if truncated else ""
+    return f"{', '.join(shares)} (n={total}){cut}"
+
+
+def _ended(store: Reads) -> str:
+    """Return why a run ended, "" while it may go on.
+
+    A closing report on all nodes ends a run, unless the search was begun again with other limits since. A training
+    run's sessions end long before it.
+    """
+    report = last_report(store)
+    latest = store.read("SELECT kind FROM events WHERE kind IN ('config', 'report') ORDER BY id DESC LIMIT 1")
+    if not report or report["nodes"] != evaluated(store) or latest[0][0] == "config":
+        return ""
+    reasons = set(stopped(store).values())
+    return reasons.pop() if len(reasons) == 1 else "all sessions have ended"
 
 
 def _looks(store: ReadOnlyStore, every: float) -> Iterator[Standing]:
@@ -90,20 +139,19 @@ def _lines(screen: Screen, looks: Iterator[Standing]) -> None:
     found = None
     for found in looks:
         if found.last and not seen:
-            _say(screen, facts(found)[0])
+            _say(screen, found.facts[0])
         for each in reversed(found.last):
-            if (each.session, each.round) not in seen:
-                seen.add((each.session, each.round))
-                _say(screen, _line(each))
-    if found is not None:
-        for line in facts(found)[1:]:
-            _say(screen, line)
+            if (place := (each["session"], each["round"])) not in seen:
+                seen.add(place)
+                said = "" if each["q"] is None else f" (predicted {each['q']:.3f})"
+                begun = f"round {each['round']} from {each['parent'] or '-'}: {_score(each)}{said}"
+                _say(screen, f"{begun}  {one_line(each['modification'])}")
+    for line in found.facts[1:] if found else ():
+        _say(screen, line)
 
 
-def _line(each: Last) -> str:
-    score = "rejected" if each.score is None else f"{each.score:.3f}"
-    said = "" if each.q is None else f" (predicted {each.q:.3f})"
-    return f"round {each.round} from {each.parent or '-'}: {score}{said}  {one_line(each.modification)}"
+def _score(each: Mapping[str, JSON]) -> str:
+    return "rejected" if each["score"] is None else f"{each['score']:.3f}"
 
 
 def _say(screen: Screen, text: str) -> None:

@@ -164,13 +164,6 @@ def status_error(
     )
 
 
-def connection_error(text: str, never_sent: bool) -> LLMError:
-    """Return the error of a reply that did not come whole. Without a connection nothing was billed."""
-    if not never_sent:
-        return LLMError("connection", text, bill="unknown")
-    return LLMError("connection", f"{text}: is the server up, and is base_url its address (host, port, /v1)?")
-
-
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that the server asks to wait (retry-after-ms, or retry-after in seconds or as a date)."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):

@@ -13,18 +13,7 @@ from aflow_env.config import LLMConfig
 from aflow_env.llm.client import LLMError, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.providers.answer import (
-    ACCEPTED,
-    CONNECT_SECONDS,
-    JSON,
-    LARGEST,
-    Answer,
-    UnreadableAnswer,
-    clean_answer,
-    connection_error,
-    one_line,
-    read_body,
-)
+from aflow_env.llm.providers.answer import ACCEPTED, CONNECT_SECONDS, Answer, UnreadableAnswer, clean_answer, read_body
 from aflow_env.llm.providers.provider import Lenient, Provider, Reply, stop_of
 
 VERSION_WITH_TEMPERATURE = "2023-06-01"
@@ -53,8 +42,6 @@ class _ClaudeBody(Lenient):
 
 class AnthropicClient(Provider):
     """An LLMClient of Anthropic's Messages API. Belongs to the event loop that first uses it."""
-
-    largest = LARGEST
 
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey) -> None:
         import anthropic
@@ -114,10 +101,9 @@ class AnthropicClient(Provider):
                 return LLMError("malformed", str(cause), bill="unknown")
             if isinstance(error, sdk.APITimeoutError) and kind not in NEVER_SENT:
                 return LLMError("timeout", f"no whole reply within {self._config.timeout_seconds:g} s", bill="unknown")
-            text = one_line(self._key.scrub(f"{error} {kind} {cause}"))
-            return connection_error(text, never_sent=kind in NEVER_SENT)
+            return self._disconnected(f"{error} {kind} {cause}", never_sent=kind in NEVER_SENT)
         except sdk.APIError as error:
-            return LLMError("malformed", one_line(self._key.scrub(str(error))), bill="unknown")
+            return LLMError("malformed", self._clean(str(error)), bill="unknown")
         return clean_answer(response.status_code, response.headers, body, self._key)
 
     def _parameters(self, request: Request) -> dict[str, Any]:
@@ -154,14 +140,14 @@ class AnthropicClient(Provider):
             block["cache_control"] = {"type": "ephemeral"}
         return block
 
-    def _read(self, plain: JSON) -> Reply:
+    def _read(self, plain: Any) -> Reply:
         parsed = _ClaudeBody.model_validate(plain)
         usage = parsed.usage or _ClaudeUsage()
         text = "".join(block.text or "" for block in parsed.content if block.type == "text")
         return Reply(
             text=text,
             size=len(text.encode()),
-            model=one_line(parsed.model or ""),
+            model=parsed.model or "",
             stop=stop_of(parsed.stop_reason),
             fresh=usage.input_tokens,
             read=usage.cache_read_input_tokens or 0,

@@ -28,7 +28,7 @@ from aflow_env.files import FileOwner, open_shared
 from aflow_env.llm.client import Completion, LLMError, Message, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.providers.answer import JSON, LARGEST, SHOWN, STATUS, Answer, failure, one_line, status_error
+from aflow_env.llm.providers.answer import JSON, SHOWN, STATUS, Answer, failure, one_line, status_error
 from aflow_env.llm.providers.anthropic import AnthropicClient
 from aflow_env.llm.providers.provider import Lenient
 
@@ -94,7 +94,7 @@ class _Window:
 class AnthropicBatchClient(AnthropicClient):
     """An LLMClient whose calls go out in batches. `price` is the one of batches."""
 
-    largest = 64 * LARGEST
+    largest = 64 * AnthropicClient.largest
 
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey, book: BatchBook) -> None:
         super().__init__(config, price, key)

@@ -22,17 +22,7 @@ from aflow_env.config import LLMConfig
 from aflow_env.llm.client import LLMError, Request, derive_seed
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import Price
-from aflow_env.llm.providers.answer import (
-    ACCEPTED,
-    CONNECT_SECONDS,
-    JSON,
-    Answer,
-    UnreadableAnswer,
-    clean_answer,
-    connection_error,
-    one_line,
-    read_body,
-)
+from aflow_env.llm.providers.answer import ACCEPTED, CONNECT_SECONDS, Answer, UnreadableAnswer, clean_answer, read_body
 from aflow_env.llm.providers.provider import Lenient, Provider, Reply, stop_of
 
 IDLE_SECONDS = 3.0
@@ -103,10 +93,10 @@ class OpenAIClient(Provider):
             return LLMError("malformed", str(error), bill="unknown")
         except aiohttp.ClientHttpProxyError as error:
             text = f"the proxy answered with status {error.status}: {error.message}"
-            return connection_error(one_line(self._key.scrub(text)), never_sent=True)
+            return self._disconnected(text, never_sent=True)
         except (aiohttp.ClientError, OSError) as error:
             text = f"{error or 'no whole answer'} ({type(error).__name__})"
-            return connection_error(one_line(self._key.scrub(text)), never_sent=isinstance(error, NEVER_SENT))
+            return self._disconnected(text, never_sent=isinstance(error, NEVER_SENT))
 
     def _connected(self) -> aiohttp.ClientSession:
         header, scheme = self._config.api_key_header, "Bearer " * (self._config.api_key_header == "Authorization")
@@ -139,7 +129,7 @@ class OpenAIClient(Provider):
         given = {name: value for name, value in optional.items() if value is not None}
         return {**config.extra_body, **parameters, **given}
 
-    def _read(self, plain: JSON) -> Reply:
+    def _read(self, plain: Any) -> Reply:
         parsed = _ChatBody.model_validate(plain)
         content, usage = parsed.message.content or "", parsed.usage or _ChatUsage()
         if isinstance(content, list):  # without thinking
@@ -148,7 +138,7 @@ class OpenAIClient(Provider):
         return Reply(
             text=content,
             size=len(content.encode()),
-            model=one_line(parsed.model or ""),
+            model=parsed.model or "",
             stop="refused" if parsed.message.refusal else stop_of(parsed.finish_reason),
             fresh=None if usage.prompt_tokens is None else usage.prompt_tokens - (usage.cached or 0),
             read=usage.cached or 0,

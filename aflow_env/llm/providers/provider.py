@@ -19,7 +19,7 @@ from aflow_env.config import LLMConfig
 from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, ErrorKind, LLMError, PromptTooLong, Request
 from aflow_env.llm.keys import ApiKey
 from aflow_env.llm.prices import PICO, Price
-from aflow_env.llm.providers.answer import JSON, Answer, failure, request_id
+from aflow_env.llm.providers.answer import JSON, LARGEST, Answer, failure, one_line, request_id
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ class Provider:
     A server that refuses the schema of a request is asked a second time: nothing was answered or billed then.
     """
 
+    largest = LARGEST
+
     def __init__(self, config: LLMConfig, price: Price | None, key: ApiKey) -> None:
         self._config = config
         self._price = price
@@ -119,6 +121,16 @@ class Provider:
     async def _send(self, request: Request) -> Answer | LLMError:
         """Send once. Return the answer of any status, or the error of the way to the server."""
         raise NotImplementedError
+
+    def _clean(self, text: str) -> str:
+        return one_line(self._key.scrub(text))
+
+    def _disconnected(self, text: str, never_sent: bool) -> LLMError:
+        """Return the error of a reply that did not come whole. Without a connection nothing was billed."""
+        text = self._clean(text)
+        if not never_sent:
+            return LLMError("connection", text, bill="unknown")
+        return LLMError("connection", f"{text}: is the server up, and is base_url its address (host, port, /v1)?")
 
     def _read(self, plain: JSON) -> Reply:
         """Read a reply from its parsed JSON. Raises ValidationError or ValueError when it is not one."""
@@ -166,7 +178,7 @@ class Provider:
             stop = "length" if told and output >= request.max_tokens else "stop"
         return Completion(
             text=reply.text,
-            model=reply.model[:200] or self._config.model,
+            model=one_line(reply.model)[:200] or self._config.model,
             input_tokens=fresh,
             output_tokens=output,
             cache_read_tokens=reply.read,

@@ -8,15 +8,12 @@ are compressed and opened at the first click. Text of a model reaches the page a
 import base64
 import gzip
 import json
-from typing import Any
 
 from aflow_env.report.html import render
 from aflow_env.screen import one_line, visible
-from aflow_env.store.database import Reads
+from aflow_env.store.database import JSON, Reads
 from aflow_env.store.findings import best_node, failed_cases, front
 from aflow_env.store.settings import stored_config
-
-JSON = Any
 
 FAILED_CASES = 5
 """Failed cases that are shown of a workflow."""

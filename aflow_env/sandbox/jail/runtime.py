@@ -233,9 +233,7 @@ class Session:
     async def _solve(self, index: int, arguments: dict[str, JSON]) -> None:
         try:
             answer, _cost = await self._workflow("Workflow", {}, self._dataset)(**arguments)
-            self._link.send(
-                {"end": index, "outcome": "ok", "value": answer if isinstance(answer, str) else str(answer)}
-            )
+            self._link.send({"end": index, "outcome": "ok", "value": str(answer)})
         except BaseException as error:
             self._link.send(failure(index, error))
         own = asyncio.current_task()

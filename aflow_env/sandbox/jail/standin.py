@@ -9,9 +9,12 @@ both a length and items must have as many. Standard library only.
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from aflow_env.sandbox.jail.plain import PLAIN, Refused
+from aflow_env.sandbox.jail.plain import PLAIN
+
+if TYPE_CHECKING:
+    from aflow_env.sandbox.jail.sides import Side
 
 Function = Callable[..., Any]
 
@@ -77,20 +80,13 @@ READABLE = ("__name__", "__qualname__", "__doc__", "__dict__", "__module__")
 """The dunder names that a stand-in fetches from its object."""
 
 
-class Peer(Protocol):
-    """The side that uses the stand-ins (sides.py)."""
-
-    def request(self, operation: str, *args: Any, **named: Any) -> Any: ...
-    def refuse(self, why: str) -> Refused: ...
-
-
 class StandIn:
     """An object of the other side."""
 
     __slots__ = ("_StandIn__ahead", "_StandIn__peer", "_StandIn__taken", "number")
     number: int
 
-    def __init__(self, number: int, peer: Peer) -> None:
+    def __init__(self, number: int, peer: "Side") -> None:
         object.__setattr__(self, "number", number)
         object.__setattr__(self, "_StandIn__peer", peer)
         object.__setattr__(self, "_StandIn__ahead", iter(()))
@@ -105,8 +101,8 @@ class StandIn:
         raise self.__peer.refuse("a copy of an object of the other side")
 
 
-def _peer(value: StandIn) -> Peer:
-    peer: Peer = object.__getattribute__(value, "_StandIn__peer")
+def _peer(value: StandIn) -> "Side":
+    peer: Side = object.__getattribute__(value, "_StandIn__peer")
     return peer
 
 

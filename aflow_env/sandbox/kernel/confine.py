@@ -27,6 +27,7 @@ LAYERS = ("limits", "capabilities", "landlock", "seccomp")
 LINUX = sys.platform == "linux"
 
 _NO_NEW_PRIVS, _DEATH_SIGNAL, _SUBREAPER, _DUMPABLE = 38, 1, 36, 4
+_CONFINED = b"."
 
 if LINUX:
     from aflow_env.sandbox.kernel import landlock, seccomp
@@ -99,9 +100,6 @@ def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
         error = ctypes.get_errno()
         raise OSError(error, f"prctl {option}: {os.strerror(error)}")
-
-
-_CONFINED = b"."
 
 
 def fork(put_on: Callable[[], None], keep: tuple[int, ...], home: Path) -> tuple[int, str]:

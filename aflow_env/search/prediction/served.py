@@ -161,7 +161,7 @@ def serve_policy(config: AflowConfig, budget: Budget, log: CompletionLog | None)
     except ValidationError as error:
         raise ConfigError(explain(error, ROLE).replace("executor.", "policy.")) from None
     scope = json.dumps([ROLE, policy.model, config.seed])  # not the address: a checkpoint is the same wherever it is
-    limits = ProviderLimits.of(node, ROLE)
+    limits = ProviderLimits(node, ROLE)
     client = partial(build_client, node, budget=budget, log=log, seed=config.seed, limits=limits, role=ROLE)
     first_token = client(served=FirstTokenClient, kept_under=f"{scope}first token")
     return ServedPolicy(config, client(kept_under=f"{scope}action"), first_token)

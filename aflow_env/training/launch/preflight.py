@@ -22,7 +22,7 @@ from aflow_env.config import AflowConfig, parse, resolve
 from aflow_env.errors import ConfigError
 from aflow_env.llm import build_client
 from aflow_env.llm.budget import Budget
-from aflow_env.report.loggers import prepare_environment
+from aflow_env.report.loggers import kept_id, prepare_environment
 from aflow_env.screen import one_line
 from aflow_env.search.assemble import Split, priced_for
 from aflow_env.store.settings import lock
@@ -38,7 +38,6 @@ from aflow_env.training.rollout.policy import digit_token_ids
 from aflow_env.training.rollout.search_problems import check_files
 from aflow_env.training.trainer.checkpoints import ROLLOUT_TEMPERATURE, resume_step
 from aflow_env.training.trainer.mini_batches import check_mini_batches
-from aflow_env.training.trainer.wandb_run import continue_run
 
 MODEL = "actor_rollout_ref.model.path"
 SAMPLE = [{"role": "system", "content": "rules"}, {"role": "user", "content": "question"}]
@@ -110,6 +109,19 @@ def keep_niceness() -> None:
     Ray would add 15, and any other busy process would take nearly all of the cores.
     """
     os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+def continue_run(config: DictConfig) -> None:
+    """Give wandb the id of this run folder, under which a resumed run continues; an id of the user's stays.
+
+    wandb saves the metrics of steps after the last checkpoint, and refuses to log these steps again.
+    """
+    loggers = config.trainer.logger
+    if "wandb" not in ([loggers] if isinstance(loggers, str) else loggers) or "WANDB_RUN_ID" in os.environ:
+        return
+    fresh = config.trainer.resume_mode == "disable"
+    os.environ["WANDB_RUN_ID"] = kept_id(Path(config.trainer.default_local_dir), fresh)
+    os.environ.setdefault("WANDB_RESUME", "allow")
 
 
 def check_policy(config: DictConfig, aflow: AflowConfig) -> None:

@@ -84,7 +84,7 @@ def parts_of(owner: Any, config: AflowConfig) -> Parts:
         return ask
 
     def limits(node: LLMConfig, role: str) -> ProviderLimits:
-        return ProviderLimits.leased(node, role, renew(f"{node.kind} {node.base_url}", node.concurrency))
+        return ProviderLimits(node, role, renew(f"{node.kind} {node.base_url}", node.concurrency))
 
     def turn(workflow: str) -> LeasedPlaces:
         return LeasedPlaces(renew(workflow, 1))

@@ -11,6 +11,8 @@ from aflow_env.config import AflowConfig
 from aflow_env.search.prediction.q import calibration, within_parents
 
 Fields = dict[str, Any]
+REPORTED = ("start_score", "best_score", "gain", "turns", "valid", "duplicates", "cost_usd", "tokens", "nodes")
+"""Figures of a session that verl averages over a validation, beside the outcomes."""
 
 
 def step_metrics(
@@ -37,24 +39,24 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
     """
     if not sessions:
         return {}
-    total = {name: float(sum(session[name] for session in sessions)) for name in sessions[0] if name in SUMMED}
-    turns, results = max(total["turns"], 1.0), max(total["results"], 1.0)
-    metrics = {f"aflow/{name}": float(np.mean([session[name] for session in sessions])) for name in AVERAGED}
+
+    def total(name: str) -> float:
+        return float(sum(session.get(name, 0.0) for session in sessions))
+
+    count, turns, results = len(sessions), max(total("turns"), 1.0), max(total("results"), 1.0)
     outcomes = sorted({name for session in sessions for name in session if name.startswith("outcome_")})
-    metrics |= {
-        f"aflow/outcome/{name.removeprefix('outcome_')}": sum(session.get(name, 0.0) for session in sessions) / results
-        for name in outcomes
-    }
-    if not total["unpriced"]:
-        metrics["aflow/cost_usd"] = total["cost_usd"]
-    return metrics | {
-        "aflow/episode_return": float(np.mean([session["return"] for session in sessions])),
-        "aflow/round_seconds": sum(session["seconds"] for session in sessions) / turns,
-        "aflow/ucb_mean": float(np.mean([session["ucb"] for session in sessions])),
-        "aflow/valid_rate": total["valid"] / turns,
-        "aflow/duplicate_rate": total["duplicates"] / turns,
-        "aflow/cache_hit_rate": total["cached"] / results,
-        "aflow/tokens": total["tokens"],
+    cost = {} if total("unpriced") else {"aflow/cost_usd": total("cost_usd")}
+    return {
+        **{f"aflow/{name}": total(name) / count for name in ("start_score", "best_score", "gain", "nodes")},
+        **{f"aflow/outcome/{name.removeprefix('outcome_')}": total(name) / results for name in outcomes},
+        **cost,
+        "aflow/episode_return": total("return") / count,
+        "aflow/round_seconds": total("seconds") / turns,
+        "aflow/ucb_mean": total("ucb") / count,
+        "aflow/valid_rate": total("valid") / turns,
+        "aflow/duplicate_rate": total("duplicates") / turns,
+        "aflow/cache_hit_rate": total("cached") / results,
+        "aflow/tokens": total("tokens"),
     }
 
 
@@ -63,9 +65,8 @@ def extra_info(summary: Mapping[str, Any]) -> dict[str, Any]:
 
     The cost is left out where a call has no known price.
     """
-    unknown = {"cost_usd"} if summary["unpriced"] else set[str]()
-    told = [name for name in summary if name in REPORTED or name.startswith("outcome_")]
-    return {name: summary[name] for name in told if name not in unknown}
+    known = set(REPORTED) - ({"cost_usd"} if summary["unpriced"] else set())
+    return {name: value for name, value in summary.items() if name in known or name.startswith("outcome_")}
 
 
 def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
@@ -94,8 +95,3 @@ def q_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 def defined(metrics: dict[str, float]) -> dict[str, float]:
     """Leave out undefined figures."""
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
-
-
-SUMMED = ("turns", "valid", "duplicates", "results", "cached", "cost_usd", "unpriced", "tokens")
-REPORTED = ("start_score", "best_score", "gain", "turns", "valid", "duplicates", "cost_usd", "tokens", "nodes")
-AVERAGED = ("start_score", "best_score", "gain", "nodes")

@@ -9,7 +9,7 @@ Four more things differ:
 
 - verl counts mini-batches in rows, and a session of ours is many rows. The count is scaled, so that
   `ppo_mini_batch_size` still counts search problems, and rows are dealt out evenly (mini_batches.py).
-- Value rows of earlier steps are trained again where the config says so (replay.py).
+- Value rows of earlier steps are trained again where the config says so (mini_batches.py).
 - A step looks for its sessions more often than every two seconds.
 - The run ends with a table of its gains.
 """
@@ -27,16 +27,22 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from aflow_env.config import parse
 from aflow_env.errors import BudgetExhausted
-from aflow_env.report.loggers import figures
+from aflow_env.report.loggers import figures, installed, show_run
 from aflow_env.tasks import load_task
 from aflow_env.training.launch.log_lines import marked
 from aflow_env.training.nodes.owner import share
 from aflow_env.training.trainer.estimators import OnlineRows, rows_of_step, verl_name
 from aflow_env.training.trainer.metrics import step_metrics
-from aflow_env.training.trainer.mini_batches import changed, deal, mini_batches, rows_of_problem, rows_of_replay
-from aflow_env.training.trainer.replay import STEPS, Replay
+from aflow_env.training.trainer.mini_batches import (
+    STEPS,
+    Replay,
+    changed,
+    deal,
+    mini_batches,
+    rows_of_problem,
+    rows_of_replay,
+)
 from aflow_env.training.trainer.server_reports import final_report, held_out
-from aflow_env.training.trainer.wandb_run import finish, show
 from aflow_env.training.verl_patches.watchdog import Watchdog
 
 POLL_SECONDS = 0.25
@@ -192,18 +198,34 @@ class AflowTrainerSync(PPOTrainerSync):
         rows = rows_of_problem(self.config, self.aflow)
         return mini_batches(self.config, prompts, rows, self.config.actor_rollout_ref.actor.ppo_epochs)
 
-    @property
-    def trainer_mode(self) -> str:
-        """The name by which verl tells synchronous trainers."""
-        return "sync"
-
-    @trainer_mode.setter
-    def trainer_mode(self, _: str) -> None:
-        return
+    trainer_mode = property(lambda self: "sync", lambda self, _: None, doc="By which verl tells synchronous trainers.")
 
 
 def _padding(batch: Any) -> list[bool]:
     return [bool(tag.get("is_padding", False)) for tag in batch.tags]
+
+
+def show(loggers: dict[str, Any], run_dir: str, step: int, last: bool) -> None:
+    """Send wandb, where it is a logger, tables, pages and artifacts, which other loggers do not have."""
+    if "wandb" in loggers:
+        import wandb
+
+        run: Any = wandb.run
+        run.config.update({"versions": installed()}, allow_val_change=True)
+        if upload := show_run(run, run_dir, step, last):
+            print(marked(upload), flush=True)
+
+
+def finish(tracking: Any) -> None:
+    """End every logger of verl's `Tracking`, and wandb's own process.
+
+    At the interpreter's end Ray may stop that process first, and wandb then prints a traceback.
+    """
+    tracking.finish()
+    if "wandb" in tracking.logger:
+        import wandb
+
+        wandb.teardown()
 
 
 def register(trainers: ModuleType) -> None:

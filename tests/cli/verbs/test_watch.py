@@ -11,11 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aflow_env.cli.verbs.watch import view
-from aflow_env.report.live import standing
+from aflow_env.cli.verbs.watch import standing, view
 from aflow_env.store.database import ReadOnlyStore
 from tests.cli.conftest import SMALL, Command
-from tests.report.runs import large_store
+from tests.report.runs import closed, large_store, note
 
 CLI = (sys.executable, "-m", "aflow_env.cli")
 
@@ -52,6 +51,24 @@ def test_ctrl_c_ends_the_view_with_130(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in said
+
+
+def ended(store: Path) -> str:
+    reading = ReadOnlyStore(store)
+    found = standing(reading).ended
+    reading.close()
+    return found
+
+
+def test_a_search_that_was_begun_again_has_not_ended(tmp_path: Path) -> None:
+    store = closed(tmp_path / "run", 20)
+    assert ended(store)
+    assert not ended(closed(tmp_path / "stale", 12))
+    config = {"run_dir": "run", "rounds": 99, "task": {"name": "arithmetic"}, "executor": {"kind": "simulated"}}
+    note(store.parent, "config", config)
+    assert not ended(store)
+    note(store.parent, "report", {"digest": "d20", "nodes": 20})
+    assert ended(store)
 
 
 def test_on_a_terminal_it_fits_80_columns_and_is_quick_at_ten_thousand_rounds(tmp_path: Path) -> None:

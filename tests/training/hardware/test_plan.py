@@ -7,7 +7,7 @@ pytest.importorskip("verl", reason="needs verl")
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from aflow_env.cli.verbs.plan import composed
+from aflow_env.cli.verbs.training import composed
 from aflow_env.config import parse
 from aflow_env.errors import ConfigError
 from aflow_env.training.hardware.gpu_memory import Update, memory_of

@@ -39,7 +39,7 @@ def test_trainer_reference_and_rollout_have_the_same(
     import torch
     from verl.utils.torch_dtypes import PrecisionType
 
-    from aflow_env.cli.verbs.plan import composed
+    from aflow_env.cli.verbs.training import composed
     from aflow_env.training.hardware import processor
     from aflow_env.training.launch.driver import register_resolvers
 
@@ -54,7 +54,7 @@ def test_trainer_reference_and_rollout_have_the_same(
 
 def test_a_gpu_keeps_verls_own_dtype() -> None:
     pytest.importorskip("verl", reason="needs verl: make setup")
-    from aflow_env.cli.verbs.plan import composed
+    from aflow_env.cli.verbs.training import composed
 
     node = composed("aflow_gigpo", []).actor_rollout_ref
     assert node.rollout.dtype == "bfloat16"

@@ -14,7 +14,7 @@ from aflow_env.config import config_directory, parse
 from aflow_env.errors import ConfigError
 
 pytest.importorskip("verl", reason="needs verl: make setup")
-from aflow_env.cli.verbs.plan import card, composed
+from aflow_env.cli.verbs.training import card, composed
 from aflow_env.training.hardware.layout import architecture, check_layout
 from aflow_env.training.hardware.plan import GIB, Plan, plan
 from aflow_env.training.launch.verl_keys import check_value_rows, check_wiring

@@ -18,7 +18,7 @@ from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError
 
 pytest.importorskip("verl", reason="needs verl")
-from aflow_env.training.launch.preflight import check, check_parts, keep_niceness
+from aflow_env.training.launch.preflight import check, check_parts, continue_run, keep_niceness
 from aflow_env.training.trainer.estimators import ESTIMATORS
 
 OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
@@ -279,3 +279,23 @@ def test_parts_that_cannot_be_had_are_named_before_a_training_starts(tmp_path: P
         check_parts(load((*OPENAI, f"cache={tmp_path / 'gsm8k.jsonl' / 'cache'}")))
     with pytest.raises(ConfigError, match=r"problems\.start=default would not be run: .*Custom.*problems\.start"):
         check_parts(load((*on_file, "task.options.operators=[Programmer]")))
+
+
+def test_a_resumed_run_keeps_its_id_and_a_fresh_one_gets_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id lies in the run folder; `resume_mode=disable` makes another, and other loggers need none."""
+
+    def id_of(mode: str, **changes: object) -> str | None:
+        monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+        trainer = {"logger": ["console", "wandb"], "default_local_dir": str(tmp_path / "run"), "resume_mode": mode}
+        continue_run(OmegaConf.create({"trainer": trainer | changes}))
+        return os.environ.get("WANDB_RUN_ID")
+
+    monkeypatch.setenv("WANDB_RESUME", "allow")
+    first = id_of("auto")
+    assert first
+    assert id_of("auto") == first
+    assert id_of("disable") != first
+    assert id_of("auto", logger=["console"]) is None
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)

@@ -2,7 +2,7 @@
 """What the trainer changes of verl's own set-up and steps, seen on verl's own classes.
 
 TransferQueue is a dictionary here, and workers only look at what they are sent; tests/test_training.py runs the real
-ones.
+ones. What a run tells wandb is really in its offline file.
 """
 
 import time
@@ -15,19 +15,29 @@ import pytest
 import torch
 
 pytest.importorskip("verl", reason="needs verl")
+pytest.importorskip("wandb", reason="needs wandb: make setup")
+pytest.importorskip("jinja2", reason="needs aflow-env[report]")
 import verl.trainer.ppo.v1  # noqa: F401  verl first: its registries load ours
+import wandb
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo import padding_utils
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict, make_iterator
+from verl.utils.tracking import Tracking
 
+from aflow_env.cli.compose import load
+from aflow_env.cli.verbs.search import search_to_end as search
 from aflow_env.config import parse
+from aflow_env.report.loggers import AGAINST, TOP_COLUMNS, figures, top_workflows
+from aflow_env.report.wandb_runs import read_offline_run
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.store import Store
-from aflow_env.training.trainer import replay, trainer
-from aflow_env.training.trainer.replay import PARTITION, Replay
-from aflow_env.training.trainer.trainer import POLL_SECONDS, AflowTrainerSync
+from aflow_env.training.trainer import mini_batches, trainer
+from aflow_env.training.trainer.mini_batches import PARTITION, Replay
+from aflow_env.training.trainer.trainer import POLL_SECONDS, AflowTrainerSync, finish, show
+from tests.cli.conftest import SMALL
 from tests.training.launch.test_preflight import composed
 from tests.training.trainer.test_server_reports import play
 
@@ -116,7 +126,7 @@ def test_every_update_of_a_step_has_as_many_rows_as_the_others(
     queue = Queue()
     monkeypatch.setattr(padding_utils, "tq", queue)
     monkeypatch.setattr(trainer, "tq", queue)
-    monkeypatch.setattr(replay, "tq", queue)
+    monkeypatch.setattr(mini_batches, "tq", queue)
     sizes = ("data.train_batch_size=4", f"actor_rollout_ref.actor.ppo_mini_batch_size={4 // updates}")
     workers = SimpleNamespace(_dispatch_info={"actor": list(range(ranks))})
     run = made(*sizes, "actor_rollout_ref.rollout.n=4", "aflow.rounds=4", actor_rollout_wg=workers)
@@ -166,3 +176,63 @@ def test_replay_trains_on_no_row_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (call["rows"], call["mini_batch_size"], call["epochs"]) == (64, 32, 1)
     assert metrics["aflow/replay_updates"] == 2
     assert run.config.actor_rollout_ref.actor.ppo_epochs == 3
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wandb") / "run"
+    search(load([f"run_dir={folder}", "rounds=4", "rl_weight=0", "proposer=random", *SMALL]), as_json=True)
+    return folder
+
+
+def test_figures_trace_to_the_store(run_dir: Path) -> None:
+    """The scalars are those of the run's store, and the best score is there once for each axis."""
+    found = figures(str(run_dir), 12.5)
+    assert found["aflow/run/rounds"] == 5
+    assert found["aflow/run/best_score_low"] <= found["aflow/run/best_score"] <= found["aflow/run/best_score_high"]
+    assert found["aflow/run/best_score_n"] == 4
+    assert found["aflow/run/cost_usd"] > 0
+    assert {found[f"aflow/best_by/{name}"] for name in AGAINST} == {found["aflow/run/best_score"]}
+
+
+def test_the_leading_workflows_are_distinct_and_say_what_changed(run_dir: Path) -> None:
+    """One row a workflow, the best first, with the difference to its parent."""
+    store = ReadOnlyStore(run_dir / "run.sqlite")
+    rows = [dict(zip(TOP_COLUMNS, row, strict=True)) for row in top_workflows(store)]
+    store.close()
+    assert rows
+    assert len({row["digest"] for row in rows}) == len(rows)
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    changed = [row for row in rows if row["modification"] != "start"]
+    assert all(row["diff to parent"].startswith("--- parent") for row in changed)
+
+
+def test_an_offline_run_holds_table_tree_artifact_and_versions(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is on disk when `finish` returns, and wandb's process is gone with it."""
+    wandb.teardown()  # what another test of this process made of the environment before
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    tracking = Tracking("test", "a run", ["console", "wandb"], config={})
+    try:
+        tracking.log(figures(str(run_dir), 1.0), step=1)
+        show(tracking.logger, str(run_dir), 1, last=True)
+    finally:
+        service = wandb.setup().ensure_service()
+        finish(tracking)
+    assert service._torn_down
+    found = read_offline_run(tmp_path)
+    assert found.column("aflow/tree/_type")
+    logged = {key.split("/")[0] + "/" + key.split("/")[1] for row in found.history for key in row if "/" in key}
+    assert {"aflow/top_workflows", "aflow/front", "aflow/tree", "aflow/best_by", "aflow/run"} <= logged
+    assert "aflow-env" in found.config["versions"]
+    assert "wandb sync" in capsys.readouterr().out
+    pages = list(tmp_path.glob("wandb/**/*.html"))
+    assert pages
+    assert "SIMULATED" in pages[0].read_text()
+
+
+def test_without_wandb_nothing_is_told(run_dir: Path) -> None:
+    """Other loggers get no tables and no artifacts."""
+    show({"console": None}, str(run_dir), 1, last=True)

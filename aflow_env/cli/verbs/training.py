@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`aflow-env plan`: the needs of a training, before it starts."""
+"""What a training needs and gives.
+
+`aflow-env plan`: its layout, memory and cost, before it starts.
+`aflow-env data`: the search problems of a config as parquet files.
+`aflow-env model tiny`: a small policy that runs without a GPU or a download.
+`aflow-env export-policy`: a trained policy as a Hugging Face folder.
+"""
 
 import re
 from dataclasses import asdict
@@ -14,15 +20,18 @@ from omegaconf import DictConfig
 from rich.table import Column, Table
 
 from aflow_env.cli.arguments import AsJson, absent
-from aflow_env.cli.compose import composing
+from aflow_env.cli.compose import composing, load
 from aflow_env.cli.output import print_json
 from aflow_env.config import config_directory, parse, resolve
 from aflow_env.errors import ConfigError
-from aflow_env.screen import WIDTH, Screen, plural
+from aflow_env.files import writing
+from aflow_env.screen import WIDTH, Screen, plural, say
 from aflow_env.search.final_report import at_most
 from aflow_env.training.hardware import plan as rl
 from aflow_env.training.hardware.layout import architecture, check_layout
 from aflow_env.training.launch.driver import register_resolvers
+
+app = typer.Typer(no_args_is_help=True)
 
 
 def plan(
@@ -67,6 +76,58 @@ def plan(
             Screen(width=WIDTH).print(f"A validation draws {drawn} of each node that it may expand, each by a call.")
     if found.complaints:
         raise ConfigError("it does not fit: " + ". Also, ".join(found.complaints))
+
+
+def data(
+    out: Annotated[Path, typer.Option(help="Folder for train.parquet and validate.parquet.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value of the aflow: node")] = None,
+) -> None:
+    """Write the search problems; use them by data.train_files=OUT/train.parquet data.val_files=OUT/validate.parquet."""
+    from aflow_env.training.rollout.search_problems import rows, write_parquet
+
+    config = load(overrides or ())
+    for split in ("train", "validate"):
+        found = rows(config, split)
+        with writing(out):
+            write_parquet(found, out / f"{split}.parquet")
+        say(f"{out / split}.parquet: {len(found)} search problems of {config.task.name}")
+
+
+@app.callback()
+def models() -> None:
+    """Policies that the package can make itself."""
+
+
+@app.command("tiny")
+def tiny(
+    out: Annotated[Path, typer.Option(help="Folder to write the Hugging Face checkpoint to.")],
+    seed: Annotated[int, typer.Option(help="Decides the weights and the warm start.")] = 0,
+) -> None:
+    """Build a small Qwen2-architecture policy and warm-start it on uniformly drawn edits (under 90 s on two cores)."""
+    from aflow_env.training.tiny_policy.build import build_tiny
+
+    build_tiny(out, seed=seed)
+    say(f"{out}: use it by actor_rollout_ref.model.path={out}")
+
+
+def export_policy(
+    run: Annotated[Path, typer.Argument(help="Run folder of a training (trainer.default_local_dir).")],
+    out: Annotated[Path, typer.Option(help="New folder for the policy.")],
+    step: Annotated[int | None, typer.Option(help="Which checkpoint; the latest when left out.")] = None,
+) -> None:
+    """Write the policy of a verl checkpoint for transformers and vLLM, LoRA merged, with a model card."""
+    from aflow_env.training.trainer import checkpoints
+
+    checkpoint = checkpoints.find_checkpoint(run, step)
+    checkpoints.export_policy(checkpoint, out)
+    keys = ["policy.base_url=http://localhost:8000/v1", "policy.model=policy", "rl_weight=0"]
+    _, temperature = checkpoints.training_of(run)
+    if temperature is not None and temperature != 1.0:
+        keys.append(f"policy.temperature={temperature:g}")
+    say(
+        f"{out}: the policy after step {checkpoint.step}. Serve it (vllm serve {out} --served-model-name policy "
+        f"--generation-config vllm) and let it propose in a search by {' '.join(keys)}"
+    )
 
 
 def named(config: str, given: list[str]) -> tuple[str, list[str]]:
