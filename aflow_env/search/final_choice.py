@@ -26,6 +26,7 @@ from aflow_env.config import BudgetConfig
 from aflow_env.evaluation.evaluator import Evaluator, Key
 from aflow_env.evaluation.results import COUNTED, Evaluation, Outcome, ProblemResult, summarise
 from aflow_env.llm.budget import Budget, BudgetClient
+from aflow_env.soon import together
 from aflow_env.store.findings import searched
 from aflow_env.store.store import Store
 from aflow_env.tasks.problem import Problem
@@ -73,8 +74,7 @@ class ClosingRuns:
         while done < len(problems):
             costs = accumulate(self._costs(workflows, problems[done:]))
             fitting = sum(cost <= max(0, self.left - floor) for cost in costs)
-            for each in workflows if fitting else ():
-                await self._run(each, problems[done : done + fitting])
+            await together(self._run(each, problems[done : done + fitting]) for each in workflows if fitting)
             if not fitting or self.spent:
                 break
             done += fitting
@@ -101,7 +101,8 @@ class ClosingRuns:
         results = await self.evaluator.run(workflow, runs, self.version)
         found = self._results.setdefault(workflow.digest, {})
         if cut := next((each.error for each in results if each.outcome == Outcome.BUDGET), ""):
-            self.spent, self.left = cut, 0
+            self.spent, self.left = self.spent or cut, 0
+        if self.spent:
             return
         for key, result in zip(self._keys(problems), results, strict=True):
             self.left -= 0 if key in self._searched(workflow) else result.calls
