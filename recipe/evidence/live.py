@@ -91,7 +91,7 @@ def main(
     if only != "baselines":
         search(runs / "earlier", f"task={task}", "executor=table", f"task.table={task}", *EARLIER)
         chosen = search(runs / "guided", *live, *GUIDED, f"q.runs=[{runs / 'earlier'}]")
-        arms["search"] = tuple(to_steps(chosen, table.spec))
+        arms["search"] = tuple(to_steps(chosen))
     out = RESULTS / f"live_{task}.jsonl"
     asyncio.run(judge((*live, assigned("run_dir", runs / "judged")), arms, out, note))
     print(f"{out}: {', '.join(arms)}")

@@ -39,11 +39,9 @@ def searches(rows: Sequence[Row], baselines: Sequence[Row]) -> Figures:
     tasks = {
         task: by_arm(row for row in rows if row["task"] == task) for task in dict.fromkeys(r["task"] for r in rows)
     }
-    lines = []
-    for task, arms in tasks.items():
-        lines += [[task, *line(arms, arm)] for arm in arms if not arm.endswith("w=0.5")]
-        lines += [[task, *manual(each)] for each in baselines if each["task"] == task]
     gsm8k = tasks["gsm8k"]
+    lines = [line(gsm8k, arm) for arm in gsm8k if not arm.endswith("w=0.5")]
+    lines += [manual(each) for each in baselines if each["task"] == "gsm8k"]
     best = max(gsm8k, key=lambda arm: mean(gsm8k, arm))
     plain = next(each for each in baselines if (each["task"], each["name"]) == ("gsm8k", "IO"))
     winners = gsm8k[STOCK].values()

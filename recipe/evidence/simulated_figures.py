@@ -118,19 +118,20 @@ def players(arms: Arms) -> Figures:
             f"{policy} proposes, w=0",
             f"{policy} proposes, surrogate, w={{}}",
         )
-        rows[f"random edits, Q of the {policy} policy"] = (None, f"random edits, {policy} Q, w={{}}")
+    rows["random edits, Q of the trained policy"] = (None, "random edits, trained Q, w={}")
     lines = []
     for name, (unguided, arm) in rows.items():
         columns = (unguided, *(arm.format(w) for w in ("0.5", "1")))
-        cells_ = [f"{mean(arms, each, at):.3f}, {gain(arms, each, STOCK, at)}" if each else "" for each in columns]
-        lines.append([name, str(len(arms[columns[-1]])), *cells_])
-    own = [(f"{policy} proposes, {policy} Q, w=1", f"{policy} proposes, w=0") for policy in POLICIES[1:]]
+        found = [f"{mean(arms, each, at):.3f}, {gain(arms, each, STOCK, at)}" if each else "" for each in columns]
+        lines.append([name, str(len(arms[columns[-1]])), *found])
+    guided, unguided = "trained proposes, trained Q, w=1", "trained proposes, w=0"
     return {
         "players_lines": cells(lines),
-        "players_n": len(arms[own[0][0]]),
+        "players_n": len(arms[guided]),
         "players_stock": f"{mean(arms, STOCK, at):.3f}",
-        "players_own": ", ".join(gain(arms, guided, unguided, at) for guided, unguided in own),
-        "players_tokens": mean(arms, own[0][0], "policy_tokens"),
+        "players_gain": gain(arms, guided, STOCK, at),
+        "players_own": gain(arms, guided, unguided, at),
+        "players_tokens": mean(arms, guided, "policy_tokens"),
     }
 
 
