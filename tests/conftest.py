@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads would spin and take the other worker's core
+settings.register_profile("busy", deadline=None)  # other tests use the machine, too
+settings.load_profile("busy")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 

@@ -40,7 +40,7 @@ from tests.texts import ANY_TEXT, NASTY, PIECES, obeyed
 
 pytest.importorskip("jinja2", reason="needs aflow-env[report]")
 OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=m", "task=gsm8k")
-CLI = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CLI = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAMES = st.one_of(st.sampled_from(PIECES), st.text(max_size=30))
 
 

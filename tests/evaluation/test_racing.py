@@ -61,7 +61,7 @@ async def incumbent_and(
     return best, await race(evaluator, workflow(name), PROBLEMS, repeats, best, rule)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(pairs, st.sampled_from([0.05, 0.3, 0.6]))
 def test_what_is_at_least_as_good_is_given_up_with_probability_delta_at_most(
     runs: list[tuple[float, float]], delta: float
@@ -81,7 +81,7 @@ def test_what_is_at_least_as_good_is_given_up_with_probability_delta_at_most(
     assert (capital / orders <= 1 + 1e-9).all()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(20, 60), st.floats(0.1, 0.9), st.booleans(), st.integers(0, 2**32))
 def test_a_candidate_that_is_just_as_good_is_hardly_ever_given_up(
     n: int, share: float, paired: bool, seed: int

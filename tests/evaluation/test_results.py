@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from aflow_env.errors import InfrastructureError
 from aflow_env.evaluation.results import COUNTED, Outcome, ProblemResult, interval95, summarise
 
-examples = settings(deadline=None, max_examples=60)
+examples = settings(max_examples=60)
 some_results = st.lists(
     st.builds(
         ProblemResult,

@@ -74,7 +74,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     calls=CALLS,
     usd=st.none() | st.floats(0, 0.05),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aflow_env.rl.gigpo import GigpoConfig
 from aflow_env.rl.rows import Rows, Steps
 
-examples = settings(deadline=None, max_examples=60)
+examples = settings(max_examples=60)
 WIDTH = 4
 ANCHORS = ("root", "review", "ensemble", "program")
 

@@ -7,7 +7,7 @@ from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.store.node_rows import Node
 from aflow_env.workflow.program import Workflow
 
-examples = settings(deadline=None, max_examples=60)  # the machine may be busy with other things
+examples = settings(max_examples=60)  # the machine may be busy with other things
 PROBLEMS = 10
 EXECUTOR = "executor"
 

@@ -156,7 +156,7 @@ LOST = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(LOST)
 def test_a_failure_of_the_world_changes_no_worth_and_no_front(lost: list[tuple[Outcome, float, int, int]]) -> None:
     """Runs lost to the world, at any cost and of unknown price, are spent money and nothing else."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.tasks.formulas import read, read_gold
@@ -61,7 +61,6 @@ def timed(score: Callable[[], Score]) -> tuple[Score, float]:
 
 
 @pytest.mark.parametrize("name", SCORERS)
-@settings(deadline=None)
 @given(gold=ANY, output=ANY)
 def test_any_text_has_a_score(name: str, gold: str, output: str) -> None:
     """No text raises, neither as a gold nor as an output, and a score is a share."""
@@ -72,7 +71,6 @@ def test_any_text_has_a_score(name: str, gold: str, output: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCORERS)
-@settings(deadline=None)
 @given(gold=ANY)
 def test_a_gold_that_is_accepted_can_be_reached(name: str, gold: str) -> None:
     """What the check of golds lets through is right for itself."""
@@ -91,7 +89,6 @@ def test_no_output_takes_long(name: str, piece: str, size: int) -> None:
     assert seconds < SECONDS
 
 
-@settings(deadline=None)
 @given(text=ANY)
 def test_any_text_has_a_formula(text: str) -> None:
     """Reading the answer of mathematics is total; an answer in a box is the same answer alone."""

@@ -9,7 +9,7 @@ from aflow_env.workflow.signatures import SIGNATURES
 from aflow_env.workflow.steps import GENERATING, MAX_STEPS, Step, starts, takes_instruction, takes_samples
 
 EVERY = tuple(SIGNATURES)
-examples = settings(deadline=None, max_examples=100)  # the machine may be busy with other things
+examples = settings(max_examples=100)  # the machine may be busy with other things
 CODE_TASK = TaskSpec("humaneval", "HumanEval", EVERY, entry_point=True)
 MATH_TASK = TaskSpec("math", "MATH", ("Custom", "ScEnsemble", "Programmer", "Review", "Revise", "Format"))
 INSTRUCTIONS = ("Think step by step.", "Check the units.", "Answer with a number.")

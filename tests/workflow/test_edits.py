@@ -295,7 +295,7 @@ def grown(seed: int, edits: int) -> tuple[Step, ...]:
     return steps
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.integers(0, 12))
 def test_every_valid_edit_is_allowed(seed: int, edits: int) -> None:
     """In the canonical form in which a trained policy writes it."""
@@ -324,7 +324,7 @@ def test_what_does_not_fit_is_not_allowed(text: str) -> None:
     assert not validator(ONE_STEP).is_valid(json.loads(text))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.integers(0, 12))
 def test_whatever_the_schema_allows_fits(seed: int, edits: int) -> None:
     """Each alternative, at each of its positions; only an edit that changes nothing may be left."""

@@ -104,7 +104,7 @@ def timed(action: Callable[[], None]) -> None:
     assert time.process_time() - start < SECONDS
 
 
-fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 
 @fuzz

@@ -158,7 +158,7 @@ SOURCES = st.sampled_from(
 )
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.lists(SOURCES, max_size=9).map("".join) | st.lists(SOURCES, max_size=9).map("\n".join))
 @example("# coding: utf-7\nx = '+AHM-'\n")
 @example("\r# coding: utf-7\n+AHM-=1")

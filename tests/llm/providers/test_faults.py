@@ -22,7 +22,7 @@ async def test_with_faults_in_30_percent_of_calls_all_completions_are_right_and_
     requests = [ask(f"{kind} question {k} " + "x" * (k % 11), max_tokens=64) for k in range(CALLS)]
     account = budget(usd=10.0, tokens=10**7, calls=10**4)
     async with serve(thirty_percent, drip_seconds=60) as (address, books):
-        settings = config(kind, address, timeout_seconds=1.5, breaker_seconds=0.05, concurrency=12, **priced(tmp_path))
+        settings = config(kind, address, timeout_seconds=4, breaker_seconds=0.05, concurrency=12, **priced(tmp_path))
         client = build_client(settings, budget=account, log=None, seed=1)
         completions = await asyncio.gather(*(client.complete(request) for request in requests))
         await client.aclose()

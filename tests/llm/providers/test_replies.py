@@ -230,7 +230,7 @@ BODIES = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(body=BODIES, status=st.sampled_from(["200 OK"] * 5 + ["429 Slow", "500 Down", "302 Moved", "413 Large"]))
 def test_any_body_is_an_answer_or_an_error_of_the_room(kind: str, body: bytes, status: str) -> None:
     """No bytes as a reply's body end in another exception, or in a text that is not in them."""
@@ -241,7 +241,7 @@ def test_any_body_is_an_answer_or_an_error_of_the_room(kind: str, body: bytes, s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(raw=st.binary(max_size=200) | st.binary(max_size=80).map(lambda tail: b"HTTP/1.1 200 OK\r\n" + tail))
 def test_any_bytes_on_the_wire_are_an_error_of_the_room(kind: str, raw: bytes) -> None:
     """A server that does not even speak HTTP is a failure of the world."""

@@ -82,7 +82,7 @@ async def test_tokens_are_words_and_cost_follows_them() -> None:
 
 
 @given(p=st.floats(0.05, 0.95), shared=st.floats(0, 1))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_luck_keeps_its_probability_however_it_is_shared(p: float, shared: float) -> None:
     draws = [Luck(f"problem {n}", f"request {n}").happens("x", p, shared) for n in range(3000)]
     assert sum(draws) / len(draws) == pytest.approx(p, abs=0.045)

@@ -51,7 +51,7 @@ class ScriptedLink(Link):
         return self.script.pop(0) if self.script else {}
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(frames | frames.map(lambda frame: {**frame, "id": 1}), max_size=6))
 def test_no_script_of_frames_passes(script: list[dict[str, Any]]) -> None:
     """Whatever a solution sends, the judge ends with a verdict against it, and blames nobody else."""

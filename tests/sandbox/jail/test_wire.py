@@ -114,7 +114,7 @@ def crossed(value: Any, objects: Objects | None = None) -> Any:
     return Values(objects or Objects()).decode(unpack(pack({"value": Values(Objects()).encode(value)}))["value"])
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(plain)
 def test_plain_values_come_back_with_their_types(value: Any) -> None:
     """Whatever is plain is rebuilt as itself."""

@@ -66,7 +66,7 @@ def digests(session: SearchSession) -> list[str]:
     return [node.digest for node in session.tree]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 99), st.sampled_from([1, 3]), st.sampled_from(["0", "0.5", "1"]))
 def test_no_program_is_run_twice_and_no_proposal_is_drawn_twice(seed: int, k: int, w: str) -> None:
     """All nodes and open proposals are distinct programs; what is open stays open until it is chosen."""
@@ -87,7 +87,7 @@ def test_no_program_is_run_twice_and_no_proposal_is_drawn_twice(seed: int, k: in
     assert all(ordinals == list(range(len(ordinals))) for ordinals in by_node.values())
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 99), st.sampled_from([1, 3]), st.integers(0, 999))
 def test_the_tree_does_not_depend_on_who_answers_first(seed: int, k: int, jitter: int) -> None:
     """Proposals are drawn at a time and evaluations overlap, and the store is the same to the byte."""

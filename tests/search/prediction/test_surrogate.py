@@ -65,7 +65,7 @@ def test_it_ranks_workflows_that_it_has_not_seen() -> None:
     assert np.abs(np.array(values) - wanted).mean() < 0.08
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(40)), st.integers(1, 40))
 def test_the_order_and_the_company_of_edits_change_no_value(order: list[int], size: int) -> None:
     """Each edit's value is the same wherever it stands and whichever edits stand beside it."""
@@ -74,7 +74,7 @@ def test_the_order_and_the_company_of_edits_change_no_value(order: list[int], si
     assert ask(MODEL, [fresh[place] for place in order[:size]]) == [values[place] for place in order[:size]]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=60, max_size=60))
 def test_values_lie_between_0_and_1(scores: list[float]) -> None:
     """Whatever the scores were, no value leaves the range of scores."""

@@ -18,7 +18,7 @@ from aflow_env.store.node_rows import Node, Rejection
 from tests.search.golden import converged
 from tests.search.quick import Pause, Quick, config, play, shuffled
 
-few = settings(deadline=None, max_examples=12)
+few = settings(max_examples=12)
 RACING = ("selection.sample=2", "racing.block=2", "racing.delta=0.4")
 ADD_FORMAT = '{"operation": "add", "operator": "Format", "position": 2}'
 

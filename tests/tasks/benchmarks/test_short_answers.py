@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aflow_env.errors import ConfigError
@@ -135,7 +135,6 @@ def test_normalisation() -> None:
     assert normalise("-3.5, $2.50, 1,000. .5") == "-3.5 2.50 1000 .5"
 
 
-@settings(deadline=None)  # the machine may be busy with other things
 @given(left=TEXT, right=TEXT)
 def test_f1_is_one_only_for_the_same_words(left: str, right: str) -> None:
     assert 0.0 <= f1(left, right) <= 1.0
@@ -145,7 +144,6 @@ def test_f1_is_one_only_for_the_same_words(left: str, right: str) -> None:
     assert (f1(left, left) == 1.0) == bool(left.strip())
 
 
-@settings(deadline=None)
 @given(golds=st.lists(TEXT, min_size=1, max_size=3), output=TEXT)
 def test_alternatives_are_the_best_of_the_golds(golds: list[str], output: str) -> None:
     parts = [gold for text in golds for gold in text.split("|") if gold.strip()]
