@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t
 
 from aflow_env.evaluation.results import wilson
@@ -24,7 +25,7 @@ def by_arm(rows: Iterable[Row]) -> Arms:
     return arms
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
     """Return (mean, half of the 95 % t interval) of two or more values."""
     sample = np.asarray(values)
     half = t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))

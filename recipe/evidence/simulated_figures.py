@@ -111,17 +111,14 @@ def proposals(arms: Arms) -> Figures:
 
 def players(arms: Arms) -> Figures:
     """Return the figures of searches by who proposes and who predicts."""
-    at, rows = "calls600", {}
-    for policy in POLICIES:
-        rows[f"{policy} policy proposes, its Q"] = (f"{policy} proposes, w=0", f"{policy} proposes, {policy} Q, w={{}}")
-        rows[f"{policy} policy proposes, the ridge"] = (
-            f"{policy} proposes, w=0",
-            f"{policy} proposes, surrogate, w={{}}",
-        )
-    rows["random edits, Q of the trained policy"] = (None, "random edits, trained Q, w={}")
+    at = "calls600"
+    rows = {"random edits, Q of the trained policy": ("", "random edits, trained Q, w={}")}  # w=0: another part's
+    for name in POLICIES:
+        for said, predictor in (("its Q", f"{name} Q"), ("the ridge", "surrogate")):
+            rows[f"{name} policy proposes, {said}"] = (f"{name} proposes, w=0", f"{name} proposes, {predictor}, w={{}}")
     lines = []
-    for name, (unguided, arm) in rows.items():
-        columns = (unguided, *(arm.format(w) for w in ("0.5", "1")))
+    for name, (alone, arm) in rows.items():
+        columns = (alone, arm.format("0.5"), arm.format("1"))
         found = [f"{mean(arms, each, at):.3f}, {gain(arms, each, STOCK, at)}" if each else "" for each in columns]
         lines.append([name, str(len(arms[columns[-1]])), *found])
     guided, unguided = "trained proposes, trained Q, w=1", "trained proposes, w=0"

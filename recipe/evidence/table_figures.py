@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from recipe.evidence.edits.world import Steps
 from recipe.evidence.paired import Row, by_arm, ci95, interval, mean
 from recipe.evidence.simulated_figures import Figures, cells
-from recipe.evidence.tables import Outcomes, Steps, baselines, differences
+from recipe.evidence.tables import Outcomes, baselines, differences
 
 KNOWN = "best of the earlier run"
 

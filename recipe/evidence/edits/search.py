@@ -96,7 +96,7 @@ class Search:
     predictor: Policy | None = None
 
     def __post_init__(self) -> None:
-        self.seed = session_seed(self.world.seed) if self.seed is None else self.seed
+        self._seed = session_seed(self.world.seed) if self.seed is None else self.seed
         self._drawer = self.proposer or RandomEdits(self.world.config.task.instructions)
         self._predicted: dict[tuple[int, Steps], float] = {}
         self._tell(Edited("", "", self.world.start), -1, None)
@@ -104,7 +104,7 @@ class Search:
     def play(self, rounds: int, calls: int) -> list[Found]:
         """Search until both so many rounds and so many calls are used; return the nodes, in order."""
         while (self.played < rounds or self.calls < calls) and self.played < LIMIT:
-            rng = np.random.default_rng([self.seed, self.played])
+            rng = np.random.default_rng([self._seed, self.played])
             self.played += 1
             (self._one if self.rule.mix == "one" else self._among)(rng)
         return self.nodes
