@@ -25,7 +25,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from aflow_env.cli.arguments import ONE_BY_ONE, UNGUIDED, best_of, store_of
@@ -37,7 +36,7 @@ from aflow_env.tasks.table import dumped
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import to_steps, to_workflow
 from recipe.evidence.edits.world import Steps
-from recipe.evidence.tables import Outcomes, baselines, outcomes
+from recipe.evidence.tables import baselines, leading, outcomes
 from recipe.table.make import asked, fill, packed
 
 RESULTS = Path(__file__).with_name("results")
@@ -52,12 +51,6 @@ def search(run: Path, *overrides: str) -> Workflow:
     subprocess.run([*command, assigned("run_dir", run)], check=True)
     with Store(store_of(run)) as store:
         return best_of(store, run)[1]
-
-
-def best_of_table(table: Outcomes) -> Steps:
-    """Return the workflow with the best score, of equals that with fewer tokens."""
-    order = np.lexsort((table.tokens_WP.mean(1), -table.correct_WP.mean(1)))
-    return table.steps[order[0]]
 
 
 async def judge(overrides: tuple[str, ...], arms: dict[str, Steps], out: Path, note: str) -> None:
@@ -86,7 +79,7 @@ def main(
 ) -> None:
     """Search, then write the outcomes of all arms on the test problems into recipe/evidence/results."""
     table = outcomes(task, task)
-    arms = {**baselines(table), "table": best_of_table(table)}
+    arms = {**baselines(table), "table": table.steps[leading(table.correct_WP.mean(1), table.tokens_WP.mean(1))]}
     shared = (f"task.validate_size={PROBLEMS}", f"task.test_size={PROBLEMS}", assigned("cache", runs / "cache"))
     live = (*asked(task, data, base_url, model, WORKERS), *shared)
     if only != "baselines":

@@ -32,6 +32,11 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, floa
     return round(float(sample.mean()), DIGITS), round(float(half), DIGITS)
 
 
+def plus_minus(values: Sequence[float] | NDArray[np.float64]) -> str:
+    """Print a mean with half of its 95 % t interval."""
+    return "{:+.3f}±{:.3f}".format(*interval(values))
+
+
 def mean(arms: Arms, arm: str, key: str = "test") -> float:
     """Return the mean of a figure over an arm's searches."""
     return round(float(np.mean([row[key] for row in arms[arm].values()])), DIGITS)
@@ -44,13 +49,13 @@ def differences(arms: Arms, arm: str, to: str, key: str = "test") -> list[float]
 
 def gain(arms: Arms, arm: str, to: str, key: str = "test") -> str:
     """Print the mean paired difference with half of its interval."""
-    return "{:+.3f}±{:.3f}".format(*interval(differences(arms, arm, to, key)))
+    return plus_minus(differences(arms, arm, to, key))
 
 
 def success(gains: Sequence[float], bar: float) -> tuple[int, str, str]:
     """Return the number of trainings that gain at least `bar`, their share's 95 % interval, and their mean gain."""
     good = [each for each in gains if each >= bar]
-    mean_gain = "{:+.3f}±{:.3f}".format(*interval(good)) if len(good) > 1 else "".join(f"{each:+.3f}" for each in good)
+    mean_gain = plus_minus(good) if len(good) > 1 else "".join(f"{each:+.3f}" for each in good)
     return len(good), "{:.2f} to {:.2f}".format(*ci95(len(good) / len(gains), len(gains))), mean_gain
 
 
@@ -58,3 +63,8 @@ def ci95(share: float, n: int) -> tuple[float, float]:
     """Return Wilson's interval of a share of n."""
     centre, half = wilson(share, n)
     return centre - half, centre + half
+
+
+def scored(score: float, n: int) -> str:
+    """Print a score with Wilson's interval of n problems."""
+    return "{:.3f} [{:.3f}, {:.3f}]".format(score, *ci95(score, n))

@@ -2,17 +2,17 @@
 """The figures of docs/results.md whose executor is a real model, by their names in page.md."""
 
 from collections.abc import Sequence
-from statistics import correlation, median
+from statistics import correlation
 from typing import Any
 
-from recipe.evidence.paired import Arms, Row, by_arm, ci95, gain, mean
+from recipe.evidence.paired import Arms, Row, by_arm, gain, mean, scored
 from recipe.evidence.real import NAMES
 from recipe.evidence.simulated_figures import STOCK, Figures, cells
 
 
 def training(steps: Sequence[Row]) -> Figures:
     """Return the figures of the trainings on a GPU."""
-    qwen, tiny = ([step for step in steps if step["run"] == name] for name in ("qwen", "tiny"))
+    qwen = [step for step in steps if step["run"] == "qwen"]
     lines = [
         [
             f"{each['step']}",
@@ -27,19 +27,12 @@ def training(steps: Sequence[Row]) -> Figures:
         "gpu_table": cells(lines),
         **{f"{key}_first": qwen[0][key] for key in ("valid", "best")},
         **{f"{key}_last": qwen[-1][key] for key in ("valid", "best")},
-        "tiny_steps": len(tiny),
-        "tiny_first": tiny[0]["best"],
-        "tiny_last": tiny[-1]["best"],
-        "searching": median(step["seconds_search"] / step["seconds"] for step in qwen),
     }
 
 
 def searches(rows: Sequence[Row], baselines: Sequence[Row]) -> Figures:
     """Return the figures of searches with a real executor, and of the manual workflows."""
-    tasks = {
-        task: by_arm(row for row in rows if row["task"] == task) for task in dict.fromkeys(r["task"] for r in rows)
-    }
-    gsm8k = tasks["gsm8k"]
+    gsm8k = by_arm(row for row in rows if row["task"] == "gsm8k")
     lines = [line(gsm8k, arm) for arm in gsm8k if not arm.endswith("w=0.5")]
     lines += [manual(each) for each in baselines if each["task"] == "gsm8k"]
     best = max(gsm8k, key=lambda arm: mean(gsm8k, arm))
@@ -50,8 +43,6 @@ def searches(rows: Sequence[Row], baselines: Sequence[Row]) -> Figures:
         "gsm8k_best": scored(mean(gsm8k, best), any_search(gsm8k)["n_test"]),
         "gsm8k_plain": scored(plain["score"], plain["n"]),
         "winners": correlation([row["best_validate"] for row in winners], [row["test"] for row in winners]),
-        "rejected_before": mean(gsm8k, "qwen, w=0", "rejected"),
-        "rejected_after": mean(gsm8k, "qwen, trained here, w=0", "rejected"),
         "real_weights": ", ".join(gain(gsm8k, f"{name}, w=0.5", f"{name}, w=0") for name in NAMES),
     }
 
@@ -71,11 +62,6 @@ def manual(found: Row) -> list[str]:
     """Return the cells of a manual workflow; its calls and tokens are those of the test."""
     cost = (f"{found['calls']:,} (test)", f"{found['tokens']['output']:,} (test)")
     return [f"{found['name']} (manual)", "", scored(found["score"], found["n"]), "", *cost]
-
-
-def scored(score: float, n: int) -> str:
-    """Return a score with Wilson's interval of n problems."""
-    return "{:.3f} [{:.3f}, {:.3f}]".format(score, *ci95(score, n))
 
 
 def any_search(arms: Arms) -> Any:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from recipe.evidence.edits.__main__ import among_siblings
 from recipe.evidence.learning_results import differences as steps_saved
 from recipe.evidence.learning_results import interval as median_interval
 from recipe.evidence.learning_results import table
@@ -49,7 +48,6 @@ def edits(first: Arms, confirm: Arms, library: Arms, traps: Arms) -> Figures:
         for name, arms, arm in rows
     ]
     return {
-        "first_n": len(first[STOCK]),
         "both_n": len(both[STOCK]),
         "library_n": len(library[STOCK]),
         "traps_n": len(traps[STOCK]),
@@ -59,13 +57,8 @@ def edits(first: Arms, confirm: Arms, library: Arms, traps: Arms) -> Figures:
         "both_full": f"{mean(both, 'w=1', at):.3f}",
         "library_no_log": gain(library, "w=1, no log", STOCK, at),
         "traps_gain": gain(traps, "w=1", STOCK, at),
-        "traps_stock": f"{mean(traps, STOCK, at):.3f}",
-        "traps_full": f"{mean(traps, 'w=1', at):.3f}",
         "edits_table": cells(lines),
-        **{
-            name.replace(" ", ""): gain(first, name, STOCK, at) for name in ("rank 8", "rank 32", "control", "restarts")
-        },
-        "siblings": among_siblings(row["siblings"] for arm in (STOCK, "control") for row in first[arm].values()),
+        **{name: gain(first, name, STOCK, at) for name in ("control", "restarts")},
     }
 
 
@@ -81,9 +74,6 @@ def proposals(arms: Arms) -> Figures:
     usd = mean(arms, STOCK, "executor_usd") + mean(arms, STOCK, "policy_tokens") * USD_PER_MILLION / 1e6
     earned = arms["trained, remembering Q, w=1 by skill, 20 rounds"]
 
-    def long(changed: str, to: str = LONG) -> str:
-        return gain(arms, f"trained, {changed}, 20 rounds", to)
-
     return {
         **{"bar": BAR, "runs": len(runs), "runs_good": good, "runs_share": share, "runs_gain": mean_gain},
         "random_score": f"{mean(arms, RANDOM):.3f}",
@@ -93,19 +83,12 @@ def proposals(arms: Arms) -> Figures:
         "as_many": TRAINING_USD / usd,
         "state_q": gain(arms, "trained, w=1", "trained, w=0"),
         "state_ranks": gain(arms, "replay, w=1", "replay, w=0"),
-        "memory": long("remembering Q, w=1"),
-        "counted": long("Q that counts rejections, w=1"),
+        "memory": gain(arms, "trained, remembering Q, w=1, 20 rounds", LONG),
+        "counted": gain(arms, "trained, Q that counts rejections, w=1, 20 rounds", LONG),
         "prior": f"{gains(arms, ['prior'])[0]:+.3f}",
         "similar": " and ".join(f"{each:+.3f}" for each in gains(arms, ["similar", "similar2"])),
         "unmoved": sum(row["path"] == arms[LONG][seed]["path"] for seed, row in earned.items()),
         "earned": len(earned),
-        "again": long("w=0, drawn again"),
-        "again_calls": mean(arms, "trained, w=0, drawn again, 20 rounds", "executor_calls"),
-        "calls": mean(arms, LONG, "executor_calls"),
-        "no_ucb": long("w=0, no UCB bonus"),
-        "no_experience": long("w=0, no experience"),
-        "warm": long("w=0, temperature 1.3"),
-        "hot": long("w=0, temperature 1.6"),
     }
 
 
@@ -161,7 +144,6 @@ def q(runs: Sequence[Row]) -> Figures:
     return {
         "q_rows": len(even),
         "q_range": f"{own[0]:.2f} to {own[-1]:.2f}",
-        "q_surrogate": f"{ridge[0]:.2f} to {ridge[-1]:.2f}",
         "q_median": f"{median(own):.2f}, the ridge {median(ridge):.2f}",
         "q_runs": " | ".join(str(number) for number in range(1, len(even) + 1)),
         "q_rule": "|---" * (len(even) + 2) + "|",
@@ -177,7 +159,6 @@ def learning(runs: Sequence[Row]) -> Figures:
     return {
         "seeds": len(chain),
         "chain": median_interval(chain),
-        "bandit": median_interval(steps_saved(runs, "bandit")),
         "faster": sum(each < 0 for each in chain),
         "learning_table": table(runs),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe.evidence.edits.world import Steps
-from recipe.evidence.paired import Row, by_arm, ci95, interval, mean
+from recipe.evidence.paired import Row, by_arm, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
 from recipe.evidence.tables import Outcomes, baselines, differences
 
@@ -22,21 +22,15 @@ def table(found: Outcomes) -> Figures:
     for name, steps in baselines(found).items():
         place = found.place(steps)
         assert place is not None
-        low, high = ci95(scores[place], problems)
         gains[name], equal = (held_out(differences(found, steps, same)) for same in (False, True))
-        lines.append(
-            [name, f"{scores[place]:.3f} [{low:.3f}, {high:.3f}]", f"{tokens[place]:,.0f}", gains[name], equal]
-        )
-    start, select = (found.place(baselines(found)[name]) for name in ("IO", "Select x5"))
-    fixed = found.correct_WP[select] - found.correct_WP[start]
+        lines.append([name, scored(scores[place], problems), f"{tokens[place]:,.0f}", gains[name], equal])
     return {
         "table_workflows": len(scores),
         "table_problems": problems,
         "table_gain": gains["IO"],
-        "table_select": "{:+.3f}±{:.3f}".format(*interval(fixed)),
         "table_lines": cells(lines),
         "table_spread": f"{scores.min():.3f} to {scores.max():.3f}",
-        "table_better": int((scores > scores[start]).sum()),
+        "table_better": int((scores > scores[0]).sum()),
     }
 
 
@@ -64,10 +58,9 @@ def live(found: Outcomes) -> Figures:
     problems, correct = found.correct_WP.shape[1], {name: found.correct_WP[place] for name, place in found.arms.items()}
     lines, gains = [], {}
     for name, place in found.arms.items():
-        low, high = ci95(correct[name].mean(), problems)
-        gains[name] = ["{:+.3f}±{:.3f}".format(*interval(correct[name] - correct[to])) for to in ("IO", "CoT-SC x5")]
-        score = f"{correct[name].mean():.3f} [{low:.3f}, {high:.3f}]"
-        lines.append([name, said(found.steps[place]), score, f"{found.tokens_WP[place].mean():,.0f}", *gains[name]])
+        gains[name] = [plus_minus(correct[name] - correct[to]) for to in ("IO", "CoT-SC x5")]
+        score, tokens = scored(correct[name].mean(), problems), f"{found.tokens_WP[place].mean():,.0f}"
+        lines.append([name, said(found.steps[place]), score, tokens, *gains[name]])
     return {
         "live_problems": problems,
         "live_lines": cells(lines),

@@ -125,6 +125,11 @@ def baselines(table: Outcomes) -> dict[str, Steps]:
     return {name: steps for name, steps in found.items() if table.place(steps) is not None}
 
 
+def leading(scores_W: NDArray[np.float64], tokens_W: NDArray[np.float64]) -> int:
+    """Return the place of the best score, of equals that with fewer tokens."""
+    return int(np.lexsort((tokens_W, -scores_W))[0])
+
+
 def differences(table: Outcomes, baseline: Steps, equal_tokens: bool, draws: int = 2000) -> NDArray[np.float64]:
     """Return the held-out gains of the chosen workflow over a baseline, one for each draw (question 1)."""
     problems, against = table.correct_WP.shape[1], table.place(baseline)
@@ -137,7 +142,7 @@ def differences(table: Outcomes, baseline: Steps, equal_tokens: bool, draws: int
         tokens = table.tokens_WP[:, chosen_on].mean(1)
         allowed = tokens <= tokens[against] if equal_tokens else np.ones(len(tokens), bool)
         scores = np.where(allowed, table.correct_WP[:, chosen_on].mean(1), -1)
-        winner = np.lexsort((tokens, -scores))[0]
+        winner = leading(scores, tokens)
         gains[number] = (table.correct_WP[winner, judged_on] - table.correct_WP[against, judged_on]).mean()
     return gains
 
