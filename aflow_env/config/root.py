@@ -46,7 +46,6 @@ class AflowConfig(Section):
     reward: nodes.RewardConfig = nodes.RewardConfig()
     convergence: nodes.ConvergenceConfig = nodes.ConvergenceConfig()
     stop: nodes.StopConfig = nodes.StopConfig()
-    racing: nodes.RacingConfig = nodes.RacingConfig()
     sandbox: nodes.SandboxConfig = nodes.SandboxConfig()
     budget: nodes.BudgetConfig = nodes.BudgetConfig()
     problems: nodes.ProblemsConfig = nodes.ProblemsConfig()
@@ -135,11 +134,6 @@ class AflowConfig(Section):
             (
                 counted and (unpriced or executor.prices == "free"),
                 f"{counted}={self.counting_usd.get(counted)} with {free}: no evaluation costs anything; {fix}",
-            ),
-            (
-                self.selection.cost_weight and self.racing.delta is not None,
-                f"racing.delta={self.racing.delta} with selection.cost_weight={self.selection.cost_weight}: a race "
-                "compares scores alone and would give cheap workflows up. Set racing.delta=null",
             ),
             (
                 self.recording and mode != "replay",

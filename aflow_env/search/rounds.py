@@ -18,11 +18,10 @@ import numpy as np
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
-from aflow_env.evaluation.racing import race
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.client import LLMClient
 from aflow_env.search.choice.choosing import DUPLICATE, Chooser, Frontier, Picked
-from aflow_env.search.choice.selection import bar, select
+from aflow_env.search.choice.selection import select
 from aflow_env.search.prediction.predict import Candidate, LearningPredictor, QPredictor, value
 from aflow_env.search.proposals.expansion import Changer, Flight, Place, cancel_all, draw, in_short, restore
 from aflow_env.search.proposals.proposal import Proposer, State, States
@@ -142,8 +141,8 @@ class Search:
         return Flight(place.round, place.parent.round, place.digest, asyncio.ensure_future(turn))
 
     def _place(self, tree: Tree, parent: int, flights: Iterable[Flight]) -> Place:
-        rival, digest = self._rival(tree), asyncio.get_running_loop().create_future()
-        return Place(tree.begin(parent), tree.node(parent), tree, tuple(flights), digest, rival)
+        digest = asyncio.get_running_loop().create_future()
+        return Place(tree.begin(parent), tree.node(parent), tree, tuple(flights), digest)
 
     async def _land(self, playing: "_Playing") -> Node | Rejection:
         """Wait for the oldest expansion in flight, and record it on disk, then in the tree."""
@@ -188,26 +187,11 @@ class Search:
         return Turn(picked.state, picked.choice, pair.reply, node, pair.candidate, picked.prediction)
 
     async def _node(self, place: Place, change: Change, text: str) -> Node:
-        evaluation = await self._evaluate(change.workflow, place.rival)
+        evaluation = await self._evaluate(change.workflow)
         return Node(place.round, place.parent.round, change.workflow, evaluation, change.modification, text)
 
-    def _rival(self, tree: Tree) -> tuple[Node, float] | None:
-        """Return the node that a new workflow is raced against, and the slack of the race."""
-        racing = self.config.racing
-        if racing.delta is None:
-            return None
-        rule, nodes = self.config.selection, self.config.lookahead.nodes
-        found = bar(*tree.arrays(), nodes if nodes > 1 else rule.sample, rule.c_ucb)
-        return (tree.node(found[0]), found[1]) if found else None
-
-    async def _evaluate(self, workflow: Workflow, rival: tuple[Node, float] | None = None) -> Evaluation:
-        """Evaluate on all problems, or until the workflow is surely worse than the rival less its slack."""
-        config, problems, version = self.config, self.problems, self.version
-        if rival is None:
-            return await self.evaluator.evaluate(workflow, problems, config.repeats, version)
-        incumbent, slack = rival[0].evaluation, rival[1]
-        rule, repeats, seed = config.racing, config.repeats, config.seed
-        return await race(self.evaluator, workflow, problems, repeats, incumbent, rule, seed, version, slack)
+    async def _evaluate(self, workflow: Workflow) -> Evaluation:
+        return await self.evaluator.evaluate(workflow, self.problems, self.config.repeats, self.version)
 
 
 @dataclass

@@ -6,23 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
-from aflow_env.evaluation.attempt import Attempt
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.final_report import report
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.rounds import Search
 from aflow_env.search.session import SearchProblem, SearchSession, session_seed
-from aflow_env.store.findings import last_report
 from aflow_env.store.node_rows import Rejection
 from aflow_env.store.store import SessionKey
-from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import to_steps
 from tests.search import quick
 
@@ -203,53 +198,3 @@ def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
             await assembly.aclose()
 
     asyncio.run(run())
-
-
-def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Path) -> None:
-    """And nobody who was given up is ever the best of its tree."""
-    raced = config(
-        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0",
-        "selection.sample=2",
-        "racing.block=2", "racing.delta=0.3", "final_calls=null", "task.test_size=0",
-    )  # fmt: skip
-
-    async def run() -> None:
-        assembly = await Assembly.open(raced)
-        try:
-            problem = SearchProblem(SessionKey("test", raced.seed), session_seed(raced.seed), assembly.start())
-            session = await assembly.search(None, None, "validate").play(problem)
-            sizes = [node.evaluation.n for node in session.tree]
-            assert session.tree.best().evaluation.n == max(sizes) == 16
-            assert min(sizes) < 16
-            await report(assembly)
-            said = last_report(assembly.store)
-            assert said is not None
-            assert said["best"]["n"] == said["start"]["n"] == 16
-        finally:
-            await assembly.aclose()
-
-    asyncio.run(run())
-
-
-class Varied(quick.Quick):
-    """Each workflow solves its own share of the problems, drawn by digest."""
-
-    def score_of(self, workflow: Workflow, attempt: Attempt) -> float:
-        rng = np.random.default_rng([int(workflow.digest, 16), attempt.repeat])
-        share = int(workflow.digest[:2], 16) / 255
-        return float(rng.random(len(quick.PROBLEMS))[quick.PROBLEMS.index(attempt.problem)] < share)
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("c_ucb", [0.0, 0.1])
-async def test_a_race_against_the_candidates_leaves_the_search_as_it_is_and_makes_fewer_runs(
-    tmp_path: Path, seed: int, c_ucb: float
-) -> None:
-    stock = (f"seed={seed}", "rounds=25", "repeats=8", f"selection.c_ucb={c_ucb}")
-    whole, raced = Varied(), Varied()
-    plain, _ = await quick.play(quick.config(tmp_path / "plain", *stock), whole)
-    quicker, _ = await quick.play(quick.config(tmp_path / "raced", *stock, "racing.delta=0.05"), raced)
-    trees = [[(node.round, node.parent, node.digest) for node in session.tree] for session in (plain, quicker)]
-    assert trees[0] == trees[1]
-    assert plain.tree.best().evaluation == quicker.tree.best().evaluation
-    assert raced.runs < whole.runs

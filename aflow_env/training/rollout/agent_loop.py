@@ -76,7 +76,7 @@ class AflowSearchLoop(AgentLoopBase):
         rows.check_played(session, config)
         edits = rows.edit_rows(session, config)
         judged = await rows.judge(session, policy) if training and config.q.rows else []
-        made = [*rows.value_rows(judged, session, draws), *edits]
+        made = [*rows.value_rows(judged, draws), *edits]
         outputs = [self._output(each, len(session.turns)) for each in made]
         if outputs:
             outputs[-1].extra_fields["session"] = session_summary(session) | {

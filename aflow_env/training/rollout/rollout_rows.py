@@ -77,9 +77,9 @@ async def judge(session: SearchSession, policy: RolloutPolicy) -> list[Judged]:
     return [Judged(turn, node, value) for (turn, node), value in zip(played, values, strict=True)]
 
 
-def value_rows(judged: Sequence[Judged], session: SearchSession, seed: int) -> list[TrainingRow]:
-    """Return one row for each evaluated edit: the digit of its score, and its weight."""
-    usual, rows = max(session.tree.node(1).evaluation.n, 1), []
+def value_rows(judged: Sequence[Judged], seed: int) -> list[TrainingRow]:
+    """Return one row for each evaluated edit: the digit of its score, with reward 1."""
+    rows = []
     for index, each in enumerate(judged):
         asked = each.value.payload
         if not isinstance(asked, DigitTokens):
@@ -88,8 +88,7 @@ def value_rows(judged: Sequence[Judged], session: SearchSession, seed: int) -> l
         digit = realised_digit(each.node.score, uniform)
         log_prob, version = max(asked.log_probs[digit], asked.floor), _tokens(each.turn).version
         answer = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (log_prob,), version)
-        weight = each.node.evaluation.n / usual
-        rows.append(TrainingRow("value", each.turn.state.workflow.digest, index, weight, answer))
+        rows.append(TrainingRow("value", each.turn.state.workflow.digest, index, 1.0, answer))
     return rows
 
 

@@ -22,32 +22,23 @@ ODDS = (0.91, *[0.01] * 9)
 ASKED = DigitTokens((1, 2, 3), tuple(range(50, 60)), tuple(map(math.log, ODDS)), -10.0)
 
 
-def rows(score: float = 1.0, n: int = 12) -> list[TrainingRow]:
-    """The value rows of a session whose start was scored on 12 problems, and one edit of it on n."""
+def rows(score: float = 1.0) -> list[TrainingRow]:
+    """The value rows of a session with one evaluated edit."""
     turn: Any = SimpleNamespace(
         reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
         state=SimpleNamespace(workflow=SimpleNamespace(digest="start")),
     )
-    node: Any = SimpleNamespace(score=score, round=2, evaluation=SimpleNamespace(n=n))
-    start = SimpleNamespace(evaluation=SimpleNamespace(n=12))
-    session: Any = SimpleNamespace(tree=SimpleNamespace(node=lambda round_: start))
-    return value_rows([Judged(turn, node, ActionValue(0.5, 1.0, ASKED))], session, seed=5)
+    node: Any = SimpleNamespace(score=score, round=2)
+    return value_rows([Judged(turn, node, ActionValue(0.5, 1.0, ASKED))], seed=5)
 
 
 def test_a_value_row_is_the_digit_that_came_true() -> None:
     """The question's tokens, the digit of the score, its log-probability, and the weights' version."""
     (row,) = rows()
     assert row.tokens == Tokens((1, 2, 3), (59,), (math.log(0.01),), 4)
-    assert (row.kind, row.anchor) == ("value", "start")
+    assert (row.kind, row.anchor, row.step_reward) == ("value", "start", 1.0)
     (worst,) = rows(score=0.0)
     assert worst.tokens.response_ids == (50,)
-
-
-@pytest.mark.parametrize(("n", "worth"), [(12, 1.0), (6, 0.5), (3, 0.25)])
-def test_a_score_on_fewer_problems_weighs_less(n: int, worth: float) -> None:
-    """By its share of the usual number of problems."""
-    (row,) = rows(n=n)
-    assert row.step_reward == pytest.approx(worth)
 
 
 def test_a_failure_of_the_world_changes_no_reward() -> None:
