@@ -36,7 +36,7 @@ from aflow_env.workflow.operators import CodeResult
 from aflow_env.workflow.program import TaskSpec, Workflow
 
 Key = tuple[str, int]
-Turn = AbstractAsyncContextManager[None]
+Lock = AbstractAsyncContextManager[None]
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ class Evaluator:
     seed: int = 0
     settings: JSON = None
     infrastructure_limit: float = 0.2
-    turns: Callable[[str], Turn] = lambda _: asyncio.Lock()
-    _locks: WeakValueDictionary[str, Turn] = field(default_factory=WeakValueDictionary, init=False, repr=False)
+    turns: Callable[[str], Lock] = lambda _: asyncio.Lock()
+    _locks: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary, init=False, repr=False)
 
     def executor_key(self, version: str = "") -> str:
         """Return 16 hex digits over everything that decides a result beside workflow, problem and repeat."""

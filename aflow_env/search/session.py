@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -147,46 +147,29 @@ def session_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-class ConvergenceVerdict(NamedTuple):
-    """Whether the search has converged, and the first and last index (of scored rounds, from 0) without change."""
-
-    converged: bool
-    first: int | None
-    last: int | None
-
-
-NOT_YET = ConvergenceVerdict(False, None, None)
-
-
 @dataclass
 class Convergence:
-    """The verdict on the rounds so far, which are recorded in order, in O(top_k) each."""
+    """AFlow's rule on the rounds so far, which are recorded in order, in O(top_k) each."""
 
     top_k: int = 3
     consecutive: int = 5
-    _rounds: int = 0
-    _quiet: int = 0
+    converged: bool = False
     _top: list[float] = field(default_factory=list)  # -mean, best first
-    _previous: float | None = None  # y of the round before
-    _found: ConvergenceVerdict = NOT_YET
+    _y: float | None = None  # of the round before, with its sign turned
+    _quiet: int = 0
+    _found: bool = False
 
-    def record(self, score: float) -> ConvergenceVerdict:
-        """Add the next round's mean score, and return the verdict."""
+    def record(self, score: float) -> bool:
+        """Add the next round's mean score. Return whether the search has converged, which takes top_k + 1 rounds."""
         insort(self._top, -score)
+        enough = len(self._top) > self.top_k
         del self._top[self.top_k :]
-        y = float(np.mean([-each for each in self._top]))
-        if self._previous is not None and not self._found.converged:
-            self._quiet = self._quiet + 1 if y == self._previous else 0
-            if self._quiet >= self.consecutive:
-                self._found = ConvergenceVerdict(True, self._rounds - self.consecutive + 1, self._rounds)
-        self._previous = y
-        self._rounds += 1
-        return self.verdict
-
-    @property
-    def verdict(self) -> ConvergenceVerdict:
-        """The verdict on the rounds recorded so far. It needs top_k + 1 rounds to converge."""
-        return self._found if self._rounds > self.top_k else NOT_YET
+        y = float(np.mean(self._top))
+        self._quiet = self._quiet + 1 if y == self._y else 0
+        self._y = y
+        self._found |= self._quiet >= self.consecutive
+        self.converged = self._found and enough
+        return self.converged
 
 
 @dataclass
@@ -215,7 +198,7 @@ class Stopper:
         """Return the reason to begin no more rounds; "" to go on."""
         if interrupted:
             return INTERRUPTED
-        if self._rule.verdict.converged:
+        if self._rule.converged:
             return "converged"
         found = {
             "score": ("score", tree.best().score),
