@@ -9,7 +9,6 @@ from aflow_env.config.nodes import (
     BudgetConfig,
     ImplementerConfig,
     LLMConfig,
-    RacingConfig,
     RewardConfig,
     SelectionConfig,
     TaskConfig,
@@ -18,5 +17,5 @@ from aflow_env.config.nodes import (
 from aflow_env.config.root import AflowConfig, config_directory, explain, parse, plain, resolve
 
 __all__ = ["AflowConfig", "config_directory", "explain", "parse", "plain", "resolve"]
-__all__ += ["BudgetConfig", "ImplementerConfig", "LLMConfig", "RacingConfig", "RewardConfig", "SelectionConfig"]
+__all__ += ["BudgetConfig", "ImplementerConfig", "LLMConfig", "RewardConfig", "SelectionConfig"]
 __all__ += ["TaskConfig", "ValueConfig"]

@@ -206,13 +206,6 @@ class StopConfig(Section):
     tokens: Total | None = None
 
 
-class RacingConfig(Section):
-    """Give a workflow up on the way when it is surely none that selection would look at. Null means never."""
-
-    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
-    block: Count = 8
-
-
 class TaskConfig(Section):
     """The benchmark, and the place of its problems."""
 

@@ -46,7 +46,6 @@ class AflowConfig(Section):
     reward: nodes.RewardConfig = nodes.RewardConfig()
     convergence: nodes.ConvergenceConfig = nodes.ConvergenceConfig()
     stop: nodes.StopConfig = nodes.StopConfig()
-    racing: nodes.RacingConfig = nodes.RacingConfig()
     sandbox: nodes.SandboxConfig = nodes.SandboxConfig()
     budget: nodes.BudgetConfig = nodes.BudgetConfig()
     problems: nodes.ProblemsConfig = nodes.ProblemsConfig()
@@ -57,11 +56,11 @@ class AflowConfig(Section):
     def on_policy(self) -> "AflowConfig":
         """The config of a training session: each round draws one edit of one node.
 
-        Q chooses nothing there, so rounds do not wait for it. The trainer asks once the session has been played.
+        Q chooses nothing there. It is asked only where it is trained.
         """
         one = self.lookahead.model_copy(update={"nodes": 1, "edits": 1})
-        nobody = self.q.model_copy(update={"kind": "none"})
-        return self.model_copy(update={"lookahead": one, "rl_weight": 0.0, "redraws": 0, "q": nobody})
+        q = self.q if self.q.rows else self.q.model_copy(update={"kind": "none"})
+        return self.model_copy(update={"lookahead": one, "rl_weight": 0.0, "redraws": 0, "q": q})
 
     @property
     def form(self) -> Literal["edit", "code", "suggestion"]:
@@ -135,11 +134,6 @@ class AflowConfig(Section):
             (
                 counted and (unpriced or executor.prices == "free"),
                 f"{counted}={self.counting_usd.get(counted)} with {free}: no evaluation costs anything; {fix}",
-            ),
-            (
-                self.selection.cost_weight and self.racing.delta is not None,
-                f"racing.delta={self.racing.delta} with selection.cost_weight={self.selection.cost_weight}: a race "
-                "compares scores alone and would give cheap workflows up. Set racing.delta=null",
             ),
             (
                 self.recording and mode != "replay",

@@ -36,7 +36,7 @@ from aflow_env.workflow.operators import CodeResult
 from aflow_env.workflow.program import TaskSpec, Workflow
 
 Key = tuple[str, int]
-Turn = AbstractAsyncContextManager[None]
+Lock = AbstractAsyncContextManager[None]
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ class Evaluator:
     seed: int = 0
     settings: JSON = None
     infrastructure_limit: float = 0.2
-    turns: Callable[[str], Turn] = lambda _: asyncio.Lock()
-    _locks: WeakValueDictionary[str, Turn] = field(default_factory=WeakValueDictionary, init=False, repr=False)
+    turns: Callable[[str], Lock] = lambda _: asyncio.Lock()
+    _locks: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary, init=False, repr=False)
 
     def executor_key(self, version: str = "") -> str:
         """Return 16 hex digits over everything that decides a result beside workflow, problem and repeat."""
@@ -119,14 +119,12 @@ class Evaluator:
         async with lock:
             results = await self._results(workflow, executor_key, attempts)
         if any(attempt.fatal for attempt in attempts):
-            raise self._lost(results, len(results))
+            raise self._lost(results)
         return results
 
-    def summary(
-        self, workflow: Workflow, results: Sequence[ProblemResult], version: str = "", of: int | None = None
-    ) -> Evaluation:
-        """Return the evaluation of these results of `of` runs. Raises as `evaluate` does."""
-        self.judge(results, of)
+    def summary(self, workflow: Workflow, results: Sequence[ProblemResult], version: str = "") -> Evaluation:
+        """Return the evaluation of these results. Raises as `evaluate` does."""
+        self.judge(results)
         evaluation = summarise(workflow.digest, self.executor_key(version), results)
         if evaluation.truncated > CUT_SHARE * evaluation.calls:
             log.warning(
@@ -201,18 +199,17 @@ class Evaluator:
         texts = {"answer": _cut(output), "error": score.note, "feedback": _cut(score.feedback, FEEDBACK_CHARACTERS)}
         return attempt.result(outcome, run.seconds, score=score.value, **texts)
 
-    def judge(self, results: Sequence[ProblemResult], of: int | None = None) -> None:
-        """Raise as `evaluate` does for too many lost results of `of` runs, and for results that the budget ended."""
-        of = of or len(results)
-        if sum(result.outcome == Outcome.LLM_ERROR for result in results) / of > self.infrastructure_limit:
-            raise self._lost(results, of)
+    def judge(self, results: Sequence[ProblemResult]) -> None:
+        """Raise as `evaluate` does for too many lost results, and for results that the budget ended."""
+        if sum(result.outcome == Outcome.LLM_ERROR for result in results) / len(results) > self.infrastructure_limit:
+            raise self._lost(results)
         if cut_off := [result for result in results if result.outcome == Outcome.BUDGET]:
             raise BudgetExhausted(f"{len(cut_off)} of {plural(len(results), 'run')} did not fit: {lost(cut_off)}")
 
-    def _lost(self, results: Sequence[ProblemResult], of: int) -> InfrastructureError:
+    def _lost(self, results: Sequence[ProblemResult]) -> InfrastructureError:
         failed = [result for result in results if result.outcome == Outcome.LLM_ERROR]
         return InfrastructureError(
-            f"{len(failed)} of {plural(of, 'run')} lost to failures of the executor or the machine (at most "
+            f"{len(failed)} of {plural(len(results), 'run')} lost to failures of the executor or the machine (at most "
             f"{self.infrastructure_limit:.0%} may be): {lost(failed)}. What did run is stored; run again to go on"
         )
 

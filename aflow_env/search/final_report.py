@@ -92,8 +92,7 @@ def most_runs(config: AflowConfig, training: bool = False) -> int:
     """Count the runs of workflows that the end makes at most: all stages of the choice, then the test."""
     validate, leaders = config.task.validate_size, 2 * CANDIDATES if training else min(CANDIDATES, config.rounds)
     seen = min(config.limit or validate, validate)
-    stored = not training and config.racing.delta is None  # the search ran all of its leaders on all of its problems
-    runs = 0 if stored else seen * (1 + leaders)
+    runs = seen * (1 + leaders) if training else 0  # a search ran its leaders on these problems
     while leaders and seen < validate:
         fresh = min(seen, validate - seen)
         runs, seen = runs + fresh * (1 + leaders), seen + fresh

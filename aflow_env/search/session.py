@@ -12,13 +12,14 @@ Rounds without a score are absent.
 """
 
 import hashlib
+import math
 import time
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,8 @@ class Turn:
     """One round: the state, the choice, the proposal and its result.
 
     `ended` is a Rejection when the edit was not run. `duplicate` marks the rejection of a well-formed edit.
-    `prediction` is Q of the state and the `candidate`, made before the candidate was run, if there is a predictor.
+    `prediction` is Q of the state and the `candidate`, which knows nothing of the candidate's run, if there is a
+    predictor. It outlasted that run by `predict_seconds`, for which the round waited.
     """
 
     state: State
@@ -78,6 +80,7 @@ class Turn:
     candidate: Candidate | None = None
     prediction: ActionValue | None = None
     duplicate: bool = False
+    predict_seconds: float = field(default=0.0, compare=False)
 
     @property
     def q_target(self) -> float | None:
@@ -123,9 +126,19 @@ def session_summary(session: SearchSession) -> dict[str, float]:
         "cached": sum(evaluation.cache_hits for evaluation in evaluations),
         "ucb": fmean(turn.choice.ucb for turn in turns) if turns else 0.0,
         "nodes": len(evaluations),
+        "predict_seconds": math.fsum(turn.predict_seconds for turn in turns),
     }
     figures |= {f"outcome_{name}": count for name, count in outcomes.items()}
     return {name: float(value) for name, value in figures.items()}
+
+
+def session_predictions(session: SearchSession) -> list[dict[str, Any]]:
+    """Return each prediction with the realised score, for the trainer's metrics."""
+    return [
+        {"parent": turn.state.workflow.digest, "q": turn.prediction.q, "mass": turn.prediction.mass, "q_target": score}
+        for turn in session.turns
+        if turn.prediction and (score := turn.q_target) is not None
+    ]
 
 
 def session_seed(*parts: object) -> int:
@@ -134,46 +147,29 @@ def session_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-class ConvergenceVerdict(NamedTuple):
-    """Whether the search has converged, and the first and last index (of scored rounds, from 0) without change."""
-
-    converged: bool
-    first: int | None
-    last: int | None
-
-
-NOT_YET = ConvergenceVerdict(False, None, None)
-
-
 @dataclass
 class Convergence:
-    """The verdict on the rounds so far, which are recorded in order, in O(top_k) each."""
+    """AFlow's rule on the rounds so far, which are recorded in order, in O(top_k) each."""
 
     top_k: int = 3
     consecutive: int = 5
-    _rounds: int = 0
-    _quiet: int = 0
+    converged: bool = False
     _top: list[float] = field(default_factory=list)  # -mean, best first
-    _previous: float | None = None  # y of the round before
-    _found: ConvergenceVerdict = NOT_YET
+    _y: float | None = None  # of the round before, with its sign turned
+    _quiet: int = 0
+    _found: bool = False
 
-    def record(self, score: float) -> ConvergenceVerdict:
-        """Add the next round's mean score, and return the verdict."""
+    def record(self, score: float) -> bool:
+        """Add the next round's mean score. Return whether the search has converged, which takes top_k + 1 rounds."""
         insort(self._top, -score)
+        enough = len(self._top) > self.top_k
         del self._top[self.top_k :]
-        y = float(np.mean([-each for each in self._top]))
-        if self._previous is not None and not self._found.converged:
-            self._quiet = self._quiet + 1 if y == self._previous else 0
-            if self._quiet >= self.consecutive:
-                self._found = ConvergenceVerdict(True, self._rounds - self.consecutive + 1, self._rounds)
-        self._previous = y
-        self._rounds += 1
-        return self.verdict
-
-    @property
-    def verdict(self) -> ConvergenceVerdict:
-        """The verdict on the rounds recorded so far. It needs top_k + 1 rounds to converge."""
-        return self._found if self._rounds > self.top_k else NOT_YET
+        y = float(np.mean(self._top))
+        self._quiet = self._quiet + 1 if y == self._y else 0
+        self._y = y
+        self._found |= self._quiet >= self.consecutive
+        self.converged = self._found and enough
+        return self.converged
 
 
 @dataclass
@@ -202,7 +198,7 @@ class Stopper:
         """Return the reason to begin no more rounds; "" to go on."""
         if interrupted:
             return INTERRUPTED
-        if self._rule.verdict.converged:
+        if self._rule.converged:
             return "converged"
         found = {
             "score": ("score", tree.best().score),

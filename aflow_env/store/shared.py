@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aflow_env.config import AflowConfig, LLMConfig
-from aflow_env.evaluation.evaluator import EvaluationCache, Turn
+from aflow_env.evaluation.evaluator import EvaluationCache, Lock
 from aflow_env.files import writing
 from aflow_env.llm.budget import Account, Ledger
 from aflow_env.llm.provider_limits import ProviderLimits
@@ -53,7 +53,7 @@ class Parts:
     recording: CompletionLog | None
     cache: CompletionLog | None
     limits: Callable[[LLMConfig, str], ProviderLimits]
-    turn: Callable[[str], Turn]
+    turn: Callable[[str], Lock]
     close: Callable[[], None]
 
     @classmethod

@@ -3,9 +3,9 @@
 
 The real tree, selection (defaults of `aflow-env search`) and schedule of expansion.py, on a made-up landscape: the
 true share of a child is its parent's plus a normal step, clipped to [0, 1]; its score is a draw of 50 problems.
-The start and the mean step are those of ten searches with uniform edits and the SIMULATED executor (racing.py, 183
-steps). The deviation is chosen so that the first line ends as these searches. Without model and evaluation two lines
-differ in the knowledge of a round at its selection, and in the number of rounds.
+The start and the mean step are those of ten searches with uniform edits and the SIMULATED executor (183 steps). The
+deviation is chosen so that the first line ends as these searches. Without model and evaluation two lines differ in the
+knowledge of a round at its selection, and in the number of rounds.
 
     best      score of the best node, mean over the draws with its 95 % interval
     depth     how many edits the best node is from the start

@@ -6,9 +6,10 @@
 
 Each arm is an `aflow-env sweep` over the same seeds, on the first validate problems and, for the chosen workflow, the
 first test problems, which all seeds share. Seeds differ in proposals and selection. All searches share a cache of
-completions, and race (workflows that selection would ignore are not finished). Tokens are those of each search alone. A
-policy (see NAMES) has two arms, rl_weight 0 and 0.5. Finished searches are skipped, so a run that was cut resumes.
-Manual workflows (`aflow-env baselines`) are scored once on the same test problems.
+completions. Tokens are those of each search alone. A policy (see NAMES) has two arms, rl_weight 0 and 0.5. Finished
+searches are skipped, so a run that was cut resumes. Manual workflows (`aflow-env baselines`) are scored once on the
+same test problems. The committed searches also had `racing.delta=0.05` and `racing.block=20`, keys that are deleted:
+they did not finish workflows that selection would ignore.
 
 The servers of executor and policies may share a GPU: `--serve '--gpu-memory-utilization 0.1'` for the policies'.
 """
@@ -35,7 +36,7 @@ BASELINES = "real_baselines.jsonl"
 MANUAL = {"gsm8k": "IO,CoT,CoT-SC x5,Program", "humaneval": "IO,CoT,CoT-SC x5"}
 ROUNDS = 8
 COMMON = (
-    *(f"rounds={ROUNDS}", "racing.delta=0.05", "racing.block=20"),
+    f"rounds={ROUNDS}",
     *("executor=openai", "executor.prices=free", "executor.send_seed=false", "executor.concurrency=32"),
     *("executor.max_tokens=512", "executor.accept_empty=true"),  # a small model says nothing at times
     *("executor.timeout_seconds=3000", "sandbox.wall_seconds=3600"),

@@ -4,7 +4,7 @@
 The whole command in a process of its own: config, ledger, record, sandbox, report. What it ends with is what a run that
 was never cut ends with; nothing that was on disk is lost or changed; nothing is paid twice; no process and no file of
 the sandbox is left behind. One round after another; tests/search/test_kill_loop.py cuts what this one reaches too
-seldom, the loop with several expansions in flight and with races.
+seldom, the loop with several expansions in flight.
 """
 
 import os

@@ -50,7 +50,6 @@ def test_a_comment_goes_with_its_key_and_the_lines_below_it() -> None:
         ("proposer", "`policy`, `guided`, `random`, `llm`"),
         ("limit", "whole number at least 1, at most 1e+06 or null"),
         ("stop.seconds", "number above 0, at most 1e+08 or null"),
-        ("racing.delta", "number above 0, below 1 or null"),
         ("final_calls", "whole number at least 0, at most 1e+06 or null"),
         ("task.instructions", "list"),
         ("selection", "section"),

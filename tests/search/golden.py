@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 
 from aflow_env.search.choice.selection import candidates, mixed_probabilities
-from aflow_env.search.session import Convergence, ConvergenceVerdict
+from aflow_env.search.session import Convergence
 
 
-def converged(scores: Iterable[Sequence[float]], top_k: int = 3, consecutive: int = 5) -> ConvergenceVerdict:
-    """The verdict on rounds in round order, each with its scores (one per repeat, at least one)."""
+def converged(scores: Iterable[Sequence[float]], top_k: int = 3, consecutive: int = 5) -> list[bool]:
+    """Whether the search has converged after each round, from each round's scores (one per repeat, at least one)."""
     rule = Convergence(top_k, consecutive)
-    for repeats in scores:
-        rule.record(float(np.mean(repeats)))
-    return rule.verdict
+    return [rule.record(float(np.mean(repeats))) for repeats in scores]
 
 
 def check_selection(section: dict[str, Any]) -> tuple[int, float]:
@@ -33,13 +31,17 @@ def check_selection(section: dict[str, Any]) -> tuple[int, float]:
 
 
 def check_convergence(section: dict[str, Any]) -> tuple[int, float]:
-    """(cases, 0), or infinity where a verdict or the rounds it names differ, or z is not AFlow's default."""
+    """(cases, 0), or infinity where a verdict differs after any round, or z is not AFlow's default.
+
+    AFlow's verdict is (whether it has converged, the first and the last round without change).
+    """
     wrong = int(section["z"] != 0)
     for case in section["cases"]:
         by_round: dict[int, list[float]] = {}
         for entry in case["results"]:
             by_round.setdefault(entry["round"], []).append(entry["score"])
         scores = [by_round[round_] for round_ in sorted(by_round)]
-        verdict = converged(scores, section["top_k"], section["consecutive_rounds"])
-        wrong += list(verdict) != case["converged"]
+        top_k, (found, _, last) = section["top_k"], case["converged"]
+        theirs = [found and place >= max(top_k, last) for place in range(len(scores))]
+        wrong += converged(scores, top_k, section["consecutive_rounds"]) != theirs
     return len(section["cases"]), float("inf") if wrong else 0.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`kill -9` at random instants of the search loop, and the same search again: in turn, and in flight with races.
+"""`kill -9` at random instants of the search loop, and the same search again: in turn, and in flight.
 
 The tree is that of a search that was never cut, nothing is lost, nothing is run twice. Real processes and the real
 store; scores are drawn by digest (quick.py), after a pause, so that an instant is likely to lie between what is asked
@@ -29,19 +29,9 @@ RIDGE = SurrogatePredictor(fewest=3)
 CHOOSING = ("lookahead.nodes=4", "lookahead.edits=3", "redraws=1", "rl_weight=0.5", "q.kind=surrogate", "q.fewest=3")
 SETTINGS = {
     "one after another": ("seed=3", "rounds=8"),
-    "in flight, raced": (
-        "seed=3",
-        "rounds=8",
-        "in_flight=3",
-        "selection.sample=2",
-        "racing.block=2",
-        "racing.delta=0.4",
-    ),
+    "in flight": ("seed=3", "rounds=8", "in_flight=3", "selection.sample=2"),
     "among open proposals": ("seed=3", "rounds=8", *CHOOSING),
-    "among open proposals, in flight, raced": (
-        *("seed=3", "rounds=8", "in_flight=3", *CHOOSING),
-        *("racing.block=2", "racing.delta=0.4"),
-    ),
+    "among open proposals, in flight": ("seed=3", "rounds=8", "in_flight=3", *CHOOSING),
 }
 
 

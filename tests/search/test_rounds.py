@@ -6,23 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
-from aflow_env.errors import ConfigError
-from aflow_env.evaluation.attempt import Attempt
+from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.final_report import report
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
 from aflow_env.search.rounds import Search
 from aflow_env.search.session import SearchProblem, SearchSession, session_seed
-from aflow_env.store.findings import last_report
 from aflow_env.store.node_rows import Rejection
 from aflow_env.store.store import SessionKey
-from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import to_steps
 from tests.search import quick
 
@@ -136,7 +131,7 @@ def test_draws_of_a_round_differ_and_repeat_with_the_seed(tmp_path: Path) -> Non
     assert not any(isinstance(turn.ended, Rejection) for turn in session.turns)
 
 
-def test_a_drawn_edit_is_predicted_before_it_is_run_and_its_target_is_its_own_score(tmp_path: Path) -> None:
+def test_a_drawn_edit_is_predicted_and_its_target_is_its_own_score(tmp_path: Path) -> None:
     """With one edit of one node a policy is asked about the edit, for training and metrics."""
     oracle = Oracle({2: 0.75, 3: 0.25})
     session, _ = play(config(tmp_path, "q.kind=policy"), Script([ADD_FORMAT, "nonsense", ADD_REVIEW]), oracle)
@@ -205,51 +200,78 @@ def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_raced_search_reports_a_winner_that_was_evaluated_in_full(tmp_path: Path) -> None:
-    """And nobody who was given up is ever the best of its tree."""
-    raced = config(
-        tmp_path, "proposer=random", "rounds=10", "seed=1", "task.validate_size=16", "selection.c_ucb=0",
-        "selection.sample=2",
-        "racing.block=2", "racing.delta=0.3", "final_calls=null", "task.test_size=0",
-    )  # fmt: skip
+class Beside:
+    """A predictor and the pause of an evaluator, each of which ends once both have begun; either may fail or hang."""
 
-    async def run() -> None:
-        assembly = await Assembly.open(raced)
+    def __init__(self, predicting: BaseException | None = None, evaluating: BaseException | None = None) -> None:
+        self.asked, self.began = asyncio.Event(), asyncio.Event()
+        self.predicting, self.evaluating = predicting, evaluating
+        self.evaluations, self.cancelled = 0, 0
+
+    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
+        self.asked.set()
+        await self._meet(self.began, self.predicting, self.evaluating)
+        return [ActionValue(0.5)] * len(edits)
+
+    async def pause(self) -> None:
+        """The start workflow is evaluated without a prediction."""
+        self.evaluations += 1
+        if self.evaluations > 1:
+            self.began.set()
+            await self._meet(self.asked, self.evaluating, self.predicting)
+
+    async def _meet(self, other: asyncio.Event, mine: BaseException | None, theirs: BaseException | None) -> None:
+        await other.wait()
+        if mine:
+            raise mine
         try:
-            problem = SearchProblem(SessionKey("test", raced.seed), session_seed(raced.seed), assembly.start())
-            session = await assembly.search(None, None, "validate").play(problem)
-            sizes = [node.evaluation.n for node in session.tree]
-            assert session.tree.best().evaluation.n == max(sizes) == 16
-            assert min(sizes) < 16
-            await report(assembly)
-            said = last_report(assembly.store)
-            assert said is not None
-            assert said["best"]["n"] == said["start"]["n"] == 16
-        finally:
-            await assembly.aclose()
-
-    asyncio.run(run())
+            if theirs:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
 
 
-class Varied(quick.Quick):
-    """Each workflow solves its own share of the problems, drawn by digest."""
-
-    def score_of(self, workflow: Workflow, attempt: Attempt) -> float:
-        rng = np.random.default_rng([int(workflow.digest, 16), attempt.repeat])
-        share = int(workflow.digest[:2], 16) / 255
-        return float(rng.random(len(quick.PROBLEMS))[quick.PROBLEMS.index(attempt.problem)] < share)
+CHOOSING = ("lookahead.nodes=4", "lookahead.edits=2")
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("c_ucb", [0.0, 0.1])
-async def test_a_race_against_the_candidates_leaves_the_search_as_it_is_and_makes_fewer_runs(
-    tmp_path: Path, seed: int, c_ucb: float
+@pytest.mark.parametrize("keys", [(), CHOOSING])
+async def test_an_edit_is_predicted_while_it_is_evaluated(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    """With w = 0. Each waits for the other to begin, so one after the other would wait for ever."""
+    both = Beside()
+    settings = quick.config(tmp_path, "rounds=3", *keys)
+    session, _ = await asyncio.wait_for(quick.play(settings, quick.Quick(both.pause), predictor=both), 60)
+    evaluated = [turn for turn in session.turns if turn.node]
+    assert evaluated
+    assert all(turn.prediction and turn.prediction.q == 0.5 for turn in evaluated)
+
+
+@pytest.mark.parametrize("keys", [(), CHOOSING])
+@pytest.mark.parametrize("predicting", [True, False])
+async def test_a_failure_of_one_ends_the_other_and_the_session(
+    tmp_path: Path, predicting: bool, keys: tuple[str, ...]
 ) -> None:
-    stock = (f"seed={seed}", "rounds=25", "repeats=8", f"selection.c_ucb={c_ucb}")
-    whole, raced = Varied(), Varied()
-    plain, _ = await quick.play(quick.config(tmp_path / "plain", *stock), whole)
-    quicker, _ = await quick.play(quick.config(tmp_path / "raced", *stock, "racing.delta=0.05"), raced)
-    trees = [[(node.round, node.parent, node.digest) for node in session.tree] for session in (plain, quicker)]
-    assert trees[0] == trees[1]
-    assert plain.tree.best().evaluation == quicker.tree.best().evaluation
-    assert raced.runs < whole.runs
+    """No round is recorded, no task is left, and the search goes on from there to the tree of one that never failed."""
+    error = InfrastructureError("gone")
+    both = Beside(error if predicting else None, None if predicting else error)
+    settings = quick.config(tmp_path / "failed", "rounds=3", *keys)
+    with pytest.raises(InfrastructureError) as raised:
+        await asyncio.wait_for(quick.play(settings, quick.Quick(both.pause), predictor=both), 60)
+    assert raised.value is error
+    assert both.cancelled == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    _, resumed = await quick.play(settings, quick.Quick(), predictor=Oracle({}))
+    whole = quick.config(tmp_path / "whole", "rounds=3", *keys)
+    assert resumed == (await quick.play(whole, quick.Quick(), predictor=Oracle({})))[1]
+
+
+async def test_a_budget_that_ends_the_prediction_ends_the_session_cleanly(tmp_path: Path) -> None:
+    """The edit whose evaluation had begun is no round, and a search with more money evaluates it."""
+    both = Beside(predicting=BudgetExhausted("spent"))
+    settings = quick.config(tmp_path, "rounds=3")
+    session, _ = await asyncio.wait_for(quick.play(settings, quick.Quick(both.pause), predictor=both), 60)
+    assert session.stopped == "budget: spent"
+    assert [node.round for node in session.tree] == [1]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    more, _ = await quick.play(settings, quick.Quick(), predictor=Oracle({}))
+    assert more.tree.played == 3

@@ -13,7 +13,6 @@ AFlow's code has alpha=0.2, lambda=0.3; its paper has alpha=0.4, lambda=0.2. Of 
 AFlow's stable sort. As in AFlow `sample=1` gives two candidates.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,23 +79,6 @@ def candidates(c: Floats, sample: int, rounds: Ints | None = None) -> Ints:
         raise ValueError(f"selection needs round 1 exactly once, got it {len(c) - other.sum()} times in {len(c)} nodes")
     chosen: Ints = order[~other | (np.cumsum(other) < max(sample, 2))]
     return chosen
-
-
-def bar(rounds: Ints, means: Floats, visits: Ints, places: int, c_ucb: float) -> tuple[int, float] | None:
-    """Return the round of the last of `places` candidates, and the slack with which a new node may replace it.
-
-    A new node whose mean is below that round's mean less the slack has a smaller UCB and is no candidate. The slack,
-    >= 0, is the difference of their exploration bonuses. None while there are fewer nodes than places. Arrays are as in
-    `select`.
-    """
-    if len(means) < max(places, 2):
-        return None
-    total = int(visits.sum())
-    bounds = ucb(means, visits, total, c_ucb)
-    chosen = candidates(bounds, places, rounds)
-    last = int(chosen[rounds[chosen] != 1][-1])
-    bonus = c_ucb * math.sqrt(math.log(total + 1))
-    return int(rounds[last]), max(0.0, float(means[last] - bounds[last]) + bonus)
 
 
 def mixed_probabilities(c: Floats, alpha: float, lambda_: float) -> Floats:

@@ -104,7 +104,7 @@ class Place:
     """The start of an expansion: its round and parent, the tree, and the flights that began before it.
 
     `digest` is set to that of the new program, or None for a rejection, as soon as it is known, so that later flights
-    can compare. `rival` is the node to race against, with the slack of the race.
+    can compare.
     """
 
     round: int
@@ -112,7 +112,6 @@ class Place:
     tree: Tree
     earlier: tuple[Flight, ...]
     digest: asyncio.Future[str | None]
-    rival: tuple[Node, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -303,13 +303,12 @@ def test_the_weight_of_cost_steers_the_search_and_its_end(aflow: Command, tmp_pa
     [
         (("executor=openai", "executor.model=m", "executor.base_url=http://localhost:1/v1"), "has no price"),
         (("executor=vllm", "executor.model=m", "executor.base_url=http://localhost:1/v1"), "executor.prices=free"),
-        (("racing.delta=0.1",), "racing.delta=0.1 with selection.cost_weight=1.0"),
     ],
 )
 def test_a_weight_that_cannot_be_honoured_is_refused(
     aflow: Command, tmp_path: Path, overrides: tuple[str, ...], said: str
 ) -> None:
-    """No price, a free server, or races, which compare scores alone."""
+    """No price, or a free server."""
     found = aflow("search", f"run_dir={tmp_path}", "selection.cost_weight=1", *overrides)
     assert found.status == 2
     assert said in found.err

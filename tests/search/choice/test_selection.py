@@ -14,7 +14,6 @@ from hypothesis.extra.numpy import arrays
 from aflow_env.config import SelectionConfig
 from aflow_env.search.choice.selection import (
     Chosen,
-    bar,
     candidates,
     choose,
     fuse,
@@ -245,24 +244,3 @@ def test_the_golden_check_notices_a_difference() -> None:
     section = {"top_k": 3, "z": 0, "consecutive_rounds": 5}
     same = {"results": [{"round": i, "score": 0.5} for i in range(6)], "converged": [False, None, None]}
     assert check_convergence(section | {"cases": [same]})[1] == float("inf")
-
-
-@examples
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 9)), min_size=1, max_size=12), st.data())
-def test_who_stays_below_the_bar_is_no_candidate_beside_those_that_are_there(
-    nodes: list[tuple[float, int]], data: st.DataObject
-) -> None:
-    config = SelectionConfig(sample=data.draw(st.integers(1, 5)), c_ucb=data.draw(st.sampled_from([0.0, 0.1, 0.7])))
-    rounds, means = np.arange(1, len(nodes) + 1), np.array([mean for mean, _ in nodes])
-    visits = np.array([count for _, count in nodes])
-    found = bar(rounds, means, visits, config.sample, config.c_ucb)
-    assert (found is None) == (len(nodes) < max(config.sample, 2))
-    if found is None:
-        return
-    round_, slack = found
-    assert slack >= 0
-    mean = means[round_ - 1] - slack - data.draw(st.floats(1e-6, 0.5))
-    if mean >= 0:
-        grown = np.append(visits, 1)
-        bounds = ucb(np.append(means, mean), grown, int(grown.sum()), config.c_ucb)
-        assert len(nodes) not in candidates(bounds, config.sample)
