@@ -94,13 +94,6 @@ def best_by_step(run: RunRecord) -> list[tuple[int, float]]:
     return [(step, fmean(score for (at, _), score in sessions.items() if at == step)) for step in steps]
 
 
-def band(curves: Sequence[Sequence[float]]) -> list[Mean]:
-    """Average curves to the end of the longest: a search that ended earlier keeps its best."""
-    length = max(map(len, curves), default=0)
-    padded = [[*curve, *[curve[-1]] * (length - len(curve))] for curve in curves if curve]
-    return [mean(values, SCORES) for values in zip(*padded, strict=True)]
-
-
 def calibration(runs: Sequence[RunRecord]) -> list[Bin]:
     """Compare the predicted scores of edits with the realised ones, in tenths of the prediction.
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 pytest.importorskip("matplotlib", reason="needs aflow-env[report]")
 
 from aflow_env.report import numbers
-from aflow_env.report.html.courses import search_curves, training_curves
+from aflow_env.report.html.courses import spending_curves, training_curves
 from aflow_env.report.html.page import fronts
 from tests.report.runs import round_, run, trained
 
@@ -44,13 +44,13 @@ def test_best_so_far_never_falls(found: list[float | None]) -> None:
     assert len(curve) == len(found) + 1
 
 
-def test_curves_over_rounds_are_of_searches_and_those_over_steps_of_trainings() -> None:
+def test_curves_over_calls_are_of_searches_and_those_over_steps_of_trainings() -> None:
     begun = replace(run(1, 0), rounds=(*run(1, 0).rounds, round_(1, None, 0.9, step=1, session="train/0/0/1")))
     groups = {"searches": [run(0, 0)], "trainings": [begun, trained(run(0, 1))]}
-    rounds, steps = search_curves(groups), training_curves(groups)
-    assert rounds is not None
+    calls, steps = spending_curves(groups), training_curves(groups)
+    assert calls is not None
     assert steps is not None
-    assert {row[0] for row in rounds.rows} == {"searches"}
+    assert {row[0] for row in calls.rows} == {"searches"}
     assert {row[0] for row in steps.rows} == {"trainings"}
 
 

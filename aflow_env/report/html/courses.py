@@ -2,7 +2,7 @@
 """Figures of the course of searches and trainings: the best score so far, and predictions against scores."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from matplotlib.axes import Axes
@@ -18,23 +18,6 @@ POINTS = 24
 Curve = Sequence[tuple[int, float]]
 
 
-def search_curves(groups: Groups) -> Figure | None:
-    """Draw the best validate score so far against rounds, for searches without training."""
-    bands = {
-        label: numbers.band([[score for _, score in curve] for curve in curves])
-        for label, curves in _searches(groups).items()
-    }
-    return _curves(
-        "curves",
-        "Best so far against the evaluation budget",
-        "Best validate score after each round (a round evaluates one workflow, or rejects a proposal), mean over runs "
-        "with its 95 % interval; one that ended earlier keeps its best.",
-        groups,
-        {label: list(enumerate(found)) for label, found in bands.items()},
-        ("rounds", "best so far"),
-    )
-
-
 def training_curves(groups: Groups) -> Figure | None:
     """Draw the mean best score of a session against training steps."""
     points: dict[str, list[tuple[int, Mean]]] = {}
@@ -45,14 +28,17 @@ def training_curves(groups: Groups) -> Figure | None:
                 by_step.setdefault(step, []).append(score)
         if by_step:
             points[label] = [(step, numbers.mean(found, SCORES)) for step, found in sorted(by_step.items())]
-    return _curves(
+    if not points:
+        return None
+    counts = sums({label: max(each.n for _, each in found) for label, found in points.items()})
+    return Figure(
         "training",
         "What sessions reach as training goes on",
         "Best score of a session, mean over the sessions of a step (validation sessions where several steps have "
-        "them), then over runs with its 95 % interval.",
-        groups,
-        points,
-        ("step", "best of a session"),
+        f"them), then over runs with its 95 % interval. Runs: {counts}.",
+        lines(points, "step", places_of(groups)),
+        ("group", "step", "best of a session", "95 % interval", "runs"),
+        [(label, str(at), *cells(each)) for label, found in points.items() for at, each in found],
     )
 
 
@@ -160,19 +146,3 @@ def _spreads(groups: Groups) -> str:
         f" Standard deviation of predictions within a session, against that of scores: {said}. A Q that is much the "
         "same for all edits cannot tell which one to run."
     )
-
-
-def _curves(
-    name: str,
-    title: str,
-    caption: str,
-    groups: Groups,
-    points: Mapping[str, Sequence[tuple[int, Mean]]],
-    axes: tuple[str, str],
-) -> Figure | None:
-    if not points:
-        return None
-    runs = sums({label: max(each.n for _, each in found) for label, found in points.items()})
-    draw, columns = lines(points, axes[0], places_of(groups)), ("group", *axes, "95 % interval", "runs")
-    rows = [(label, str(at), *cells(each)) for label, found in points.items() for at, each in found]
-    return Figure(name, title, f"{caption} Runs: {runs}.", draw, columns, rows)

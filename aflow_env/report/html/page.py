@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from aflow_env.report import numbers
 from aflow_env.report.html import render
-from aflow_env.report.html.courses import calibration, search_curves, spending_curves, training_curves
+from aflow_env.report.html.courses import calibration, spending_curves, training_curves
 from aflow_env.report.html.drawing import (
     INK,
     Figure,
@@ -39,7 +39,7 @@ def page(summary: Summary) -> str:
     """Return the report as HTML."""
     groups, measure = summary.members, summary.measure
     found = [scores(groups, measure), effect_sizes(groups, summary.effects, summary.baseline, measure)]
-    drawn = (search_curves, spending_curves, training_curves, calibration, operators, outcomes, fronts, costs)
+    drawn = (spending_curves, training_curves, calibration, operators, outcomes, fronts, costs)
     found += [draw(groups) for draw in drawn]
     return render(
         "report.html.j2",
