@@ -139,8 +139,6 @@ def sandbox() -> Iterator[Finding]:
     for layer in LAYERS:
         if not any(name.startswith(layer) for name in found):
             yield Finding(f"sandbox: {layer}", None, "not offered by this kernel: weaker; sandbox.mode=strict refuses")
-    there = "installed" if shutil.which("bwrap") else "not installed"
-    yield Finding("sandbox: bubblewrap", None, f"{there}; not needed: Landlock and seccomp refuse what it would hide")
 
 
 def machine() -> Iterator[Finding]:
