@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from recipe.evidence.edits.world import Steps
 from recipe.evidence.paired import Row, by_arm, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
-from recipe.evidence.tables import Outcomes, baselines, differences
-
-KNOWN = "best of the earlier run"
+from recipe.evidence.tables import KNOWN, Outcomes, baselines, differences
 
 
 def table(found: Outcomes) -> Figures:

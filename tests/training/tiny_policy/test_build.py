@@ -36,7 +36,7 @@ from aflow_env.training.tiny_policy.lessons import (
 from aflow_env.training.tiny_policy.warm_start import loss, measure, one_thread, train
 from aflow_env.workflow.edits import apply_edit, format_edit, parse_edit, uniform_edit
 
-CONFIG = tiny.embedded_config()
+CONFIG = tiny.prompt_settings()
 TASK = load_task(CONFIG.task).spec
 
 
