@@ -23,7 +23,8 @@ words as instruction), `invalid`. Replies have at most 192 tokens, at temperatur
 Endpoints: the share of proposals that are new, and that are valid (all but `invalid`); of the workflow that is best by
 validate after 10 rounds its validate and test score, and the executor calls of these rounds; policy tokens of the
 search. n: 8 seeds (0 to 7), which about 20 minutes of this machine allow at 70 tokens a second, before any was run; of
-the last arm 4 seeds, fixed when the machine gave 30 tokens a second and before that arm began.
+the last arm 4 seeds, fixed when the machine gave 30 tokens a second and before that arm began. Begun anew after 50
+proposals of `LLM`: prompts had failed cases with ids in place of problems, which the model took for samples.
 Yes for an arm: the test score after 10 rounds is above that of the random arm with its lookahead, and the t interval of
 the paired difference excludes 0. No: it includes 0, or is below. Seeds share the problems, so this interval covers no
 other problems, and one model says nothing of larger ones. `Trained by GiGPO on a table` has no arm: two cores do not
