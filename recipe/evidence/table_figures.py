@@ -62,6 +62,7 @@ def policies(rows: Iterable[Row]) -> Figures:
         "policies_lines": cells(lines),
         "policies_n": len(arms["w=0"]),
         "policies_proposed": len(arms["random proposes"]),
+        "policies_known": f"{mean(arms, KNOWN):.3f}",
         "policies_foreign": len(arms["arithmetic proposes"]),
         "policies_stock": median95(calls(arms["stock"].values())),
         "policies_here": saved(arms, "Q of here"),
