@@ -60,7 +60,7 @@ built (`untrained`) and after one `make train` (`trained`), in this process (pla
 and at w = 0.5 and 1 with the ridge or with its own Q; random edits with its Q at w = 0.5 and 1. Endpoints (a) and (b),
 paired to `stock` and to w = 0 with the same proposer. 60 seeds are too dear where others use the machine: as many as
 fit into the time, in order, at least 12. One training run, so it says nothing of other runs. Its prompts have the
-experience of this search, and none of earlier ones. Seeds 500 to 536 have run.
+experience of this search, and none of earlier ones. Seeds 500 to 559 have run.
 
 Further trainings (the same part, registered after the first 13 seeds of one training, where its own Q at w = 1 gained
 +0.147±0.095 over w = 0, and before their first run). The policies of two more `make train` runs, `second` and `third`,
