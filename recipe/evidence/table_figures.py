@@ -37,9 +37,8 @@ def searches(rows: Iterable[Row]) -> Figures:
     """Return what the replays found (question 2)."""
     arms = by_arm(rows)
     lines = [
-        [arm, median95(calls(arms[arm].values())), share(arms[arm].values()), f"{mean(arms, arm):.3f}"]
-        for arm in arms
-        if arm != KNOWN
+        [arm, median95(calls(arms[arm].values())), f"{reached(arms[arm].values()):.2f}", f"{mean(arms, arm):.3f}"]
+        for arm in ("stock", "w=0", "w=0.5", "w=1")
     ]
     return {
         "replays": len(arms[KNOWN]),
@@ -55,13 +54,16 @@ def searches(rows: Iterable[Row]) -> Figures:
 def policies(rows: Iterable[Row]) -> Figures:
     """Return what tiny policies predict and propose on problems that none has seen (recipe/evidence/table_policies)."""
     arms = by_arm(rows)
-    players = ["untrained", "here", "arithmetic", *(f"elsewhere {number}" for number in (1, 2, 3))]
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
-    lines += [judged(arms, name, f"Q of {name}", name) for name in players]
+    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "here", "arithmetic")]
+    others = [judged(arms, name, f"Q of {name}", name) for name in (f"elsewhere {number}" for number in (1, 2, 3))]
+    lines.append(["elsewhere", *(", ".join(filter(None, cell)) for cell in list(zip(*others, strict=True))[1:])])
     return {
         "policies_lines": cells(lines),
         "policies_n": len(arms["w=0"]),
-        "policies_proposed": len(arms["random proposes"]),
+        "policies_calls": middle(calls(arms["here proposes"].values())),
+        "policies_reached": reached(arms["here proposes"].values()),
+        "policies_even": reached(arms["random proposes"].values()),
         "policies_known": f"{mean(arms, KNOWN):.3f}",
         "policies_foreign": len(arms["arithmetic proposes"]),
         "policies_stock": median95(calls(arms["stock"].values())),
@@ -165,6 +167,6 @@ def middle(values: Sequence[float] | NDArray[np.float64]) -> float:
     return float(np.median(values))
 
 
-def share(rows: Iterable[Row]) -> str:
-    """Print the share of replays that found a good workflow."""
-    return f"{np.mean(np.isfinite(calls(rows))):.2f}"
+def reached(rows: Iterable[Row]) -> float:
+    """Return the share of replays that found a good workflow."""
+    return float(np.mean(np.isfinite(calls(rows))))
