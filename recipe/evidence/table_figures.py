@@ -102,7 +102,6 @@ def proposers(rows: Iterable[Row]) -> Figures:
         "proposers_lines": cells(lines),
         "proposers_n": len(arms[first]),
         **{f"proposers_{name}": gain(arms, arm, first) for name, arm in (("free", "LLM"), ("held", "LLM, held"))},
-        "proposers_valid": ", ".join(f"{fates(arms['LLM' + held])['valid']:.0%}" for held in ("", ", held")),
     }
 
 
