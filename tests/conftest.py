@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads would spin and take the other worker's core
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile the package again
 settings.register_profile("busy", deadline=None)  # other tests use the machine, too
 settings.load_profile("busy")
 ROOT = Path(__file__).resolve().parents[1]

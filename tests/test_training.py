@@ -6,7 +6,6 @@ Real verl, FSDP2, vLLM, sandbox and store; only the executor is simulated. One r
 
 import signal
 import sqlite3
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,27 +13,19 @@ import pytest
 
 from aflow_env.report.wandb_runs import read_offline_run
 from aflow_env.training.verl_patches.janitor import alive, descendants
-from tests.main_job import metrics, start, train_log
+from tests.main_job import Run, metrics
 from tests.training.named import never_logged
 
 pytest.importorskip("verl", reason="needs verl: make setup")
 pytest.importorskip("vllm", reason="needs vllm: make setup")
 pytestmark = pytest.mark.real
 
-STEPS = 4
+SAVED, STEPS = 1, 3
+"""The step whose checkpoint the resumed run goes on from, and the last step."""
 OVERRIDES = (
-    *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", "trainer.save_freq=2"),
+    *(f"trainer.total_training_steps={STEPS}", f"trainer.test_freq={STEPS}", f"trainer.save_freq={SAVED}"),
     "aflow.q.replay=2",
 )
-
-
-def wait_for(text: str, log: Path, driver: subprocess.Popen[bytes], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while text not in log.read_text(errors="replace"):
-        if driver.poll() is not None or time.monotonic() > deadline:
-            driver.kill()
-            pytest.fail(f"no {text!r} in the log; it ends: {log.read_text(errors='replace')[-3000:]}")
-        time.sleep(0.5)
 
 
 def wasted_calls(run: Path) -> int:
@@ -56,30 +47,30 @@ def rounds_of(run: Path, step: int) -> list[tuple[str, int, str | None]]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | int]:
-    """A run with verl's own screen that is killed in its third step, and the same command again with ours."""
+    """A run with verl's own screen that is killed in its second step, and the same command again with ours."""
     folder = tmp_path_factory.mktemp("training")
     search = folder / "runs" / "test" / "search"
-    first = start(folder, folder / "first.log", *OVERRIDES, AFLOW_SCREEN="verl")
-    wait_for("step:2 - ", folder / "first.log", first, 400)
+    first = Run(folder, *OVERRIDES, screen="first.log", AFLOW_SCREEN="verl")
+    first.wait_for(f"step:{SAVED} - ")
     deadline = time.monotonic() + 60
-    while not rounds_of(search, step=3) and first.poll() is None and time.monotonic() < deadline:
+    while not rounds_of(search, step=SAVED + 1) and first.driver.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    left = descendants(first.pid)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    left = descendants(first.driver.pid)
+    first.driver.send_signal(signal.SIGKILL)
+    first.driver.wait()
     while any(map(alive, left)) and time.monotonic() < deadline:
         time.sleep(0.1)  # the janitor of the killed run ends what it left
     wasted = wasted_calls(search)
-    second = start(folder, folder / "screen", *OVERRIDES)
-    wait_for("best, test", folder / "screen", second, 400)
-    assert second.wait(timeout=120) == 0
+    second = Run(folder, *OVERRIDES)
+    second.wait_for("best, test")
+    assert second.driver.wait(timeout=120) == 0
     return {
         "folder": folder,
         "search": search,
         "wasted": wasted,
-        "first": folder / "first.log",
-        "second": train_log(folder),
-        "screen": folder / "screen",
+        "first": first.screen,
+        "second": second.log,
+        "screen": second.screen,
     }
 
 
@@ -93,11 +84,11 @@ def test_rollout_and_training_agree_on_every_step(runs: dict[str, Path]) -> None
 def test_gigpo_really_runs(runs: dict[str, Path]) -> None:
     """Anchors are shared, advantages are not all zero, and the actor's weights move."""
     steps = metrics(runs["second"])
-    for step in range(3, STEPS + 1):
+    for step in range(SAVED + 1, STEPS + 1):
         assert steps[step]["aflow/anchor_group_size/max"] >= 4, "all sessions of a uid start at one workflow"
         assert 0 <= steps[step]["aflow/singleton_anchor_fraction"] <= 1
         assert steps[step]["actor/grad_norm"] > 0
-    assert max(steps[step]["aflow/advantage/abs_mean"] for step in range(3, STEPS + 1)) > 0
+    assert max(steps[step]["aflow/advantage/abs_mean"] for step in range(SAVED + 1, STEPS + 1)) > 0
 
 
 def test_value_rows_of_earlier_steps_are_trained_again(runs: dict[str, Path]) -> None:
@@ -111,26 +102,26 @@ def test_value_rows_of_earlier_steps_are_trained_again(runs: dict[str, Path]) ->
 def test_the_policy_is_really_there(runs: dict[str, Path]) -> None:
     """Q is asked for and differs from 0; most edits are well-formed, as the warm start promises."""
     steps = metrics(runs["second"])
-    valid = [steps[step]["aflow/valid_rate"] for step in range(3, STEPS + 1)]
+    valid = [steps[step]["aflow/valid_rate"] for step in range(SAVED + 1, STEPS + 1)]
     assert sum(valid) / len(valid) >= 0.75, valid
-    for step in range(3, STEPS + 1):
+    for step in range(SAVED + 1, STEPS + 1):
         assert steps[step]["aflow/rl_weight"] == 0.5
         assert 0.05 < steps[step]["aflow/q_mean"] < 0.95
         assert steps[step]["aflow/q_mass"] > 0.9
 
 
 def test_a_killed_run_resumes_and_pays_nothing_twice(runs: dict[str, Path]) -> None:
-    assert "global_step_2" in runs["second"].read_text(errors="replace")
-    assert min(metrics(runs["second"])) == 3, "training goes on after the checkpoint"
+    assert f"global_step_{SAVED}" in runs["second"].read_text(errors="replace")
+    assert min(metrics(runs["second"])) == SAVED + 1, "training goes on after the checkpoint"
     assert wasted_calls(runs["search"]) == runs["wasted"], "an answer that was kept is not asked for again"
 
 
 def test_what_was_played_after_the_checkpoint_is_played_again_and_teaches_nobody(runs: dict[str, Path]) -> None:
     """The sampler goes on with the same search problems; rounds of the weights that are gone are no experience."""
-    played = rounds_of(runs["search"], step=3)
+    played = rounds_of(runs["search"], step=SAVED + 1)
     assert len({seed for _, seed, _ in played}) == 2, "data.train_batch_size problems, though two starts played them"
     gone = {session for session, _, experience in played if experience is None}
-    assert gone, "the killed run was in its third step"
+    assert gone, "the killed run was in its second step"
     assert not gone & {session for session, _, experience in played if experience is not None}
     assert len({session for session, _, _ in played} - gone) == 8, "the sessions of the resumed run"
 
@@ -151,8 +142,8 @@ def test_the_screen_has_a_line_a_step_and_the_log_has_the_rest(runs: dict[str, P
     assert len(named) == 2
     assert named[0] <= 2
     assert lines[named[1]] == lines[-1]
-    steps = [line.split() for line in lines if line.startswith(("3/4 ", "4/4 "))]
-    assert [step[0] for step in steps] == ["3/4", "4/4"]
+    steps = [line.split() for line in lines if line.startswith(("2/3 ", "3/3 "))]
+    assert [step[0] for step in steps] == ["2/3", "3/3"]
     assert all("-" not in step for step in steps), "every figure is known"
     text = runs["second"].read_text(errors="replace")
     assert "target_num_threads" in text

@@ -52,7 +52,7 @@ def test_bad_input_is_one_sentence_and_status_2(aflow: Command, tmp_path: Path, 
     assert not (tmp_path / "run").exists()
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(key=KEYS, value=TYPED)
 def test_any_override_is_taken_or_refused(key: str, value: str) -> None:
     """Promise: whatever is typed makes a config or a ConfigError, never another exception."""

@@ -23,7 +23,7 @@ from aflow_env.store.store import Store
 from aflow_env.workflow.aflow.aflow_workspace import read_workflow
 
 KILLS = 50
-OVERRIDES = ("rounds=8", "limit=6", "task.validate_size=6", "task.test_size=6", "executor.mode=record", "seed=5")
+OVERRIDES = ("rounds=5", "limit=4", "task.validate_size=4", "task.test_size=4", "executor.mode=record", "seed=5")
 LASTING = {
     "evaluations": "SELECT * FROM evaluations",
     "completions": "SELECT * FROM completions",

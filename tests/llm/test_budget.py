@@ -161,7 +161,7 @@ def _spend_what_you_can(path: Path, ceiling: Ceiling, won: "multiprocessing.Queu
 
 
 def test_processes_share_one_ceiling(tmp_path: Path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     won: multiprocessing.Queue[int] = context.Queue()
     ceiling = Ceiling(picos=401)
     path = tmp_path / "budget.sqlite"

@@ -99,7 +99,7 @@ def test_the_budget_holds_over_runs_of_the_command(aflow: Command, tmp_path: Pat
 
 def test_a_killed_run_goes_on_with_whole_lines(tmp_path: Path) -> None:
     """After kill -9 at any instant each problem has one line in the end, and an answered call is not asked again."""
-    count, kills, random = 30, 0, Random(3)
+    count, kills, random = 18, 0, Random(3)
     source = write(tmp_path / "in.jsonl", *({"id": number, "problem": f"p{number}"} for number in range(count)))
     output = tmp_path / "out.jsonl"
     output.touch()

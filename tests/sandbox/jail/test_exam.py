@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A solution is judged by tests that it cannot see, touch or answer for; honest solutions pass."""
+"""A solution is judged by tests that it cannot see, touch or answer for.
 
-import json
+Honest solutions pass: tests/tasks/benchmarks/test_humaneval_mbpp.py has those of the published data.
+"""
+
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -282,15 +283,3 @@ async def test_the_process_of_the_tests_survives_what_it_returns(sandbox: Sandbo
         solution = f"import os\ndef exit_later(*a): os._exit(0)\ndef f(n):\n    {body}"
         run = await sandbox.run_tests(solution, "f(1)(0)\nassert f(2) == 1", "f", 20)
         assert run.outcome == "crash", run
-
-
-@pytest.mark.long
-async def test_published_solutions_pass_their_published_tests(sandbox: Sandbox, shared: Path) -> None:
-    """Splitting tests from solution changes no honest verdict on HumanEval's own files."""
-    for split in ("validate", "test"):
-        for line in (shared / f"data/humaneval/{split}.jsonl").read_text().splitlines():
-            row = json.loads(line)
-            tests = row["prompt"][: row["prompt"].rindex("def ")] + row["test"]
-            solution = row["prompt"] + row["canonical_solution"]
-            run = await sandbox.run_tests(solution, tests, row["entry_point"], 30)
-            assert run.outcome == "ok", (row["task_id"], run)

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import psutil
-import pytest
 
 from aflow_env.training.verl_patches import janitor as processes
 
@@ -49,36 +49,58 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
     return true()
 
 
-@pytest.mark.parametrize("end", ["by itself", "SIGTERM", "SIGINT", "SIGKILL"])
-def test_nothing_outlives_the_driver(end: str, tmp_path: Path) -> None:
-    name, socket = f"aflow_test_{os.getpid()}_{end[-4:].strip()}", tmp_path / "socket"
-    foreign = SharedMemory(create=True, size=4096)
+@dataclass(frozen=True)
+class Family:
+    """A driver, the pid of its child, and the shared memory and the socket that the child holds."""
+
+    driver: "subprocess.Popen[str]"
+    child: int
+    memory: Path
+    socket: Path
+
+    def end(self, how: str) -> None:
+        if how == "by itself":
+            assert self.driver.stdin is not None
+            self.driver.stdin.close()
+        else:
+            self.driver.send_signal(getattr(signal, how))  # before ray.init SIGTERM is no exit: the janitor is alone
+
+    def ended(self) -> bool:
+        gone = not psutil.pid_exists(self.child) or psutil.Process(self.child).status() == "zombie"
+        return gone and not self.memory.exists() and not self.socket.exists()
+
+
+def family(end: str, folder: Path) -> Family:
+    memory, socket = Path("/dev/shm", f"aflow_test_{os.getpid()}_{end[-4:].strip()}"), folder / end[-4:].strip()
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, CHILD, name, str(socket), "end" if end == "by itself" else "hang"],
+        [sys.executable, "-c", DRIVER, CHILD, memory.name, str(socket), "end" if end == "by itself" else "hang"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
+    assert driver.stdout is not None
+    return Family(driver, int(driver.stdout.readline()), memory, socket)
+
+
+def test_nothing_outlives_the_driver(tmp_path: Path) -> None:
+    """However it ends. The four are cleaned up after at the same time, since a stubborn child has some seconds."""
+    foreign = SharedMemory(create=True, size=4096)
+    families: dict[str, Family] = {}
     try:
-        assert driver.stdout is not None
-        pid = int(driver.stdout.readline())
-        assert Path("/dev/shm", name).exists()
-        assert socket.exists()
-        if end == "by itself":
-            driver.communicate("\n", timeout=30)
-        elif end == "SIGTERM":
-            driver.send_signal(signal.SIGTERM)  # before ray.init nothing turns it into an exit: the janitor is alone
-            driver.wait(timeout=30)
-        else:
-            driver.send_signal(getattr(signal, end))
-            driver.wait(timeout=30)
-        assert within(20, lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
-        assert within(5, lambda: not Path("/dev/shm", name).exists() and not socket.exists())
+        for end in ("by itself", "SIGTERM", "SIGINT", "SIGKILL"):
+            families[end] = family(end, tmp_path)
+            assert families[end].memory.exists()
+            assert families[end].socket.exists()
+            families[end].end(end)
+        for each in families.values():
+            each.driver.wait(timeout=30)
+            assert within(20, each.ended), families
         assert Path("/dev/shm", foreign.name).exists(), "somebody else's memory was removed"
     finally:
-        driver.kill()
-        driver.wait()
+        for each in families.values():
+            each.driver.kill()
+            each.driver.wait()
         foreign.close()
         foreign.unlink()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """World size 2 on a CPU, for real: two FSDP2 ranks over gloo, two vLLM replicas, two agent-loop workers; a Llama.
 
-Two training steps of the main job. Each replica's weights come from one rank's own gathering of the shards, so what the
-replicas hold is what the ranks hold.
+Two training steps of the main job, which is then told to stop. Each replica's weights come from one rank's own
+gathering of the shards, so what the replicas hold is what the ranks hold.
 """
 
 import json
@@ -18,8 +18,9 @@ pytest.importorskip("vllm", reason="needs vllm: make setup")
 import torch
 from transformers import AutoModelForCausalLM
 
+from aflow_env.llm.budget import Ledger
 from aflow_env.training.trainer.checkpoints import export_policy, find_checkpoint
-from tests.main_job import metrics, start, train_log
+from tests.main_job import ENDLESS, Holdings, Run, metrics
 from tests.training.verl_patches.cpu.architectures import write_llama
 
 pytestmark = pytest.mark.real
@@ -27,34 +28,36 @@ STEPS = 2
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: its folder, its metrics by step, and the policy that it began with."""
+class Ended:
+    """A run that SIGTERM ended: its folder, its metrics by step, the policy that it began with, and how it ended."""
 
     folder: Path
     steps: dict[int, dict[str, float]]
     policy: Path
+    status: int
+    left: list[str]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("two")
     write_llama(folder / "policy")
-    screen = folder / "screen"
-    driver = start(
-        folder,
-        screen,
+    overrides = (
         f"actor_rollout_ref.model.path={folder / 'policy'}",
         "trainer.n_gpus_per_node=2",
         "actor_rollout_ref.rollout.agent.num_workers=2",
         "actor_rollout_ref.rollout.disable_log_stats=false",  # the replicas count what they answer
         "actor_rollout_ref.actor.optim.lr=2e-3",
-        f"trainer.total_training_steps={STEPS}",
         f"trainer.save_freq={STEPS}",
-        "trainer.test_freq=-1",
         "trainer.checkpoint_callback_class=tests.training.verl_patches.cpu.replicas.AskReplicas",
     )
-    assert driver.wait(timeout=900) == 0, screen.read_text(errors="replace")[-3000:]
-    return Run(folder / "runs" / "test", metrics(train_log(folder)), folder / "policy")
+    with Run(folder, *ENDLESS, *overrides) as job:
+        job.wait_for(f"\n{STEPS}/1000 ")
+        held = Holdings(job)
+        job.driver.terminate()
+        status = job.driver.wait(timeout=60)
+        left = held.left()
+    return Ended(folder / "runs" / "test", metrics(job.log), folder / "policy", status, left)
 
 
 def log_probs(policy: Path, ids: list[int]) -> np.ndarray:
@@ -65,7 +68,7 @@ def log_probs(policy: Path, ids: list[int]) -> np.ndarray:
     return scores[torch.arange(len(ids) - 1), torch.tensor(ids[1:])].numpy()
 
 
-def test_both_replicas_hold_what_was_trained_and_the_exported_policy_is_the_same(run: Run, tmp_path: Path) -> None:
+def test_both_replicas_hold_what_was_trained_and_the_exported_policy_is_the_same(run: Ended, tmp_path: Path) -> None:
     export_policy(find_checkpoint(run.folder, None), tmp_path / "exported")
     found = json.loads((run.folder / f"global_step_{STEPS}" / "replicas.json").read_text())
     first, second = map(np.array, found["log_probs"])
@@ -75,7 +78,7 @@ def test_both_replicas_hold_what_was_trained_and_the_exported_policy_is_the_same
     assert np.abs(exported - first).mean() < 0.05  # bf16: 8 bits of mantissa
 
 
-def test_both_replicas_served_and_agree_with_the_actor(run: Run) -> None:
+def test_both_replicas_served_and_agree_with_the_actor(run: Ended) -> None:
     """Every row's log-probs by the replica that sampled it agree with the actor's, on every step."""
     found = json.loads((run.folder / f"global_step_{STEPS}" / "replicas.json").read_text())
     assert min(found["answered"]) > 0, "the load balancer knows both"
@@ -85,14 +88,20 @@ def test_both_replicas_served_and_agree_with_the_actor(run: Run) -> None:
         assert run.steps[step]["actor/grad_norm"] > 0
 
 
-def test_two_agent_loop_workers_share_the_store_and_the_ledger(run: Run) -> None:
+def test_two_agent_loop_workers_share_the_store_and_the_ledger(run: Ended) -> None:
     """All sessions are in one store; the policy that a Llama is proposes well-formed edits and has beliefs."""
     store = sqlite3.connect(run.folder / "search" / "run.sqlite")
-    sessions = "SELECT step, count(*) FROM sessions WHERE problem LIKE 'train/%' GROUP BY step"
-    assert store.execute(sessions).fetchall() == [(step, 8) for step in range(1, STEPS + 1)]
-    spent = sqlite3.connect(run.folder / "search" / "ledger.sqlite").execute("SELECT calls FROM spent WHERE certain")
-    assert spent.fetchone()[0] >= store.execute("SELECT count(*) FROM completions").fetchone()[0] > 0
+    sessions = "SELECT step, count(*) FROM sessions WHERE problem LIKE 'train/%' AND step <= ? GROUP BY step"
+    assert store.execute(sessions, (STEPS,)).fetchall() == [(step, 8) for step in range(1, STEPS + 1)]
+    spent = Ledger(run.folder / "search" / "ledger.sqlite").totals()
+    kept = store.execute("SELECT count(*) FROM completions").fetchone()[0]
+    assert spent.certain.calls + spent.uncertain.calls + spent.reserved.calls >= kept > 0
     for step in range(1, STEPS + 1):
         assert run.steps[step]["aflow/failed_sessions"] == 0
         assert run.steps[step]["aflow/valid_rate"] > 0.75
         assert run.steps[step]["aflow/q_mass"] > 0.9
+
+
+def test_sigterm_leaves_nothing_behind(run: Ended) -> None:
+    assert run.status > 0, "negative: it crashed, or was killed, in the middle of its clean-up"
+    assert run.left == []
