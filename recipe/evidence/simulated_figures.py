@@ -7,7 +7,6 @@ from typing import Any
 
 from recipe.evidence.learning_results import differences as steps_saved
 from recipe.evidence.learning_results import interval as median_interval
-from recipe.evidence.learning_results import table
 from recipe.evidence.paired import Arms, Row, differences, gain, mean, success
 
 WEIGHTS = ("0", "0.25", "0.5", "0.75", "1")
@@ -135,7 +134,7 @@ def q(runs: Sequence[Row]) -> Figures:
     """Return the figures of the policy's own Q; trainings whose value rows were drawn over pairs gave nothing."""
     even, pairs = ([row for row in runs if row["replay"] == rule] for rule in ("rows", "pairs"))
     own, ridge = (sorted(row[key] for row in even) for key in ("within", "surrogate_within"))
-    columns = {"Q": "within", "ridge": "surrogate_within", "edits": "n", "skill": "skill", "test score": "test"}
+    columns = {"Q": "within", "ridge": "surrogate_within", "skill": "skill"}
     digits = {"n": 0, "test": 3}
     lines = [
         [name, *(f"{row[key]:.{digits.get(key, 2)}f}" for row in even), f"{median(row[key] for row in even):.2f}"]
@@ -160,7 +159,13 @@ def learning(runs: Sequence[Row]) -> Figures:
         "seeds": len(chain),
         "chain": median_interval(chain),
         "faster": sum(each < 0 for each in chain),
-        "learning_table": table(runs),
+        **{
+            f"{environment}_{estimator}": median_interval(
+                [run["steps"] for run in runs if (run["environment"], run["estimator"]) == (environment, estimator)]
+            )
+            for environment in ("bandit", "chain")
+            for estimator in ("gigpo", "grpo")
+        },
     }
 
 

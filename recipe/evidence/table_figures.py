@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of docs/results.md with real outcomes on MBPP, by their names in page.md: table and live search."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recipe.evidence.edits.world import Steps
-from recipe.evidence.paired import Row, by_arm, mean, plus_minus, scored
+from recipe.evidence.paired import Arms, Row, by_arm, gain, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
-from recipe.evidence.tables import Outcomes, baselines, differences
-
-KNOWN = "best of the earlier run"
+from recipe.evidence.tables import KNOWN, Outcomes, baselines, differences
 
 
 def table(found: Outcomes) -> Figures:
@@ -38,9 +37,8 @@ def searches(rows: Iterable[Row]) -> Figures:
     """Return what the replays found (question 2)."""
     arms = by_arm(rows)
     lines = [
-        [arm, median95(calls(arms[arm].values())), share(arms[arm].values()), f"{mean(arms, arm):.3f}"]
-        for arm in arms
-        if arm != KNOWN
+        [arm, median95(calls(arms[arm].values())), f"{reached(arms[arm].values()):.2f}", f"{mean(arms, arm):.3f}"]
+        for arm in ("stock", "w=0", "w=0.5", "w=1")
     ]
     return {
         "replays": len(arms[KNOWN]),
@@ -51,6 +49,76 @@ def searches(rows: Iterable[Row]) -> Figures:
             for arm in ("stock", "w=0", "w=1")
         },
     }
+
+
+def policies(rows: Iterable[Row]) -> Figures:
+    """Return what tiny policies predict and propose on problems that none has seen (recipe/evidence/table_policies)."""
+    arms = by_arm(rows)
+    lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
+    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "here", "arithmetic")]
+    others = [judged(arms, name, f"Q of {name}", name) for name in (f"elsewhere {number}" for number in (1, 2, 3))]
+    lines.append(["elsewhere", *(", ".join(filter(None, cell)) for cell in list(zip(*others, strict=True))[1:])])
+    return {
+        "policies_lines": cells(lines),
+        "policies_n": len(arms["w=0"]),
+        "policies_calls": middle(calls(arms["here proposes"].values())),
+        "policies_reached": reached(arms["here proposes"].values()),
+        "policies_even": reached(arms["random proposes"].values()),
+        "policies_known": f"{mean(arms, KNOWN):.3f}",
+        "policies_foreign": len(arms["arithmetic proposes"]),
+        "policies_stock": median95(calls(arms["stock"].values())),
+        "policies_here": saved(arms, "Q of here"),
+        "policies_elsewhere": ", ".join(saved(arms, f"Q of elsewhere {number}") for number in (1, 2, 3)),
+    }
+
+
+def judged(arms: Arms, name: str, predicts: str, proposes: str | None) -> list[str]:
+    """Return a line: the searches in which a player predicts, its edits of the start, and where it proposes."""
+    less = "" if predicts == "w=0" else saved(arms, predicts)
+    line = [name, f"{middle(calls(arms[predicts].values())):,.0f}", less, f"{mean(arms, predicts):.3f}"]
+    if proposes is None:
+        return [*line, "", "", ""]
+    start, arm = arms[f"{proposes} from the start"][0], f"{proposes} proposes"
+    score = "" if start["test"] is None else f"{start['test']:.3f}"
+    ahead = f"{mean(arms, arm):.3f}" if proposes == "random" else gain(arms, arm, "random proposes")
+    return [*line, f"{start['valid']:.2f}", score, ahead]
+
+
+def saved(arms: Arms, arm: str, to: str = "w=0") -> str:
+    """Print the difference of two medians of calls with its paired bootstrap interval."""
+    both = np.array([calls([arms[arm][seed], arms[to][seed]]) for seed in sorted(arms[arm]) if seed in arms[to]])
+    draws = both[np.random.default_rng(0).integers(len(both), size=(2000, len(both)))]
+    own, other = np.moveaxis(np.median(draws, axis=1), -1, 0)
+    low, high = np.quantile(own - other, [0.025, 0.975])
+    return f"{middle(both[:, 0]) - middle(both[:, 1]):+,.0f} [{low:+,.0f}, {high:+,.0f}]"
+
+
+def proposers(rows: Iterable[Row]) -> Figures:
+    """Return what a real language model proposes (recipe/evidence/proposers)."""
+    arms = by_arm(rows)
+    lines = [proposer(arms, arm) for arm in arms]
+    first = next(iter(arms))
+    return {
+        "proposers_lines": cells(lines),
+        "proposers_n": len(arms[first]),
+        **{f"proposers_{name}": gain(arms, arm, first) for name, arm in (("free", "LLM"), ("held", "LLM, held"))},
+    }
+
+
+def proposer(arms: Arms, arm: str) -> list[str]:
+    """Return an arm's line; its pair is the random arm with the same lookahead."""
+    said, to = fates(arms[arm]), "random, 16 nodes" if arm in ("random, 16 nodes", "LLM, held, its Q") else "random"
+    shares = [f"{said[name]:.2f}" for name in ("valid", "outside", "repeated", "new")]
+    costs = [f"{mean(arms, arm, name):,.0f}" for name in ("calls", "policy_tokens")]
+    ahead = "" if arm == to else gain(arms, arm, to)
+    return [arm, *shares, f"{mean(arms, arm, 'validate'):.3f}", f"{mean(arms, arm):.3f}", ahead, *costs]
+
+
+def fates(searches: Mapping[int, Row]) -> dict[str, float]:
+    """Return the shares of an arm's proposals by what became of them."""
+    total = sum((Counter(row["proposals"]) for row in searches.values()), Counter[str]())
+    shares = {name: total[name] / total.total() for name in ("new", "repeated", "outside", "invalid")}
+    return {**shares, "valid": 1 - shares["invalid"]}
 
 
 def live(found: Outcomes) -> Figures:
@@ -93,11 +161,11 @@ def median95(values: list[float]) -> str:
     return f"{middle(values):,.0f} [{low:,.0f}, {high:,.0f}]"
 
 
-def middle(values: list[float]) -> float:
+def middle(values: Sequence[float] | NDArray[np.float64]) -> float:
     """Return the median."""
     return float(np.median(values))
 
 
-def share(rows: Iterable[Row]) -> str:
-    """Print the share of replays that found a good workflow."""
-    return f"{np.mean(np.isfinite(calls(rows))):.2f}"
+def reached(rows: Iterable[Row]) -> float:
+    """Return the share of replays that found a good workflow."""
+    return float(np.mean(np.isfinite(calls(rows))))

@@ -55,6 +55,7 @@ from recipe.evidence.edits.world import Score, Steps
 RESULTS = Path(__file__).with_name("results")
 LOGGED, EVALUATIONS, GOOD = 40, 10, 0.95
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+KNOWN = "best of the earlier run"
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,10 +166,11 @@ class TableWorld:
         some = self.problems[split]
         return Score(float(self.table.correct_WP[place, some].mean()), int(self.table.calls_WP[place, some].sum()))
 
-    def log(self) -> list[Steps]:
-        """Return the workflows that the earlier run has scored on `train`."""
-        count = min(LOGGED, len(self.table.steps))
-        return Random(self.seed).sample(self.table.steps, count)
+    def earlier(self) -> tuple[list[tuple[Steps, float]], list[Observation]]:
+        """Return the workflows that the earlier run has scored on `train`, with their scores and as the ridge's log."""
+        some = Random(self.seed).sample(self.table.steps, min(LOGGED, len(self.table.steps)))
+        known = [(steps, self.score(steps, "train").mean) for steps in some]
+        return known, [Observation(words(steps), score, len(self.problems["train"])) for steps, score in known]
 
 
 @dataclass(frozen=True)
@@ -203,22 +205,30 @@ def arms() -> dict[str, Rule]:
 def replay(table: Outcomes, seed: int) -> Iterator[dict[str, object]]:
     """Search once with each arm; yield a row each, and one of the plain alternative."""
     world = TableWorld(seed, table)
-    known = [(steps, world.score(steps, "train").mean) for steps in world.log()]
-    log = [Observation(words(steps), score, len(world.problems["train"])) for steps, score in known]
-    good = GOOD * max(world.score(steps).mean for steps in table.steps)
-    calls = EVALUATIONS * world.score(world.start).calls
+    log = world.earlier()[1]
     for name, rule in arms().items():
         search = Search(world, rule, log, seed=seed, proposer=TableEdits(table))  # type: ignore[arg-type]
-        reached, nodes = None, search.nodes
-        for rounds in range(LIMIT + 1):
-            nodes = search.play(rounds, 0)
-            reached = next((node.calls for node in nodes if node.score >= good), None)
-            if reached is not None and search.calls >= calls:
-                break  # both endpoints are known
-        end = world.score(best(nodes, calls=calls).steps, "test").mean
-        yield {"arm": name, "seed": seed, "calls": reached, "test": round(end, 4)}
-    end = world.score(max(known, key=itemgetter(1))[0], "test").mean
-    yield {"arm": "best of the earlier run", "seed": seed, "calls": None, "test": round(end, 4)}
+        yield {"arm": name, "seed": seed, **endpoints(world, search)}
+    yield {"arm": KNOWN, "seed": seed, **known(world)}
+
+
+def known(world: TableWorld) -> dict[str, object]:
+    """Return the test score of the earlier run's best workflow, for which nothing is searched."""
+    steps, _ = max(world.earlier()[0], key=itemgetter(1))
+    return {"calls": None, "test": round(world.score(steps, "test").mean, 4)}
+
+
+def endpoints(world: TableWorld, search: Search) -> dict[str, object]:
+    """Search until both endpoints of question 2 are known, or the rounds are used; return them."""
+    good = GOOD * max(world.score(steps).mean for steps in world.table.steps)
+    calls = EVALUATIONS * world.score(world.start).calls
+    reached, nodes = None, search.nodes
+    for rounds in range(LIMIT + 1):
+        nodes = search.play(rounds, 0)
+        reached = next((node.calls for node in nodes if node.score >= good), None)
+        if reached is not None and search.calls >= calls:
+            break
+    return {"calls": reached, "test": round(world.score(best(nodes, calls=calls).steps, "test").mean, 4)}
 
 
 def main(name: str, replays: Annotated[int, typer.Option(help="Replays of each arm.")] = 500) -> None:

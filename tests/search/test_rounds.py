@@ -173,6 +173,15 @@ def test_state_shows_failures_but_never_more_than_asked(tmp_path: Path) -> None:
     assert script.seen[0].failures[0].expected
 
 
+def test_a_state_on_a_table_shows_no_failures(tmp_path: Path) -> None:
+    """A table has ids in place of problems and no answers, which a proposer would take for something to use."""
+    script = Script([ADD_FORMAT])
+    keys = ("table=mbpp", "rl_weight=0", "q.kind=none", "rounds=1", "failed_cases=2", f"run_dir={tmp_path}", *ONE)
+    play(load(keys), script)
+    assert script.seen[0].score < 1
+    assert script.seen[0].failures == ()
+
+
 async def test_failed_cases_are_drawn_anew_for_each_expansion_and_the_same_for_the_same_visit(tmp_path: Path) -> None:
     shown = []
     for folder in ("a", "b"):

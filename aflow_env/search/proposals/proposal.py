@@ -95,8 +95,8 @@ class States:
     def _failures(self, node: Node, visits: int) -> tuple[FailedCase, ...]:
         """Draw some wrong problems by workflow and visits, so each expansion sees others."""
         found = {each.problem_id: each for each in node.evaluation.results if each.outcome == Outcome.WRONG}
-        if not self.config.failed_cases or not found:
-            return ()
+        if not self.config.failed_cases or not found or self.config.executor.kind == "table":
+            return ()  # a table has ids in place of problems, and no answers
         rng, count = np.random.default_rng([int(node.digest, 16), visits]), min(self.config.failed_cases, len(found))
         wrong = list(found)
         chosen = {wrong[place] for place in rng.choice(len(wrong), count, replace=False)}

@@ -24,15 +24,15 @@ def register_search_path(plugins_module: ModuleType) -> None:
 
 
 def register_resolvers(omegaconf: ModuleType) -> None:
-    """Add `${aflow_tiny_policy:}`, the folder of the tiny policy, which is built where it is missing.
+    """Add `${aflow_tiny_policy:TASK}`, the folder of a task's tiny policy, which is built where it is missing.
 
     Add `${aflow_cpu_dtype:}`, the dtype that this machine's processor multiplies fast.
     """
 
-    def tiny_policy() -> str:
-        from aflow_env.training.tiny_policy.build import cached_policy
+    def tiny_policy(task: str = "") -> str:
+        from aflow_env.training.tiny_policy.build import EMBEDDED, cached_policy
 
-        return str(cached_policy())
+        return str(cached_policy(task=task or EMBEDDED))
 
     def cpu_dtype() -> str:
         from aflow_env.training.hardware import processor

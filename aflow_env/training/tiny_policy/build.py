@@ -37,6 +37,7 @@ from aflow_env.training.tiny_policy.warm_start import measure, one_thread, train
 from aflow_env.workflow.edits import format_edit, uniform_edit
 from aflow_env.workflow.program import TaskSpec
 
+EMBEDDED = "arithmetic"
 VERSION = 2
 """Raise it when the recipe changes in a way that the cache's key does not include."""
 HIDDEN, LAYERS, HEADS, KEY_VALUE_HEADS, POSITIONS = 128, 2, 4, 2, 4096
@@ -54,35 +55,37 @@ CHATML = (
 )
 
 
-def cached_policy(seed: int = 0) -> Path:
-    """Return the policy's folder in the cache ($AFLOW_CACHE, or the user's); build it if it is missing.
+def cached_policy(seed: int = 0, task: str = EMBEDDED) -> Path:
+    """Return the folder of a task's policy in the cache ($AFLOW_CACHE, or the user's); build it if it is missing.
 
     A hash of everything that decides the weights is part of the name. Concurrent processes build once. A build that is
     killed leaves a temporary folder under another name.
     """
     cache = Path(os.environ.get("AFLOW_CACHE") or user_cache_dir("aflow_env"))
     cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"tiny-{_recipe(seed)}"
+    folder = cache / f"tiny-{_recipe(seed, task)}"
     with FileLock(cache / f"{folder.name}.lock"):
         if not folder.is_dir():
             for left in cache.glob(f".{folder.name}-*"):  # by killed builds: under the lock no process writes there
                 shutil.rmtree(left, ignore_errors=True)
-            build_tiny(folder, seed=seed)
+            build_tiny(folder, seed=seed, name=task)
     return folder
 
 
-def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int | None = None) -> None:
-    """Build, warm-start and save the policy at `out`, whole or not at all. Replace a tiny policy that is there.
+def build_tiny(
+    out: Path, seed: int = 0, steps: int | None = None, sampled: int | None = None, name: str = EMBEDDED
+) -> None:
+    """Build, warm-start and save the policy of the task `name` at `out`, whole or not at all.
 
-    Prints progress on stderr. Raises ConfigError when `out` has anything else.
+    Replaces a tiny policy that is there. Prints progress on stderr. Raises ConfigError when `out` has anything else.
     """
     if out.exists() and not (out / "training.json").is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"out={out} exists and is no tiny policy: name a folder that is new or empty")
     began = time.monotonic()
     steps, sampled = steps or STEPS, sampled or SAMPLED
-    config = embedded_config()
+    config = prompt_settings(name)
     task = load_task(config.task).spec
-    _say(f"building the tiny policy at {out}: {steps} steps on uniformly drawn edits")
+    _say(f"building the tiny policy of {name} at {out}: {steps} steps on uniformly drawn edits")
     tokenizer = build_tokenizer(config, task)
     with one_thread(), torch.random.fork_rng(devices=[]):
         model = build_model(tokenizer, seed)
@@ -91,6 +94,7 @@ def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int 
         skill = measure(model, teacher, sampled, seed + 1)
     seconds = time.monotonic() - began
     facts = {
+        "task": name,
         "seed": seed,
         "steps": steps,
         "seconds": round(seconds, 1),
@@ -112,12 +116,12 @@ def build_tiny(out: Path, seed: int = 0, steps: int | None = None, sampled: int 
         shutil.rmtree(out, ignore_errors=True)  # an earlier build
 
 
-def embedded_config() -> AflowConfig:
-    """Return the settings of the policy's prompts in conf/aflow_gigpo_cpu.yaml and conf/aflow/task/arithmetic.yaml."""
-    phrases = yaml.safe_load((config_directory() / "aflow" / "task" / "arithmetic.yaml").read_text())["instructions"]
+def prompt_settings(task: str = EMBEDDED) -> AflowConfig:
+    """Return the settings of the policy's prompts in conf/aflow_gigpo_cpu.yaml and conf/aflow/task."""
+    phrases = yaml.safe_load((config_directory() / "aflow" / "task" / f"{task}.yaml").read_text())["instructions"]
     return AflowConfig(
-        task=TaskConfig(name="arithmetic", instructions=tuple(phrases)),
-        executor=LLMConfig(kind="simulated"),
+        task=TaskConfig(name=task, instructions=tuple(phrases)),
+        executor=LLMConfig(kind="policy"),  # no prompt depends on it
         state_characters=1200,
         failed_cases=0,
         experience_entries=4,
@@ -215,9 +219,9 @@ def look_back(model: Qwen2ForCausalLM) -> None:
         attention.q_proj.weight[head * size : (head + 1) * size] *= 0.1
 
 
-def _recipe(seed: int) -> str:
+def _recipe(seed: int, task_name: str = EMBEDDED) -> str:
     """Hash everything that decides the weights, in 12 hex digits: the code of this folder, the prompts, the seed."""
-    config = embedded_config()
+    config = prompt_settings(task_name)
     task = load_task(config.task).spec
     states = [draw_state(Random(number), task, config) for number in range(4)]
     edits = [draw_edit(Random(number), state, config) for number, state in enumerate(states)]

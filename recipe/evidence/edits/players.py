@@ -18,7 +18,7 @@ from aflow_env.config import AflowConfig
 from aflow_env.search.prediction.predict import Candidate, value_messages
 from aflow_env.search.prediction.q import expected_value
 from aflow_env.search.proposals.proposal import Messages, action_messages
-from aflow_env.training.tiny_policy.build import embedded_config
+from aflow_env.training.tiny_policy.build import prompt_settings
 from aflow_env.training.tiny_policy.lessons import DrawnState
 from aflow_env.workflow.edits import InvalidEdit, apply_edit, describe, format_edit, parse_edit, uniform_edit
 from aflow_env.workflow.steps import Step, to_workflow
@@ -53,7 +53,9 @@ class Policy:
     """A policy's checkpoint as proposer and predictor."""
 
     folder: Path
-    config: AflowConfig = field(default_factory=embedded_config)
+    config: AflowConfig = field(default_factory=prompt_settings)
+    longest: int = TOKENS
+    """Tokens of an answer, as `data.max_response_length` of the training."""
 
     def __post_init__(self) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -105,7 +107,7 @@ class Policy:
         cache.batch_repeat_interleave(count)
         end, written = self.tokenizer.eos_token_id, torch.empty(count, 0, dtype=torch.long)
         done = torch.zeros(count, dtype=torch.bool)
-        while written.shape[1] < TOKENS and not done.all():
+        while written.shape[1] < self.longest and not done.all():
             token = torch.multinomial(torch.softmax(logits, -1), 1, generator=draws)
             token[done] = end
             written, done = torch.cat([written, token], 1), done | (token[:, 0] == end)

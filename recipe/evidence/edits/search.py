@@ -196,7 +196,8 @@ class Search:
         """Return the state of a node for a proposer and a predictor."""
         node = self.nodes[place]
         tried = [Entry(each.said, node.score, each.score) for each in self.nodes if each.parent == place]
-        facts = (self.world.task.spec, node.score, VALIDATE, tuple(choose(tried, EXPERIENCE)), ())
+        shown, size = tuple(choose(tried, EXPERIENCE)), len(self.world.problems["validate"])
+        facts = (self.world.task.spec, node.score, size, shown, ())
         return DrawnState(Workflow("", ""), *facts, node.steps)
 
     def _ask(self, policy: Policy, pairs: Sequence[tuple[int, Edited]]) -> list[float]:

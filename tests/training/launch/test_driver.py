@@ -42,6 +42,21 @@ def test_the_entry_point_can_be_pickled_with_our_checks_around_it() -> None:
     assert cloudpickle.loads(cloudpickle.dumps(config.validate_config)) is config.validate_config
 
 
+def test_a_config_names_the_task_of_its_tiny_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name it is the embedded task's, and the training on a table of MBPP has MBPP's."""
+    import omegaconf
+
+    from aflow_env.cli.verbs.training import composed
+    from aflow_env.training.launch.driver import register_resolvers
+    from aflow_env.training.tiny_policy import build
+
+    monkeypatch.setattr(build, "cached_policy", lambda seed=0, task=build.EMBEDDED: Path(task))
+    register_resolvers(omegaconf)
+    for name, task in (("aflow_gigpo_cpu", "arithmetic"), ("aflow_gigpo_cpu_table", "mbpp")):
+        assert composed(name, []).actor_rollout_ref.model.path == task
+    register_resolvers(omegaconf)  # drops the cached answers
+
+
 def test_a_mistake_ends_in_one_paragraph_before_ray_starts(tmp_path: Path) -> None:
     policy = "actor_rollout_ref.model.path=/nowhere"
     done = main_ppo(tmp_path, "--config-name", "aflow_gigpo_cpu", policy, "aflow.rl_weight=2")

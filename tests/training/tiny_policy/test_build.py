@@ -35,7 +35,7 @@ from aflow_env.training.tiny_policy.lessons import (
 from aflow_env.training.tiny_policy.warm_start import loss, measure, one_thread, train
 from aflow_env.workflow.edits import apply_edit, format_edit, parse_edit, uniform_edit
 
-CONFIG = tiny.embedded_config()
+CONFIG = tiny.prompt_settings()
 TASK = load_task(CONFIG.task).spec
 
 
@@ -84,6 +84,18 @@ def test_prompts_are_short_and_edits_shorter(tokenizer: PreTrainedTokenizerBase)
         assert len(teacher.tokens(action_messages(state, CONFIG))) < 400
         edit = uniform_edit(state.steps, TASK, CONFIG.task.instructions, random)
         assert len(tokenizer.encode(format_edit(edit), add_special_tokens=False)) < 40
+
+
+def test_a_task_has_a_tokenizer_of_its_own_words() -> None:
+    """A policy of another task reads its prompts and writes its edits in as few tokens; the cache keeps both."""
+    config = tiny.prompt_settings("mbpp")
+    task = load_task(config.task).spec
+    teacher, random = Teacher(config, task, tiny.build_tokenizer(config, task)), Random(1)
+    for _ in range(20):
+        state = draw_state(random, task, config)
+        assert len(teacher.tokens(action_messages(state, config))) < 400
+        assert len(teacher.answer(format_edit(uniform_edit(state.steps, task, config.task.instructions, random)))) < 20
+    assert tiny._recipe(0, "mbpp") != tiny._recipe(0)
 
 
 def test_both_questions_share_the_system_text(tokenizer: PreTrainedTokenizerBase) -> None:
