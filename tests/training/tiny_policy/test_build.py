@@ -185,7 +185,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache, and a build that takes half a second and writes one file, which names the process."""
 
-    def build(out: Path, seed: int) -> None:
+    def build(out: Path, seed: int, name: str) -> None:
         out.mkdir()
         time.sleep(0.5)
         (out / f"{os.getpid()}").touch()
@@ -205,6 +205,7 @@ def test_the_cache_builds_once_and_ignores_what_a_killed_build_left(tmp_path: Pa
     assert tiny.cached_policy() == first
     assert made.stat().st_mtime_ns == written
     assert tiny.cached_policy(seed=1) != first
+    assert tiny.cached_policy(task="mbpp") not in (first, tiny.cached_policy(seed=1))
 
 
 @pytest.mark.usefixtures("built")
