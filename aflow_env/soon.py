@@ -7,13 +7,11 @@ other coroutine runs in between.
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import Awaitable, Iterable
 from inspect import isawaitable
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
-S = TypeVar("S")
 Soon: TypeAlias = T | Awaitable[T]
 
 
@@ -29,21 +27,3 @@ async def together(awaitables: Iterable[Awaitable[T]]) -> list[T]:
         if isinstance(each, BaseException):
             raise each
     return [each for each in found if not isinstance(each, BaseException)]
-
-
-async def beside(work: Coroutine[Any, Any, T], question: Coroutine[Any, Any, S]) -> tuple[T, S, float]:
-    """Await both at a time. Return both results, and the seconds by which the question outlasted the work.
-
-    When one fails, the other is cancelled and has ended before the first error is raised.
-    """
-    try:
-        async with asyncio.TaskGroup() as group:
-            working, asked = group.create_task(work), group.create_task(question)
-            done = await working
-            worked = time.monotonic()
-            answer = await asked
-    except BaseExceptionGroup as failed:
-        first = failed.exceptions[0]
-    else:
-        return done, answer, time.monotonic() - worked
-    raise first

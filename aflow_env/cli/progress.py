@@ -24,7 +24,7 @@ from aflow_env.report.loggers import LOGGERS, Logger, figures
 from aflow_env.screen import Screen, duration, fit
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import Report
-from aflow_env.search.session import SearchSession, Turn, session_predictions, session_summary
+from aflow_env.search.session import SearchSession, Turn, session_summary
 from aflow_env.training.trainer.metrics import q_metrics, session_metrics
 
 NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds")
@@ -141,7 +141,12 @@ def search_log(assembly: Assembly) -> Iterator[SearchLog]:
 
 def session_figures(session: SearchSession, config: AflowConfig, seconds: float) -> dict[str, float]:
     """Return training's figures of a session so far, without those that a search does not have."""
-    facts = {"return": 0.0, "seconds": seconds, "seed": 0, "predictions": session_predictions(session)}
+    predicted = [
+        {"parent": turn.state.workflow.digest, "q": turn.prediction.q, "mass": turn.prediction.mass, "q_target": score}
+        for turn in session.turns
+        if turn.prediction and (score := turn.q_target) is not None
+    ]
+    facts = {"return": 0.0, "seconds": seconds, "seed": 0, "predict_seconds": 0.0, "predictions": predicted}
     played = [{**session_summary(session), **facts}]
     found = {"aflow/rl_weight": config.rl_weight, **session_metrics(played), **q_metrics(played)}
     return {name: value for name, value in found.items() if name not in NOT_OF_A_SEARCH}

@@ -56,11 +56,11 @@ class AflowConfig(Section):
     def on_policy(self) -> "AflowConfig":
         """The config of a training session: each round draws one edit of one node.
 
-        Q chooses nothing there. It is asked only where it is trained.
+        Q chooses nothing there, so rounds do not wait for it. The trainer asks once the session has been played.
         """
         one = self.lookahead.model_copy(update={"nodes": 1, "edits": 1})
-        q = self.q if self.q.rows else self.q.model_copy(update={"kind": "none"})
-        return self.model_copy(update={"lookahead": one, "rl_weight": 0.0, "redraws": 0, "q": q})
+        nobody = self.q.model_copy(update={"kind": "none"})
+        return self.model_copy(update={"lookahead": one, "rl_weight": 0.0, "redraws": 0, "q": nobody})
 
     @property
     def form(self) -> Literal["edit", "code", "suggestion"]:

@@ -111,7 +111,7 @@ def calibration(runs: Sequence[RunRecord]) -> list[Bin]:
 
 
 def predictions(run: RunRecord) -> list[tuple[float, float]]:
-    """Return (predicted, realised) score of each evaluated edit of a search or a validation that was predicted."""
+    """Return (predicted, realised) score of each evaluated edit that was predicted."""
     return [pair for pairs in predictions_by_session(run) for pair in pairs]
 
 
@@ -119,7 +119,7 @@ def predictions_by_session(run: RunRecord) -> list[list[tuple[float, float]]]:
     """Return the same, session by session."""
     found: dict[str, list[tuple[float, float]]] = {}
     for each in run.rounds:
-        if each.validated and each.q is not None and each.score is not None:
+        if each.q is not None and each.score is not None:
             found.setdefault(each.session, []).append((each.q, each.score))
     return list(found.values())
 

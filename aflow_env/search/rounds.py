@@ -22,17 +22,18 @@ from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.client import LLMClient
 from aflow_env.search.choice.choosing import DUPLICATE, Chooser, Frontier, Picked
 from aflow_env.search.choice.selection import select
-from aflow_env.search.prediction.predict import ActionValue, Candidate, LearningPredictor, QPredictor, value
+from aflow_env.search.prediction.predict import Candidate, LearningPredictor, QPredictor, value
 from aflow_env.search.proposals.expansion import Changer, Flight, Place, cancel_all, draw, in_short, restore
 from aflow_env.search.proposals.proposal import Proposer, State, States
 from aflow_env.search.session import OVER_BUDGET, Choice, Listener, SearchProblem, SearchSession, Stopper, Turn
 from aflow_env.search.tree import Tree
-from aflow_env.soon import beside, soon
+from aflow_env.soon import soon
 from aflow_env.store.node_rows import JSON, Node, Rejection
 from aflow_env.store.shared import RunStore
 from aflow_env.store.store import StoredSession
 from aflow_env.tasks.problem import Problem, Task
 from aflow_env.workflow.gate import Gate, check
+from aflow_env.workflow.implement import Change
 from aflow_env.workflow.program import Workflow
 
 
@@ -161,7 +162,7 @@ class Search:
     async def _expand(
         self, place: Place, choice: Choice, state: State, seed: int, change: Changer, predictor: QPredictor | None
     ) -> Turn:
-        """Propose, implement and gate, then evaluate and predict at a time."""
+        """Propose, implement, gate, predict and evaluate."""
         try:
             reply, ended, duplicate = await draw(self.proposer, change, place, state, seed, self.config.redraws)
         finally:
@@ -170,8 +171,9 @@ class Search:
         if isinstance(ended, Rejection):
             return Turn(state, choice, reply, ended, duplicate=duplicate)
         candidate = Candidate(reply.text, ended.workflow)
-        node, prediction, seconds = await self._node(place, state, candidate, ended.modification, predictor)
-        return Turn(state, choice, reply, node, candidate, prediction, predict_seconds=seconds)
+        prediction = await value(predictor, state, candidate)
+        node = await self._node(place, ended, candidate.text)
+        return Turn(state, choice, reply, node, candidate, prediction)
 
     async def _run(self, place: Place, picked: Picked, chooser: Chooser) -> Turn:
         """Evaluate the chosen pair, if any proposal was open."""
@@ -181,19 +183,12 @@ class Search:
             ended = Rejection(place.round, place.parent.round, in_short(last.text), last.text, last.reason)
             reply = chooser.frontier.reply(last)
             return Turn(picked.state, picked.choice, reply, ended, duplicate=last.reason == DUPLICATE)
-        node, prediction, seconds = await self._node(
-            place, picked.state, pair.candidate, pair.modification, picked.predictor
-        )
-        known = picked.prediction or prediction
-        return Turn(picked.state, picked.choice, pair.reply, node, pair.candidate, known, predict_seconds=seconds)
+        node = await self._node(place, Change(pair.candidate.workflow, pair.modification), pair.candidate.text)
+        return Turn(picked.state, picked.choice, pair.reply, node, pair.candidate, picked.prediction)
 
-    async def _node(
-        self, place: Place, state: State, edit: Candidate, modification: str, predictor: QPredictor | None
-    ) -> tuple[Node, ActionValue | None, float]:
-        """Evaluate an edit, and ask for Q of it meanwhile. Return the seconds by which Q outlasted the evaluation."""
-        evaluation, prediction, seconds = await beside(self._evaluate(edit.workflow), value(predictor, state, edit))
-        node = Node(place.round, place.parent.round, edit.workflow, evaluation, modification, edit.text)
-        return node, prediction, seconds
+    async def _node(self, place: Place, change: Change, text: str) -> Node:
+        evaluation = await self._evaluate(change.workflow)
+        return Node(place.round, place.parent.round, change.workflow, evaluation, change.modification, text)
 
     async def _evaluate(self, workflow: Workflow) -> Evaluation:
         return await self.evaluator.evaluate(workflow, self.problems, self.config.repeats, self.version)

@@ -12,14 +12,12 @@ Rounds without a score are absent.
 """
 
 import hashlib
-import math
 import time
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
@@ -69,8 +67,7 @@ class Turn:
     """One round: the state, the choice, the proposal and its result.
 
     `ended` is a Rejection when the edit was not run. `duplicate` marks the rejection of a well-formed edit.
-    `prediction` is Q of the state and the `candidate`, which knows nothing of the candidate's run, if there is a
-    predictor. It outlasted that run by `predict_seconds`, for which the round waited.
+    `prediction` is Q of the state and the `candidate`, made before the candidate was run, if there is a predictor.
     """
 
     state: State
@@ -80,7 +77,6 @@ class Turn:
     candidate: Candidate | None = None
     prediction: ActionValue | None = None
     duplicate: bool = False
-    predict_seconds: float = field(default=0.0, compare=False)
 
     @property
     def q_target(self) -> float | None:
@@ -126,19 +122,9 @@ def session_summary(session: SearchSession) -> dict[str, float]:
         "cached": sum(evaluation.cache_hits for evaluation in evaluations),
         "ucb": fmean(turn.choice.ucb for turn in turns) if turns else 0.0,
         "nodes": len(evaluations),
-        "predict_seconds": math.fsum(turn.predict_seconds for turn in turns),
     }
     figures |= {f"outcome_{name}": count for name, count in outcomes.items()}
     return {name: float(value) for name, value in figures.items()}
-
-
-def session_predictions(session: SearchSession) -> list[dict[str, Any]]:
-    """Return each prediction with the realised score, for the trainer's metrics."""
-    return [
-        {"parent": turn.state.workflow.digest, "q": turn.prediction.q, "mass": turn.prediction.mass, "q_target": score}
-        for turn in session.turns
-        if turn.prediction and (score := turn.q_target) is not None
-    ]
 
 
 def session_seed(*parts: object) -> int:

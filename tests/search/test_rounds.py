@@ -10,7 +10,7 @@ import pytest
 
 from aflow_env.cli.compose import load
 from aflow_env.config import AflowConfig
-from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
+from aflow_env.errors import ConfigError
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State
@@ -131,7 +131,7 @@ def test_draws_of_a_round_differ_and_repeat_with_the_seed(tmp_path: Path) -> Non
     assert not any(isinstance(turn.ended, Rejection) for turn in session.turns)
 
 
-def test_a_drawn_edit_is_predicted_and_its_target_is_its_own_score(tmp_path: Path) -> None:
+def test_a_drawn_edit_is_predicted_before_it_is_run_and_its_target_is_its_own_score(tmp_path: Path) -> None:
     """With one edit of one node a policy is asked about the edit, for training and metrics."""
     oracle = Oracle({2: 0.75, 3: 0.25})
     session, _ = play(config(tmp_path, "q.kind=policy"), Script([ADD_FORMAT, "nonsense", ADD_REVIEW]), oracle)
@@ -207,80 +207,3 @@ def test_search_is_plain_data_and_can_be_varied(tmp_path: Path) -> None:
             await assembly.aclose()
 
     asyncio.run(run())
-
-
-class Beside:
-    """A predictor and the pause of an evaluator, each of which ends once both have begun; either may fail or hang."""
-
-    def __init__(self, predicting: BaseException | None = None, evaluating: BaseException | None = None) -> None:
-        self.asked, self.began = asyncio.Event(), asyncio.Event()
-        self.predicting, self.evaluating = predicting, evaluating
-        self.evaluations, self.cancelled = 0, 0
-
-    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
-        self.asked.set()
-        await self._meet(self.began, self.predicting, self.evaluating)
-        return [ActionValue(0.5)] * len(edits)
-
-    async def pause(self) -> None:
-        """The start workflow is evaluated without a prediction."""
-        self.evaluations += 1
-        if self.evaluations > 1:
-            self.began.set()
-            await self._meet(self.asked, self.evaluating, self.predicting)
-
-    async def _meet(self, other: asyncio.Event, mine: BaseException | None, theirs: BaseException | None) -> None:
-        await other.wait()
-        if mine:
-            raise mine
-        try:
-            if theirs:
-                await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-
-
-CHOOSING = ("lookahead.nodes=4", "lookahead.edits=2")
-
-
-@pytest.mark.parametrize("keys", [(), CHOOSING])
-async def test_an_edit_is_predicted_while_it_is_evaluated(tmp_path: Path, keys: tuple[str, ...]) -> None:
-    """With w = 0. Each waits for the other to begin, so one after the other would wait for ever."""
-    both = Beside()
-    settings = quick.config(tmp_path, "rounds=3", *keys)
-    session, _ = await asyncio.wait_for(quick.play(settings, quick.Quick(both.pause), predictor=both), 60)
-    evaluated = [turn for turn in session.turns if turn.node]
-    assert evaluated
-    assert all(turn.prediction and turn.prediction.q == 0.5 for turn in evaluated)
-
-
-@pytest.mark.parametrize("keys", [(), CHOOSING])
-@pytest.mark.parametrize("predicting", [True, False])
-async def test_a_failure_of_one_ends_the_other_and_the_session(
-    tmp_path: Path, predicting: bool, keys: tuple[str, ...]
-) -> None:
-    """No round is recorded, no task is left, and the search goes on from there to the tree of one that never failed."""
-    error = InfrastructureError("gone")
-    both = Beside(error if predicting else None, None if predicting else error)
-    settings = quick.config(tmp_path / "failed", "rounds=3", *keys)
-    with pytest.raises(InfrastructureError) as raised:
-        await asyncio.wait_for(quick.play(settings, quick.Quick(both.pause), predictor=both), 60)
-    assert raised.value is error
-    assert both.cancelled == 1
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-    _, resumed = await quick.play(settings, quick.Quick(), predictor=Oracle({}))
-    whole = quick.config(tmp_path / "whole", "rounds=3", *keys)
-    assert resumed == (await quick.play(whole, quick.Quick(), predictor=Oracle({})))[1]
-
-
-async def test_a_budget_that_ends_the_prediction_ends_the_session_cleanly(tmp_path: Path) -> None:
-    """The edit whose evaluation had begun is no round, and a search with more money evaluates it."""
-    both = Beside(predicting=BudgetExhausted("spent"))
-    settings = quick.config(tmp_path, "rounds=3")
-    session, _ = await asyncio.wait_for(quick.play(settings, quick.Quick(both.pause), predictor=both), 60)
-    assert session.stopped == "budget: spent"
-    assert [node.round for node in session.tree] == [1]
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-    more, _ = await quick.play(settings, quick.Quick(), predictor=Oracle({}))
-    assert more.tree.played == 3

@@ -27,7 +27,7 @@ from numpy.random import Generator
 from aflow_env.config import AflowConfig
 from aflow_env.errors import WorkflowError
 from aflow_env.search.choice.selection import candidates, choose, select, ucb
-from aflow_env.search.prediction.predict import ActionValue, Candidate, LearningPredictor, QPredictor, ask
+from aflow_env.search.prediction.predict import ActionValue, Candidate, LearningPredictor, QPredictor, ask, value
 from aflow_env.search.proposals.expansion import Changer, in_short
 from aflow_env.search.proposals.proposal import Proposal, Proposer, State, States
 from aflow_env.search.session import Choice, session_seed
@@ -125,16 +125,12 @@ class Frontier:
 
 @dataclass(frozen=True)
 class Picked:
-    """The pair that a round evaluates, with the state of its node. `pair` is None when no proposal is open.
-
-    With w > 0 it has its prediction, else the `predictor` to ask while it is evaluated.
-    """
+    """The pair that a round evaluates, with the state of its node. `pair` is None when no proposal is open."""
 
     choice: Choice
     state: State
     pair: OpenPair | None
     prediction: ActionValue | None = None
-    predictor: QPredictor | None = None
 
 
 @dataclass
@@ -182,12 +178,13 @@ class Chooser:
             uniform=float(rng.random()),
         )
         pair = pairs[chosen.place]
+        state = states[pair.node]
+        # With w = 0 only the drawn pair is predicted.
+        prediction = values[chosen.place] if values else await value(predictor, state, pair.candidate)
         self.frontier.taken.add(pair.digest)
         mean = None if q is None else float(q.mean())
         made = choice(pair.node, bounds[pair.node], w=w, changed=chosen.changed, q_mean=mean)
-        if values:
-            return Picked(made, states[pair.node], pair, values[chosen.place])
-        return Picked(made, states[pair.node], pair, predictor=predictor)
+        return Picked(made, state, pair, prediction)
 
     def predictor_at(self, tree: Tree) -> tuple[QPredictor | None, int | None]:
         """Return the next round's predictor, and on how many evaluations, those that it may use, it is fitted."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Q(s, a): the predicted score of a proposed edit, whose run it knows nothing of, and the value question.
+"""Q(s, a): the predicted score of a proposed edit, before the edit is run, and the value question that asks for it.
 
 The text of the state comes first, as in the edit question, so a server's prefix cache serves both. The edit's reason is
 left out, because a policy that predicts its own edits must not praise them.

@@ -32,7 +32,7 @@ DIGITS = np.arange(10) / HIGHEST
 """The value of each answer, in [0, 1]."""
 _ROUNDS = (
     "SELECT session, parent, score, payload FROM nodes WHERE parent IS NOT NULL AND payload IS NOT NULL "
-    "AND session NOT LIKE 'train/%' ORDER BY session, round"
+    "ORDER BY session, round"
 )
 
 
@@ -128,10 +128,7 @@ def within_parents(q: npt.ArrayLike, realised: npt.ArrayLike, parents: Sequence[
 
 
 def worth_of_q(store: Reads, config: AflowConfig) -> str | None:
-    """Return one line on how well Q ranked, and how often it decided; None without predictions.
-
-    Training sessions are left out.
-    """
+    """Return one line on how well Q ranked in the run, and how often it decided; None without predictions."""
     rows = [(f"{session}#{parent}", score, json.loads(text)) for session, parent, score, text in store.read(_ROUNDS)]
     choices = [payload for _, _, payload in rows if "open" in payload]
     abstained = sum(payload.get("abstained", False) for payload in choices)

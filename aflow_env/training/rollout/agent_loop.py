@@ -17,7 +17,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.search.assemble import Assembly
-from aflow_env.search.session import SearchProblem, session_predictions, session_seed, session_summary
+from aflow_env.search.session import SearchProblem, session_seed, session_summary
 from aflow_env.store.store import SessionKey
 from aflow_env.training.launch.log_lines import mark_warnings
 from aflow_env.training.nodes.owner import join
@@ -75,14 +75,16 @@ class AflowSearchLoop(AgentLoopBase):
         seconds = time.monotonic() - began
         rows.check_played(session, config)
         edits = rows.edit_rows(session, config)
-        made = [*(rows.value_rows(session, draws) if training else ()), *edits]
+        judged = await rows.judge(session, policy) if training and config.q.rows else []
+        made = [*rows.value_rows(judged, session, draws), *edits]
         outputs = [self._output(each, len(session.turns)) for each in made]
         if outputs:
             outputs[-1].extra_fields["session"] = session_summary(session) | {
                 "return": sum(each.step_reward for each in edits),
                 "seed": problem["seed"],
                 "seconds": seconds,
-                "predictions": session_predictions(session) if training else [],
+                "predictions": rows.predictions_made(judged),
+                "predict_seconds": policy.predict_seconds,
             }
         return outputs
 

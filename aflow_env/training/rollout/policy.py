@@ -7,6 +7,7 @@ HTTP request for all edits of a state, one token each. The weights are those las
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -73,7 +74,7 @@ class RolloutPolicy:
     """verl's rollout server for one session.
 
     `sampling` is verl's for agent loops (temperature, top_p, ...), `template` further arguments of the chat template
-    (`data.apply_chat_template_kwargs`).
+    (`data.apply_chat_template_kwargs`). `predict_seconds` is how long this session has waited for predictions.
     """
 
     server: Any
@@ -85,6 +86,7 @@ class RolloutPolicy:
     temperature: float
     http: httpx.AsyncClient
     template: Mapping[str, Any] = field(default_factory=dict)
+    predict_seconds: float = 0.0
     _values: dict[tuple[int, ...], ActionValue] = field(default_factory=dict)
     _model: str = ""
 
@@ -110,7 +112,9 @@ class RolloutPolicy:
         prompts = [self.fit(partial(value_messages, state, edit)) for state, edit in pairs]
         new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._values))
         if new:
+            began = time.monotonic()
             self._values.update(zip(new, await self._ask(new), strict=True))
+            self.predict_seconds += time.monotonic() - began
         return [self._values[prompt] for prompt in prompts]
 
     def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:

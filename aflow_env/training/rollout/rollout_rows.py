@@ -2,20 +2,25 @@
 """Turn a played session into training rows.
 
 Each round is one edit row, with its step reward by `rl/reward.py`. Each evaluated edit is one value row, too: the value
-question about it, answered by a digit drawn around its score (prediction/q.py), with step reward 1. Both kinds carry
-(kind, anchor, step index, step reward) through verl's TransferQueue.
+question about it, answered by a digit drawn around its score (prediction/q.py). The step reward of a value row is its
+weight in the update: n / (the start workflow's n). Both kinds carry (kind, anchor, step index, step reward) through
+verl's TransferQueue.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.rl import reward
+from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.prediction.q import realised_digit
 from aflow_env.search.session import OVER_BUDGET, SearchSession, Turn, session_seed
-from aflow_env.training.rollout.policy import DigitTokens, Tokens
+from aflow_env.store.node_rows import Node
+from aflow_env.training.rollout.policy import DigitTokens, RolloutPolicy, Tokens
 
 
 @dataclass(frozen=True)
@@ -55,21 +60,51 @@ def edit_rows(session: SearchSession, config: AflowConfig) -> list[TrainingRow]:
     ]
 
 
-def value_rows(session: SearchSession, seed: int) -> list[TrainingRow]:
-    """Return one row for each evaluated edit that was predicted: the digit of its score, with reward 1."""
-    rows: list[TrainingRow] = []
-    for turn in session.turns:
-        if turn.node is None or turn.prediction is None:
-            continue
-        asked = turn.prediction.payload
+@dataclass(frozen=True)
+class Judged:
+    """An evaluated edit: the turn, its child, and the policy's prediction."""
+
+    turn: Turn
+    node: Node
+    value: ActionValue
+
+
+async def judge(session: SearchSession, policy: RolloutPolicy) -> list[Judged]:
+    """Ask the policy about every edit of the session that was evaluated, in one request."""
+    played = [(turn, node) for turn in session.turns if (node := turn.node)]
+    asked = [(turn.state, Candidate(turn.reply.text, node.workflow)) for turn, node in played]
+    values = await policy.values(asked)
+    return [Judged(turn, node, value) for (turn, node), value in zip(played, values, strict=True)]
+
+
+def value_rows(judged: Sequence[Judged], session: SearchSession, seed: int) -> list[TrainingRow]:
+    """Return one row for each evaluated edit: the digit of its score, and its weight."""
+    usual, rows = max(session.tree.node(1).evaluation.n, 1), []
+    for index, each in enumerate(judged):
+        asked = each.value.payload
         if not isinstance(asked, DigitTokens):
             raise TypeError("a value row is made of a prediction by RolloutPolicy, which carries the question's tokens")
-        uniform = np.random.default_rng(session_seed(seed, "digits", turn.node.round)).random()
-        digit = realised_digit(turn.node.score, uniform)
-        log_prob, version = max(asked.log_probs[digit], asked.floor), _tokens(turn).version
+        uniform = np.random.default_rng(session_seed(seed, "digits", each.node.round)).random()
+        digit = realised_digit(each.node.score, uniform)
+        log_prob, version = max(asked.log_probs[digit], asked.floor), _tokens(each.turn).version
         answer = Tokens(asked.prompt_ids, (asked.digit_ids[digit],), (log_prob,), version)
-        rows.append(TrainingRow("value", turn.state.workflow.digest, len(rows), 1.0, answer))
+        weight = each.node.evaluation.n / usual
+        rows.append(TrainingRow("value", each.turn.state.workflow.digest, index, weight, answer))
     return rows
+
+
+def predictions_made(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return each prediction with the realised score, for the metrics of the step."""
+    return [
+        {
+            "parent": each.turn.state.workflow.digest,
+            "child": each.node.digest,
+            "q": each.value.q,
+            "mass": each.value.mass,
+            "q_target": each.node.score,
+        }
+        for each in judged
+    ]
 
 
 def _step(turn: Turn) -> reward.SessionStep:

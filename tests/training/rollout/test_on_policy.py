@@ -6,7 +6,6 @@ A grad log pi over rows is exact, and so is the gradient that it has to be.
 """
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from aflow_env.config import AflowConfig
 from aflow_env.evaluation.attempt import Attempt
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
 from aflow_env.rl.rows import Rows, Steps
-from aflow_env.search.prediction.predict import ActionValue, Candidate
 from aflow_env.search.proposals.proposal import Proposal, State
 from aflow_env.search.session import SearchSession
 from aflow_env.training.rollout.policy import Tokens
@@ -57,13 +55,6 @@ def trains(folder: Path) -> AflowConfig:
     """A session of training, of a config in which Q would choose among the edits of 16 nodes."""
     keys = ("rl_weight=1", "q.kind=policy", "lookahead.nodes=16", "lookahead.edits=3", "redraws=3")
     return config(folder, *keys, "rounds=1", "reward.kind=parent_gain").on_policy
-
-
-class Half:
-    """Predicts 1/2."""
-
-    async def predict(self, state: State, edits: Sequence[Candidate]) -> list[ActionValue]:
-        return [ActionValue(0.5)] * len(edits)
 
 
 def session(folder: Path, arm: int) -> tuple[AflowConfig, SearchSession]:
@@ -106,15 +97,6 @@ def test_a_session_of_training_runs_the_edit_that_was_drawn(tmp_path: Path) -> N
         assert played.turns[0].reply.text == ARMS[arm]
         assert played.turns[0].choice.open == 1
         assert row.step_reward == pytest.approx(REWARD[arm])
-
-
-def test_the_edit_that_was_drawn_is_predicted_where_q_is_trained(tmp_path: Path) -> None:
-    settings = trains(tmp_path)
-    (turn,) = asyncio.run(play(settings, Bandit(), Draws(1), predictor=Half()))[0].turns
-    assert turn.prediction == ActionValue(0.5)
-    assert settings.q.kind == "policy"
-    for keys in (("q.kind=policy", "q.replay=0"), ("q.kind=surrogate",)):
-        assert config(tmp_path, *keys).on_policy.q.kind == "none"
 
 
 def test_the_rows_of_training_have_the_policy_gradient(tmp_path: Path) -> None:

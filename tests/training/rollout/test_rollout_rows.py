@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An evaluated edit becomes a training row: the value question, answered by the digit that came true."""
 
+import asyncio
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.search.prediction.predict import ActionValue
 from aflow_env.training.rollout.policy import DigitTokens, Tokens
-from aflow_env.training.rollout.rollout_rows import TrainingRow, check_played, edit_rows, value_rows
+from aflow_env.training.rollout.rollout_rows import Judged, TrainingRow, check_played, edit_rows, judge, value_rows
 from tests.search.support import EXECUTOR, node, results
 from tests.search.test_rounds import config, play
 
@@ -21,28 +22,32 @@ ODDS = (0.91, *[0.01] * 9)
 ASKED = DigitTokens((1, 2, 3), tuple(range(50, 60)), tuple(map(math.log, ODDS)), -10.0)
 
 
-def rows(*scores: float | None) -> list[TrainingRow]:
-    """The value rows of a session that predicted edits with these scores; None is a rejected one."""
-    turns: list[Any] = [
-        SimpleNamespace(
-            reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
-            state=SimpleNamespace(workflow=SimpleNamespace(digest="start")),
-            node=None if score is None else SimpleNamespace(score=score, round=2),
-            prediction=None if score is None else ActionValue(0.5, 1.0, ASKED),
-        )
-        for score in scores
-    ]
-    session: Any = SimpleNamespace(turns=turns)
-    return value_rows(session, seed=5)
+def rows(score: float = 1.0, n: int = 12) -> list[TrainingRow]:
+    """The value rows of a session whose start was scored on 12 problems, and one edit of it on n."""
+    turn: Any = SimpleNamespace(
+        reply=SimpleNamespace(payload=Tokens((1, 2), (9,), (-0.5,), 4)),
+        state=SimpleNamespace(workflow=SimpleNamespace(digest="start")),
+    )
+    node: Any = SimpleNamespace(score=score, round=2, evaluation=SimpleNamespace(n=n))
+    start = SimpleNamespace(evaluation=SimpleNamespace(n=12))
+    session: Any = SimpleNamespace(tree=SimpleNamespace(node=lambda round_: start))
+    return value_rows([Judged(turn, node, ActionValue(0.5, 1.0, ASKED))], session, seed=5)
 
 
 def test_a_value_row_is_the_digit_that_came_true() -> None:
     """The question's tokens, the digit of the score, its log-probability, and the weights' version."""
-    (row,) = rows(1.0)
+    (row,) = rows()
     assert row.tokens == Tokens((1, 2, 3), (59,), (math.log(0.01),), 4)
-    assert (row.kind, row.anchor, row.step_reward) == ("value", "start", 1.0)
-    (worst,) = rows(0.0)
+    assert (row.kind, row.anchor) == ("value", "start")
+    (worst,) = rows(score=0.0)
     assert worst.tokens.response_ids == (50,)
+
+
+@pytest.mark.parametrize(("n", "worth"), [(12, 1.0), (6, 0.5), (3, 0.25)])
+def test_a_score_on_fewer_problems_weighs_less(n: int, worth: float) -> None:
+    """By its share of the usual number of problems."""
+    (row,) = rows(n=n)
+    assert row.step_reward == pytest.approx(worth)
 
 
 def test_a_failure_of_the_world_changes_no_reward() -> None:
@@ -62,8 +67,20 @@ def test_a_failure_of_the_world_changes_no_reward() -> None:
     assert rewarded(0) == rewarded(2) == [pytest.approx(0.5 - 0.1 * 10 * 0.125)]
 
 
-def test_every_evaluated_edit_has_a_value_row_and_no_rejected_one() -> None:
-    assert [row.step_index for row in rows(1.0, None, 0.0)] == [0, 1]
+def test_every_evaluated_edit_is_asked_about_and_no_rejected_one(tmp_path: Path) -> None:
+    """In one request, with the state in which it was proposed and the workflow that it made."""
+    session, _ = play(config(tmp_path, "proposer=random", "rounds=8"))
+    asked: list[Any] = []
+
+    async def values(pairs: Any) -> list[ActionValue]:
+        asked.append(pairs)
+        return [ActionValue(0.5)] * len(pairs)
+
+    judged = asyncio.run(judge(session, SimpleNamespace(values=values)))  # type: ignore[arg-type]
+    (pairs,) = asked
+    evaluated = [turn for turn in session.turns if turn.node]
+    assert 0 < len(evaluated) == len(judged)
+    assert [(state, edit.workflow) for state, edit in pairs] == [(turn.state, turn.node.workflow) for turn in evaluated]
 
 
 @pytest.mark.parametrize("calls", [2, 5])
