@@ -24,6 +24,8 @@ TRAINING_USD = 0.6456
 """The bill of a `make train` by its closing table; not in the data."""
 POLICIES = ("untrained", "trained")
 """The tiny policy as it is built, and after `make train`, as proposer and predictor."""
+FURTHER = ("second", "third")
+"""The policies of two more trainings."""
 BAR = 0.20
 """The gain of a training that succeeded."""
 Figures = dict[str, Any]
@@ -111,6 +113,10 @@ def players(arms: Arms) -> Figures:
         "players_gain": gain(arms, guided, STOCK, at),
         "players_own": gain(arms, guided, unguided, at),
         "players_tokens": mean(arms, guided, "policy_tokens"),
+        "further_own": " and ".join(
+            gain(arms, f"{name} proposes, {name} Q, w=1", f"{name} proposes, w=0", at) for name in FURTHER
+        ),
+        "further_random": " and ".join(gain(arms, f"random edits, {name} Q, w=1", STOCK, at) for name in FURTHER),
     }
 
 

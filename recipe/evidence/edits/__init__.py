@@ -65,5 +65,5 @@ experience of this search, and none of earlier ones. Seeds 500 to 559 have run.
 Further trainings (the same part, registered after the first 13 seeds of one training, where its own Q at w = 1 gained
 +0.147±0.095 over w = 0, and before their first run). The policies of two more `make train` runs, `second` and `third`,
 seeds 500 to 523. Question: does the own Q of a trained policy that proposes gain at w = 1 over w = 0 in each? Yes,
-where each difference excludes 0 at (a). No, where one of the two includes it. Not run yet.
+where each difference excludes 0 at (a). No, where one of the two includes it. All have run.
 """
