@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures that every room's tests share."""
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files = {item: str(item.path.relative_to(ROOT)) for item in items}
     long = {files[item] for item in items if item.get_closest_marker("long")}
     items.sort(key=lambda item: (scope(files[item]) != "real", files[item] not in long))
+    gc.freeze()  # what verl, vLLM and torch have brought is there to stay: no collection has to look at it
 
 
 @pytest.hookimpl(optionalhook=True)
