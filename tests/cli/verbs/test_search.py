@@ -207,7 +207,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_leaves_a_run_that_goes_on(
     process = begin(folder, f"in_flight={in_flight}")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     out, said = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "finishing the rounds under way" in said
     assert f"aflow-env resume {folder}" in said
     assert "Traceback" not in said
