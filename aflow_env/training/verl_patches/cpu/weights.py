@@ -3,11 +3,12 @@
 
 verl sends weights in buckets and calls `model.load_weights` on each. vLLM's CPU layers repacked their weights after the
 first load and dropped the loaders for that. So here all buckets are collected (one copy of the model in memory) and go
-to vLLM's own layer-wise reload, which unpacks, loads and packs each layer again. The log has its warning "Failed to
-load weights" at every sync: rotary embeddings have no weight, and a tied head has the embedding's.
+to vLLM's own layer-wise reload, which unpacks, loads and packs each layer again.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,13 +35,35 @@ def repack_heads(model: torch.nn.Module) -> None:
             module.quant_method.process_weights_after_loading(module)
 
 
+@contextmanager
+def quiet_about_layers_without_weights(tied: bool) -> Iterator[None]:
+    """Drop two false alarms of vLLM's reload; any other layer that fails to load still warns.
+
+    vLLM 0.28.0 warns "Failed to load weights" at every sync for rotary embeddings, which have none, and for a tied
+    head, whose weight is the embedding's.
+    """
+
+    def is_alarm(record: logging.LogRecord) -> bool:
+        layer = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
+        return not (layer.endswith("RotaryEmbedding") or (tied and layer == "ParallelLMHead"))
+
+    logger = logging.getLogger("vllm.model_executor.model_loader.reload.layerwise")
+    logger.addFilter(is_alarm)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_alarm)
+
+
 class CpuWorkerExtension(vLLMColocateWorkerExtension):
     """verl's colocated worker extension with a weight update for vLLM's CPU layers."""
 
     def load_all_weights(self, weights: Weights) -> None:
         """Replace every weight of the model; names and shapes are those of the Hugging Face checkpoint."""
-        self.model_runner.reload_weights(weights_iterator=iter(weights))
-        repack_heads(self.model_runner.model)
+        model = self.model_runner.model
+        with quiet_about_layers_without_weights(tied=getattr(model.config, "tie_word_embeddings", False)):
+            self.model_runner.reload_weights(weights_iterator=iter(weights))
+        repack_heads(model)
 
     def update_weights_from_ipc(
         self, peft_config: dict[str, Any] | None = None, base_sync_done: bool = False, use_shm: bool = False
