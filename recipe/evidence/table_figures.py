@@ -84,9 +84,10 @@ def judged(arms: Arms, name: str, predicts: str, proposes: str | None) -> list[s
     return [*line, f"{start['valid']:.2f}", score, ahead]
 
 
-def saved(arms: Arms, arm: str, to: str = "w=0") -> str:
-    """Print the difference of two medians of calls with its paired bootstrap interval."""
-    both = np.array([calls([arms[arm][seed], arms[to][seed]]) for seed in sorted(arms[arm]) if seed in arms[to]])
+def saved(arms: Arms, arm: str) -> str:
+    """Print the difference of an arm's median of calls to that of w=0 with its paired bootstrap interval."""
+    unguided = arms["w=0"]
+    both = np.array([calls([arms[arm][seed], unguided[seed]]) for seed in sorted(arms[arm]) if seed in unguided])
     draws = both[np.random.default_rng(0).integers(len(both), size=(2000, len(both)))]
     own, other = np.moveaxis(np.median(draws, axis=1), -1, 0)
     low, high = np.quantile(own - other, [0.025, 0.975])

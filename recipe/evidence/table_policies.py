@@ -37,6 +37,7 @@ Stopped after 40 replays of every arm by the clock. The plain alternative of que
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,7 @@ from numpy.typing import NDArray
 
 from aflow_env.tasks import load_task
 from aflow_env.tasks.table import TableTask
+from aflow_env.training.tiny_policy.build import prompt_settings
 from aflow_env.training.tiny_policy.lessons import DrawnState
 from aflow_env.workflow.program import Workflow
 from recipe.evidence.edits.players import Edited, Policy, RandomEdits
@@ -54,8 +56,6 @@ from recipe.evidence.edits.world import Steps
 from recipe.evidence.tables import KNOWN, RESULTS, Outcomes, TableEdits, TableWorld, arms, endpoints, known, outcomes
 
 REPLAYS, PROPOSED, DRAWS = 40, 40, 512
-AS_TRAINED = {"state_characters": 1200, "failed_cases": 0, "experience_entries": 4}
-"""The states of conf/aflow_gigpo_cpu.yaml."""
 LONGEST = 96
 """`data.max_response_length` of conf/aflow_gigpo_cpu_table.yaml."""
 Proposer = Policy | RandomEdits
@@ -74,6 +74,7 @@ class UnseenWorld(TableWorld):
         self.problems = dict(zip(("train", "validate", "test"), (seen, *np.array_split(order, 2)), strict=True))
 
 
+@cache
 def halves(table: Outcomes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the places of the problems that a training on the table sees, and of those that it does not."""
     task = load_task(table.config.task)
@@ -156,7 +157,7 @@ def main(
 ) -> None:
     """Replay both questions on the table of a task; the rows that are missing go to recipe/evidence/results."""
     table, file = outcomes(name, name), RESULTS / f"table_policies_{name}.jsonl"
-    config = table.config.model_copy(update=AS_TRAINED)
+    config = prompt_settings(name)
     folders = dict(each.split("=", 1) for each in policy)
     players = {each: Policy(Path(folder), config, LONGEST) for each, folder in folders.items()}
     proposers: dict[str, Proposer] = {"random": RandomEdits(config.task.instructions), **players}
