@@ -268,7 +268,7 @@ async def test_the_workflows_own_failures_count_as_zero() -> None:
     def answer(request: Request) -> str | Exception:
         return PromptTooLong("too long") if number(request) == 3 else f"answer {number(request)}"
 
-    async with evaluators(wall_seconds=1.0) as make:
+    async with evaluators(wall_seconds=6.0) as make:
         evaluation = await make(ScriptedClient(answer)).evaluate(Workflow(graph, ASK.prompts), PROBLEMS[:5])
     assert outcomes(evaluation.results) == ["crash", "timeout", "crash", "crash", "correct"]
     assert (evaluation.n, evaluation.score) == (5, 0.2)

@@ -106,7 +106,7 @@ def serve_beside(plan: Plan = no_fault, model: Model = answer) -> Iterator[tuple
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
     try:
-        yield ready.get(timeout=10)
+        yield ready.get(timeout=60)
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join()

@@ -367,7 +367,7 @@ def test_kill_9_loses_nothing_that_was_told_and_the_rest_can_go_on(path: Path, a
             os.kill(victim.pid, signal.SIGKILL)
             break
     acknowledged = max([acknowledged, *map(int, victim.stdout.read().split())])
-    assert victim.wait(timeout=20) == -signal.SIGKILL
+    assert victim.wait(timeout=60) == -signal.SIGKILL
     victim.stdout.close()
     store = Store(path)
     told = store.session(SessionKey("shared", session="a")).ended
@@ -377,7 +377,7 @@ def test_kill_9_loses_nothing_that_was_told_and_the_rest_can_go_on(path: Path, a
         assert len(list(each.evaluation.results)) == 10
     assert store.read("PRAGMA integrity_check") == [("ok",)]
     with writer(path, "a", len(told) + 5) as second:
-        assert second.wait(timeout=30) == 0
+        assert second.wait(timeout=60) == 0
     assert len(store.session(SessionKey("shared", session="a")).ended) == len(told) + 5
     clean = Store(path.with_name("clean.sqlite"))
     clean.open_session(SessionKey("shared", session="a"), "arithmetic")

@@ -23,7 +23,7 @@ print("said", os.environ.get("MARK", ""), flush=True)
 if what == "slow" and not (folder / "again").exists():
     (folder / "again").touch()
     (folder / "pid").write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(600)
 sys.exit(3 if what == "fails" else 0)
 """
 
@@ -85,17 +85,22 @@ def test_a_killed_sweep_ends_its_jobs_and_repeated_runs_only_what_is_missing(tmp
     code = (
         "import sys\nfrom pathlib import Path\nfrom tests.sweep.test_jobs import job, run\n"
         f"p = Path({str(tmp_path)!r})\n"
-        "run([job(p, 'a'), job(p, 'b', 'slow'), job(p, 'c')], 1, lambda text: None)\n"
+        "say = lambda text: print(text, flush=True)\n"
+        "run([job(p, 'a'), job(p, 'b', 'slow'), job(p, 'c')], 1, say)\n"
     )
-    sweep = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     pid = jobs[1].folder / "pid"
-    deadline = time.monotonic() + 60
-    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    running = int(pid.read_text())
-    assert json.loads((jobs[1].folder / "job.json").read_text())["status"] == "running"
-    sweep.send_signal(number)
-    sweep.wait(timeout=60)
+    deadline = time.monotonic() + 120
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as sweep:
+        assert sweep.stdout is not None
+        assert any(line.startswith("b: started") for line in sweep.stdout)
+        while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running = int(pid.read_text())
+        assert json.loads((jobs[1].folder / "job.json").read_text())["status"] == "running"
+        sweep.send_signal(number)
+        sweep.wait(timeout=60)
     while _alive(running) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(running), "the running job was told to end"

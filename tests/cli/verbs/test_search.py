@@ -190,8 +190,8 @@ def begin(folder: Path, *overrides: str) -> subprocess.Popen[str]:
 
 
 def nothing_left_of(process: subprocess.Popen[str]) -> bool:
-    """Whether no process of its group is there, five seconds later at most."""
-    deadline = time.monotonic() + 5
+    """Whether no process of its group is there, half a minute later at most."""
+    deadline = time.monotonic() + 30
     while left := subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True).stdout:
         if time.monotonic() > deadline:
             break
@@ -206,7 +206,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_leaves_a_run_that_goes_on(
     folder = tmp_path / "run"
     process = begin(folder, f"in_flight={in_flight}")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "finishing the rounds under way" in said
     assert f"aflow-env resume {folder}" in said
@@ -229,7 +229,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_a_run_that_goes_on(aflow: Comma
     while "finishing" not in said:
         said = process.stderr.readline()
     os.killpg(process.pid, signal.SIGINT)
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=120)
     assert "best so far" not in out
     assert process.returncode == 130
     assert f"aflow-env resume {folder}" in said

@@ -117,7 +117,7 @@ async def test_a_cancelled_call_hangs_up_and_its_bill_is_unknown(kind):
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.complete(ask("hello")), timeout=0.3)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         for _ in range(100):
             if books.hung_up:
                 break

@@ -183,7 +183,7 @@ async def test_a_body_without_end_is_cut_while_it_is_read(kind: str, encoding: s
     assert isinstance(error, LLMError)
     assert (error.kind, error.bill) == ("malformed", "unknown")
     assert ("not asked for" if encoding == "br" else "more than") in str(error)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("kind", KINDS)
