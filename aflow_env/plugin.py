@@ -49,6 +49,7 @@ EVERYWHERE = _rows(
         "verl.trainer.ppo.core_algos",
         "trainer.estimators:register",
     ),
+    ("losses of value rows", "verl.trainer.ppo.core_algos", "trainer.mini_batches:without_ratio"),
     ("trainer aflow_sync", "verl.trainer.ppo.v1", "trainer.trainer:register"),
     ("agent loop aflow_search", "verl.experimental.agent_loop", "rollout.agent_loop:register"),
     ("reward manager aflow", "verl.experimental.reward_loop.reward_manager", "rollout.reward_manager:register"),

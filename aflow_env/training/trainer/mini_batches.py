@@ -7,22 +7,25 @@ The last one would be mostly padding, and still a step of the optimiser. `deal` 
 no row to another rank, so ranks stay balanced.
 
 The value rows of a step leave its batch before verl balances it, so no group, mean or ratio of the edits includes them.
-They are saved for STEPS training steps. Every step ends with up to `q.replay` mini-batches of them, drawn without
-replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al. 2021), with the policy's answer
-tokens in the place of a value head, without cloning term.
+They are saved for STEPS training steps. Every step ends with up to `q.replay` mini-batches of `q.replay_rows` of them,
+drawn without replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al. 2021), with the
+policy's answer tokens in the place of a value head, without cloning term.
 
 The digit of a value row is drawn around the realised score, so an old row is as good as a new one and its gradient is
-that of log p(d). Ratios are to the policy at the begin of the phase, and clipped as in any update.
+that of log p(d). No policy sampled it, so there is no ratio to take or to clip: its old log-probability is the present
+one in each update (`without_ratio`).
 
 Limits: older weights, with other proposals, found the targets. The rows are in TransferQueue, so a resumed run starts
 with none.
 """
 
+import functools
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from math import gcd
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -34,10 +37,10 @@ from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
 
 PARTITION = "aflow_replay"
+UNSAMPLED = 1.0
+"""The old log-probability of a digit that no policy sampled; no probability has it."""
 STEPS = 16
 """Training steps whose value rows are saved."""
-REPLAYED = 32
-"""Value rows of a mini-batch. Offline 64 ranked no better than 32 after as many rows, and cost as much."""
 Stratum = tuple[bool, int]
 """Whether a row is padding, and its step index."""
 
@@ -63,10 +66,10 @@ def rows_of_problem(config: DictConfig, aflow: AflowConfig) -> int:
     return int(config.actor_rollout_ref.rollout.n) * aflow.rounds
 
 
-def rows_of_replay(config: DictConfig) -> int:
-    """Return the rows of a mini-batch of value rows: REPLAYED, or the next number that ranks can share."""
+def rows_of_replay(config: DictConfig, aflow: AflowConfig) -> int:
+    """Return the rows of a mini-batch of value rows: `q.replay_rows`, or the next number that ranks can share."""
     sharing = ranks(config)
-    return -(-REPLAYED // sharing) * sharing
+    return -(-aflow.q.replay_rows // sharing) * sharing
 
 
 def ranks(config: DictConfig) -> int:
@@ -97,6 +100,24 @@ def changed(config: DictConfig, values: Mapping[str, Any]) -> Iterator[None]:
             OmegaConf.update(config, key, value, force_add=True)
 
 
+def without_ratio(core_algos: ModuleType) -> None:
+    """Let verl's policy losses take an UNSAMPLED token with ratio 1: its gradient is that of log p, never clipped."""
+    verls: Callable[[str], Callable[..., Any]] = core_algos.get_policy_loss_fn
+
+    @functools.wraps(verls)
+    def get_policy_loss_fn(name: str) -> Callable[..., Any]:
+        loss = verls(name)
+
+        @functools.wraps(loss)
+        def unclipped(old_log_prob: torch.Tensor, log_prob: torch.Tensor, *more: Any, **named: Any) -> Any:
+            old = torch.where(old_log_prob == UNSAMPLED, log_prob.detach(), old_log_prob)
+            return loss(old, log_prob, *more, **named)
+
+        return unclipped
+
+    core_algos.get_policy_loss_fn = get_policy_loss_fn  # type: ignore[attr-defined]
+
+
 def check_mini_batches(config: DictConfig, aflow: AflowConfig) -> None:
     """Raise ConfigError where ranks cannot share a mini-batch; verl would fail at its first update."""
     prompts = config.actor_rollout_ref.actor.ppo_mini_batch_size
@@ -123,7 +144,7 @@ class Replay:
         """Move the value rows of a step here, drop the oldest step, and return the batch of the other rows.
 
         `fields` are the agent loop's, one a row. The step reward of a value row becomes the advantage of all
-        tokens of its response.
+        tokens of its response, and UNSAMPLED their old log-probability.
         """
         rows = [row for row, each in enumerate(fields) if each["kind"] == "value"]
         if rows:
@@ -132,7 +153,9 @@ class Replay:
             found = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id)
             weights, masks = [fields[row]["step_reward"] for row in rows], found["response_mask"].unbind()
             advantages = [torch.full(mask.shape, weight) for mask, weight in zip(masks, weights, strict=True)]
+            unsampled = [torch.full(mask.shape, UNSAMPLED) for mask in masks]
             found["advantages"] = torch.nested.as_nested_tensor(advantages, layout=torch.jagged)
+            found["old_log_probs"] = torch.nested.as_nested_tensor(unsampled, layout=torch.jagged)
             tq.kv_batch_put(keys=names, partition_id=PARTITION, fields=found, tags=tags)
             tq.kv_clear(keys=keys, partition_id=batch.partition_id)
             self._saved.append(list(zip(names, tags, strict=True)))

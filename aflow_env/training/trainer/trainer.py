@@ -113,15 +113,14 @@ class AflowTrainerSync(PPOTrainerSync):
         return batch
 
     def _update_values(self, replay: Replay) -> dict[str, float]:
-        """Take the further optimiser steps on value rows and return their metrics; ratios are to the present policy."""
+        """Take the further optimiser steps on value rows and return their metrics."""
         found: dict[str, Any] = {}
-        rows = rows_of_replay(self.config)
+        rows = rows_of_replay(self.config, self.aflow)
         drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)
         held = {"aflow/replay_rows_held": float(len(replay))}
         if drawn is None:
             return {"aflow/replay_updates": 0.0, **held}
         with mini_batches(self.config, 1, rows, epochs=1):
-            drawn = super()._compute_old_log_prob(drawn, {})
             if self.use_reference_policy:
                 drawn = super()._compute_ref_log_prob(drawn, {})
             super()._update_actor(drawn, found)
@@ -129,7 +128,6 @@ class AflowTrainerSync(PPOTrainerSync):
             "aflow/replay_updates": len(drawn) / rows,
             **held,
             "aflow/replay_grad_norm": float(found["actor/grad_norm"]),
-            "aflow/replay_clip_fraction": float(found["actor/pg_clipfrac"]),
         }
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:

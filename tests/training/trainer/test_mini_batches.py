@@ -25,6 +25,7 @@ from aflow_env.errors import ConfigError
 from aflow_env.training.trainer import mini_batches as module
 from aflow_env.training.trainer.mini_batches import (
     PARTITION,
+    UNSAMPLED,
     Replay,
     Stratum,
     check_mini_batches,
@@ -79,6 +80,28 @@ def test_ranks_can_share_a_mini_batch_of_value_rows(devices: int, rows: int) -> 
     config = composed("aflow_gigpo", [f"trainer.n_gpus_per_node={devices}", "trainer.nnodes=1"])
     assert ranks(config) == devices
     assert rows_of_replay(config, parse(config.aflow)) == rows
+
+
+@pytest.mark.parametrize("loss_mode", ["vanilla", "gspo"])
+def test_a_value_row_is_never_clipped_and_an_edit_row_is(loss_mode: str) -> None:
+    """However far the policy has moved, a value row's gradient is that of -log p; verl's own loss cuts the same row."""
+    from verl.trainer.ppo.core_algos import get_policy_loss_fn
+    from verl.workers.config import ActorConfig
+
+    config = ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, clip_ratio=0.2)
+    for old, slope in ((UNSAMPLED, -1.0), (-3.0, 0.0)):
+        log_prob = torch.tensor([[-0.5]], requires_grad=True)
+        get_policy_loss_fn(loss_mode)(
+            old_log_prob=torch.tensor([[old]]),
+            log_prob=log_prob,
+            advantages=torch.ones(1, 1),
+            response_mask=torch.ones(1, 1),
+            loss_agg_mode="seq-mean-token-mean",
+            config=config,
+            rollout_is_weights=None,
+        )[0].backward()
+        assert log_prob.grad is not None
+        assert log_prob.grad.item() == pytest.approx(slope)
 
 
 def test_rows_that_come_by_session_are_not_cut_by_round() -> None:

@@ -166,14 +166,13 @@ def test_replay_trains_on_no_row_twice(monkeypatch: pytest.MonkeyPatch) -> None:
             keys = [str(row) for row in range(size * most)]
             return KVBatchMeta(keys=keys, tags=[{}] * len(keys), partition_id=PARTITION)
 
-    monkeypatch.setattr(PPOTrainerSync, "_compute_old_log_prob", lambda self, batch, metrics: batch)
     run = made(
         *("aflow.q.replay=2", "actor_rollout_ref.actor.ppo_epochs=3"),
         actor_rollout_wg=SimpleNamespace(update_actor=update_actor),
     )
     metrics = run._update_values(Held())
     (call,) = sent
-    assert (call["rows"], call["mini_batch_size"], call["epochs"]) == (64, 32, 1)
+    assert (call["rows"], call["mini_batch_size"], call["epochs"]) == (16, 8, 1)
     assert metrics["aflow/replay_updates"] == 2
     assert run.config.actor_rollout_ref.actor.ppo_epochs == 3
 
