@@ -26,13 +26,16 @@ def register_search_path(plugins_module: ModuleType) -> None:
 def register_resolvers(omegaconf: ModuleType) -> None:
     """Add `${aflow_tiny_policy:TASK}`, the folder of a task's tiny policy, which is built where it is missing.
 
-    Add `${aflow_cpu_dtype:}`, the dtype that this machine's processor multiplies fast.
+    A task that is not in conf/aflow/task has the policy of the embedded one. Add `${aflow_cpu_dtype:}`, the dtype that
+    this machine's processor multiplies fast.
     """
 
-    def tiny_policy(task: str = "") -> str:
+    def tiny_policy(task: str) -> str:
+        from aflow_env.config import config_directory
         from aflow_env.training.tiny_policy.build import EMBEDDED, cached_policy
 
-        return str(cached_policy(task=task or EMBEDDED))
+        known = (config_directory() / "aflow" / "task" / f"{task}.yaml").is_file()
+        return str(cached_policy(task=task if known else EMBEDDED))
 
     def cpu_dtype() -> str:
         from aflow_env.training.hardware import processor

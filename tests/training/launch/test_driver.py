@@ -42,18 +42,21 @@ def test_the_entry_point_can_be_pickled_with_our_checks_around_it() -> None:
     assert cloudpickle.loads(cloudpickle.dumps(config.validate_config)) is config.validate_config
 
 
-def test_a_config_names_the_task_of_its_tiny_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a name it is the embedded task's, and the training on a table of MBPP has MBPP's."""
+def test_a_config_has_the_tiny_policy_of_its_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another task's policy writes 1 valid edit of 20. A user's own task has that of the embedded one."""
     import omegaconf
 
     from aflow_env.cli.verbs.training import composed
     from aflow_env.training.launch.driver import register_resolvers
     from aflow_env.training.tiny_policy import build
 
-    monkeypatch.setattr(build, "cached_policy", lambda seed=0, task=build.EMBEDDED: Path(task))
+    built = []
+    monkeypatch.setattr(build, "cached_policy", lambda seed=0, task="": built.append(task) or Path(task))
     register_resolvers(omegaconf)
-    for name, task in (("aflow_gigpo_cpu", "arithmetic"), ("aflow_gigpo_cpu_table", "mbpp")):
-        assert composed(name, []).actor_rollout_ref.model.path == task
+    for given, task in (([], "arithmetic"), (["aflow/task=gsm8k"], "gsm8k"), (["aflow/task=own"], "arithmetic")):
+        assert composed("aflow_gigpo_cpu", given).actor_rollout_ref.model.path == task
+    assert composed("aflow_gigpo_cpu_table", []).actor_rollout_ref.model.path == "mbpp"
+    assert built == ["arithmetic", "gsm8k", "arithmetic", "mbpp"]
     register_resolvers(omegaconf)  # drops the cached answers
 
 
