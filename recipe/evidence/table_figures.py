@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of docs/results.md with real outcomes on MBPP, by their names in page.md: table and live search."""
+"""The figures of docs/results.md with real outcomes, by their names in page.md: tables and live search."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,8 @@ from recipe.evidence.tables import KNOWN, Outcomes, baselines, differences
 
 
 def table(found: Outcomes) -> Figures:
-    """Return what the table has to find (question 1)."""
+    """Return what the table has to find (question 1), in figures named by its task."""
+    task = found.spec.name
     problems = found.correct_WP.shape[1]
     scores, tokens = found.correct_WP.mean(1), found.tokens_WP.mean(1)
     lines, gains = [], {}
@@ -22,30 +23,30 @@ def table(found: Outcomes) -> Figures:
         place = found.place(steps)
         assert place is not None
         gains[name], equal = (held_out(differences(found, steps, same)) for same in (False, True))
-        lines.append([name, scored(scores[place], problems), f"{tokens[place]:,.0f}", gains[name], equal])
+        lines.append([task, name, scored(scores[place], problems), f"{tokens[place]:,.0f}", gains[name], equal])
     return {
-        "table_workflows": len(scores),
-        "table_problems": problems,
-        "table_gain": gains["IO"],
-        "table_lines": cells(lines),
-        "table_spread": f"{scores.min():.3f} to {scores.max():.3f}",
-        "table_better": int((scores > scores[0]).sum()),
+        f"{task}_workflows": len(scores),
+        f"{task}_problems": problems,
+        f"{task}_gain": gains["IO"],
+        f"{task}_lines": cells(lines),
+        f"{task}_spread": f"{scores.min():.3f} to {scores.max():.3f}",
+        f"{task}_better": int((scores > scores[0]).sum()),
     }
 
 
-def searches(rows: Iterable[Row]) -> Figures:
-    """Return what the replays found (question 2)."""
+def searches(task: str, rows: Iterable[Row]) -> Figures:
+    """Return what the replays found (question 2), in figures named by the table's task."""
     arms = by_arm(rows)
     lines = [
-        [arm, median95(calls(arms[arm].values())), f"{reached(arms[arm].values()):.2f}", f"{mean(arms, arm):.3f}"]
+        [task, arm, median95(calls(arms[arm].values())), f"{reached(arms[arm].values()):.2f}", f"{mean(arms, arm):.3f}"]
         for arm in ("stock", "w=0", "w=0.5", "w=1")
     ]
     return {
-        "replays": len(arms[KNOWN]),
-        "replay_lines": cells(lines),
-        "replay_known": f"{mean(arms, KNOWN):.3f}",
+        f"{task}_replays": len(arms[KNOWN]),
+        f"{task}_replay_lines": cells(lines),
+        f"{task}_known": f"{mean(arms, KNOWN):.3f}",
         **{
-            f"replay_{arm.replace('=', '')}": f"{middle(calls(arms[arm].values())):,.0f}"
+            f"{task}_{arm.replace('=', '')}": f"{middle(calls(arms[arm].values())):,.0f}"
             for arm in ("stock", "w=0", "w=1")
         },
     }
