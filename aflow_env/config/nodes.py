@@ -175,7 +175,6 @@ class ValueConfig(Section):
     runs: tuple[str, ...] = ()
     fewest: Count = 40
     replay: CountOrZero = 3
-    replay_rows: Count = 32
 
     @property
     def rows(self) -> int:

@@ -7,9 +7,9 @@ The last one would be mostly padding, and still a step of the optimiser. `deal` 
 no row to another rank, so ranks stay balanced.
 
 The value rows of a step leave its batch before verl balances it, so no group, mean or ratio of the edits includes them.
-They are saved for STEPS training steps. Every step ends with up to `q.replay` mini-batches of `q.replay_rows` of them,
-drawn without replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al. 2021), with the
-policy's answer tokens in the place of a value head, without cloning term.
+They are saved for STEPS training steps. Every step ends with up to `q.replay` mini-batches of them, drawn without
+replacement. This is an auxiliary phase as in phasic policy gradient (Cobbe et al. 2021), with the policy's answer
+tokens in the place of a value head, without cloning term.
 
 The digit of a value row is drawn around the realised score, so an old row is as good as a new one and its gradient is
 that of log p(d). No policy sampled it, so there is no ratio to take or to clip: its old log-probability is the present
@@ -41,6 +41,8 @@ UNSAMPLED = 1.0
 """The old log-probability of a digit that no policy sampled; no probability has it."""
 STEPS = 16
 """Training steps whose value rows are saved."""
+REPLAYED = 32
+"""Value rows of a mini-batch. 64 rank no better; 12 mini-batches of 8 fit as many rows better and break the policy."""
 Stratum = tuple[bool, int]
 """Whether a row is padding, and its step index."""
 
@@ -66,10 +68,10 @@ def rows_of_problem(config: DictConfig, aflow: AflowConfig) -> int:
     return int(config.actor_rollout_ref.rollout.n) * aflow.rounds
 
 
-def rows_of_replay(config: DictConfig, aflow: AflowConfig) -> int:
-    """Return the rows of a mini-batch of value rows: `q.replay_rows`, or the next number that ranks can share."""
+def rows_of_replay(config: DictConfig) -> int:
+    """Return the rows of a mini-batch of value rows: REPLAYED, or the next number that ranks can share."""
     sharing = ranks(config)
-    return -(-aflow.q.replay_rows // sharing) * sharing
+    return -(-REPLAYED // sharing) * sharing
 
 
 def ranks(config: DictConfig) -> int:

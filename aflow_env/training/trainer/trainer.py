@@ -115,7 +115,7 @@ class AflowTrainerSync(PPOTrainerSync):
     def _update_values(self, replay: Replay) -> dict[str, float]:
         """Take the further optimiser steps on value rows and return their metrics."""
         found: dict[str, Any] = {}
-        rows = rows_of_replay(self.config, self.aflow)
+        rows = rows_of_replay(self.config)
         drawn = replay.draw(rows, self.aflow.q.replay, self.global_steps)
         held = {"aflow/replay_rows_held": float(len(replay))}
         if drawn is None:

@@ -76,10 +76,10 @@ def test_a_single_mini_batch_stays_as_it_is(batch: tuple[list[Stratum], int, int
 
 @pytest.mark.parametrize(("devices", "rows"), [(1, 32), (3, 33), (8, 32), (64, 64)])
 def test_ranks_can_share_a_mini_batch_of_value_rows(devices: int, rows: int) -> None:
-    """`q.replay_rows`, or the next number that is a multiple of the ranks."""
+    """The usual number of rows, or the next that is a multiple of the ranks."""
     config = composed("aflow_gigpo", [f"trainer.n_gpus_per_node={devices}", "trainer.nnodes=1"])
     assert ranks(config) == devices
-    assert rows_of_replay(config, parse(config.aflow)) == rows
+    assert rows_of_replay(config) == rows
 
 
 @pytest.mark.parametrize("loss_mode", ["vanilla", "gspo"])

@@ -172,7 +172,7 @@ def test_replay_trains_on_no_row_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     metrics = run._update_values(Held())
     (call,) = sent
-    assert (call["rows"], call["mini_batch_size"], call["epochs"]) == (16, 8, 1)
+    assert (call["rows"], call["mini_batch_size"], call["epochs"]) == (64, 32, 1)
     assert metrics["aflow/replay_updates"] == 2
     assert run.config.actor_rollout_ref.actor.ppo_epochs == 3
 
