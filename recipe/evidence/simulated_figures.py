@@ -137,24 +137,30 @@ def gains(arms: Arms, policies: Sequence[str]) -> list[float]:
 
 
 def q(runs: Sequence[Row]) -> Figures:
-    """Return the figures of the policy's own Q; trainings whose value rows were drawn over pairs gave nothing."""
-    even, pairs = ([row for row in runs if row["replay"] == rule] for rule in ("rows", "pairs"))
-    own, ridge = (sorted(row[key] for row in even) for key in ("within", "surrogate_within"))
-    columns = {"Q": "within", "ridge": "surrogate_within", "skill": "skill"}
-    digits = {"n": 0, "test": 3}
+    """Return the figures of the policy's own Q, by the names of recipe/evidence/q_training.py."""
+    rules = {"unclipped": "as now", "rows": "clipped, 12 problems", "small": "12 steps of 8 rows"}
+    found = {rule: [row for row in runs if row["replay"] == rule] for rule in (*rules, "pairs")}
+    test = {rule: f"{fmean(row['test'] for row in rows):.3f}" for rule, rows in found.items()}
+
+    def middle(rule: str, key: str) -> str:
+        return f"{median(row[key] for row in found[rule]):.2f}"
+
     lines = [
-        [name, *(f"{row[key]:.{digits.get(key, 2)}f}" for row in even), f"{median(row[key] for row in even):.2f}"]
-        for name, key in columns.items()
+        [
+            *(name, str(len(found[rule])), ", ".join(f"{row['within']:.2f}" for row in found[rule])),
+            *(middle(rule, key) for key in ("within", "surrogate_within", "skill")),
+            test[rule],
+        ]
+        for rule, name in rules.items()
     ]
+    own = [row["within"] for row in found["unclipped"]]
     return {
-        "q_rows": len(even),
-        "q_range": f"{own[0]:.2f} to {own[-1]:.2f}",
-        "q_median": f"{median(own):.2f}, the ridge {median(ridge):.2f}",
-        "q_runs": " | ".join(str(number) for number in range(1, len(even) + 1)),
-        "q_rule": "|---" * (len(even) + 2) + "|",
+        "q_trainings": len(own),
+        "q_range": f"{min(own):.2f} to {max(own):.2f}",
+        "q_median": f"{middle('unclipped', 'within')}, the ridge {middle('unclipped', 'surrogate_within')}",
+        "q_before": middle("rows", "within"),
         "q_table": cells(lines),
-        "q_even": f"{fmean(row['test'] for row in even):.3f} (n={len(even)})",
-        "q_pairs": f"{fmean(row['test'] for row in pairs):.3f} (n={len(pairs)})",
+        **{f"q_{rule}_test": f"{test[rule]} (n={len(found[rule])})" for rule in ("rows", "pairs")},
     }
 
 
