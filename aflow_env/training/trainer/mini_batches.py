@@ -153,11 +153,10 @@ class Replay:
             keys, tags = [batch.keys[row] for row in rows], [batch.tags[row] for row in rows]
             names = [f"{step}/{key}" for key in keys]
             found = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id)
-            weights, masks = [fields[row]["step_reward"] for row in rows], found["response_mask"].unbind()
-            advantages = [torch.full(mask.shape, weight) for mask, weight in zip(masks, weights, strict=True)]
-            unsampled = [torch.full(mask.shape, UNSAMPLED) for mask in masks]
-            found["advantages"] = torch.nested.as_nested_tensor(advantages, layout=torch.jagged)
-            found["old_log_probs"] = torch.nested.as_nested_tensor(unsampled, layout=torch.jagged)
+            masks, weights = found["response_mask"].unbind(), [fields[row]["step_reward"] for row in rows]
+            for name, values in (("advantages", weights), ("old_log_probs", [UNSAMPLED] * len(rows))):
+                filled = [torch.full(mask.shape, value) for mask, value in zip(masks, values, strict=True)]
+                found[name] = torch.nested.as_nested_tensor(filled, layout=torch.jagged)
             tq.kv_batch_put(keys=names, partition_id=PARTITION, fields=found, tags=tags)
             tq.kv_clear(keys=keys, partition_id=batch.partition_id)
             self._saved.append(list(zip(names, tags, strict=True)))
