@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError, model_validator
 
 from aflow_env.config import nodes
-from aflow_env.config.section import MANY, Count, CountOrZero, Place, Section, Seed, Share
+from aflow_env.config.section import MANY, Count, CountOrZero, Place, Section, Seed, Share, is_secret
 from aflow_env.errors import ConfigError
 
 
@@ -178,10 +178,7 @@ _SHOWN = 100  # characters of a wrong value
 
 
 def parse(node: DictConfig | dict[str, Any], where: str = "aflow") -> AflowConfig:
-    """Turn a composed `aflow:` node into the typed config.
-
-    Raises ConfigError in one paragraph that names each wrong key (as the user types it), its value and the fix.
-    """
+    """Turn a composed `aflow:` node into the typed config. Raises ConfigError that names each wrong key."""
     try:
         return AflowConfig.model_validate(plain(node) if isinstance(node, DictConfig) else node)
     except ValidationError as error:
@@ -197,10 +194,7 @@ def plain(node: DictConfig) -> Any:
 
 
 def resolve(config: DictConfig) -> None:
-    """Replace the config's interpolations by values, in place.
-
-    Raises ConfigError where one has none, and ModuleNotFoundError where a resolver lacks a library.
-    """
+    """Replace the config's interpolations by values, in place. Raises ConfigError where one has none."""
     try:
         OmegaConf.resolve(config)
     except (OmegaConfBaseException, RecursionError) as error:
@@ -220,7 +214,8 @@ def explain(error: ValidationError, where: str) -> str:
     sentences = []
     for item in error.errors():
         key = ".".join([where, *map(str, item["loc"])]).strip(".")
-        given = repr(item["input"])
+        secret = is_secret(key, item["input"]) if isinstance(item["input"], str) else False
+        given = "(a key)" if secret else repr(item["input"])
         said = f"{key}{'=' * bool(key)}{given if len(given) <= _SHOWN else f'{given[:_SHOWN]}...'}"
         if item["type"] == "extra_forbidden":
             sentences.append(f"{said}: there is no such key; remove it or see conf/ for the keys that exist")
@@ -236,10 +231,7 @@ def explain(error: ValidationError, where: str) -> str:
 
 
 def config_directory() -> Path:
-    """Return the folder of YAML files: inside the installed package, or conf/ of the checkout.
-
-    Raises ConfigError when neither exists.
-    """
+    """Return the folder of YAML files: inside the installed package, or conf/ of the checkout."""
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / "conf", package.parent / "conf"):
         if (candidate / "aflow_gigpo.yaml").is_file():

@@ -79,12 +79,17 @@ def check_extras(headers: dict[str, str], query: dict[str, str], body: dict[str,
     secrets = {value for name, value in os.environ.items() if KEY_VARIABLE.search(name) and len(value) >= 8}
     for place, node in (("headers", headers), ("query", query), ("extra_body", body)):
         for path, value in _texts(node, place):
-            name = path.rpartition(".")[2].lower().replace("_", "-")
-            if name in KEY_NAMES or KEY_VALUE.match(value) or value in secrets:
+            if is_secret(path, value) or value in secrets:
                 raise ValueError(
                     f"{path} holds a key, and a config is stored: put the key into the environment, name the variable "
                     "in api_key_variable, and the header by api_key_header=api-key (Azure)"
                 )
+
+
+def is_secret(path: str, value: str) -> bool:
+    """Return whether the name or the look of a value is a secret's."""
+    name = path.rpartition(".")[2].lower().replace("_", "-")
+    return name in KEY_NAMES or KEY_VALUE.match(value) is not None
 
 
 def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -97,6 +97,8 @@ def history_groups(steps: Steps, history_length: int) -> Iterator[Tensor]:
     yield group_M
     for back in range(1, history_length + 1):
         has_history_M = (place_M >= back) & (steps.session_M == steps.session_M.roll(back))
+        if not has_history_M.any():
+            return  # all steps would be alone, which gives them no advantage
         longer_M = pair_ids(group_M.roll(1), steps.anchor_M)
         alone_M = len(place_M) + place_M
         group_M = torch.unique(torch.where(has_history_M, longer_M, alone_M), return_inverse=True)[1]

@@ -28,10 +28,7 @@ class SessionStep:
 
 
 def step_rewards(start_score: float, steps: Sequence[SessionStep], config: RewardConfig) -> list[float]:
-    """Return one reward a step, in order, of a session whose start workflow has `start_score`.
-
-    Raises ValueError for a valid step without a score and for a score outside [0, 1].
-    """
+    """Return one reward a step, in order, of a session whose start workflow has `start_score`."""
     best = checked(start_score, "the session's start")
     rewards = []
     for place, step in enumerate(steps):

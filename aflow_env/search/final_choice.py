@@ -64,10 +64,7 @@ class ClosingRuns:
     _of_search: dict[str, dict[Key, ProblemResult]] = field(default_factory=dict)
 
     async def advance(self, workflows: Sequence[Workflow], problems: Sequence[Problem], allowed: int) -> int:
-        """Run the workflows on the first problems that cost at most `allowed` calls, and return their number.
-
-        Raises InfrastructureError when too many runs were lost to the world.
-        """
+        """Run the workflows on the first problems that cost at most `allowed` calls, and return their number."""
         done, floor = 0, self.left - min(allowed, self.left)
         while done < len(problems):
             costs = accumulate(self._costs(workflows, problems[done:]))

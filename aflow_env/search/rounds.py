@@ -20,7 +20,7 @@ from aflow_env.errors import BudgetExhausted, ConfigError
 from aflow_env.evaluation.evaluator import Evaluator
 from aflow_env.evaluation.results import Evaluation
 from aflow_env.llm.client import LLMClient
-from aflow_env.search.choice.choosing import DUPLICATE, Chooser, Frontier, Picked
+from aflow_env.search.choice.choosing import DUPLICATE, Chooser, Frontier, Picked, candidate_of
 from aflow_env.search.choice.selection import select
 from aflow_env.search.prediction.predict import Candidate, LearningPredictor, QPredictor, value
 from aflow_env.search.proposals.expansion import Changer, Flight, Place, cancel_all, draw, in_short, restore
@@ -76,18 +76,18 @@ class Search:
             stored = await soon(self.store.open_session(problem.key, self.task.spec.name))
             ended = stored.ended or (await self._start(problem),)
             flights.extend(restore(tree, ended, places))
-            playing = _Playing(problem, session, await self._chooser(problem, stored, ended), flights, listener)
+            chooser = await self._chooser(problem, stored, ended)
             for node in tree:
                 stopper.record(node)
             while tree.played + len(flights) < rounds:
                 if len(flights) == places:
-                    stopper.record(await self._land(playing))
+                    stopper.record(await self._land(problem, session, flights, listener))
                 if reason := stopper.why(tree, interrupt is not None and interrupt.is_set()):
                     session.stopped = reason
                     break
-                flights.append(await self._begin(playing))
+                flights.append(await self._begin(problem, tree, chooser, flights))
             while flights:
-                await self._land(playing)
+                await self._land(problem, session, flights, listener)
         except BudgetExhausted as limit:
             session.stopped = f"{OVER_BUDGET}{limit}"
             await cancel_all(tree, flights, cut=False)
@@ -119,16 +119,15 @@ class Search:
             earlier=await soon(self.store.evaluated(spec.name, problem.key.step)) if learning else (),
         )
 
-    async def _begin(self, playing: "_Playing") -> Flight:
+    async def _begin(self, problem: SearchProblem, tree: Tree, chooser: Chooser, flights: Sequence[Flight]) -> Flight:
         """Choose a node or an open proposal, and start its expansion."""
-        tree, flights, chooser = playing.session.tree, playing.flights, playing.chooser
         begun = tree.played + len(flights)
-        rng = np.random.default_rng([playing.problem.seed, begun])
+        rng = np.random.default_rng([problem.seed, begun])
         unseen = flights[0].round if flights else None
         if self.config.lookahead.chooses:
             picked = await chooser.pick(tree, begun, unseen, rng)
             place = self._place(tree, picked.choice.round, flights)
-            place.digest.set_result(picked.pair.digest if picked.pair else None)
+            place.digest.set_result(picked.proposal.digest if picked.proposal else None)
             turn = self._run(place, picked, chooser)
         else:
             rounds, means, visits = tree.arrays()
@@ -144,19 +143,20 @@ class Search:
         digest = asyncio.get_running_loop().create_future()
         return Place(tree.begin(parent), tree.node(parent), tree, tuple(flights), digest)
 
-    async def _land(self, playing: "_Playing") -> Node | Rejection:
+    async def _land(
+        self, problem: SearchProblem, session: SearchSession, flights: deque[Flight], listener: Listener | None
+    ) -> Node | Rejection:
         """Wait for the oldest expansion in flight, and record it on disk, then in the tree."""
-        session, flights = playing.session, playing.flights
         turn = await flights[0].turn
         ended = turn.ended if isinstance(turn, Turn) else turn
         if isinstance(turn, Turn):
-            await soon(self.store.record(playing.problem.key, ended, _payload(turn)))
+            await soon(self.store.record(problem.key, ended, _payload(turn)))
         session.tree.record(ended)
         flights.popleft()
         if isinstance(turn, Turn):
             session.turns.append(turn)
-            if playing.listener:
-                playing.listener(session, turn)
+            if listener:
+                listener(session, turn)
         return ended
 
     async def _expand(
@@ -176,15 +176,16 @@ class Search:
         return Turn(state, choice, reply, node, candidate, prediction)
 
     async def _run(self, place: Place, picked: Picked, chooser: Chooser) -> Turn:
-        """Evaluate the chosen pair, if any proposal was open."""
-        pair = picked.pair
-        if pair is None:
-            last = chooser.frontier.last(place.parent.round)
-            ended = Rejection(place.round, place.parent.round, in_short(last.text), last.text, last.reason)
-            reply = chooser.frontier.reply(last)
-            return Turn(picked.state, picked.choice, reply, ended, duplicate=last.reason == DUPLICATE)
-        node = await self._node(place, Change(pair.candidate.workflow, pair.modification), pair.candidate.text)
-        return Turn(picked.state, picked.choice, pair.reply, node, pair.candidate, picked.prediction)
+        """Evaluate the chosen proposal, if one was open."""
+        proposal = picked.proposal or chooser.frontier.last(place.parent.round)
+        reply = chooser.frontier.reply(proposal)
+        if picked.proposal is None:
+            short = in_short(proposal.text)
+            ended = Rejection(place.round, place.parent.round, short, proposal.text, proposal.reason)
+            return Turn(picked.state, picked.choice, reply, ended, duplicate=proposal.reason == DUPLICATE)
+        candidate = candidate_of(proposal)
+        node = await self._node(place, Change(candidate.workflow, proposal.modification), candidate.text)
+        return Turn(picked.state, picked.choice, reply, node, candidate, picked.prediction)
 
     async def _node(self, place: Place, change: Change, text: str) -> Node:
         evaluation = await self._evaluate(change.workflow)
@@ -192,17 +193,6 @@ class Search:
 
     async def _evaluate(self, workflow: Workflow) -> Evaluation:
         return await self.evaluator.evaluate(workflow, self.problems, self.config.repeats, self.version)
-
-
-@dataclass
-class _Playing:
-    """A session in progress."""
-
-    problem: SearchProblem
-    session: SearchSession
-    chooser: Chooser
-    flights: deque[Flight]
-    listener: Listener | None
 
 
 def _payload(turn: Turn) -> JSON:

@@ -187,7 +187,7 @@ class Stopper:
         if self._rule.converged:
             return "converged"
         found = {
-            "score": ("score", tree.best().score),
+            "score": ("score", 0.0 if self.config.stop.score is None else tree.best().score),
             "cost": ("usd", self._usd),
             "tokens": ("tokens", self._tokens),
             "time": ("seconds", time.monotonic() - self._began),

@@ -139,10 +139,7 @@ def store_file(key: str, run: str, which: str) -> Path:
 
 
 def open_database(path: Path) -> SharedFile:
-    """Open a run's file, and make it where it is missing.
-
-    Raises ConfigError for a file that is newer, is of another program, or is not SQLite.
-    """
+    """Open a run's file, or make it. Raises ConfigError for one that is newer, of another program, or no SQLite."""
     with writing(path.parent, "run_dir"):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -160,6 +157,9 @@ def _readable(path: Path) -> SharedFile:
         try:
             return _opened(path, "?mode=ro", _check)
         except sqlite3.OperationalError:  # a folder that cannot be written has no shared memory, and needs none
+            journal = path.with_name(f"{path.name}-wal")
+            if journal.is_file() and journal.stat().st_size:
+                raise ConfigError(f"{path} has commits in {journal.name}: copy both to a folder to write in") from None
             return _opened(path, "?mode=ro&immutable=1", _check)
     except sqlite3.Error as error:
         raise ConfigError(f"{path} cannot be read ({error}): name the run_dir of a search") from error

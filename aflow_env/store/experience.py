@@ -97,10 +97,7 @@ def evaluated(store: Reads, task: str, before: int | None = None) -> list[Evalua
 
 
 def validated(store: Reads, task: str, most: int) -> list[StoredAction]:
-    """Return the first `most` actions of validation sessions, on which nothing was trained.
-
-    Each pair of parent and child comes once.
-    """
+    """Return the first `most` actions of validation sessions, each pair of parent and child once."""
     rows = store.read(
         "SELECT old.graph, old.prompts, parent.digest, parent.score, parent.n, child.edit, new.graph, new.prompts, "
         "child.score FROM nodes AS child "

@@ -27,7 +27,7 @@ from aflow_env.store.store import SessionKey, Store, StoredSession
 class RunStore(EvaluationCache, CompletionLog, Protocol):
     """The methods of `Store` that sessions use. Each is on file once it is answered.
 
-    Repeating a call changes nothing, except that `event` and the failures in `put_many` are noted twice.
+    Repeating a call changes nothing, except that the failures in `put_many` are noted twice.
     """
 
     def open_session(self, key: SessionKey, task: str) -> Soon[StoredSession]: ...
@@ -38,7 +38,6 @@ class RunStore(EvaluationCache, CompletionLog, Protocol):
     def experience(
         self, task: str, digest: str, key: SessionKey, limit: int, unseen: int | None = None
     ) -> Soon[list[Entry]]: ...
-    def event(self, kind: str, data: JSON, key: SessionKey | None = None) -> Soon[None]: ...
 
 
 @dataclass(frozen=True)

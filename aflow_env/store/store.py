@@ -219,9 +219,9 @@ class Store(Reads):
         with self._database.write():
             self._note(kind, data, key.id if key else None)
 
-    def set_meta(self, name: str, value: str) -> str:
-        """Set a property of the run unless it is set. Return the first writer's value."""
-        self._write("INSERT OR IGNORE INTO meta VALUES (?, ?)", name, value)
+    def set_meta(self, name: str, value: str, replace: bool = False) -> str:
+        """Set a property of the run unless it is set, or `replace` it. Return the value that it has."""
+        self._write(f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO meta VALUES (?, ?)", name, value)
         return self.meta(name) or ""
 
     def digest(self) -> str:

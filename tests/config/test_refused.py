@@ -63,3 +63,14 @@ def test_what_does_something_is_taken(overrides: tuple[str, ...]) -> None:
 def test_a_search_is_guided_however_its_policy_is_named(given: tuple[str, ...], guided: bool) -> None:
     config = search_config(given)
     assert (config.proposer, config.q.kind) == (("policy", "policy") if guided else ("random", "surrogate"))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["executor.api_key=sk-aaaabbbbccccddddeeee", "executor.apikey=short", "nokey=sk-" + "a" * 20]
+)
+def test_a_key_in_the_wrong_place_is_not_shown(wrong: str) -> None:
+    """The sentence is printed, and a sweep or a cluster stores it."""
+    name, _, secret = wrong.partition("=")
+    with pytest.raises(ConfigError, match=rf"{name}=\(a key\): there is no such key") as found:
+        load((*OPENAI, f"+{wrong}"))
+    assert secret not in str(found.value)

@@ -121,3 +121,10 @@ def test_histories_do_not_reach_across_sessions() -> None:
     rows = [Row("u0", "0", "a", 0, 1.0), Row("u0", "0", "b", 1, 1.0), Row("u0", "1", "b", 0, 0.0)]
     found = advantages(rows, hgpo, HgpoConfig(gamma=0.0, history_length=1))
     torch.testing.assert_close(found, torch.tensor([0.0, 0.5, -0.5]), rtol=1e-5, atol=1e-5)
+
+
+def test_a_history_that_no_session_has_costs_nothing() -> None:
+    """A longer one than the longest session has no more levels."""
+    rows = [Row("u0", str(session), "a", step, 0.5 * session) for session in range(2) for step in range(3)]
+    most = advantages(rows, hgpo, HgpoConfig(history_length=10**9))
+    assert torch.equal(most, advantages(rows, hgpo, HgpoConfig(history_length=2)))

@@ -17,7 +17,7 @@ from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.evaluation.results import Outcome, ProblemResult, summarise
 from aflow_env.llm.client import Completion, Message, Request
 from aflow_env.search.tree import Tree
-from aflow_env.store.database import VERSION
+from aflow_env.store.database import VERSION, ReadOnlyStore
 from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.store.store import SessionKey, Store
 from tests.search.support import EXECUTOR, node, results
@@ -399,3 +399,18 @@ def test_the_tables_can_be_read_with_plain_sql(store: Store, path: Path) -> None
         [(outcomes,)] = connection.execute("SELECT outcomes FROM nodes WHERE round = 2").fetchall()
         assert json.loads(outcomes) == {"correct": 9, "wrong": 1}
         assert connection.execute("SELECT session, kind FROM events").fetchall() == [(KEY.id, "stop")]
+
+
+def test_commits_that_a_copy_cannot_show_are_not_passed_over(store: Store, path: Path, tmp_path: Path) -> None:
+    """A folder that cannot be written has no shared memory, without which SQLite reads no journal."""
+    store.open_session(KEY, TASK)
+    copy = tmp_path / "copy" / "run.sqlite"
+    copy.parent.mkdir()
+    for name in ("run.sqlite", "run.sqlite-wal"):
+        copy.with_name(name).write_bytes(path.with_name(name).read_bytes())
+    copy.with_name("run.sqlite-shm").mkdir()
+    with pytest.raises(ConfigError, match=r"has commits in run\.sqlite-wal: copy both to a folder to write in"):
+        ReadOnlyStore(copy)
+    copy.with_name("run.sqlite-shm").rmdir()
+    with ReadOnlyStore(copy) as found:
+        assert found.read("SELECT id FROM sessions") == [(KEY.id,)]

@@ -44,56 +44,43 @@ _MADE = re.compile(r"\bself\.(\w+) *= *operator\.(\w+)\(")
 _AWAITED = re.compile(r"\bawait +(?:self\.(\w+)\()?")
 
 
-@dataclass(frozen=True)
-class OpenPair:
-    """An open proposal for the node of round `node`. A `reply` from disk has no payload for a trainer."""
-
-    node: int
-    ordinal: int
-    digest: str
-    modification: str
-    candidate: Candidate
-    reply: Proposal
-
-
 @dataclass
 class Frontier:
     """The proposals of one session by node. `taken` are the digests of programs that were or are evaluated."""
 
-    taken: set[str] = field(default_factory=set)
+    taken: set[str | None] = field(default_factory=set)
     known: Mapping[tuple[int, int], DrawnProposal] = field(default_factory=dict)
     _drawn: dict[int, list[DrawnProposal]] = field(default_factory=dict)
+    _digests: set[str | None] = field(default_factory=set)
     _replies: dict[tuple[int, int], Proposal] = field(default_factory=dict)
 
     @classmethod
     def restored(cls, stored: Sequence[DrawnProposal], begun: int, taken: Iterable[str]) -> "Frontier":
         """Return the frontier of a session that resumes after `begun` rounds and has run the programs `taken`."""
         known = {(each.node, each.ordinal): each for each in stored}
-        found = cls(set(taken), known)
+        found = cls({*taken}, known)
         for each in stored:
             if each.drawn < begun:
-                found._drawn.setdefault(each.node, []).append(each)
+                found._append(each)
         return found
 
     def add(self, drawn: Sequence[DrawnProposal], replies: Mapping[tuple[int, int], Proposal]) -> list[DrawnProposal]:
         """Add proposals in the order of nodes and ordinals, and return them. Reject duplicates of earlier ones."""
-        earlier = self.taken | {each.digest for found in self._drawn.values() for each in found if each.digest}
         added = []
         for proposal in sorted(drawn, key=lambda each: (each.node, each.ordinal)):
-            if proposal.digest in earlier:
+            if proposal.digest and (proposal.digest in self.taken or proposal.digest in self._digests):
                 proposal = replace(proposal, workflow=None, digest=None, reason=DUPLICATE)
-            elif proposal.digest is not None:
-                earlier.add(proposal.digest)
-            self._drawn.setdefault(proposal.node, []).append(proposal)
+            self._append(proposal)
             added.append(proposal)
         self._replies.update(replies)
         return added
 
-    def missing(self, limits: Mapping[int, int], edits: int) -> list[tuple[int, int]]:
-        """Return (node, ordinal) of the proposals to draw next, so that each node has `edits` open ones.
+    def _append(self, proposal: DrawnProposal) -> None:
+        self._digests.add(proposal.digest)
+        self._drawn.setdefault(proposal.node, []).append(proposal)
 
-        `limits` maps each node to the number of proposals that it may draw in all.
-        """
+    def missing(self, limits: Mapping[int, int], edits: int) -> list[tuple[int, int]]:
+        """Return (node, ordinal) to draw next, so that each node has `edits` open ones and at most its limit in all."""
         wanted = []
         for node, limit in limits.items():
             drawn = self._drawn.get(node, [])
@@ -101,9 +88,9 @@ class Frontier:
             wanted += [(node, ordinal) for ordinal in range(len(drawn), min(len(drawn) + short, limit))]
         return wanted
 
-    def open(self, nodes: Sequence[int]) -> list[OpenPair]:
-        """Return the open pairs of these nodes, by round and ordinal."""
-        return [self._pair(each) for node in sorted(nodes) for each in self._drawn.get(node, []) if self._is_open(each)]
+    def open(self, nodes: Sequence[int]) -> list[DrawnProposal]:
+        """Return the open proposals of these nodes, by round and ordinal."""
+        return [each for node in sorted(nodes) for each in self._drawn.get(node, []) if self._is_open(each)]
 
     def last(self, node: int) -> DrawnProposal:
         """Return the last proposal of the node. Raises KeyError when there is none."""
@@ -116,20 +103,20 @@ class Frontier:
     def _is_open(self, proposal: DrawnProposal) -> bool:
         return proposal.digest is not None and proposal.digest not in self.taken
 
-    def _pair(self, proposal: DrawnProposal) -> OpenPair:
-        assert proposal.workflow is not None
-        assert proposal.digest is not None
-        candidate, reply = Candidate(proposal.text, proposal.workflow), self.reply(proposal)
-        return OpenPair(proposal.node, proposal.ordinal, proposal.digest, proposal.modification, candidate, reply)
+
+def candidate_of(proposal: DrawnProposal) -> Candidate:
+    """Return the edit of an open proposal."""
+    assert proposal.workflow is not None
+    return Candidate(proposal.text, proposal.workflow)
 
 
 @dataclass(frozen=True)
 class Picked:
-    """The pair that a round evaluates, with the state of its node. `pair` is None when no proposal is open."""
+    """The proposal that a round evaluates, with the state of its node. `proposal` is None when none is open."""
 
     choice: Choice
     state: State
-    pair: OpenPair | None
+    proposal: DrawnProposal | None
     prediction: ActionValue | None = None
 
 
@@ -147,7 +134,7 @@ class Chooser:
     earlier: Sequence[Evaluated] = ()
 
     async def pick(self, tree: Tree, begun: int, unseen: int | None, rng: Generator) -> Picked:
-        """Choose an open pair after `begun` rounds have begun, and mark its program as taken."""
+        """Choose an open proposal after `begun` rounds have begun, and mark its program as taken."""
         look, rule = self.config.lookahead, self.config.selection
         predictor, evaluations = self.predictor_at(tree)
         abstained = self.config.rl_weight > 0 and predictor is None
@@ -172,7 +159,7 @@ class Chooser:
         chosen = choose(
             ucb=np.array([bounds[pair.node] for pair in pairs]),
             q=q,
-            calls=np.array([calls(pair.candidate.workflow) for pair in pairs]),
+            calls=np.array([calls(candidate_of(pair).workflow) for pair in pairs]),
             w=w,
             config=rule,
             uniform=float(rng.random()),
@@ -180,7 +167,7 @@ class Chooser:
         pair = pairs[chosen.place]
         state = states[pair.node]
         # With w = 0 only the drawn pair is predicted.
-        prediction = values[chosen.place] if values else await value(predictor, state, pair.candidate)
+        prediction = values[chosen.place] if values else await value(predictor, state, candidate_of(pair))
         self.frontier.taken.add(pair.digest)
         mean = None if q is None else float(q.mean())
         made = choice(pair.node, bounds[pair.node], w=w, changed=chosen.changed, q_mean=mean)
@@ -219,9 +206,11 @@ class Chooser:
         return DrawnProposal(node, ordinal, begun, reply.text, *facts), reply
 
 
-async def _values(predictor: QPredictor, pairs: Sequence[OpenPair], states: Mapping[int, State]) -> list[ActionValue]:
+async def _values(
+    predictor: QPredictor, pairs: Sequence[DrawnProposal], states: Mapping[int, State]
+) -> list[ActionValue]:
     """Return the prediction of each pair. Pairs are sorted by node, and a node's pairs are one question."""
-    families = {pair.node: [each.candidate for each in pairs if each.node == pair.node] for pair in pairs}
+    families = {pair.node: [candidate_of(each) for each in pairs if each.node == pair.node] for pair in pairs}
     found = await together(ask(predictor, states[node], edits) for node, edits in families.items())
     return [each for values in found for each in values]
 

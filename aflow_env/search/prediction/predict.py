@@ -78,10 +78,7 @@ async def value(predictor: QPredictor | None, state: State, edit: Candidate) -> 
 
 
 def value_messages(state: State, edit: Candidate, config: AflowConfig) -> Messages:
-    """Return the question: the parent's steps and score, the edit, and the steps after it.
-
-    Parent and edit have half of `config.state_characters` each and are cut at the end.
-    """
+    """Return the question. Parent and edit have half of `state_characters` each and are cut at the end."""
     half = config.state_characters // 2
     after = render_workflow(State(edit.workflow, state.task, 0.0, 0))
     change = f"Edit: {render_edit(state.workflow, edit, config)}\nAfter the edit:\n{after}"

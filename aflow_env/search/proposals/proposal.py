@@ -83,10 +83,7 @@ class States:
     key: SessionKey
 
     async def of(self, tree: Tree, node: Node, unseen: int | None = None) -> State:
-        """Return the state of a node, with experience of this session and of the same workflow in earlier steps.
-
-        Rounds of this session from `unseen` on are in flight and must not be seen.
-        """
+        """Return the state of a node. Rounds of this session from `unseen` on are in flight and must not be seen."""
         entries = self.config.experience_entries
         experience = await soon(self.store.experience(self.spec.name, node.digest, self.key, entries, unseen))
         failures = self._failures(node, tree.visits(node.round))

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shape of a Qwen2 policy, and whether it goes with the GPUs and micro-batches that a config names."""
 
-import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from aflow_env.config import config_directory
+from aflow_env.config import config_directory, explain
 from aflow_env.errors import ConfigError
 
-ROLLOUT = "actor_rollout_ref.rollout"
+ROLLOUT, ACTOR = "actor_rollout_ref.rollout", "actor_rollout_ref.actor"
 
 
 class Architecture(BaseModel):
@@ -22,6 +22,7 @@ class Architecture(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
+    kind: Literal["qwen2"] = Field(default="qwen2", alias="model_type")
     hidden: int = Field(alias="hidden_size")
     layers: int = Field(alias="num_hidden_layers")
     heads: int = Field(alias="num_attention_heads")
@@ -61,10 +62,10 @@ def architecture(model: str) -> Architecture:
     """Return the shape of a folder's or a hub model. Raises ConfigError where this machine does not know it."""
     described = Path(model).expanduser() / "config.json"
     if described.is_file():
-        found = json.loads(described.read_text())
-        if found.get("model_type") != "qwen2":
-            raise ConfigError(f"{described}: model_type={found.get('model_type')}; the formulas are those of qwen2")
-        return Architecture.model_validate(found)
+        try:
+            return Architecture.model_validate_json(described.read_bytes())
+        except ValidationError as error:
+            raise ConfigError(f"{described} describes no qwen2: {explain(error, '')}") from None
     sizes = yaml.safe_load((config_directory() / "architectures.yaml").read_text())
     named = re.search(r"qwen2\.5.*?[-_](\d+(?:\.\d+)?B)", model, re.IGNORECASE)
     if named is None or named[1].upper() not in sizes:
@@ -85,9 +86,14 @@ def known_shape(config: DictConfig) -> Architecture | None:
 
 def check_layout(config: DictConfig, shape: Architecture | None) -> None:
     """Raise ConfigError that names the key, the value and the fix."""
-    _check_micro_batches(config)
+    node, sequence = int(config.trainer.n_gpus_per_node), sequence_ranks(config)
+    if node * config.trainer.nnodes % sequence:
+        raise ConfigError(
+            f"{ACTOR}.ulysses_sequence_parallel_size={sequence} does not divide the {node * config.trainer.nnodes} "
+            f"GPUs of the run: set it to {_divisors(node * config.trainer.nnodes)}"
+        )
+    _check_micro_batches(config, sequence)
     tensor_parallel = int(config.actor_rollout_ref.rollout.tensor_model_parallel_size)
-    node = int(config.trainer.n_gpus_per_node)
     if node % tensor_parallel:
         raise ConfigError(
             f"{ROLLOUT}.tensor_model_parallel_size={tensor_parallel} does not divide the {node} GPUs of a node "
@@ -109,10 +115,16 @@ def check_layout(config: DictConfig, shape: Architecture | None) -> None:
         )
 
 
-def _check_micro_batches(config: DictConfig) -> None:
+def sequence_ranks(config: DictConfig) -> int:
+    """Return how many ranks share a sequence. As in verl, the actor's own key counts only above 1."""
+    actor = config.actor_rollout_ref.actor
+    own = int(actor.ulysses_sequence_parallel_size)
+    return own if own > 1 else int(actor.fsdp_config.ulysses_sequence_parallel_size)
+
+
+def _check_micro_batches(config: DictConfig, ranks: int) -> None:
     """Refuse a micro-batch that is shorter than a row: verl would stop in the middle of a step."""
     longest = int(config.data.max_prompt_length + config.data.max_response_length)
-    ranks = int(config.actor_rollout_ref.actor.ulysses_sequence_parallel_size)
     for role, prefix in (("actor", "ppo"), ("rollout", "log_prob"), ("ref", "log_prob")):
         node, key = config.actor_rollout_ref[role], f"{prefix}_max_token_len_per_gpu"
         used = node.use_dynamic_bsz if role == "actor" else node.log_prob_use_dynamic_bsz

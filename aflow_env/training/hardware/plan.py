@@ -135,7 +135,7 @@ def plan(config: DictConfig, aflow: AflowConfig, shape: Architecture, memory: in
     sessions = int(config.data.train_batch_size * rollout.n)
     rows = sessions * aflow.rounds * (1 + aflow.q.rows)
     evaluations = sessions * (aflow.rounds + 1)
-    problems = aflow.limit or aflow.task.train_size or aflow.task.validate_size
+    pool = aflow.task.train_size or aflow.task.validate_size
     return Plan(
         gpus=update.ranks,
         tensor_parallel=tensor_parallel,
@@ -153,7 +153,7 @@ def plan(config: DictConfig, aflow: AflowConfig, shape: Architecture, memory: in
         rows=rows,
         tokens=rows * int(config.data.max_prompt_length + config.data.max_response_length),
         evaluations=evaluations,
-        problem_runs=evaluations * problems * aflow.repeats,
+        problem_runs=evaluations * min(aflow.limit or pool, pool) * aflow.repeats,
         flops_a_token=shape.parameters * (2 + (6 if update.lora_rank else 8) + (2 if has_reference(config) else 0)),
     )
 

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from jinja2 import TemplateError
@@ -42,6 +43,8 @@ from aflow_env.training.trainer.mini_batches import check_mini_batches
 MODEL = "actor_rollout_ref.model.path"
 SAMPLE = [{"role": "system", "content": "rules"}, {"role": "user", "content": "question"}]
 """The roles of every question that a policy is asked."""
+_training: dict[Path, FileLock] = {}
+"""The run folders that this process trains in. The system frees a lock when its process dies."""
 
 
 def before_ray(config: DictConfig) -> None:
@@ -70,9 +73,9 @@ def check(config: DictConfig) -> AflowConfig:
     resolve(config)
     aflow = parse(config.aflow)
     check_keys(config, aflow)
+    check_layout(config, known_shape(config))
     check_mini_batches(config, aflow)
     check_files(config.data)
-    check_layout(config, known_shape(config))
     check_shared(aflow, config.trainer.nnodes)
     check_policy(config, aflow)
     check_parts(aflow)
@@ -95,19 +98,25 @@ def check_device(config: DictConfig) -> None:
 def lock_run(aflow: AflowConfig, step: int = 0, temperature: float = 1.0) -> None:
     """Save the config and the rollouts' temperature in the run's store, and take the store back to `step`.
 
-    `aflow-env test RUN` and `export-policy` read them. Raises ConfigError when the store has results of another config.
+    `aflow-env test RUN` and `export-policy` read them. Raises ConfigError when the store has results of another config,
+    and while another process trains in this folder: the two would remove each other's experience and checkpoints.
     """
-    with closing(Store(Path(aflow.run_dir) / "run.sqlite")) as store:
+    folder = Path(aflow.run_dir)
+    with closing(Store(folder / "run.sqlite")) as store:
+        try:
+            _training.setdefault(folder, FileLock(folder / "training.lock")).acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"aflow.run_dir={folder}: another process trains there; wait for its end, or name another "
+                "trainer.default_local_dir"
+            ) from None
         lock(store, aflow)
-        store.set_meta(ROLLOUT_TEMPERATURE, str(float(temperature)))
+        store.set_meta(ROLLOUT_TEMPERATURE, str(float(temperature)), replace=True)
         store.take_back(step)
 
 
 def keep_niceness() -> None:
-    """Let Ray's workers run at the driver's niceness.
-
-    Ray would add 15, and any other busy process would take nearly all of the cores.
-    """
+    """Let Ray's workers run at the driver's niceness. With Ray's own 15 other processes take nearly all cores."""
     os.environ.setdefault("RAY_worker_niceness", "0")
 
 

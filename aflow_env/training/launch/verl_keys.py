@@ -1,69 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check before Ray starts that verl's keys go with ours."""
 
-from omegaconf import DictConfig, OmegaConf
+from typing import Annotated, Any, Literal
 
-from aflow_env.config import AflowConfig, plain
+from omegaconf import DictConfig
+from pydantic import BeforeValidator, Field, Strict, TypeAdapter, ValidationError
+
+from aflow_env.config import AflowConfig, explain, plain
 from aflow_env.config.nodes import ValueConfig
 from aflow_env.errors import ConfigError
 from aflow_env.store.settings import flat
 from aflow_env.training.trainer.estimators import check_switches
 
-NEEDED = {
-    "trainer.use_v1": True,
-    "actor_rollout_ref.rollout.agent.default_agent_loop": "aflow_search",
-    "reward.reward_manager.name": "aflow",
-    "actor_rollout_ref.rollout.calculate_log_probs": True,
-}
-"""Keys of verl, and the value that a run with an `aflow:` node needs."""
-COUNTS = (
-    *("actor_rollout_ref.rollout.n", "actor_rollout_ref.rollout.tensor_model_parallel_size"),
-    *("actor_rollout_ref.rollout.prompt_length", "actor_rollout_ref.rollout.response_length"),
-    *("actor_rollout_ref.actor.ppo_mini_batch_size", "actor_rollout_ref.actor.ppo_epochs"),
-    *("data.train_batch_size", "data.max_prompt_length", "data.max_response_length"),
-    *("trainer.nnodes", "trainer.n_gpus_per_node", "trainer.total_epochs"),
+Whole = Annotated[int, Strict()]
+Count = Annotated[Whole, Field(ge=1)]
+Names = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+ROLLOUT, ACTOR, MODEL = (f"actor_rollout_ref.{role}" for role in ("rollout", "actor", "model"))
+TYPES: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (Count, ("trainer.nnodes", "trainer.n_gpus_per_node", "trainer.total_epochs", f"{ROLLOUT}.n")),
+    (Count, ("data.train_batch_size", "data.max_prompt_length", "data.max_response_length")),
+    (Count, (f"{ROLLOUT}.prompt_length", f"{ROLLOUT}.response_length", f"{ROLLOUT}.tensor_model_parallel_size")),
+    (Count, (f"{ACTOR}.ppo_mini_batch_size", f"{ACTOR}.ppo_epochs", f"{ACTOR}.ulysses_sequence_parallel_size")),
+    (Count, (f"{ACTOR}.ppo_max_token_len_per_gpu", f"{ROLLOUT}.log_prob_max_token_len_per_gpu")),
+    (Count, (f"{ACTOR}.fsdp_config.ulysses_sequence_parallel_size",)),
+    (Whole, ("trainer.save_freq", "data.train_max_samples", "data.val_max_samples")),
+    (Annotated[Whole, Field(ge=0)], (f"{MODEL}.lora_rank", f"{MODEL}.lora.rank")),
+    (Whole | None, ("trainer.total_training_steps", "trainer.max_actor_ckpt_to_keep")),
+    (Annotated[float, Strict(), Field(gt=0)], (f"{ROLLOUT}.temperature",)),
+    (Annotated[float, Strict()], (f"{ACTOR}.optim.lr_warmup_steps", f"{ACTOR}.optim.lr_warmup_steps_ratio")),
+    (Names, ("data.train_files", "data.val_files", "trainer.logger")),
+    (dict[str, Any], ("data.apply_chat_template_kwargs",)),
+    (dict[str, Any] | None, ("algorithm.rollout_correction",)),
+    (Literal["auto", "disable", "resume_path"], ("trainer.resume_mode",)),
+    (Literal[True], ("trainer.use_v1", f"{ROLLOUT}.calculate_log_probs")),
+    (Literal["aflow_search"], (f"{ROLLOUT}.agent.default_agent_loop",)),
+    (Literal["aflow"], ("reward.reward_manager.name",)),
+    (Literal["aflow_sync"], ("trainer.v1.trainer_mode",)),  # docs/training.md says why no other mode will do
 )
-"""Keys of verl that are 1 or more in every training."""
-_ABORTED = (
-    "verl 0.9.1 aborts whatever the rollout server is at when a step's batch is full, and resumes generations alone: "
-    "predictions, which come from the server's log-probabilities, would be lost, and one search would mix versions of "
-    "the weights, so that Q and the anchors of a group mean different policies"
-)
-ASYNCHRONOUS = {
-    "colocate_async": _ABORTED,
-    "separate_async": f"{_ABORTED}; it also needs accelerators of its own for the rollout, and a checkpoint engine "
-    "other than naive",
-}
-"""Modes of verl that are not supported, and why."""
+"""The keys of verl that a run with an `aflow:` node reads, by the type or the value that it needs."""
 
 
 def check_keys(config: DictConfig, aflow: AflowConfig) -> None:
     """Raise ConfigError that names the key, the value and the fix."""
-    check_numbers(config)
+    check_types(config)
     check_wiring(config, aflow)
     check_value_rows(config, aflow.q)
 
 
-def check_numbers(config: DictConfig) -> None:
-    """Refuse counts below 1, and whole numbers that verl's libraries cannot store."""
-    values = flat(plain(config))
-    for key, value in values.items():
+def check_types(config: DictConfig) -> None:
+    """Refuse values of another type than TYPES has, and whole numbers that verl's libraries cannot store."""
+    found = plain(config)
+    for key, value in flat(found).items():
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ConfigError(f"{key}={value}: a number beyond 64 bits; set one below {2**63}")
-    for key in COUNTS:
-        if isinstance(value := values.get(key), int | float) and value < 1:
-            raise ConfigError(f"{key}={value}: set 1 or more")
+    for kind, keys in TYPES:
+        for key in keys:
+            value: Any = found
+            for name in key.split("."):
+                value = value.get(name) if isinstance(value, dict) else None
+            try:
+                TypeAdapter(kind).validate_python(value)
+            except ValidationError as error:
+                raise ConfigError(explain(error, key)) from None
 
 
 def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
-    """Check trainer, agent loop, reward manager, proposer, adapter and checkpoints."""
+    """Check estimator, proposer, adapter and checkpoints."""
     trainer, model = config.trainer, config.actor_rollout_ref.model
-    for key, needed in NEEDED.items():
-        if (value := OmegaConf.select(config, key)) != needed:
-            raise ConfigError(f"{key}={value}: a run with an aflow: node needs {key}={needed}")
-    if (mode := trainer.v1.trainer_mode) != "aflow_sync":
-        why = ASYNCHRONOUS.get(mode, "it would train without anchors and step rewards")
-        raise ConfigError(f"trainer.v1.trainer_mode={mode}: {why}. Set trainer.v1.trainer_mode=aflow_sync")
     check_switches(config.algorithm)
     if aflow.logger:
         raise ConfigError("aflow.logger: a training logs where trainer.logger says; leave aflow.logger out")

@@ -21,8 +21,7 @@ class AflowRewardManager(RewardManagerBase):
         super().__init__(config, tokenizer, compute_score)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """`reward_score` is the sum of the session's step rewards. Raises ValueError for rows of another agent
-        loop."""
+        """Return the sum of the session's step rewards. Raises ValueError for rows of another agent loop."""
         summary = data.non_tensor_batch["tool_extra_fields"][-1].get("session")
         if not summary:
             raise ValueError(

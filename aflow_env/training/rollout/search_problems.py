@@ -5,16 +5,21 @@ verl asks its `data.custom_cls` for a map-style dataset over `data.train_files` 
 (`train` or `validate`), whose rows follow from `data.aflow`, or a parquet by `aflow-env data` with the same rows.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, ListConfig
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
 from torch.utils.data import Dataset
 
-from aflow_env.config import AflowConfig, parse
+from aflow_env.config import AflowConfig, explain, parse
 from aflow_env.errors import ConfigError
+from aflow_env.screen import one_line
+from aflow_env.tasks import load_task
+from aflow_env.tasks.baselines import start_workflow
 
 VALIDATE_SEEDS_FROM = 1_000_000
 """Validation seeds start here, so that no training row ever shares one."""
@@ -51,8 +56,9 @@ def read_parquet(path: Path, task: str) -> list[Row]:
     try:
         found = [Row(**entry) for entry in pq.read_table(path).to_pylist()]
     except (TypeError, OSError, ValueError) as error:
+        said = explain(error, "row") if isinstance(error, ValidationError) else one_line(str(error))
         raise ConfigError(
-            f"data file {path} does not hold search problems ({error}): write it by `aflow-env data`"
+            f"data file {path} does not hold search problems ({said}): write it by `aflow-env data`"
         ) from error
     if others := sorted({str(row.task) for row in found} - {task}):
         raise ConfigError(
@@ -127,9 +133,15 @@ def check_files(data: DictConfig) -> None:
     The agent loop goes by a row's split. A validation row in a training step would be scored on the problems that judge
     the run, and teach no Q.
     """
+    spec = load_task(parse(data.aflow).task).spec
     for name, wanted in (("train", "train"), ("val", "validate")):
         key = f"{name}_files"
         found = SearchProblems(data[key], None, data, max_samples=data[f"{name}_max_samples"]).rows
+        for start in {row.start for row in found}:
+            try:
+                start_workflow(start, spec)
+            except ConfigError as error:
+                raise ConfigError(f"data.{key}={data[key]}: {error}") from error
         for split in sorted({row.split for row in found} - {wanted}):
             raise ConfigError(
                 f"data.{key}={data[key]} has rows of the split {split}: set data.{key}={wanted}, or the file "

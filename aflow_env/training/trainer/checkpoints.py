@@ -27,8 +27,8 @@ from aflow_env.errors import ConfigError
 from aflow_env.files import whole_folder, write_text
 from aflow_env.report.loggers import installed
 from aflow_env.screen import plural
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.settings import stored_config
-from aflow_env.store.store import Store
 
 HF = "huggingface"
 """verl's folder of config and tokenizer, beside the shards."""
@@ -67,11 +67,14 @@ class Checkpoint:
 
     @property
     def whole(self) -> bool:
-        """Whether every file for resuming was written to its end (torch's files are zip archives)."""
-        ranks, kinds = self.ranks or 0, ("model", "optim", "extra_state")
-        shards = [f"{kind}_world_size_{ranks}_rank_{rank}.pt" for kind in kinds for rank in range(ranks)]
-        files = [self.folder / "data.pt", *(self.actor / name for name in shards)]
-        return self.actor.is_dir() and all(map(zipfile.is_zipfile, files))
+        """Whether every file for resuming was written to its end."""
+        return zipfile.is_zipfile(self.folder / "data.pt") and self.has("model", "optim", "extra_state")
+
+    def has(self, *kinds: str) -> bool:
+        """Return whether all shards of these kinds were written to their end. Torch's files are zip archives."""
+        ranks = self.ranks or 0
+        shards = (f"{kind}_world_size_{ranks}_rank_{rank}.pt" for kind in kinds for rank in range(ranks))
+        return ranks > 0 and all(zipfile.is_zipfile(self.actor / name) for name in shards)
 
 
 def checkpoints(run: Path) -> list[Checkpoint]:
@@ -159,6 +162,8 @@ def export_policy(checkpoint: Checkpoint, out: Path) -> None:
     for needed in ("fsdp_config.json", f"{HF}/config.json"):
         if not (checkpoint.actor / needed).is_file():
             raise ConfigError(f"{checkpoint.actor} has no {needed}: the checkpoint is not whole, or not one of FSDP's")
+    if not checkpoint.has("model"):
+        raise ConfigError(f"{checkpoint.actor} lacks shards of the weights, or parts of them: name another step")
     with whole_folder(out) as folder:
         _merge_shards(checkpoint.actor, folder)
         if (folder / "lora_adapter").is_dir():
@@ -189,7 +194,7 @@ def training_of(run: Path) -> tuple[AflowConfig | None, float | None]:
     """Return the run's config and the temperature of its rollouts; None where its store does not say."""
     if not (run / STORE).is_file():
         return None, None
-    with closing(Store(run / STORE)) as opened:
+    with closing(ReadOnlyStore(run / STORE)) as opened:
         temperature = opened.meta(ROLLOUT_TEMPERATURE)
         return stored_config(opened), None if temperature is None else float(temperature)
 

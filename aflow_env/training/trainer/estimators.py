@@ -5,7 +5,7 @@ verl calls an estimator with token rewards, masks and uids only. The trainer put
 variable around that call. An estimator without them raises an error that names the trainer to choose.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -56,20 +56,20 @@ def verl_name(name: str) -> str:
 
 
 def switches(algorithm: Any, name: str) -> Section:
-    """Read the switches of an estimator from `algorithm.NAME`, and its discount from verl's `algorithm.gamma`.
-
-    Raises ConfigError for an unknown estimator, an unknown switch and an illegal value.
-    """
+    """Read the switches of an estimator from `algorithm.NAME`, and its discount from `algorithm.gamma`."""
     if name not in ESTIMATORS:
         raise ConfigError(
             f"algorithm.adv_estimator={name}: there is no such estimator; choose one of {', '.join(ESTIMATORS)}"
         )
-    config, own = ESTIMATORS[name].config, dict(algorithm.get(name, None) or {})
-    if "gamma" in own:
-        raise ConfigError(f"algorithm.{name}.gamma={own['gamma']}: the discount is verl's own key; set algorithm.gamma")
-    gamma = {"gamma": algorithm.get("gamma", 1.0)} if "gamma" in config.model_fields else {}
+    config, own = ESTIMATORS[name].config, algorithm.get(name, None) or {}
+    if isinstance(own, Mapping):
+        if "gamma" in own:
+            raise ConfigError(
+                f"algorithm.{name}.gamma={own['gamma']}: the discount is verl's own key; set algorithm.gamma"
+            )
+        own = {**own, **({"gamma": algorithm.get("gamma", 1.0)} if "gamma" in config.model_fields else {})}
     try:
-        return config(**own, **gamma)
+        return config.model_validate(own)
     except ValidationError as error:
         said = explain(error, f"algorithm.{name}")
         raise ConfigError(said.replace(f"algorithm.{name}.gamma", "algorithm.gamma")) from None

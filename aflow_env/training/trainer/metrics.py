@@ -18,10 +18,7 @@ REPORTED = ("start_score", "best_score", "gain", "turns", "valid", "duplicates",
 def step_metrics(
     fields: Sequence[Fields], padding: Sequence[bool], config: AflowConfig, sessions: int
 ) -> dict[str, float]:
-    """Return means over the sessions of the step, and `aflow/q_*` over the evaluated edits.
-
-    `sessions` were planned; those without rows failed.
-    """
+    """Return the metrics of a step in which so many `sessions` were planned; those without rows failed."""
     rows = [row for row, pad in zip(fields, padding, strict=True) if not pad]
     played = [row["session"] for row in rows if row.get("session")]
     metrics = {
@@ -61,10 +58,7 @@ def session_metrics(sessions: Sequence[Fields]) -> dict[str, float]:
 
 
 def extra_info(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures of a session that verl averages over a validation.
-
-    The cost is left out where a call has no known price.
-    """
+    """Return the figures of a session that verl averages over a validation, without a cost that is unknown."""
     known = set(REPORTED) - ({"cost_usd"} if summary["unpriced"] else set())
     return {name: value for name, value in summary.items() if name in known or name.startswith("outcome_")}
 

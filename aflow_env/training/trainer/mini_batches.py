@@ -35,6 +35,7 @@ from transfer_queue import KVBatchMeta
 
 from aflow_env.config import AflowConfig
 from aflow_env.errors import ConfigError
+from aflow_env.training.hardware.layout import sequence_ranks
 
 PARTITION = "aflow_replay"
 UNSAMPLED = 1.0
@@ -76,15 +77,11 @@ def rows_of_replay(config: DictConfig) -> int:
 
 def ranks(config: DictConfig) -> int:
     """Return how many ranks share a mini-batch."""
-    devices = int(config.trainer.n_gpus_per_node * config.trainer.nnodes)
-    return devices // int(config.actor_rollout_ref.actor.ulysses_sequence_parallel_size)
+    return int(config.trainer.n_gpus_per_node * config.trainer.nnodes) // sequence_ranks(config)
 
 
 def mini_batches(config: DictConfig, prompts: int, rows: int, epochs: int) -> AbstractContextManager[None]:
-    """Set prompts a mini-batch, rows a prompt and epochs for a while.
-
-    verl reads the three at each call, and multiplies prompts by `rollout.n`.
-    """
+    """Set prompts a mini-batch, rows a prompt and epochs, which verl reads at each call, for a while."""
     sizes = {"actor.ppo_mini_batch_size": prompts, "rollout.n": rows, "actor.ppo_epochs": epochs}
     return changed(config, {f"actor_rollout_ref.{key}": size for key, size in sizes.items()})
 

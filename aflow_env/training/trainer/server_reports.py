@@ -131,12 +131,13 @@ def judged(actions: Sequence[StoredAction], q: Sequence[float], ridge: Sequence[
 def decisions(store: Reads, task: str) -> dict[str, float]:
     """Return the share of the latest validation's rounds that Q decided, and Q of the chosen edits over the open ones.
 
-    Rounds without a choice are left out.
+    Rounds without a choice are left out, and so are rounds after the checkpoint from which the run went on.
     """
+    validation = "FROM nodes WHERE session LIKE 'validate/%' AND parent_digest IS NOT NULL"
     rows = store.read(
         "SELECT coalesce(json_extract(payload, '$.changed'), 0), json_extract(payload, '$.q') - json_extract(payload, "
-        "'$.q_mean') FROM nodes WHERE task = ? AND session LIKE 'validate/%' AND step = (SELECT max(step) FROM nodes "
-        "WHERE session LIKE 'validate/%') AND json_extract(payload, '$.open') > 1",
+        f"'$.q_mean') {validation} AND task = ? AND step = (SELECT max(step) {validation}) "
+        "AND json_extract(payload, '$.open') > 1",
         (task,),
     )
     gains = [gain for _, gain in rows if gain is not None]

@@ -88,10 +88,7 @@ class AflowTrainerSync(PPOTrainerSync):
             raise
 
     def _balance_batch(self, batch: Any, *arguments: Any, **keywords: Any) -> Any:
-        """Take the value rows out, balance as verl does, fill up to the most rows that a step can have, and deal them.
-
-        All steps then have the same number of updates.
-        """
+        """Take the value rows out, balance as verl does, and fill up to equally many updates in every step."""
         batch = self._replay.take(batch, self._fetch_fields(batch), self.global_steps)
         prompts = self.config.actor_rollout_ref.actor.ppo_mini_batch_size
         parts = -(-self.config.data.train_batch_size // prompts)

@@ -160,14 +160,8 @@ def descendants(pid: int) -> set[Process]:
 
 def with_environment(name: str, value: str) -> set[Process]:
     """Return the processes that were started with `name=value`; one that rewrote its title may have lost it."""
-    found = set()
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(name) == value:
-                found.add(process)
-        except psutil.Error:
-            continue
-    return found
+    processes = psutil.process_iter(["environ"])
+    return {process for process in processes if (process.info["environ"] or {}).get(name) == value}
 
 
 def alive(process: Process) -> bool:

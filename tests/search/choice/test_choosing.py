@@ -3,6 +3,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -284,3 +285,14 @@ def test_a_frontier_takes_the_earlier_of_two_equal_programs() -> None:
     evaluated = Frontier(taken={"d"})
     assert [each.reason for each in evaluated.add(same[:1], {})] == [DUPLICATE]
     assert evaluated.open([1, 2]) == []
+
+
+def test_a_proposal_costs_a_large_frontier_no_more_than_a_small_one() -> None:
+    """A search of 10,000 rounds adds to some 50,000 proposals in every round."""
+    frontier = Frontier()
+    drawn = [DrawnProposal(number % 9999, number // 9999, 0, "t", "m", START, f"d{number}") for number in range(50_000)]
+    frontier.add(drawn, {})
+    began = time.process_time()
+    for number in range(500):
+        frontier.add([DrawnProposal(1, 10 + number, 0, "t", "m", START, f"e{number}")], {})
+    assert time.process_time() - began < 0.5

@@ -159,3 +159,10 @@ def test_a_step_counts_rows_as_the_trainer_does() -> None:
     found = planned("data.train_batch_size=4", "actor_rollout_ref.rollout.n=8", "aflow.rounds=5", "aflow.limit=10")
     assert found.rows == 4 * 8 * 5 * 2, "an edit row and a value row a round"
     assert found.problem_runs == 4 * 8 * 6 * 10
+
+
+def test_a_limit_beyond_the_problems_runs_no_more_of_them() -> None:
+    """A search scores on all of them then."""
+    every = planned().evaluations * 36
+    assert planned("aflow.task.train_size=36", "aflow.limit=1000").problem_runs == every
+    assert planned("aflow.task.train_size=36", "aflow.limit=9").problem_runs == every // 4

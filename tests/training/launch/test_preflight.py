@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from aflow_env.config import config_directory
 from aflow_env.errors import ConfigError
 
 pytest.importorskip("verl", reason="needs verl")
-from aflow_env.training.launch.preflight import check, check_parts, continue_run, keep_niceness
+from aflow_env.store.store import Store
+from aflow_env.training.hardware.layout import architecture, sequence_ranks
+from aflow_env.training.launch.preflight import check, check_parts, continue_run, keep_niceness, lock_run
+from aflow_env.training.trainer.checkpoints import ROLLOUT_TEMPERATURE
 from aflow_env.training.trainer.estimators import ESTIMATORS
 
 OPENAI = ("executor=openai", "executor.base_url=http://localhost:1/v1", "executor.model=unheard-of")
@@ -63,7 +67,7 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("+aflow.wheight=1", "aflow.wheight=1: there is no such key"),
         ("aflow.task.name=gsm9k", "gsm9k"),
         ("aflow/executor=openai", "base_url is missing"),
-        ("trainer.v1.trainer_mode=sync", "trainer.v1.trainer_mode=sync"),
+        ("trainer.v1.trainer_mode=sync", "trainer.v1.trainer_mode='sync': input should be 'aflow_sync'"),
         ("algorithm.adv_estimator=gippo", "algorithm.adv_estimator=gippo"),
         ("algorithm.gigpo.mode=median", "algorithm.gigpo.mode='median'"),
         ("+algorithm.gigpo.step_weight=1", "algorithm.gigpo.step_weight=1: there is no such key"),
@@ -73,7 +77,7 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ),
         ("algorithm.hgpo.history_length=-1", "algorithm.hgpo.history_length=-1"),
         ("algorithm.gamma=1.5", "algorithm.gamma=1.5"),
-        ("reward.reward_manager.name=naive", "reward.reward_manager.name=naive"),
+        ("reward.reward_manager.name=naive", "reward.reward_manager.name='naive': input should be 'aflow'"),
         ("aflow.proposer=random", "aflow.proposer=random"),
         ("aflow.proposer=guided", "proposer=guided with implementer.kind=rule"),
         ("aflow.q.kind=critic", "aflow.q.kind='critic'"),
@@ -84,8 +88,12 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("algorithm.rollout_correction.bypass_mode=true", "bypass_mode=true with aflow.q.kind=policy"),
         ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep=1"),
         ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.model.lora.merge=false with q.kind=policy"),
-        ("trainer.v1.trainer_mode=colocate_async", "verl 0.9.1 aborts whatever the rollout server is at"),
-        ("trainer.v1.trainer_mode=separate_async", "accelerators of its own for the rollout"),
+        ("trainer.v1.trainer_mode=colocate_async", "trainer.v1.trainer_mode='colocate_async'"),
+        ("trainer.use_v1=false", "trainer.use_v1=False: input should be True"),
+        (
+            "actor_rollout_ref.rollout.agent.default_agent_loop=null",
+            "default_agent_loop=None: input should be 'aflow_s",
+        ),
         ("aflow.problems.start=/nowhere", "problems.start=/nowhere"),
         ("actor_rollout_ref.model.path=/nowhere/policy", "actor_rollout_ref.model.path=/nowhere/policy"),
     ],
@@ -144,6 +152,24 @@ def test_a_vocabulary_that_does_not_fit_is_an_error(policy: str) -> None:
     edit_json(Path(policy.partition("=")[2]) / "config.json", vocab_size=7)
     with pytest.raises(ConfigError, match="they do not belong together"):
         check(composed(policy))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"model_type": "qwen2"}'])
+def test_a_model_whose_config_is_broken_is_named(policy: str, text: str) -> None:
+    folder = Path(policy.partition("=")[2])
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.json describes no qwen2: "):
+        architecture(str(folder))
+    with pytest.raises(ConfigError, match=r"actor_rollout_ref\.model\.path="):
+        check(composed(policy))
+
+
+def test_ranks_of_a_sequence_are_counted_as_verl_counts_them() -> None:
+    """The engine's key counts unless the actor's own, which verl deprecates, is above 1."""
+    keys = [f"actor_rollout_ref.actor.{name}ulysses_sequence_parallel_size" for name in ("", "fsdp_config.")]
+    both = [(1, 4), (2, 1), (2, 4)]
+    found = [sequence_ranks(composed(f"{keys[0]}={own}", f"{keys[1]}={engines}")) for own, engines in both]
+    assert found == [4, 2, 2]
 
 
 def test_a_missing_chat_template_is_an_error(policy: str) -> None:
@@ -206,8 +232,7 @@ def test_a_wrong_screen_is_refused_before_the_run_is_locked(
 def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path) -> None:
     """`aflow-env test RUN` reads it from the store; a folder with results of another config is not gone on with."""
     from aflow_env.store.settings import stored_config
-    from aflow_env.store.store import SessionKey, Store
-    from aflow_env.training.launch.preflight import lock_run
+    from aflow_env.store.store import SessionKey
 
     where = f"aflow.run_dir={tmp_path / 'run'}"
     aflow = check(composed(policy, where, "aflow.rl_weight=0.25"))
@@ -225,9 +250,27 @@ def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("actor_rollout_ref.rollout.n=0", "actor_rollout_ref.rollout.n=0: set 1 or more"),
-        ("data.train_batch_size=0", "data.train_batch_size=0: set 1 or more"),
-        ("trainer.n_gpus_per_node=-1", "trainer.n_gpus_per_node=-1: set 1 or more"),
+        ("actor_rollout_ref.rollout.n=0", "actor_rollout_ref.rollout.n=0: input should be greater than or equal to 1"),
+        ("data.train_batch_size=0", "data.train_batch_size=0: input should be greater than or equal to 1"),
+        ("trainer.n_gpus_per_node=-1", "trainer.n_gpus_per_node=-1: input should be greater than or equal to 1"),
+        ("trainer.nnodes=two", "trainer.nnodes='two': input should be a valid integer"),
+        ("data.max_prompt_length=null", "data.max_prompt_length=None: input should be a valid integer"),
+        ("actor_rollout_ref.actor.ppo_mini_batch_size=1.5", "ppo_mini_batch_size=1.5: input should be a valid integer"),
+        ("trainer.save_freq=often", "trainer.save_freq='often': input should be a valid integer"),
+        (
+            "trainer.resume_mode=never",
+            "trainer.resume_mode='never': input should be 'auto', 'disable' or 'resume_path'",
+        ),
+        ("actor_rollout_ref.rollout.temperature=0", "rollout.temperature=0: input should be greater than 0"),
+        ("actor_rollout_ref.model.lora_rank=null", "model.lora_rank=None: input should be a valid integer"),
+        ("data.val_files=null", "data.val_files=None: input should be a valid list"),
+        ("algorithm.rollout_correction=3", "algorithm.rollout_correction=3: input should be a valid dictionary"),
+        ("algorithm.gigpo=3", "algorithm.gigpo=3: input should be a valid dictionary"),
+        ("actor_rollout_ref.actor.ulysses_sequence_parallel_size=0", "greater than or equal to 1"),
+        (
+            "actor_rollout_ref.actor.ulysses_sequence_parallel_size=2",
+            "does not divide the 1 GPUs of the run: set it to 1",
+        ),
         ("data.seed=100000000000000000000000000", "data.seed=100000000000000000000000000: a number beyond 64 bits"),
         ("aflow.seed=100000000000000000000000000", "aflow.seed=100000000000000000000000000: input should be less"),
         ("aflow.budget.usd=inf", "aflow.budget.usd=inf: input should be a finite number"),
@@ -241,7 +284,7 @@ def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path)
     ],
 )
 def test_numbers_and_names_that_nothing_could_use_are_refused(policy: str, override: str, said: str) -> None:
-    """Promise: a count of 0, a number beyond 64 bits or a name that is not set ends before Ray starts."""
+    """A wrong count, type or choice, a number beyond 64 bits and a name that is not set end before Ray starts."""
     with pytest.raises(ConfigError) as found:
         check(composed(policy, override))
     assert said in str(found.value)
@@ -299,3 +342,33 @@ def test_a_resumed_run_keeps_its_id_and_a_fresh_one_gets_another(
     assert id_of("disable") != first
     assert id_of("auto", logger=["console"]) is None
     monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+
+
+def test_the_temperature_of_a_run_is_that_of_its_last_start(tmp_path: Path) -> None:
+    """A first start may fail; an exported policy is read at the temperature that it was trained at."""
+    aflow = load((f"run_dir={tmp_path}",))
+    for temperature in (1.0, 0.7):
+        lock_run(aflow, temperature=temperature)
+    with closing(Store(tmp_path / "run.sqlite")) as store:
+        assert store.meta(ROLLOUT_TEMPERATURE) == "0.7"
+
+
+def test_a_second_training_in_a_folder_is_refused_until_the_first_has_died(tmp_path: Path) -> None:
+    """It would take the first one's rounds back, and their checkpoints would mix."""
+    aflow = load((f"run_dir={tmp_path}",))
+    holds, says = os.pipe()
+    if not (child := os.fork()):
+        lock_run(aflow)
+        os.write(says, b"!")
+        signal.pause()
+    try:
+        assert os.read(holds, 1) == b"!"
+        with pytest.raises(ConfigError, match=r"run_dir=.*: another process trains there; .*default_local_dir"):
+            lock_run(aflow)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for end in (holds, says):
+            os.close(end)
+    lock_run(aflow)
+    lock_run(aflow)

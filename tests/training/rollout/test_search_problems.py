@@ -112,3 +112,24 @@ def test_rows_of_the_other_split_are_refused_by_name_and_by_file(
     for bad in (other, files[other], [own, files[other]]):
         with pytest.raises(ConfigError, match=rf"data.{key}=.* has rows of the split {other}: .*data.{key}={own}"):
             check_files(OmegaConf.merge(DATA, usual, {key: bad}))
+
+
+@pytest.mark.parametrize("wrong", [{"seed": "abc"}, {"start": None}, {"split": "test"}])
+def test_a_row_with_a_wrong_value_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """The agent loop would fail at each of its sessions."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row = {"index": 0, "task": "arithmetic", "seed": 1, "start": "default", "split": "train"}
+    pq.write_table(pa.Table.from_pylist([row | wrong]), tmp_path / "train.parquet")
+    with pytest.raises(ConfigError, match=rf"does not hold search problems \(row\.{next(iter(wrong))}=") as found:
+        read_parquet(tmp_path / "train.parquet", "arithmetic")
+    assert "\n" not in str(found.value)
+
+
+def test_a_start_workflow_that_a_file_names_must_be_there(tmp_path: Path) -> None:
+    write_parquet([replace(row, start="/nowhere") for row in rows(CONFIG, "train")], tmp_path / "train.parquet")
+    most = {"train_max_samples": -1, "val_max_samples": -1, "val_files": "validate"}
+    data = OmegaConf.merge(DATA, most, {"train_files": str(tmp_path / "train.parquet")})
+    with pytest.raises(ConfigError, match=r"data\.train_files=.*train\.parquet: problems\.start=/nowhere"):
+        check_files(data)

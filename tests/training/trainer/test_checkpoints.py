@@ -26,6 +26,7 @@ from aflow_env.training.trainer.checkpoints import (
     export_policy,
     find_checkpoint,
     resume_step,
+    training_of,
 )
 from tests.training.verl_patches.cpu import toy
 
@@ -173,3 +174,24 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "global_step_7" / "actor").mkdir(parents=True)
     with pytest.raises(ConfigError, match="not empty"):
         export_policy(find_checkpoint(tmp_path, 7), tmp_path / "out")
+
+
+def test_weights_that_were_cut_off_are_not_exported(tmp_path: Path) -> None:
+    """The optimiser's state is not needed, and may have been deleted."""
+    checkpoint = written(tmp_path, 4)
+    (checkpoint.actor / "huggingface").mkdir()
+    (checkpoint.actor / "huggingface" / "config.json").write_text("{}")
+    (checkpoint.actor / "optim_world_size_1_rank_0.pt").unlink()
+    assert checkpoint.has("model")
+    halve(checkpoint.actor / "model_world_size_1_rank_0.pt")
+    with pytest.raises(ConfigError, match=r"global_step_4/actor lacks shards of the weights.*another step"):
+        export_policy(checkpoint, tmp_path / "out")
+
+
+def test_the_run_of_a_policy_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """SQLite cannot make its shared memory there, as in a folder of another user."""
+    path = tmp_path / "search" / "run.sqlite"
+    with closing(Store(path)) as store:
+        store.set_meta(ROLLOUT_TEMPERATURE, "0.7")
+    path.with_name("run.sqlite-shm").mkdir()
+    assert training_of(tmp_path) == (None, 0.7)

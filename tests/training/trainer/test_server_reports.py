@@ -52,6 +52,19 @@ def test_decisions_are_those_of_the_latest_validation(tmp_path: Path) -> None:
         assert found[f"{HELD_OUT}chosen_over_mean"] == pytest.approx(0.15)
 
 
+def test_decisions_of_steps_that_a_kill_took_back_are_left_out(tmp_path: Path) -> None:
+    """A run that was at step 9 goes on from its checkpoint of step 2: lost weights decided the later rounds."""
+    with closing(Store(tmp_path / "run.sqlite")) as store:
+        for step, changed in ((2, False), (9, True)):
+            key = SessionKey("validate/a", 1, "0", step)
+            store.open_session(key, "arithmetic")
+            store.record(key, node(1, None))
+            store.record(key, node(2, 1), {"open": 8, "q": 0.9, "q_mean": 0.1, "changed": changed})
+        assert decisions(store, "arithmetic")[f"{HELD_OUT}decision_share"] == 1.0
+        store.take_back(2)
+        assert decisions(store, "arithmetic")[f"{HELD_OUT}decision_share"] == 0.0
+
+
 PAYLOADS = [
     {"open": 8, "q": 0.6, "q_mean": 0.4, "changed": True},
     {"open": 5, "q": 0.4, "q_mean": 0.3},

@@ -23,10 +23,7 @@ def installed(distribution: str) -> str:
 
 
 def require_known(distribution: str) -> None:
-    """Check that the installed `distribution` is a version whose behaviour was seen.
-
-    Raises ConfigError naming the version found, the versions known and the command that installs one.
-    """
+    """Raise ConfigError unless the installed `distribution` is a version whose behaviour was seen."""
     found = installed(distribution)
     if found not in KNOWN[distribution]:
         known = " or ".join(KNOWN[distribution])
