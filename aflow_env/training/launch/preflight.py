@@ -151,10 +151,10 @@ def check_policy(config: DictConfig, aflow: AflowConfig) -> None:
     try:
         model = AutoConfig.from_pretrained(where, local_files_only=True, **known)
         tokenizer = AutoTokenizer.from_pretrained(node.tokenizer_path or where, local_files_only=True, **known)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:  # the last three: JSON of another shape
         if on_hub:
             return
-        raise ConfigError(f"{MODEL}={path} does not load: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{MODEL}={path} does not load: {one_line(str(error))}") from error
     if len(tokenizer) > model.vocab_size:
         raise ConfigError(
             f"{MODEL}={path}: the tokenizer has {len(tokenizer)} tokens and the model {model.vocab_size}: they do not "

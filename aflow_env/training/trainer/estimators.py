@@ -20,16 +20,7 @@ from torch import Tensor
 from aflow_env.config import explain
 from aflow_env.config.section import Section
 from aflow_env.errors import ConfigError
-from aflow_env.rl.baseline_estimators import (
-    GrpoConfig,
-    HgpoConfig,
-    ReinforcePlusPlusConfig,
-    RlooConfig,
-    grpo,
-    hgpo,
-    reinforce_plus_plus,
-    rloo,
-)
+from aflow_env.rl import baseline_estimators as baselines
 from aflow_env.rl.gigpo import GigpoConfig, gigpo
 from aflow_env.rl.rows import Rows, Steps, group_metrics, token_advantages
 
@@ -43,10 +34,10 @@ class Estimator(NamedTuple):
 
 ESTIMATORS = {
     "gigpo": Estimator(gigpo, GigpoConfig),
-    "hgpo": Estimator(hgpo, HgpoConfig),
-    "grpo": Estimator(grpo, GrpoConfig),
-    "rloo": Estimator(rloo, RlooConfig),
-    "reinforce_plus_plus": Estimator(reinforce_plus_plus, ReinforcePlusPlusConfig),
+    "hgpo": Estimator(baselines.hgpo, baselines.HgpoConfig),
+    "grpo": Estimator(baselines.grpo, baselines.GrpoConfig),
+    "rloo": Estimator(baselines.rloo, baselines.RlooConfig),
+    "reinforce_plus_plus": Estimator(baselines.reinforce_plus_plus, baselines.ReinforcePlusPlusConfig),
 }
 
 

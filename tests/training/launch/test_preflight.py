@@ -160,7 +160,10 @@ def test_a_model_whose_config_is_broken_is_named(policy: str, text: str) -> None
     (folder / "config.json").write_text(text)
     with pytest.raises(ConfigError, match=r"config\.json describes no qwen2: "):
         architecture(str(folder))
-    with pytest.raises(ConfigError, match=r"actor_rollout_ref\.model\.path="):
+    if "qwen2" in text:
+        check(composed(policy))  # transformers has defaults, and only a plan needs the sizes
+        return
+    with pytest.raises(ConfigError, match=r"actor_rollout_ref\.model\.path=.* does not load: "):
         check(composed(policy))
 
 
@@ -265,7 +268,7 @@ def test_a_run_keeps_its_config_and_refuses_another(policy: str, tmp_path: Path)
         ("actor_rollout_ref.model.lora_rank=null", "model.lora_rank=None: input should be a valid integer"),
         ("data.val_files=null", "data.val_files=None: input should be a valid list"),
         ("algorithm.rollout_correction=3", "algorithm.rollout_correction=3: input should be a valid dictionary"),
-        ("algorithm.gigpo=3", "algorithm.gigpo=3: input should be a valid dictionary"),
+        ("algorithm.hgpo=3", "algorithm.hgpo=3: input should be a valid dictionary"),
         ("actor_rollout_ref.actor.ulysses_sequence_parallel_size=0", "greater than or equal to 1"),
         (
             "actor_rollout_ref.actor.ulysses_sequence_parallel_size=2",
