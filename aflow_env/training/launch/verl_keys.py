@@ -55,11 +55,11 @@ def check_types(config: DictConfig) -> None:
             raise ConfigError(f"{key}={value}: a number beyond 64 bits; set one below {2**63}")
     for kind, keys in TYPES:
         for key in keys:
-            value: Any = found
+            given: Any = found
             for name in key.split("."):
-                value = value.get(name) if isinstance(value, dict) else None
+                given = given.get(name) if isinstance(given, dict) else None
             try:
-                TypeAdapter(kind).validate_python(value)
+                TypeAdapter(kind).validate_python(given)
             except ValidationError as error:
                 raise ConfigError(explain(error, key)) from None
 
