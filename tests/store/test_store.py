@@ -21,6 +21,7 @@ from aflow_env.store.database import VERSION, ReadOnlyStore
 from aflow_env.store.node_rows import Node, Rejection
 from aflow_env.store.store import SessionKey, Store
 from tests.search.support import EXECUTOR, node, results
+from tests.store.read_only import as_nobody, locked_copy
 
 KEY = SessionKey("problem/1", seed=3, session="0", step=2)
 TASK = "arithmetic"
@@ -401,16 +402,13 @@ def test_the_tables_can_be_read_with_plain_sql(store: Store, path: Path) -> None
         assert connection.execute("SELECT session, kind FROM events").fetchall() == [(KEY.id, "stop")]
 
 
-def test_commits_that_a_copy_cannot_show_are_not_passed_over(store: Store, path: Path, tmp_path: Path) -> None:
+def test_commits_that_a_copy_cannot_show_are_not_passed_over(store: Store, path: Path) -> None:
     """A folder that cannot be written has no shared memory, without which SQLite reads no journal."""
     store.open_session(KEY, TASK)
-    copy = tmp_path / "copy" / "run.sqlite"
-    copy.parent.mkdir()
-    for name in ("run.sqlite", "run.sqlite-wal"):
-        copy.with_name(name).write_bytes(path.with_name(name).read_bytes())
-    copy.with_name("run.sqlite-shm").mkdir()
-    with pytest.raises(ConfigError, match=r"has commits in run\.sqlite-wal: copy both to a folder to write in"):
-        ReadOnlyStore(copy)
-    copy.with_name("run.sqlite-shm").rmdir()
-    with ReadOnlyStore(copy) as found:
-        assert found.read("SELECT id FROM sessions") == [(KEY.id,)]
+    with locked_copy(path, "run.sqlite", "run.sqlite-wal") as copy:
+        said = as_nobody(lambda: ReadOnlyStore(copy))
+        assert "ConfigError" in said
+        assert "has commits in run.sqlite-wal: copy both to a folder to write in" in said
+    store.close()
+    with locked_copy(path, "run.sqlite") as copy:
+        assert as_nobody(lambda: ReadOnlyStore(copy).read("SELECT id FROM sessions")) == repr([(KEY.id,)])

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from aflow_env.errors import ConfigError
 from aflow_env.store.store import Store
+from aflow_env.training.trainer import checkpoints
 from aflow_env.training.trainer.checkpoints import (
     LATEST,
     ROLLOUT_TEMPERATURE,
@@ -28,6 +29,7 @@ from aflow_env.training.trainer.checkpoints import (
     resume_step,
     training_of,
 )
+from tests.store.read_only import as_nobody, locked_copy
 from tests.training.verl_patches.cpu import toy
 
 IDS = torch.tensor([[5, 80, 33, 7, 120]])
@@ -188,10 +190,13 @@ def test_weights_that_were_cut_off_are_not_exported(tmp_path: Path) -> None:
         export_policy(checkpoint, tmp_path / "out")
 
 
-def test_the_run_of_a_policy_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
-    """SQLite cannot make its shared memory there, as in a folder of another user."""
-    path = tmp_path / "search" / "run.sqlite"
+def test_the_run_of_a_policy_is_read_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague exports it."""
+    path = tmp_path / "run.sqlite"
     with closing(Store(path)) as store:
         store.set_meta(ROLLOUT_TEMPERATURE, "0.7")
-    path.with_name("run.sqlite-shm").mkdir()
-    assert training_of(tmp_path) == (None, 0.7)
+    with locked_copy(path, "run.sqlite") as copy:
+        monkeypatch.setattr(checkpoints, "STORE", copy.name)
+        assert as_nobody(lambda: training_of(copy.parent)) == repr((None, 0.7))
