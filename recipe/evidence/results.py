@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from recipe.evidence import real_figures, simulated_figures, table_figures
+from recipe.evidence.outcomes import outcomes
 from recipe.evidence.paired import by_arm
-from recipe.evidence.tables import outcomes
 
 FOLDER = Path(__file__).parent
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe.evidence.edits.world import Steps
+from recipe.evidence.outcomes import KNOWN, Outcomes, Steps, baselines, differences
 from recipe.evidence.paired import Arms, Row, by_arm, gain, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
-from recipe.evidence.tables import KNOWN, Outcomes, baselines, differences
 
 
 def table(found: Outcomes) -> Figures:

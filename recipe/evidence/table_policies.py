@@ -57,7 +57,8 @@ from aflow_env.workflow.program import Workflow
 from recipe.evidence.edits.players import Edited, Policy, RandomEdits
 from recipe.evidence.edits.search import Rule, Search
 from recipe.evidence.edits.world import Steps
-from recipe.evidence.tables import KNOWN, RESULTS, Outcomes, TableEdits, TableWorld, arms, endpoints, known, outcomes
+from recipe.evidence.outcomes import KNOWN, Outcomes, outcomes
+from recipe.evidence.tables import RESULTS, TableEdits, TableWorld, arms, endpoints, known
 
 REPLAYS, PROPOSED, DRAWS = 40, 40, 512
 LONGEST = 96
