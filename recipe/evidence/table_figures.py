@@ -11,6 +11,9 @@ from recipe.evidence.outcomes import KNOWN, Outcomes, Steps, baselines, differen
 from recipe.evidence.paired import Arms, Row, by_arm, gain, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
 
+MBPP = ("mbpp", "mbpp 2", "mbpp 3")
+"""The policies that were trained on MBPP's table, as players on HumanEval's."""
+
 
 def table(found: Outcomes) -> Figures:
     """Return what the table has to find (question 1), in figures named by its task."""
@@ -55,9 +58,8 @@ def policies(rows: Iterable[Row]) -> Figures:
     """Return what tiny policies predict and propose on problems that none has seen (recipe/evidence/table_policies)."""
     arms = by_arm(rows)
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
-    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "here", "arithmetic")]
-    others = [judged(arms, name, f"Q of {name}", name) for name in (f"elsewhere {number}" for number in (1, 2, 3))]
-    lines.append(["elsewhere", *(", ".join(filter(None, cell)) for cell in list(zip(*others, strict=True))[1:])])
+    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "here", "arithmetic", "humaneval")]
+    lines.append(together(arms, "elsewhere", [f"elsewhere {number}" for number in (1, 2, 3)]))
     return {
         "policies_lines": cells(lines),
         "policies_n": len(arms["w=0"]),
@@ -75,22 +77,27 @@ def policies(rows: Iterable[Row]) -> Figures:
 def transfer(rows: Iterable[Row]) -> Figures:
     """Return what the policy that was trained on MBPP's table does on HumanEval's."""
     arms = by_arm(rows)
-    players = (
-        ("even draws, w=0", "w=0", "random"),
-        ("the ridge", "w=1", None),
-        ("untrained", "Q of untrained", "untrained"),
-    )
-    lines = [judged(arms, *each) for each in (*players, ("trained on MBPP", "Q of mbpp", "mbpp"))]
+    lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
+    lines += [judged(arms, "untrained", "Q of untrained", "untrained"), together(arms, "trained on MBPP", MBPP)]
+    proposed = [arms[f"{name} proposes"].values() for name in MBPP]
+    shares = [reached(rows) for rows in proposed]
     return {
         "transfer_lines": cells([[f"humaneval: {name}", *rest] for name, *rest in lines]),
         "transfer_n": len(arms["w=0"]),
-        "transfer_q": saved(arms, "Q of mbpp"),
-        "transfer_gain": gain(arms, "mbpp proposes", "random proposes"),
+        "transfer_trainings": len(MBPP),
+        "transfer_q": ", ".join(saved(arms, f"Q of {name}") for name in MBPP),
+        "transfer_gain": ", ".join(gain(arms, f"{name} proposes", "random proposes") for name in MBPP),
         "transfer_stock": median95(calls(arms["stock"].values())),
-        "transfer_reached": reached(arms["mbpp proposes"].values()),
-        "transfer_calls": middle(calls(arms["mbpp proposes"].values())),
+        "transfer_reached": f"{min(shares):.0%} to {max(shares):.0%}",
+        "transfer_calls": ", ".join(f"{middle(calls(rows)):.0f}" for rows in proposed),
         "transfer_known": f"{mean(arms, KNOWN):.3f}",
     }
+
+
+def together(arms: Arms, name: str, players: Sequence[str]) -> list[str]:
+    """Return one line of several trainings of a kind."""
+    lines = [judged(arms, each, f"Q of {each}", each) for each in players]
+    return [name, *(", ".join(filter(None, cell)) for cell in list(zip(*lines, strict=True))[1:])]
 
 
 def judged(arms: Arms, name: str, predicts: str, proposes: str | None) -> list[str]:
