@@ -99,7 +99,8 @@ def build_client(
     client = BudgetClient(client, budget, price, seconds=2 * longest + 60)
     client = LimitedClient(client, limits or ProviderLimits(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
-    return RecordingClient(client, log, mode, scope, cache)
+    # Other roles ask again after a refusal: nothing that was scored depends on it.
+    return RecordingClient(client, log, mode, scope, cache, saves_silence=role == "executor")
 
 
 def _simulated(wanted: Wanted) -> Made:

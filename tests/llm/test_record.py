@@ -61,6 +61,25 @@ async def test_an_empty_reply_that_was_taken_is_none_where_it_would_be_a_fault(k
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_an_executor_that_said_nothing_says_nothing_again_in_a_replay(kind):
+    """The workflow's score depends on it. Another role, such as the implementer, asks again."""
+    kept = MemoryLog()
+    async with serve(lambda prompt, attempt: "empty") as (address, _):
+        settings = config(kind, address, max_attempts=2)
+        for role, saved in (("implementer.llm", 0), ("executor", 1)):
+            client = build_client(settings, budget=budget(), log=kept, seed=5, role=role)
+            with pytest.raises(LLMError) as first:
+                await client.complete(ask("hello"))
+            await client.aclose()
+            assert len(kept.kept) == saved
+    replay = build_client(settings.model_copy(update={"mode": "replay"}), budget=budget(), log=kept, seed=5)
+    with pytest.raises(LLMError) as again:
+        await replay.complete(ask("hello"))
+    assert (again.value.kind, again.value.billed) == (first.value.kind, first.value.billed)
+    assert again.value.unanswered
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_recorded_run_replays_byte_for_byte_with_no_server_no_key_and_no_cost(kind, monkeypatch):
     kept = MemoryLog()
     requests = [ask(f"question {k}", sample=k % 2) for k in range(30)]
