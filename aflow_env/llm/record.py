@@ -74,16 +74,12 @@ class RecordingClient:
     saves_silence: bool = False
     _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
 
-    def key(self, request: Request) -> str:
-        """Return the log's key of a request."""
-        return key_of(request, self.scope)
-
     async def complete(self, request: Request) -> Completion:
         """As LLMClient. Raises ReplayMiss, naming the key, when a replay asks for a completion that was not recorded.
 
         The last request of a flight that gives up cancels it, and waits for its end.
         """
-        key = self.key(request)
+        key = key_of(request, self.scope)
         if key not in self._flights:
             self._flights[key] = _Flight(asyncio.create_task(self._find(key, request)))
             self._flights[key].task.add_done_callback(lambda task: self._landed(key, task))

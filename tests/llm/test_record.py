@@ -8,7 +8,7 @@ import pytest
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.llm import build_client
 from aflow_env.llm.client import Completion, LLMClient, LLMError, Request
-from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient
+from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient, key_of
 from tests.llm.helpers import KINDS, MemoryLog, ask, budget, config
 from tests.llm.server import answer, serve, thirty_percent
 
@@ -177,7 +177,7 @@ async def test_other_models_and_seeds_have_other_keys():
     def key(seed: int = 0, **keys: object) -> str:
         client = build_client(config("openai", **keys), budget=budget(), log=kept, seed=seed)
         assert isinstance(client, RecordingClient)
-        return client.key(ask("x"))
+        return key_of(ask("x"), client.scope)
 
     keys = [key(), key(seed=1), key(model="other"), key(effort="low")]
     assert len(set(keys)) == len(keys)
@@ -200,7 +200,7 @@ async def test_what_runs_share_is_kept_in_each_of_them():
 def test_a_seed_that_no_provider_hears_of_is_in_no_key():
     def keys(kind: str, **more: object) -> set[str]:
         clients = [build_client(config(kind, **more), budget=budget(), log=MemoryLog(), seed=seed) for seed in (0, 1)]
-        return {client.key(ask("x")) for client in clients if isinstance(client, RecordingClient)}
+        return {key_of(ask("x"), client.scope) for client in clients if isinstance(client, RecordingClient)}
 
     assert len(keys("anthropic")) == len(keys("openai", send_seed=False)) == 1
     assert len(keys("openai")) == len(keys("simulated")) == 2
