@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe.evidence.edits.world import Steps
+from recipe.evidence.outcomes import KNOWN, Outcomes, Steps, baselines, differences
 from recipe.evidence.paired import Arms, Row, by_arm, gain, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
-from recipe.evidence.tables import KNOWN, Outcomes, baselines, differences
 
 
 def table(found: Outcomes) -> Figures:
@@ -39,7 +38,7 @@ def searches(task: str, rows: Iterable[Row]) -> Figures:
     arms = by_arm(rows)
     lines = [
         [task, arm, median95(calls(arms[arm].values())), f"{reached(arms[arm].values()):.2f}", f"{mean(arms, arm):.3f}"]
-        for arm in ("stock", "w=0", "w=0.5", "w=1")
+        for arm in ("stock", "w=0", "w=1")
     ]
     return {
         f"{task}_replays": len(arms[KNOWN]),
@@ -70,6 +69,27 @@ def policies(rows: Iterable[Row]) -> Figures:
         "policies_stock": median95(calls(arms["stock"].values())),
         "policies_here": saved(arms, "Q of here"),
         "policies_elsewhere": ", ".join(saved(arms, f"Q of elsewhere {number}") for number in (1, 2, 3)),
+    }
+
+
+def transfer(rows: Iterable[Row]) -> Figures:
+    """Return what the policy that was trained on MBPP's table does on HumanEval's."""
+    arms = by_arm(rows)
+    players = (
+        ("even draws, w=0", "w=0", "random"),
+        ("the ridge", "w=1", None),
+        ("untrained", "Q of untrained", "untrained"),
+    )
+    lines = [judged(arms, *each) for each in (*players, ("trained on MBPP", "Q of mbpp", "mbpp"))]
+    return {
+        "transfer_lines": cells([[f"humaneval: {name}", *rest] for name, *rest in lines]),
+        "transfer_n": len(arms["w=0"]),
+        "transfer_q": saved(arms, "Q of mbpp"),
+        "transfer_gain": gain(arms, "mbpp proposes", "random proposes"),
+        "transfer_stock": median95(calls(arms["stock"].values())),
+        "transfer_reached": reached(arms["mbpp proposes"].values()),
+        "transfer_calls": middle(calls(arms["mbpp proposes"].values())),
+        "transfer_known": f"{mean(arms, KNOWN):.3f}",
     }
 
 
