@@ -100,7 +100,7 @@ async def test_a_recorded_run_replays_byte_for_byte_with_no_server_no_key_and_no
 async def test_what_was_not_recorded_is_an_infrastructure_error_that_names_the_key():
     client = RecordingClient(None, MemoryLog(), "replay")
     request = ask("new")
-    with pytest.raises(InfrastructureError, match=client.key(request)):
+    with pytest.raises(InfrastructureError, match=key_of(request, client.scope)):
         await client.complete(request)
 
 
