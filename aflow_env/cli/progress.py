@@ -25,6 +25,7 @@ from aflow_env.screen import Screen, duration, fit
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import Report
 from aflow_env.search.session import SearchSession, Turn, session_summary
+from aflow_env.store.findings import evaluated, rejections
 from aflow_env.training.trainer.metrics import q_metrics, session_metrics
 
 NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds")
@@ -99,8 +100,9 @@ def finishing(what: str, say: Callable[[str], None]) -> Iterator[asyncio.Event]:
 class SearchLog:
     """The loggers of one search. Its steps are rounds; `ended` is a listener of `Search.play`."""
 
-    def __init__(self, config: AflowConfig, loggers: list[Logger]) -> None:
-        self._config, self._loggers, self._began, self._step = config, loggers, time.monotonic(), 0
+    def __init__(self, assembly: Assembly, loggers: list[Logger]) -> None:
+        self._config, self._loggers, self._began = assembly.config, loggers, time.monotonic()
+        self._step = max(0, evaluated(assembly.store) + rejections(assembly.store) - 1)  # of the process before
 
     def ended(self, session: SearchSession, turn: Turn) -> None:
         """Log a round that has ended."""
@@ -136,7 +138,7 @@ def search_log(assembly: Assembly) -> Iterator[SearchLog]:
     assembly.prepare()
     with ExitStack() as stack:
         loggers: list[Logger] = [stack.enter_context(closing(kind(config))) for kind in kinds]
-        yield SearchLog(config, loggers)
+        yield SearchLog(assembly, loggers)
 
 
 def session_figures(session: SearchSession, config: AflowConfig, seconds: float) -> dict[str, float]:

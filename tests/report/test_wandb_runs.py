@@ -64,6 +64,11 @@ def test_a_file_that_is_no_log_and_a_project_without_a_key_are_the_users_errors(
     (tmp_path / "x.wandb").write_text("nothing of the kind")
     with pytest.raises(ConfigError, match="no wandb log"):
         offline_runs([tmp_path])
+    (tmp_path / "x.wandb").write_bytes(b":W&B\0\0\0" + b"\0\0\0\0\x05\0\x01" + b"\xff" * 5)
+    with pytest.raises(ConfigError, match="damaged"):
+        offline_runs([tmp_path])
+    (tmp_path / "x.wandb").write_bytes(b"")
+    assert offline_runs([tmp_path]) == [], "a log that has just begun"
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="WANDB_API_KEY"):
         online_runs("someone/something")

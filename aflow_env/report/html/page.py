@@ -18,10 +18,9 @@ from aflow_env.report.html.drawing import (
     Figure,
     bars,
     cells,
-    interval,
+    intervals,
     legend,
     marker,
-    name_rows,
     places_of,
     series,
     short,
@@ -39,7 +38,7 @@ def page(summary: Summary) -> str:
     """Return the report as HTML."""
     groups, measure = summary.members, summary.measure
     found = [scores(groups, measure), effect_sizes(groups, summary.effects, summary.baseline, measure)]
-    drawn = (spending_curves, training_curves, calibration, operators, outcomes, fronts, costs)
+    drawn = (spending_curves, training_curves, calibration, operators, outcomes, fronts)
     found += [draw(groups) for draw in drawn]
     return render(
         "report.html.j2",
@@ -64,11 +63,9 @@ def scores(groups: Groups, measure: str) -> Figure | None:
     places = places_of(groups)
 
     def draw(axes: Axes) -> None:
-        for row, (label, centre) in enumerate(means.items()):
-            seeds = values[label]
+        for row, (label, seeds) in enumerate(values.items()):
             axes.plot(seeds, [row + 0.18] * len(seeds), ".", color=series(places[label]), alpha=0.5)
-            interval(axes, centre, row, places[label])
-        name_rows(axes, list(means))
+        intervals(axes, means, places)
         axes.set_xlabel(MEASURES[measure])
 
     return Figure(
@@ -87,13 +84,11 @@ def effect_sizes(groups: Groups, effects: Sequence[Effect], baseline: str, measu
     """Draw the differences to the baseline."""
     if not effects:
         return None
-    places = places_of(groups)
+    gains = {each.group: Mean(each.difference, each.n, each.low, each.high) for each in effects}
 
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=INK, linewidth=1)
-        for row, each in enumerate(effects):
-            interval(axes, Mean(each.difference, each.n, each.low, each.high), row, places[each.group])
-        name_rows(axes, [each.group for each in effects])
+        intervals(axes, gains, places_of(groups))
         axes.set_xlabel(f"difference to {short(baseline)}")
 
     return Figure(
@@ -115,40 +110,6 @@ def effect_sizes(groups: Groups, effects: Sequence[Effect], baseline: str, measu
             for each in effects
         ],
         len(effects),
-    )
-
-
-def costs(groups: Groups) -> Figure | None:
-    """Draw the cost of the search's evaluations and of the whole run."""
-    labels = [label for label, runs in groups.items() if numbers.bill(runs)]
-    searching = [numbers.mean([sum(each.cost_usd for each in run.rounds) for run in groups[label]]) for label in labels]
-    whole = [found for label in labels if (found := numbers.bill(groups[label]))]
-    tokens = [numbers.mean([run.tokens for run in groups[label]]) for label in labels]
-    if not any(each.value for each in whole):
-        return None
-
-    def draw(axes: Axes) -> None:
-        for place, height, means, name in ((1, 0.3, whole, "whole run"), (0, -0.3, searching, "evaluations")):
-            values = [each.value for each in means]
-            axes.barh(range(len(labels)), values, height=height, align="edge", color=series(place), label=name)
-        name_rows(axes, labels)
-        axes.set_xlabel("USD a run")
-        legend(axes)
-
-    return Figure(
-        "costs",
-        "What a run costs",
-        "Mean over runs. The whole run is what its ledger paid for: what the cache answered costs nothing there, while "
-        "the evaluations count what each would cost alone; proposals and the closing test are in the whole run. Groups "
-        "with a call of unknown price are left out. "
-        f"Runs: {sums({label: len(runs) for label, runs in groups.items()})}.",
-        draw,
-        ("group", "whole run, USD", "95 % interval", "runs", "evaluations, USD", "tokens of evaluations"),
-        [
-            (label, *cells(paid, 4), f"{evaluations.value:.4f}", f"{used.value:,.0f}")
-            for label, paid, evaluations, used in zip(labels, whole, searching, tokens, strict=True)
-        ],
-        len(groups) + 1,
     )
 
 
