@@ -3,10 +3,12 @@
 
 from dataclasses import dataclass
 
+from aflow_env.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class JailLimits:
-    """Limits of one jailed child and the problems in it.
+    """Limits of one jailed child and the problems in it. Raises ConfigError unless each is positive.
 
     wall_seconds: of a problem, without the time of its operator calls. cpu_seconds: processor time between two awaits
     of a problem; a code or test run has its own limit. memory_mb: address space beyond the interpreter's own. disk_mb:
@@ -21,3 +23,8 @@ class JailLimits:
     calls: int = 64
     disk_mb: int = 64
     threads: int = 64
+
+    def __post_init__(self) -> None:
+        for key, value in vars(self).items():
+            if not value > 0:
+                raise ConfigError(f"sandbox limit {key}={value} must be greater than 0; set it to a positive number.")

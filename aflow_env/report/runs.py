@@ -7,7 +7,7 @@ A run's config is that of its search (`rl_weight`, `selection.c_ucb`, ...), and 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -54,7 +54,7 @@ class RoundRecord:
 class RunRecord:
     """One run: `rounds` by step, session and round; `closing` is its closing report on all of them, else None.
 
-    `programs` has the source of each workflow, `config` dotted keys. `cost_usd` is the whole bill, None where a price
+    `config` has dotted keys. `cost_usd` is the whole bill, None where a price
     is unknown. `curve` has (training step, best score of a session) for a run whose rounds are elsewhere.
     """
 
@@ -64,7 +64,6 @@ class RunRecord:
     rounds: tuple[RoundRecord, ...]
     closing: Mapping[str, JSON] | None
     cost_usd: float | None
-    programs: Mapping[str, str] = field(default_factory=dict, repr=False)
     curve: tuple[tuple[int, float], ...] = ()
 
     @property
@@ -116,7 +115,6 @@ def read_run(path: Path) -> RunRecord:
             rounds=rounds,
             closing=report,
             cost_usd=spent_usd(store),
-            programs=dict(store.read("SELECT digest, graph FROM programs")),
         )
 
 

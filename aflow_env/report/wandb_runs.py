@@ -12,7 +12,7 @@ of 32 KiB, records of (crc32, 16-bit length, type), types full, first, middle, l
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,11 @@ def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> RunRecord:
             history |= row
             if "aflow/best_score" in row:
                 curve[int(row["_step"])] = float(row["aflow/best_score"])
+    closing = {}
+    for score in SCORES:
+        if (key := f"aflow/final/{score}_n") in history:
+            value, low, high = (float(history[f"aflow/final/{score}_{part}"]) for part in ("score", "low", "high"))
+            closing[score] = {"score": value, "ci95": [low, high], "n": int(history[key])}
     search = config.pop("aflow", {})
     others = {key: value for key, value in flat(config).items() if not key.startswith(("_", "data.aflow."))}
     return RunRecord(
@@ -81,17 +86,10 @@ def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> RunRecord:
         path=path,
         config=others | flat(search),
         rounds=(),
-        closing={score: dict(_figures(history, score)) for score in SCORES if f"aflow/final/{score}_n" in history},
+        closing=closing,
         cost_usd=history.get("aflow/final/cost_usd", history.get("aflow/run/cost_usd")),
         curve=tuple(sorted(curve.items())),
     )
-
-
-def _figures(history: Mapping[str, Any], score: str) -> Iterator[tuple[str, Any]]:
-    name = f"aflow/final/{score}"
-    yield "score", float(history[f"{name}_score"])
-    yield "ci95", [float(history[f"{name}_low"]), float(history[f"{name}_high"])]
-    yield "n", int(history[f"{name}_n"])
 
 
 def read_offline_run(path: Path) -> OfflineRun:

@@ -4,9 +4,8 @@
 A figure is a plot, its numbers as a table, and a caption with n and how to read it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from statistics import fmean
 
 from matplotlib.axes import Axes
 
@@ -38,7 +37,7 @@ def page(summary: Summary) -> str:
     """Return the report as HTML."""
     groups, measure = summary.members, summary.measure
     found = [scores(groups, measure), effect_sizes(groups, summary.effects, summary.baseline, measure)]
-    drawn = (spending_curves, training_curves, calibration, operators, outcomes, fronts)
+    drawn = (spending_curves, training_curves, calibration, outcomes, fronts)
     found += [draw(groups) for draw in drawn]
     return render(
         "report.html.j2",
@@ -149,53 +148,23 @@ def fronts(groups: Groups) -> Figure | None:
     )
 
 
-def operators(groups: Groups) -> Figure | None:
-    """Draw the operators that the evaluated workflows use."""
-    usage = {label: numbers.operator_scores(runs) for label, runs in groups.items()}
-    shares = {label: {name: len(scores) / n for name, scores in found.items()} for label, (n, found) in usage.items()}
-    return _shares(
-        "operators",
-        "Which operators workflows use",
-        "Share of the distinct evaluated workflows that call the operator. "
-        f"n: {sums({label: n for label, (n, _) in usage.items()})} workflows.",
-        shares,
-        ("group", "operator", "share", "mean score with it", "workflows with it"),
-        [
-            (label, name, f"{shares[label][name]:.2f}", f"{fmean(scores):.3f}", str(len(scores)))
-            for label, (_, found) in usage.items()
-            for name, scores in sorted(found.items())
-        ],
-    )
-
-
 def outcomes(groups: Groups) -> Figure | None:
-    """Draw the shares of outcomes."""
+    """Draw the shares of outcomes, a row of bars for each outcome."""
     counts = {label: found for label, runs in groups.items() if (found := numbers.outcome_counts(runs))}
     totals = {label: sum(found.values()) for label, found in counts.items()}
     shares = {label: {name: count / totals[label] for name, count in found.items()} for label, found in counts.items()}
     names = sorted({name for found in counts.values() for name in found})
-    return _shares(
+    if not names:
+        return None
+    return Figure(
         "outcomes",
         "How runs of workflows on problems end",
         f"llm_error and budget are the world's doing and in no score. n: {sums(totals)} runs on problems.",
-        shares,
+        bars(shares, names),
         ("group", *names, "n"),
         [
             (label, *(f"{found.get(name, 0.0):.3f}" for name in names), str(totals[label]))
             for label, found in shares.items()
         ],
+        len(names) * len(shares) / 2,
     )
-
-
-def _shares(
-    name: str,
-    title: str,
-    caption: str,
-    shares: Mapping[str, Mapping[str, float]],
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-) -> Figure | None:
-    names = sorted({name for found in shares.values() for name in found})
-    if not names:
-        return None
-    return Figure(name, title, caption, bars(shares, names), columns, rows, len(names) * len(shares) / 2)

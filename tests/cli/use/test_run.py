@@ -225,7 +225,7 @@ def test_a_workflow_that_would_not_be_run_is_refused_at_once(aflow: Command, tmp
 def test_a_file_that_is_no_output_is_left_as_it_was(
     aflow: Command, finished: Path, tmp_path: Path, content: str
 ) -> None:
-    """An input, or any other file, that is named as the output loses no byte, with or without a line feed at its end."""
+    """An input, or any other file, that is named as the output loses no byte."""
     source = write(tmp_path / "in.jsonl", {"problem": "a"})
     (tmp_path / "mine").write_text(content)
     said = aflow("run", finished, "--input", source, "--output", tmp_path / "mine")
