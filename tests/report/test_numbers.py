@@ -2,7 +2,7 @@
 """The statistics of a report: intervals over draws that are independent, curves, calibration."""
 
 from dataclasses import replace
-from statistics import fmean, pstdev
+from statistics import fmean
 
 import pytest
 from hypothesis import given

@@ -10,7 +10,7 @@ import typer
 
 from aflow_env.cli.arguments import AsJson, Overrides, RunFolder, run_config, search_config
 from aflow_env.cli.output import print_json, score_text
-from aflow_env.cli.progress import SearchProgress, finishing, search_log
+from aflow_env.cli.progress import SearchLog, SearchProgress, finishing, search_log
 from aflow_env.config import AflowConfig
 from aflow_env.screen import say
 from aflow_env.search.assemble import Assembly
@@ -52,35 +52,37 @@ def _say_stopped(config: AflowConfig) -> None:
 
 async def _search(config: AflowConfig) -> tuple[str, dict[str, Any]]:
     """Search, tell the loggers, and return the closing text and the object of `--json`."""
-    tell = partial(say, error=True)
     async with aclosing(await Assembly.open(config)) as assembly:
         with search_log(assembly) as log:
-            with (
-                SearchProgress(config.rounds, lambda: assembly.budget.totals.spent) as progress,
-                finishing("rounds", progress.note) as interrupt,
-            ):
-                progress.note(at_most(config))
-                if config.lookahead.chooses and config.proposer != "random":
-                    progress.note(
-                        f"lookahead.edits={config.lookahead.edits}: that many calls for each node's proposals"
-                    )
+            return await _logged(assembly, log)
 
-                def ended(session: SearchSession, turn: Turn) -> None:
-                    progress(session, turn)
-                    log.ended(session, turn)
 
-                session = await assembly.play(ended, interrupt)
-            if interrupt.is_set():
-                log.end(None, tell)
-                found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
-                best = found["best"]
-                score = f"{score_text(best['score'], best['ci95'])}, n={best['n']}"
-                return f"best so far: round {best['round']}, {score}, {best['digest']}", found
-            closing = await report(assembly)
-            log.end(closing, tell)
-            said = last_report(assembly.store) or {}
-            found = {**overview(assembly.store), "stopped": session.stopped, "test": said.get("test")}
-            return f"{closing.text}stopped by: {session.stopped}", found
+async def _logged(assembly: Assembly, log: SearchLog) -> tuple[str, dict[str, Any]]:
+    config, tell = assembly.config, partial(say, error=True)
+    with (
+        SearchProgress(config.rounds, lambda: assembly.budget.totals.spent) as progress,
+        finishing("rounds", progress.note) as interrupt,
+    ):
+        progress.note(at_most(config))
+        if config.lookahead.chooses and config.proposer != "random":
+            progress.note(f"lookahead.edits={config.lookahead.edits}: that many calls for each node's proposals")
+
+        def ended(session: SearchSession, turn: Turn) -> None:
+            progress(session, turn)
+            log.ended(session, turn)
+
+        session = await assembly.play(ended, interrupt)
+    if interrupt.is_set():
+        log.end(None, tell)
+        found = {**overview(assembly.store), "stopped": INTERRUPTED, "test": None}
+        best = found["best"]
+        score = f"{score_text(best['score'], best['ci95'])}, n={best['n']}"
+        return f"best so far: round {best['round']}, {score}, {best['digest']}", found
+    closing = await report(assembly)
+    log.end(closing, tell)
+    said = last_report(assembly.store) or {}
+    found = {**overview(assembly.store), "stopped": session.stopped, "test": said.get("test")}
+    return f"{closing.text}stopped by: {session.stopped}", found
 
 
 def resume(run: RunFolder, overrides: Overrides = None, as_json: AsJson = False) -> None:
