@@ -6,6 +6,7 @@ and the fix), 3 the world failed or the budget is spent, 130 Ctrl-C. With `--jso
 else.
 """
 
+import errno
 import os
 import re
 import sys
@@ -62,9 +63,6 @@ def main() -> None:
         sys.exit(_say(error, 3))
     except InfrastructureError as error:
         sys.exit(_say(error, 3, " Nothing that was paid for is lost: run the same command again to go on."))
-    except BrokenPipeError:  # `aflow-env show RUN | head`
-        sys.stderr.close()
-        sys.exit(141)
 
 
 def at_home(argument: str) -> str:
@@ -85,11 +83,14 @@ def _run(arguments: list[str]) -> None:
             raise
         raise absent(error.name.partition(".")[0]) from error
     except OSError as error:
-        if error.filename is None and error.errno not in WORLD:
+        if error.filename is not None:
+            raise refusal(error, str(error.filename)) from error
+        if error.errno not in (*WORLD, errno.EPIPE):
             raise
-        if error.filename is None:  # else Python would fail once more when it flushes at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise refusal(error, str(error.filename or "the output cannot be written")) from error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+        if error.errno == errno.EPIPE:  # `aflow-env show RUN | head`
+            raise SystemExit(141) from error
+        raise refusal(error, "the output cannot be written") from error
 
 
 def _say(error: Exception, status: int, hint: str = "") -> int:

@@ -106,23 +106,21 @@ class SearchLog:
 
     def ended(self, session: SearchSession, turn: Turn) -> None:
         """Log a round that has ended."""
+        self._step = session.tree.played
         if self._loggers:
-            self._step = session.tree.played
-            self._log({**self._figures(), **session_figures(session, self._config, time.monotonic() - self._began)})
+            self._log(session_figures(session, self._config, time.monotonic() - self._began))
 
     def end(self, report: Report | None, say: Callable[[str], None]) -> None:
         """Log the closing table, if any, end the loggers, and say where the logs are."""
         if self._loggers:
-            self._log({**self._figures(), **(report.metrics if report else {})})
+            self._log(report.metrics if report else {})
         for logger in self._loggers:
             say(logger.end(self._step))
 
-    def _figures(self) -> dict[str, float]:
-        return figures(self._config.run_dir, time.monotonic() - self._began)
-
     def _log(self, metrics: dict[str, float]) -> None:
+        so_far = figures(self._config.run_dir, time.monotonic() - self._began)
         for logger in self._loggers:
-            logger.log(metrics, self._step)
+            logger.log({**so_far, **metrics}, self._step)
 
 
 @contextmanager
