@@ -6,7 +6,6 @@ and the fix), 3 the world failed or the budget is spent, 130 Ctrl-C. With `--jso
 else.
 """
 
-import errno
 import os
 import re
 import sys
@@ -85,11 +84,9 @@ def _run(arguments: list[str]) -> None:
     except OSError as error:
         if error.filename is not None:
             raise refusal(error, str(error.filename)) from error
-        if error.errno not in (*WORLD, errno.EPIPE):
+        if error.errno not in WORLD:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
-        if error.errno == errno.EPIPE:  # `aflow-env show RUN | head`
-            raise SystemExit(141) from error
         raise refusal(error, "the output cannot be written") from error
 
 

@@ -6,6 +6,7 @@ Plots use stand-in colours, which become `var(--...)` in the SVG. The same data 
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -64,7 +65,8 @@ class Figure:
     def svg(self) -> str:
         """The plot as an `<svg>` element with an accessible name, to put into a page as it is."""
         label = escape(f"{self.title}; the table below holds the numbers", quote=True)
-        with mpl.rc_context({**_STYLE, "svg.hashsalt": self.name}):
+        with mpl.rc_context({**_STYLE, "svg.hashsalt": self.name}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has its own fonts
             canvas = Canvas(figsize=(5.2, min(9.0, 1.3 + 0.42 * self.lanes)), layout="constrained")
             axes = canvas.subplots()
             axes.locator_params(nbins=5)

@@ -47,10 +47,11 @@ def test_nothing_is_overwritten_and_names_are_checked(aflow: Command, tmp_path: 
     said = aflow("init", tmp_path / "mine")
     assert (said.status, "nothing is overwritten" in said.err) == (2, True)
     assert not list((tmp_path / "mine").iterdir())
-    for name in (tmp_path / "1st", tmp_path / "my-task", tmp_path / "a.b", "."):
-        refused = aflow("init", name)
-        assert (refused.status, f"{name}: a task's name" in refused.err) == (2, True)
+    for name in ("1st", "my-task", "a.b"):
+        refused = aflow("init", tmp_path / name)
+        assert (refused.status, f"{tmp_path / name}: a task's name" in refused.err) == (2, True)
         assert not (tmp_path / name).exists()
+    assert "aflow-env: .: a task's name" in aflow("init", ".").err
 
 
 def test_a_task_that_the_simulation_cannot_read_is_refused(aflow: Command, tmp_path: Path) -> None:
