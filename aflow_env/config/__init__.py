@@ -14,8 +14,8 @@ from aflow_env.config.nodes import (
     TaskConfig,
     ValueConfig,
 )
-from aflow_env.config.root import AflowConfig, config_directory, explain, parse, plain, resolve
+from aflow_env.config.root import AflowConfig, config_directory, explain, parse, plain, read_yaml, resolve
 
-__all__ = ["AflowConfig", "config_directory", "explain", "parse", "plain", "resolve"]
+__all__ = ["AflowConfig", "config_directory", "explain", "parse", "plain", "read_yaml", "resolve"]
 __all__ += ["BudgetConfig", "ImplementerConfig", "LLMConfig", "RewardConfig", "SelectionConfig"]
 __all__ += ["TaskConfig", "ValueConfig"]

@@ -5,15 +5,18 @@ A wrong config becomes one paragraph that names each mistake.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from aflow_env.config import nodes
 from aflow_env.config.section import MANY, Count, CountOrZero, Place, Section, Seed, Share
 from aflow_env.errors import ConfigError
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class AflowConfig(Section):
@@ -233,6 +236,16 @@ def explain(error: ValidationError, where: str) -> str:
         else:
             sentences.append(f"{said}: {item['msg'][0].lower()}{item['msg'][1:]}")
     return ". ".join(sentences) + "."
+
+
+def read_yaml(file: Path, model: type[_Model], key: str) -> _Model:
+    """Return a YAML file as this model. Raises ConfigError that names the file, or `key` where it cannot be read."""
+    try:
+        return model.model_validate(yaml.safe_load(file.read_text(encoding="utf-8-sig")))
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {explain(error, '')}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{key}: {file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def config_directory() -> Path:

@@ -15,13 +15,14 @@ from pydantic import JsonValue
 from aflow_env.config import LLMConfig
 from aflow_env.errors import WorkflowError
 from aflow_env.evaluation.results import COUNTS, Outcome, ProblemResult
-from aflow_env.llm.client import LLMClient, Message, Request
+from aflow_env.llm.client import Completion, LLMClient, LLMError, Message, Request
 from aflow_env.sandbox.jail.wire import JSON
 from aflow_env.tasks.problem import Problem
 from aflow_env.workflow.operators import OperatorContext, RunCode, call_operator
 from aflow_env.workflow.signatures import SIGNATURES
 
 DRAWS = 1000  # of one prompt within a problem and repeat, far above a problem's call limit
+UNANSWERED = "the model gave no answer"  # begins the error of a call that the model left without a text
 TRACED = 12  # operator calls in a trace
 TRACE_CHARACTERS = 160  # of an output in a trace
 
@@ -51,11 +52,19 @@ class Attempt:
         return self.problem.digest, self.repeat
 
     def context(
-        self, client: LLMClient, config: LLMConfig, run_code: RunCode, answers: str = "text"
+        self,
+        client: LLMClient,
+        config: LLMConfig,
+        run_code: RunCode,
+        answers: str = "text",
+        paid: list[float] | None = None,
     ) -> OperatorContext:
-        """Return the context of this attempt's operators, without hidden tests and answer."""
+        """Return the context of one operator call, without hidden tests and answer. `paid` gets the cost of its calls.
+
+        Calls that run side by side each have their own.
+        """
         return OperatorContext(
-            ask=partial(self._ask, client, config),
+            ask=partial(self._ask, client, config, [] if paid is None else paid),
             run_code=run_code,
             public_tests=self.problem.public_tests,
             entry_point=self.problem.entry_point,
@@ -94,8 +103,16 @@ class Attempt:
             **more,
         )
 
-    async def _ask(self, client: LLMClient, config: LLMConfig, prompt: str, fields: tuple[str, ...]) -> str:
-        """Ask for one completion. Raises as the client does, and WorkflowError for a question after the DRAWS-th."""
+    async def _ask(
+        self, client: LLMClient, config: LLMConfig, paid: list[float], prompt: str, fields: tuple[str, ...]
+    ) -> str:
+        """Ask for one completion. Raises as the client does, and WorkflowError for a question after the DRAWS-th.
+
+        A prompt that is blank, or that the model does not answer, is the workflow's fault. Else a workflow could leave
+        the problems that it finds hard out of its score.
+        """
+        if not prompt.strip():
+            raise WorkflowError("the prompt is empty")
         wanted = fields if config.structured == "auto" else ()
         if wanted:
             prompt += f"\nWrite no tags: the reply is one JSON object with a text under each of {', '.join(wanted)}."
@@ -111,11 +128,22 @@ class Attempt:
             sample=self.repeat * DRAWS + draw,
             fields=wanted,
         )
-        completion = await client.complete(request)
+        try:
+            completion = await client.complete(request)
+        except LLMError as error:
+            if not error.unanswered:
+                raise
+            if error.billed is not None:
+                self._count(error.billed, paid)
+            raise WorkflowError(f"{UNANSWERED} ({error.kind})") from None
+        self._count(completion, paid)
+        return completion.text
+
+    def _count(self, completion: Completion, paid: list[float]) -> None:
+        paid.append(completion.cost_usd)
         self.cost_usd += completion.cost_usd
         self.input_tokens += completion.tokens - completion.output_tokens
         self.output_tokens += completion.output_tokens
         self.calls += 1
-        self.truncated += completion.stop_reason == "length"
+        self.truncated += completion.stop_reason in ("length", "no_text")
         self.unpriced += not completion.cost_known
-        return completion.text

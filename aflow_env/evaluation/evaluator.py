@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from aflow_env.config import LLMConfig
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError, WorkflowError
-from aflow_env.evaluation.attempt import Attempt
+from aflow_env.evaluation.attempt import UNANSWERED, Attempt
 from aflow_env.evaluation.results import Evaluation, Outcome, ProblemResult, lost, summarise
 from aflow_env.llm.client import LLMClient, LLMError
 from aflow_env.sandbox.jail.wire import JSON
@@ -131,6 +131,8 @@ class Evaluator:
                 "%d of %d replies were cut at max_tokens=%d, which is rarely a right answer: raise executor.max_tokens",
                 evaluation.truncated, evaluation.calls, self.config.max_tokens,
             )  # fmt: skip
+        if silent := [result.error for result in results if UNANSWERED in result.error]:
+            log.warning("%d of %d runs count as wrong: %s (docs/faq.md)", len(silent), len(results), silent[0])
         return evaluation
 
     async def _results(
@@ -162,12 +164,12 @@ class Evaluator:
         `client` answers instead of the executor's. Returns as `Sandbox.run_workflow` does.
         """
         asked, answers = client or self.client, self.task.spec.answers
-        contexts = [attempt.context(asked, self.config, self._run_code, answers) for attempt in attempts]
 
         async def handle(index: int, operator: str, arguments: dict[str, JSON]) -> dict[str, JSON]:
-            before = attempts[index].cost_usd
-            result = await attempts[index].call(operator, arguments, contexts[index])
-            return {"result": result, "cost_usd": attempts[index].cost_usd - before}
+            paid: list[float] = []
+            context = attempts[index].context(asked, self.config, self._run_code, answers, paid)
+            result = await attempts[index].call(operator, arguments, context)
+            return {"result": result, "cost_usd": sum(paid)}
 
         calls: list[dict[str, JSON]] = [{"problem": each.problem.prompt} for each in attempts]
         if self.task.spec.entry_point:

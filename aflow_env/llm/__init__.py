@@ -9,14 +9,14 @@ retries are paid for and queued like any other. The log is asked first, and has 
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from aflow_env.config import LLMConfig
+from aflow_env.config.nodes import SERVERS
 from aflow_env.errors import ConfigError
 from aflow_env.llm.budget import Budget, BudgetClient
 from aflow_env.llm.client import LLMClient, Nobody
-from aflow_env.llm.keys import ApiKey, load_key
+from aflow_env.llm.keys import NO_KEY, ApiKey, load_key
 from aflow_env.llm.prices import BATCH_SHARE, FREE, Price, at_share, find_price, say_once
 from aflow_env.llm.provider_limits import LimitedClient, ProviderLimits, RetryingClient
 from aflow_env.llm.providers.policy_server import Generate, PolicyClient
@@ -25,36 +25,6 @@ from aflow_env.llm.simulated.landscape import load_landscape
 
 DAY = 86_400.0  # seconds that a batch may take
 Served = Callable[[LLMConfig, Price | None, ApiKey, int], LLMClient]
-Made = tuple[LLMClient, Price | None]  # the client of one attempt, and its price
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The arguments of a maker of clients. See `build_client`."""
-
-    config: LLMConfig
-    seed: int
-    role: str
-    price_needed: bool
-    priced_for: str
-    generate: Generate | None
-    batches: Path | None
-    served: Served | None
-
-    def price_and_key(self) -> tuple[Price | None, ApiKey]:
-        """Raise ConfigError when either is missing, or when the config repeats the key elsewhere."""
-        config, role = self.config, self.role
-        price = find_price(config, needed=self.price_needed, role=role)
-        if self.priced_for and price is None:
-            raise ConfigError(
-                f"{self.priced_for} is set, but {role}.model={config.model} has no price: name a YAML that has it, in "
-                f"the form of conf/aflow/prices.yaml, in {role}.prices, or leave {self.priced_for} out."
-            )
-        key = load_key(config, role)
-        for name, value in config.departures("headers", "query", "extra_body").items():
-            if key.scrub(written := json.dumps(value)) != written:
-                raise ConfigError(f"{role}.{name} holds the API key, and a config is stored: leave the key out there.")
-        return price, key
 
 
 def build_client(
@@ -91,74 +61,86 @@ def build_client(
     scope = kept_under or _scope(config, seed)
     if mode == "replay":
         return RecordingClient(None, log, mode, scope)
-    needed = budget.ceiling.picos is not None
-    client, price = MAKERS[config.kind](Wanted(config, seed, role, needed, priced_for, generate, batches, served))
+    price, key = None, NO_KEY
+    if config.kind in SERVERS:
+        price, key = _price_and_key(config, role, budget.ceiling.picos is not None, priced_for)
+    client, price = _attempt(config, seed, role, price, key, generate, batches, served)
     if mode == "record" and log is not None:
         client = KeepingClient(client, log, scope, cache)
     longest = DAY if config.batch else config.timeout_seconds
     client = BudgetClient(client, budget, price, seconds=2 * longest + 60)
     client = LimitedClient(client, limits or ProviderLimits(config, role))
     client = RetryingClient(client, config.max_attempts, config.retry_seconds, config.retry_max_seconds)
-    return RecordingClient(client, log, mode, scope, cache)
+    # Other roles ask again after a refusal: nothing that was scored depends on it.
+    return RecordingClient(client, log, mode, scope, cache, saves_silence=role == "executor")
 
 
-def _simulated(wanted: Wanted) -> Made:
-    from aflow_env.llm.simulated.executor import SimulatedClient
-
-    landscape = load_landscape(wanted.config.landscape)
-    price = Price(input=landscape.usd_per_million_input, output=landscape.usd_per_million_output)
-    return SimulatedClient(landscape, wanted.seed), price
-
-
-def _policy(wanted: Wanted) -> Made:
-    config, role = wanted.config, wanted.role
-    if wanted.generate is None:
+def _price_and_key(config: LLMConfig, role: str, needed: bool, priced_for: str) -> tuple[Price | None, ApiKey]:
+    """Raise ConfigError when either is missing, or when the config repeats the key elsewhere."""
+    price = find_price(config, needed=needed, role=role)
+    if priced_for and price is None:
         raise ConfigError(
-            f"{role}.kind=policy asks the model that is being trained, and nothing is being trained here. Run it "
-            "under python -m verl.trainer.main_ppo, or serve the checkpoint (vllm serve PATH) and set "
-            f"{role}.kind=openai {role}.base_url=http://localhost:8000/v1 {role}.model=PATH."
+            f"{priced_for} is set, but {role}.model={config.model} has no price: name a YAML that has it, in the form "
+            f"of conf/aflow/prices.yaml, in {role}.prices, or leave {priced_for} out."
         )
-    return PolicyClient(wanted.generate, config.model, wanted.seed, config.timeout_seconds), FREE
+    key = load_key(config, role)
+    for name, value in config.departures("headers", "query", "extra_body").items():
+        if key.scrub(written := json.dumps(value)) != written:
+            raise ConfigError(f"{role}.{name} holds the API key, and a config is stored: leave the key out there.")
+    return price, key
 
 
-def _openai(wanted: Wanted) -> Made:
-    from aflow_env.llm.providers.openai import OpenAIClient
+def _attempt(
+    config: LLMConfig,
+    seed: int,
+    role: str,
+    price: Price | None,
+    key: ApiKey,
+    generate: Generate | None,
+    batches: Path | None,
+    served: Served | None,
+) -> tuple[LLMClient, Price | None]:
+    """Return the client of one attempt, and its price. Heavy libraries are imported only where they are used."""
+    match config.kind:
+        case "table":
+            return Nobody(), FREE
+        case "simulated":
+            from aflow_env.llm.simulated.executor import SimulatedClient
 
-    price, key = wanted.price_and_key()
-    if wanted.config.send_temperature is False:
-        say_once(
-            f"{wanted.role}.send_temperature=false: {wanted.config.model} takes no temperature, so the draws of an "
-            "ensemble differ as the server likes"
-        )
-    return (wanted.served or OpenAIClient)(wanted.config, price, key, wanted.seed), price
+            scape = load_landscape(config.landscape)
+            price = Price(input=scape.usd_per_million_input, output=scape.usd_per_million_output)
+            return SimulatedClient(scape, seed), price
+        case "policy":
+            if generate is None:
+                raise ConfigError(
+                    f"{role}.kind=policy asks the model that is being trained, and nothing is being trained here. Run "
+                    "it under python -m verl.trainer.main_ppo, or serve the checkpoint (vllm serve PATH) and set "
+                    f"{role}.kind=openai {role}.base_url=http://localhost:8000/v1 {role}.model=PATH."
+                )
+            return PolicyClient(generate, config.model, seed, config.timeout_seconds), FREE
+        case "openai":
+            from aflow_env.llm.providers.openai import OpenAIClient
 
+            if config.send_temperature is False:
+                say_once(
+                    f"{role}.send_temperature=false: {config.model} takes no temperature, so the draws of an ensemble "
+                    "differ as the server likes"
+                )
+            return (served or OpenAIClient)(config, price, key, seed), price
+        case "anthropic":
+            from aflow_env.llm.providers.anthropic import AnthropicClient
+            from aflow_env.llm.providers.batch import AnthropicBatchClient, BatchBook
 
-def _anthropic(wanted: Wanted) -> Made:
-    from aflow_env.llm.providers.anthropic import AnthropicClient
-    from aflow_env.llm.providers.batch import AnthropicBatchClient, BatchBook
-
-    config, role = wanted.config, wanted.role
-    price, key = wanted.price_and_key()
-    if not config.send_temperature:
-        say_once(
-            f"{role}.temperature={config.temperature:g} is not sent, nor is sample_temperature: the Claude API has no "
-            "temperature any more, so equal prompts get different answers (recorded ones are found again). "
-            f"{role}.send_temperature=true sends it, for older models and other servers"
-        )
-    if not config.batch:
-        return AnthropicClient(config, price, key), price
-    halved = at_share(price, BATCH_SHARE) if price else None
-    return AnthropicBatchClient(config, halved, key, BatchBook(wanted.batches)), halved
-
-
-MAKERS: dict[str, Callable[[Wanted], Made]] = {
-    "simulated": _simulated,
-    "policy": _policy,
-    "table": lambda _: (Nobody(), FREE),
-    "openai": _openai,
-    "anthropic": _anthropic,
-}
-"""The maker of each `kind`. Heavy libraries are imported only where they are used."""
+            if not config.send_temperature:
+                say_once(
+                    f"{role}.temperature={config.temperature:g} is not sent, nor is sample_temperature: the Claude API "
+                    "has no temperature any more, so equal prompts get different answers (recorded ones are found "
+                    f"again). {role}.send_temperature=true sends it, for older models and other servers"
+                )
+            if not config.batch:
+                return AnthropicClient(config, price, key), price
+            price = at_share(price, BATCH_SHARE) if price else None
+            return AnthropicBatchClient(config, price, key, BatchBook(batches)), price
 
 
 def _scope(config: LLMConfig, seed: int) -> str:

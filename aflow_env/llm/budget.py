@@ -230,11 +230,8 @@ class BudgetClient(Wrapper):
             completion = await self.inner.complete(request)
             actual = _spend(completion)
             return completion
-        except LLMError as error:
+        except (LLMError, PromptTooLong) as error:
             actual = Spend() if error.bill == "none" else _spend(error.billed)
-            raise
-        except PromptTooLong:
-            actual = Spend()
             raise
         finally:
             await self.budget.settle(ticket, actual)

@@ -126,7 +126,8 @@ class Completion(Section):
     `input_tokens` leaves out the tokens read from or written to the provider's prompt cache: `cache_read_tokens`,
     `cache_write_tokens`. Where no price is known, `cost_known` is False and `cost_usd` is 0. Where the server reported
     no usage, `counted` is False and tokens are estimated at `BYTES_PER_TOKEN`. `stop_reason` is `stop` (the model
-    ended, or a stop sequence did) or `length` (cut at max_tokens). `seconds` is the time of the successful attempt.
+    ended, or a stop sequence did), `length` (cut at max_tokens), or the kind of an error without an answer (record.py).
+    `seconds` is the time of the successful attempt.
     """
 
     text: Text
@@ -215,10 +216,21 @@ class LLMError(InfrastructureError):
         return self.kind in RETRYABLE
 
     @property
+    def unanswered(self) -> bool:
+        """Whether the model was asked and gave no text, which the prompt may have caused."""
+        return self.kind in ("refused", "no_text") or self.billed is not None
+
+    @property
     def fatal(self) -> bool:
         """Whether no later call can succeed until the user acts, so the run should stop."""
         return self.kind in FATAL
 
 
 class PromptTooLong(WorkflowError):
-    """The workflow built a prompt that does not fit the model. That is its own fault, so it counts."""
+    """The workflow built a prompt that does not fit the model. That is its own fault, so it counts.
+
+    It costs nothing, as an LLMError with the same `bill`.
+    """
+
+    bill = "none"
+    billed = None

@@ -11,10 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from aflow_env.config import LLMConfig, config_directory, explain
+from aflow_env.config import LLMConfig, config_directory, read_yaml
 from aflow_env.config.section import Section
 from aflow_env.errors import ConfigError
 from aflow_env.llm.client import Request
@@ -95,14 +94,7 @@ class PriceList(Section):
 @lru_cache(maxsize=8)
 def load_prices(path: Path) -> PriceList:
     """Read a price file. Raises ConfigError that names the file and the wrong entry."""
-    try:
-        return PriceList.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"the price file {path} cannot be read: {error.strerror}.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the price file {path} is not YAML: {error}.") from None
-    except ValidationError as error:
-        raise ConfigError(f"the price file {path} is wrong: {explain(error, '')}") from None
+    return read_yaml(path, PriceList, "prices")
 
 
 def find_price(config: LLMConfig, needed: bool, role: str = "executor") -> Price | None:

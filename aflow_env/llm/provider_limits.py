@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import tenacity
 
 from aflow_env.config import LLMConfig
-from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMClient, LLMError, Request, Wrapper
+from aflow_env.llm.client import BYTES_PER_TOKEN, Completion, LLMClient, LLMError, PromptTooLong, Request, Wrapper
 from aflow_env.llm.leases import LeasedPlaces, Renew
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,9 @@ class Breaker:
             completion = await send()
         except LLMError as error:
             raise self._failed(trial, error) from None
+        except PromptTooLong:  # the provider is alive
+            self._succeeded()
+            raise
         self._succeeded()
         return completion
 
@@ -123,7 +126,7 @@ class Breaker:
                 self._tried_since = self._clock()
             self._unreached = LLMError("unreachable", f"{self._name} has never answered ({error})")
             return self._unreached
-        if not error.retryable:
+        if error.unanswered or not error.retryable:
             self._succeeded()
             return error
         self._answered, self._unreached = True, None
@@ -174,7 +177,7 @@ class LimitedClient(Wrapper):
             await limits.tokens.take(estimate)
             try:
                 completion = await limits.breaker.call(lambda: self.inner.complete(request))
-            except LLMError as error:
+            except (LLMError, PromptTooLong) as error:
                 if error.bill == "none":
                     limits.tokens.give_back(estimate)
                 raise

@@ -5,6 +5,9 @@ live: ask, save nothing. record: look in the log, else ask and save. replay: loo
 before the budget settles the call, `RecordingClient` looks in the log first. A process that is killed between the two
 leaves a call that is saved and counted at its worst case. No call is paid for and lost.
 
+A model that gave no answer after all retries (it refused, or wrote nothing) is saved too, for the clients that ask for
+it, and raises the same error when it is found. Such an outcome of a workflow can therefore be replayed.
+
 Identical requests in flight at the same time are one call. A completion from the log has its first cost. Runs may
 share a second log. A completion found there is saved in the run's own log too, so that each run can be replayed alone.
 Two runs that ask the same at the same time both pay.
@@ -16,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from aflow_env.errors import InfrastructureError
-from aflow_env.llm.client import Completion, LLMClient, Request, Wrapper
+from aflow_env.llm.client import Completion, ErrorKind, LLMClient, LLMError, Request, Wrapper
 from aflow_env.soon import Soon, soon
 
 Mode = Literal["live", "record", "replay"]
@@ -60,6 +63,7 @@ class RecordingClient:
     """Looks in a log before it asks `inner` (None in replay), which saves its answers there (KeepingClient).
 
     `scope` is all that decides a completion beside the request. In record mode `shared` is asked after the log.
+    `saves_silence`: a request that the model did not answer is saved, too.
     """
 
     inner: LLMClient | None
@@ -67,18 +71,15 @@ class RecordingClient:
     mode: Mode
     scope: str = ""
     shared: CompletionLog | None = None
+    saves_silence: bool = False
     _flights: dict[str, _Flight] = field(default_factory=dict, init=False)
-
-    def key(self, request: Request) -> str:
-        """Return the log's key of a request."""
-        return key_of(request, self.scope)
 
     async def complete(self, request: Request) -> Completion:
         """As LLMClient. Raises ReplayMiss, naming the key, when a replay asks for a completion that was not recorded.
 
         The last request of a flight that gives up cancels it, and waits for its end.
         """
-        key = self.key(request)
+        key = key_of(request, self.scope)
         if key not in self._flights:
             self._flights[key] = _Flight(asyncio.create_task(self._find(key, request)))
             self._flights[key].task.add_done_callback(lambda task: self._landed(key, task))
@@ -101,7 +102,7 @@ class RecordingClient:
         """Look in the logs, then ask. All is one flight, or else two requests could both find nothing and pay."""
         if self.log is not None and self.mode != "live":
             if (kept := await soon(self.log.get(key))) is not None:
-                return kept
+                return _answered(kept)
             shared = self.shared if self.mode == "record" else None
             if shared is not None and (kept := await soon(shared.get(key))) is not None:
                 await soon(self.log.put(key, request, kept))
@@ -113,13 +114,31 @@ class RecordingClient:
                 f"prompt {begin!r}...). The run asks something new: was its config or the code changed? "
                 "mode=record asks the provider again"
             )
-        return await self.inner.complete(request)
+        try:
+            return await self.inner.complete(request)
+        except LLMError as error:
+            if not (error.unanswered and self.saves_silence and self.log is not None):
+                raise
+            silence = error.billed or Completion(text="", model=request.model, input_tokens=0, output_tokens=0)
+            error.billed = silence.model_copy(update={"text": "", "stop_reason": error.kind})
+            await soon(self.log.put(key, request, error.billed))
+            raise
 
     def _landed(self, key: str, task: asyncio.Task[Completion]) -> None:
         if key in self._flights and self._flights[key].task is task:
             del self._flights[key]
         if not task.cancelled():
             task.exception()  # mark it as seen: all waiting requests may have given up
+
+
+SILENT: tuple[ErrorKind, ...] = ("refused", "no_text", "malformed")
+
+
+def _answered(kept: Completion) -> Completion:
+    for kind in SILENT:
+        if kept.stop_reason == kind:
+            raise LLMError(kind, "the model gave no answer", bill="told", billed=kept, request_id=kept.request_id)
+    return kept
 
 
 def key_of(request: Request, scope: str) -> str:

@@ -87,7 +87,9 @@ class FileTask:
         size = size if limit is None else min(size, limit)
         if size == 0:
             return []
-        problems = self._convert(self._records(split), split)
+        records, is_whole = self._records(split)
+        problems = self._convert(records, split)
+        problems = self._cut(problems, split) if is_whole else problems
         if not problems and split != "train":
             raise ConfigError(f"task.path={self.config.path!r}: it has no {split} problem for {self.spec.name}.")
         return problems[:size]
@@ -105,16 +107,21 @@ class FileTask:
             problems[problem.id] = problem
         return list(problems.values())
 
-    def _records(self, split: Split) -> Sequence[Record]:
+    def _records(self, split: Split) -> tuple[Sequence[Record], bool]:
+        """Return the records of the split, or of all validate and test problems, and whether it is all of them."""
         if self.config.path is None:
-            return self._from_hub(split)
+            if self.hub is None:
+                raise ConfigError(f"task.path is null, but {self.spec.name} has no data set to fetch: set task.path.")
+            if split == "train":
+                return list(fetch(self.hub, self.hub.train)) if self.hub.train else [], False
+            return list(fetch(self.hub, self.hub.whole)), True
         path = Path(self.config.path).expanduser()
         if path.is_dir():
             file = self._file(path, split)
-            return list(read_records(file)) if file else []
+            return list(read_records(file)) if file else [], False
         if not path.exists():
             raise ConfigError(f"task.path={self.config.path!r}: there is no such file or folder (in {Path.cwd()}).")
-        return self._cut(list(read_records(path)), split)
+        return list(read_records(path)), True
 
     def _file(self, folder: Path, split: Split) -> Path | None:
         names = [f"{stem}{ending}" for stem in (split, f"{self.spec.name}_{split}") for ending in ENDINGS]
@@ -123,21 +130,13 @@ class FileTask:
             raise ConfigError(f"task.path={self.config.path!r}: the folder has no {split} file; it needs {names[0]}.")
         return found
 
-    def _cut(self, records: list[Record], split: Split) -> Sequence[Record]:
+    def _cut(self, problems: list[Problem], split: Split) -> list[Problem]:
         if split == "train":
             return []
-        usable = [record for record in records if self.convert(record) is not None]
-        order = list(range(len(usable)))
+        order = list(range(len(problems)))
         random.Random(self.config.options.get("split_seed", SPLIT_SEED)).shuffle(order)
         border = math.ceil(len(order) * self.share)
-        return [usable[index] for index in sorted(order[:border] if split == "validate" else order[border:])]
-
-    def _from_hub(self, split: Split) -> Sequence[Record]:
-        if self.hub is None:
-            raise ConfigError(f"task.path is null, but {self.spec.name} has no data set to fetch: set task.path.")
-        if split == "train":
-            return list(fetch(self.hub, self.hub.train)) if self.hub.train else []
-        return self._cut(list(fetch(self.hub, self.hub.whole)), split)
+        return [problems[index] for index in sorted(order[:border] if split == "validate" else order[border:])]
 
 
 def fetch(hub: Hub, split: str) -> Iterator[Record]:

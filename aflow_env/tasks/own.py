@@ -23,10 +23,9 @@ from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from aflow_env.config import TaskConfig, explain
+from aflow_env.config import TaskConfig, read_yaml
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
 from aflow_env.tasks.benchmarks.math import MathJudge, refuses_gold
 from aflow_env.tasks.dataset import FileTask, Judge, by_text, check_operators
@@ -71,8 +70,7 @@ def own_digest(config: TaskConfig) -> str:
         return ""
     if ":" in config.name:
         return content_digest(_source(config.name, "task.name", Path.cwd()))
-    file = Path(config.name).expanduser()
-    task = _read(file)
+    file, task = _read(config)
     source = _source(task.scorer, f"{file}: scorer", file.parent) if ":" in task.scorer else ""
     return content_digest([task.model_dump(mode="json"), source])
 
@@ -108,14 +106,18 @@ def unanswered(config: TaskConfig, record: Record) -> Problem:
     Raises ConfigError with line and name of a missing field.
     """
     own = "problem" not in record.fields and config.name.endswith((".yaml", ".yml"))
-    prompt = fill(_read(Path(config.name).expanduser()).prompt if own else "{problem}", record)
+    prompt = fill(_read(config)[1].prompt if own else "{problem}", record)
     entry_point = record.text("entry_point") if "entry_point" in record.fields else None
     return Problem("", prompt, "", entry_point, record.texts("public_tests") if "public_tests" in record.fields else ())
 
 
-def _from_yaml(config: TaskConfig) -> FileTask:
+def _read(config: TaskConfig) -> tuple[Path, TaskFile]:
     file = Path(config.name).expanduser()
-    task = _read(file)
+    return file, read_yaml(file, TaskFile, f"task.name={config.name!r}")
+
+
+def _from_yaml(config: TaskConfig) -> FileTask:
+    file, task = _read(config)
     if config.path is None and task.path is not None:
         config = config.model_copy(update={"path": str(file.parent / Path(task.path).expanduser())})
     if task.scorer == "tests" and not (task.entry_point and task.tests):
@@ -142,15 +144,6 @@ def _from_yaml(config: TaskConfig) -> FileTask:
         )
 
     return FileTask(config, spec, convert, _judge(task.scorer, file))
-
-
-def _read(file: Path) -> TaskFile:
-    try:
-        return TaskFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8-sig")))
-    except ValidationError as error:
-        raise ConfigError(f"{file}: {explain(error, '')}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"task.name={str(file)!r}: the file cannot be read: {error}") from None
 
 
 def _judge(scorer: str, file: Path) -> Judge:
@@ -202,13 +195,14 @@ def _imported(name: str, key: str, folder: Path) -> Any:
     try:
         with redirect_stdout(sys.stderr):
             module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{key}={name!r}: cannot import {module_name!r} ({type(error).__name__}: {error}); it is looked for on "
             f"PYTHONPATH and in {place}."
         ) from error
     if not callable(getattr(module, attribute, None)):
-        raise ConfigError(f"{key}={name!r}: the module {module_name} ({module.__file__}) has no {attribute} to call.")
+        where = getattr(module, "__file__", None) or "built into Python: give your file another name"
+        raise ConfigError(f"{key}={name!r}: the module {module_name} ({where}) has no {attribute} to call.")
     return getattr(module, attribute)
 
 

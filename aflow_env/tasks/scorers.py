@@ -12,7 +12,6 @@ import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from math import isfinite
 
 from aflow_env.errors import ConfigError
@@ -43,34 +42,30 @@ def normalise(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
 
-READINGS: tuple[Callable[[str], list[str]], ...] = (
-    lambda text: normalise(text).split(),
-    lambda text: text.lower().translate(_ALL_PUNCTUATION).split(),
-    lambda text: text.lower().split(),
-)
-"""Return the words of a text: normalised, or with articles (for choice A), or with all signs (for `+`)."""
+def readings(text: str) -> tuple[list[str], ...]:
+    """Return the words of a text: normalised, with articles (for choice A), and with all signs (for `+`).
+
+    A text beyond LONGEST has no words.
+    """
+    if len(text) > LONGEST:
+        return [], [], []
+    lower = text.lower()
+    return normalise(text).split(), lower.translate(_ALL_PUNCTUATION).split(), lower.split()
 
 
-class Words:
-    """A text, read by the first of READINGS that leaves words of the gold. One beyond LONGEST has no words."""
-
-    def __init__(self, text: str) -> None:
-        self._read = cache(lambda reading: READINGS[reading](text) if len(text) <= LONGEST else [])
-
-    def beside(self, gold: str) -> tuple[list[str], list[str]]:
-        """Return the words of the gold and of this text."""
-        readings = ((number, read(gold)) for number, read in enumerate(READINGS))
-        number, wanted = next(((number, words) for number, words in readings if words), (0, []))
-        return wanted, self._read(number)
+def _beside(gold: str, found: tuple[list[str], ...]) -> tuple[list[str], list[str]]:
+    """Return the words of the gold and of an output, by the first reading that leaves words of the gold."""
+    pairs = zip(readings(gold), found, strict=True)
+    return next((pair for pair in pairs if pair[0]), ([], []))
 
 
-def f1(gold: str, given: str | Words) -> float:
-    """Return the harmonic mean of token precision and recall, in [0, 1].
+def f1(gold: str, output: tuple[list[str], ...]) -> float:
+    """Return the harmonic mean of token precision and recall, in [0, 1], of an output's readings.
 
     As in HotpotQA's own metric yes and no count only as the whole answer. If the gold is one number, an output with
     several numbers gets 0, so that guesses do not pay.
     """
-    wanted, found = (Words(given) if isinstance(given, str) else given).beside(gold)
+    wanted, found = _beside(gold, output)
     shared = sum((Counter(wanted) & Counter(found)).values())
     if shared == 0 or (wanted != found and (_is_verdict(wanted) or _is_verdict(found) or _guesses(wanted, found))):
         return 0.0
@@ -89,19 +84,19 @@ def _guesses(wanted: list[str], found: list[str]) -> bool:
 
 def score_same_text(gold: str, output: str) -> Score:
     """Score the whole output as the answer: 1 when it has the gold's words, else 0."""
-    wanted, found = Words(output).beside(gold)
+    wanted, found = _beside(gold, readings(output))
     correct = wanted == found != []
     return Score(float(correct), output.strip(), correct, feedback=miss(correct, output, differs(gold, output)))
 
 
 def score_f1(gold: str, output: str) -> Score:
     """Score the whole output as the answer by its F1 with the gold (HotpotQA)."""
-    return _by_f1(f1(gold, output), gold, output)
+    return _by_f1(f1(gold, readings(output)), gold, output)
 
 
 def score_alternatives(gold: str, output: str) -> Score:
     """Score the whole output as one answer by its best F1 with a `|`-separated gold that is not empty (DROP)."""
-    words = Words(output)
+    words = readings(output)
     value = max((f1(accepted, words) for accepted in gold.split("|") if accepted.strip()), default=0.0)
     return _by_f1(value, gold, output)
 
@@ -178,12 +173,6 @@ SHORT: dict[str, ShortScorer] = {
 
 SECONDS = 15.0
 """AFlow's time limit for the tests of one problem."""
-
-
-def defines(code: str, name: str) -> bool:
-    """Return whether `code` defines a top-level function or class `name`, or assigns it."""
-    definition = rf"^(?:(?:async\s+)?def|class)\s+{re.escape(name)}\b|^{re.escape(name)}\s*="
-    return re.search(definition, code, re.MULTILINE) is not None
 
 
 def undefined(tests: str, entry_point: str) -> str:

@@ -16,7 +16,9 @@ LONGEST_NUMBER = 1_000
 KINDS = ("number", "whole_number", "boxed", "text")
 """The kinds of answers that scorers read."""
 _SEPARATOR = r"(?:,(?:\\!)?|\{,\}|\\,)"
-_NUMBER = re.compile(rf"[-+]?(?:\d+(?:{_SEPARATOR}\d{{3}})*(?:\.\d+)?|(?<![\w.])\.\d+)(?:[eE][-+]?\d{{1,3}}(?!\w))?")
+_NUMBER = re.compile(
+    rf"[-+]?(?:\d+(?:{_SEPARATOR}\d{{3}}(?!\d))*(?:\.\d+)?|(?<![\w.])\.\d+)(?:[eE][-+]?\d{{1,3}}(?!\w))?"
+)
 _ASCII = str.maketrans("−﹣－＋．，", "---+.,")  # minus signs and the full-width forms
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _UNBRACED = re.compile(r"\\(?:boxed|fbox)\s+(-?[\w./]+)")
@@ -25,8 +27,9 @@ _UNBRACED = re.compile(r"\\(?:boxed|fbox)\s+(-?[\w./]+)")
 def last_decimal(text: str) -> Decimal | None:
     """Return the last number of the last LONGEST characters, or None.
 
-    "10-5" ends in -5, as in AFlow, "3/4" and "3:4" end in 4. Commas, `{,}` and `\\,` before three digits are thousands
-    separators. U+2212 is a minus sign. Digits of every script count. `.5` is 0.5, and `1e3` is 1000.
+    "10-5" ends in -5, as in AFlow, "3/4" and "3:4" end in 4. Commas, `{,}` and `\\,` before exactly three digits are
+    thousands separators: (10,2024) ends in 2024. U+2212 is a minus sign. Digits of every script count. `.5` is 0.5, and
+    `1e3` is 1000.
     """
     number = next(reversed(_NUMBER.findall(text[-LONGEST:].translate(_ASCII))), "")
     return Decimal(re.sub(_SEPARATOR, "", number)) if 0 < len(number) <= LONGEST_NUMBER else None

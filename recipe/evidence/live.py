@@ -36,7 +36,7 @@ from aflow_env.tasks.table import dumped
 from aflow_env.workflow.program import Workflow
 from aflow_env.workflow.steps import to_steps, to_workflow
 from recipe.evidence.edits.world import Steps
-from recipe.evidence.tables import baselines, leading, outcomes
+from recipe.evidence.outcomes import baselines, leading, outcomes
 from recipe.table.make import asked, fill, packed
 
 RESULTS = Path(__file__).with_name("results")

@@ -42,8 +42,9 @@ import typer
 from aflow_env.cli.arguments import ONE_BY_ONE
 from aflow_env.store.database import ReadOnlyStore, Reads
 from recipe.evidence.guidance import Arm, folder_name, run_sweep
+from recipe.evidence.outcomes import Outcomes, outcomes
 from recipe.evidence.table_policies import halves
-from recipe.evidence.tables import RESULTS, Outcomes, outcomes
+from recipe.evidence.tables import RESULTS
 
 SEEDS, FEW, COMPARED, ROUNDS, LONGEST = 8, 4, 10, 20, 192
 OPEN = ("redraws=0", "final_calls=0")

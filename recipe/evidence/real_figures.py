@@ -7,26 +7,19 @@ from typing import Any
 
 from recipe.evidence.paired import Arms, Row, by_arm, gain, mean, scored
 from recipe.evidence.real import NAMES
-from recipe.evidence.simulated_figures import STOCK, Figures, cells
+from recipe.evidence.simulated_figures import STOCK, Figures
 
 
 def training(steps: Sequence[Row]) -> Figures:
     """Return the figures of the trainings on a GPU."""
     qwen = [step for step in steps if step["run"] == "qwen"]
-    lines = [
-        [
-            f"{each['step']}",
-            *(f"{each['best']:.3f}", f"{each['episode_return']:+.3f}", f"{each['valid']:.3f}"),
-            *(f"{each['repeated']:.3f}", f"{each['correlation']:.4f}"),
-            *(f"{each['policy_tokens']:,.0f}", f"{each['executor_tokens']:,.0f}"),
-            f"{each['seconds']:.0f}, {each['seconds_search']:.0f}",
-        ]
-        for each in (qwen[0], qwen[len(qwen) // 2 - 1], qwen[-1])
-    ]
+    kinds = {".3f": ("best", "valid", "repeated"), "+.3f": ("episode_return",), ".0f": ("seconds", "seconds_search")}
+    shown = {key: kind for kind, keys in kinds.items() for key in keys}
     return {
-        "gpu_table": cells(lines),
-        **{f"{key}_first": qwen[0][key] for key in ("valid", "best")},
-        **{f"{key}_last": qwen[-1][key] for key in ("valid", "best")},
+        "gpu_steps": len(qwen),
+        "gpu_correlation": f"{min(step['correlation'] for step in qwen):.4f}",
+        **{f"gpu_{key}": f"{qwen[0][key]:{kind}} to {qwen[-1][key]:{kind}}" for key, kind in shown.items()},
+        **{f"gpu_{key}": f"{sum(step[key] for step in qwen):,.0f}" for key in ("policy_tokens", "executor_tokens")},
     }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from recipe.evidence import real_figures, simulated_figures, table_figures
+from recipe.evidence.outcomes import outcomes
 from recipe.evidence.paired import by_arm
-from recipe.evidence.tables import outcomes
 
 FOLDER = Path(__file__).parent
 
@@ -30,8 +30,11 @@ def page() -> str:
         **real_figures.training(read("gpu")),
         **real_figures.searches(read("real"), read("real_baselines")),
         **table_figures.table(outcomes("mbpp")),
+        **table_figures.table(outcomes("humaneval", "humaneval")),
         **table_figures.searches("mbpp", read("table_mbpp")),
+        **table_figures.searches("humaneval", read("table_humaneval")),
         **table_figures.policies(read("table_policies_mbpp")),
+        **table_figures.transfer(read("table_policies_humaneval")),
         **table_figures.proposers(read("proposers_mbpp")),
         **table_figures.live(outcomes(str(FOLDER / "results" / "live_mbpp.jsonl"))),
     )  # fmt: skip

@@ -149,16 +149,19 @@ def q(runs: Sequence[Row]) -> Figures:
         [
             *(name, str(len(found[rule])), ", ".join(f"{row['within']:.2f}" for row in found[rule])),
             *(middle(rule, key) for key in ("within", "surrogate_within", "skill")),
+            f"{middle(rule, 'chosen')}, {middle(rule, 'chosen_surrogate')}" if "chosen" in found[rule][0] else "",
             test[rule],
         ]
         for rule, name in rules.items()
     ]
-    own = [row["within"] for row in found["unclipped"]]
+    own, chosen = ([row[key] for row in found["unclipped"]] for key in ("within", "chosen"))
     return {
         "q_trainings": len(own),
         "q_range": f"{min(own):.2f} to {max(own):.2f}",
         "q_median": f"{middle('unclipped', 'within')}, the ridge {middle('unclipped', 'surrogate_within')}",
         "q_before": middle("rows", "within"),
+        "q_chosen": f"{middle('unclipped', 'chosen')}, the ridge {middle('unclipped', 'chosen_surrogate')}",
+        "q_chosen_each": ", ".join(f"{value:.2f}" for value in chosen),
         "q_table": cells(lines),
         **{f"q_{rule}_test": f"{test[rule]} (n={len(found[rule])})" for rule in ("rows", "pairs")},
     }

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe.evidence.edits.world import Steps
+from recipe.evidence.outcomes import KNOWN, Outcomes, Steps, baselines, differences
 from recipe.evidence.paired import Arms, Row, by_arm, gain, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
-from recipe.evidence.tables import KNOWN, Outcomes, baselines, differences
+
+MBPP = ("mbpp", "mbpp 2", "mbpp 3")
+"""The policies that were trained on MBPP's table, as players on HumanEval's."""
 
 
 def table(found: Outcomes) -> Figures:
@@ -39,7 +41,7 @@ def searches(task: str, rows: Iterable[Row]) -> Figures:
     arms = by_arm(rows)
     lines = [
         [task, arm, median95(calls(arms[arm].values())), f"{reached(arms[arm].values()):.2f}", f"{mean(arms, arm):.3f}"]
-        for arm in ("stock", "w=0", "w=0.5", "w=1")
+        for arm in ("stock", "w=0", "w=1")
     ]
     return {
         f"{task}_replays": len(arms[KNOWN]),
@@ -56,9 +58,8 @@ def policies(rows: Iterable[Row]) -> Figures:
     """Return what tiny policies predict and propose on problems that none has seen (recipe/evidence/table_policies)."""
     arms = by_arm(rows)
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
-    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "here", "arithmetic")]
-    others = [judged(arms, name, f"Q of {name}", name) for name in (f"elsewhere {number}" for number in (1, 2, 3))]
-    lines.append(["elsewhere", *(", ".join(filter(None, cell)) for cell in list(zip(*others, strict=True))[1:])])
+    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "here", "arithmetic", "humaneval")]
+    lines.append(together(arms, "elsewhere", [f"elsewhere {number}" for number in (1, 2, 3)]))
     return {
         "policies_lines": cells(lines),
         "policies_n": len(arms["w=0"]),
@@ -71,6 +72,32 @@ def policies(rows: Iterable[Row]) -> Figures:
         "policies_here": saved(arms, "Q of here"),
         "policies_elsewhere": ", ".join(saved(arms, f"Q of elsewhere {number}") for number in (1, 2, 3)),
     }
+
+
+def transfer(rows: Iterable[Row]) -> Figures:
+    """Return what the policy that was trained on MBPP's table does on HumanEval's."""
+    arms = by_arm(rows)
+    lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
+    lines += [judged(arms, "untrained", "Q of untrained", "untrained"), together(arms, "trained on MBPP", MBPP)]
+    proposed = [arms[f"{name} proposes"].values() for name in MBPP]
+    shares = [reached(rows) for rows in proposed]
+    return {
+        "transfer_lines": cells([[f"humaneval: {name}", *rest] for name, *rest in lines]),
+        "transfer_n": len(arms["w=0"]),
+        "transfer_trainings": len(MBPP),
+        "transfer_q": ", ".join(saved(arms, f"Q of {name}") for name in MBPP),
+        "transfer_gain": ", ".join(gain(arms, f"{name} proposes", "random proposes") for name in MBPP),
+        "transfer_stock": median95(calls(arms["stock"].values())),
+        "transfer_reached": f"{min(shares):.0%} to {max(shares):.0%}",
+        "transfer_calls": ", ".join(f"{middle(calls(rows)):.0f}" for rows in proposed),
+        "transfer_known": f"{mean(arms, KNOWN):.3f}",
+    }
+
+
+def together(arms: Arms, name: str, players: Sequence[str]) -> list[str]:
+    """Return one line of several trainings of a kind."""
+    lines = [judged(arms, each, f"Q of {each}", each) for each in players]
+    return [name, *(", ".join(filter(None, cell)) for cell in list(zip(*lines, strict=True))[1:])]
 
 
 def judged(arms: Arms, name: str, predicts: str, proposes: str | None) -> list[str]:

@@ -36,6 +36,10 @@ Stopped after 40 replays of every arm by the clock. The plain alternative of que
 HumanEval, registered before anything of its table but its size was looked at: does training transfer between two real
 tasks that share operators and phrases? `mbpp` is the policy `here` of MBPP's table, `untrained` the warm start that it
 began from. Arms, endpoints and what counts as yes are those of A1 and A2, with 40 replays.
+
+Registered after that, before they ran: one training says nothing of others, so `mbpp 2` and `mbpp 3` are two more
+(aflow.seed=1 and 2). Transfer: yes if two of the three are. The other way around, `humaneval` is one training on
+HumanEval's table (`aflow/task=humaneval aflow.task.table=humaneval`), which plays on MBPP's.
 """
 
 import json
@@ -57,7 +61,8 @@ from aflow_env.workflow.program import Workflow
 from recipe.evidence.edits.players import Edited, Policy, RandomEdits
 from recipe.evidence.edits.search import Rule, Search
 from recipe.evidence.edits.world import Steps
-from recipe.evidence.tables import KNOWN, RESULTS, Outcomes, TableEdits, TableWorld, arms, endpoints, known, outcomes
+from recipe.evidence.outcomes import KNOWN, Outcomes, outcomes
+from recipe.evidence.tables import RESULTS, TableEdits, TableWorld, arms, endpoints, known
 
 REPLAYS, PROPOSED, DRAWS = 40, 40, 512
 LONGEST = 96

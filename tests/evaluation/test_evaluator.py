@@ -276,6 +276,39 @@ async def test_the_workflows_own_failures_count_as_zero() -> None:
     assert "too long" in evaluation.results[3].error
 
 
+@pytest.mark.parametrize("kind", ["refused", "no_text", "malformed"])
+async def test_a_workflow_cannot_leave_hard_problems_out_of_its_score(kind: Any, caplog: Any) -> None:
+    """A request that the model does not answer counts as wrong, costs what it cost, and is warned of."""
+    cut = "length" if kind == "no_text" else "stop"
+    billed = Completion(text="", model="m", input_tokens=10, output_tokens=2, cost_usd=0.25, stop_reason=cut)
+    silent = LLMError(kind, "nothing", bill="told", billed=billed)
+    async with evaluators() as make:
+        client = ScriptedClient(lambda request: silent if number(request) == 5 else right_below(5)(request))
+        evaluation = await make(client).evaluate(ASK, PROBLEMS)
+        assert (evaluation.n, evaluation.score) == (6, pytest.approx(5 / 6))
+        assert (evaluation.calls, evaluation.cost_usd, evaluation.truncated) == (6, 1.5, int(kind == "no_text"))
+        assert evaluation.results[5].outcome == Outcome.CRASH
+        assert "1 of 6 runs count as wrong" in caplog.text
+        blank = Workflow(ASK.graph.replace("input=problem, instruction=prompt_custom.STEP_1_PROMPT", 'input=" "'), "")
+        blank = replace(blank, graph=blank.graph.replace('input=" "', 'input=" ", instruction=""'))
+        empty = await make(client).evaluate(blank, PROBLEMS[:1])
+    assert (empty.outcomes, empty.calls) == ({"crash": 1}, 0)
+    assert "the prompt is empty" in empty.results[0].error
+
+
+async def test_a_workflow_reads_each_cost_once_when_its_calls_run_side_by_side() -> None:
+    body = """\
+        import asyncio
+        await asyncio.gather(*[self.custom(input=problem, instruction=str(k)) for k in range(4)])
+        return self.llm.get_usage_summary()["total_cost"], 0.0
+"""
+    graph = ASK.graph[: ASK.graph.index("        answer_1 =")] + body
+    async with evaluators() as make:
+        client = ScriptedClient(right_below(6), delay=lambda: asyncio.sleep(0.05))
+        evaluation = await make(client).evaluate(Workflow(graph, ASK.prompts), PROBLEMS[:1])
+    assert (evaluation.results[0].answer, evaluation.cost_usd) == ("1.0", 1.0)
+
+
 async def test_code_is_scored_in_the_sandbox_and_hidden_tests_never_reach_the_model() -> None:
     secret = "def check(candidate):\n    assert candidate(20) == 21"
     problem = Problem("c", "Add one.", "", entry_point="add", public_tests=("assert add(1) == 2",), hidden_tests=secret)

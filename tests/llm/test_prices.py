@@ -91,7 +91,7 @@ def test_free_is_free():
     ("text", "told"),
     [
         ("models: {m: {input: -1, output: 2}}", "models.m.input"), ("models: {m: {input: 1}}", "models.m.output"),
-        ("models: [", "not YAML"), ("", "wrong"),
+        ("models: [", "cannot be read: while parsing"), ("", "valid dictionary"),
     ],
 )  # fmt: skip
 def test_a_wrong_price_file_is_named_with_its_entry(tmp_path: Path, text, told):
@@ -103,5 +103,9 @@ def test_a_wrong_price_file_is_named_with_its_entry(tmp_path: Path, text, told):
 
 
 def test_a_missing_price_file_is_named(tmp_path: Path):
+    """Also one in another encoding than UTF-8."""
     with pytest.raises(ConfigError, match=r"none\.yaml cannot be read: No such file"):
         load_prices(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("models: {}  # Währung".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"latin\.yaml cannot be read: 'utf-8' codec"):
+        load_prices(tmp_path / "latin.yaml")

@@ -8,7 +8,7 @@ import pytest
 from aflow_env.errors import ConfigError, InfrastructureError
 from aflow_env.llm import build_client
 from aflow_env.llm.client import Completion, LLMClient, LLMError, Request
-from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient
+from aflow_env.llm.record import CompletionLog, KeepingClient, RecordingClient, key_of
 from tests.llm.helpers import KINDS, MemoryLog, ask, budget, config
 from tests.llm.server import answer, serve, thirty_percent
 
@@ -61,6 +61,25 @@ async def test_an_empty_reply_that_was_taken_is_none_where_it_would_be_a_fault(k
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_an_executor_that_said_nothing_says_nothing_again_in_a_replay(kind):
+    """The workflow's score depends on it. Another role, such as the implementer, asks again."""
+    kept = MemoryLog()
+    async with serve(lambda prompt, attempt: "empty") as (address, _):
+        settings = config(kind, address, max_attempts=2)
+        for role, saved in (("implementer.llm", 0), ("executor", 1)):
+            client = build_client(settings, budget=budget(), log=kept, seed=5, role=role)
+            with pytest.raises(LLMError) as first:
+                await client.complete(ask("hello"))
+            await client.aclose()
+            assert len(kept.kept) == saved
+    replay = build_client(settings.model_copy(update={"mode": "replay"}), budget=budget(), log=kept, seed=5)
+    with pytest.raises(LLMError) as again:
+        await replay.complete(ask("hello"))
+    assert (again.value.kind, again.value.billed) == (first.value.kind, first.value.billed)
+    assert again.value.unanswered
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_recorded_run_replays_byte_for_byte_with_no_server_no_key_and_no_cost(kind, monkeypatch):
     kept = MemoryLog()
     requests = [ask(f"question {k}", sample=k % 2) for k in range(30)]
@@ -81,7 +100,7 @@ async def test_a_recorded_run_replays_byte_for_byte_with_no_server_no_key_and_no
 async def test_what_was_not_recorded_is_an_infrastructure_error_that_names_the_key():
     client = RecordingClient(None, MemoryLog(), "replay")
     request = ask("new")
-    with pytest.raises(InfrastructureError, match=client.key(request)):
+    with pytest.raises(InfrastructureError, match=key_of(request, client.scope)):
         await client.complete(request)
 
 
@@ -158,7 +177,7 @@ async def test_other_models_and_seeds_have_other_keys():
     def key(seed: int = 0, **keys: object) -> str:
         client = build_client(config("openai", **keys), budget=budget(), log=kept, seed=seed)
         assert isinstance(client, RecordingClient)
-        return client.key(ask("x"))
+        return key_of(ask("x"), client.scope)
 
     keys = [key(), key(seed=1), key(model="other"), key(effort="low")]
     assert len(set(keys)) == len(keys)
@@ -181,7 +200,7 @@ async def test_what_runs_share_is_kept_in_each_of_them():
 def test_a_seed_that_no_provider_hears_of_is_in_no_key():
     def keys(kind: str, **more: object) -> set[str]:
         clients = [build_client(config(kind, **more), budget=budget(), log=MemoryLog(), seed=seed) for seed in (0, 1)]
-        return {client.key(ask("x")) for client in clients if isinstance(client, RecordingClient)}
+        return {key_of(ask("x"), client.scope) for client in clients if isinstance(client, RecordingClient)}
 
     assert len(keys("anthropic")) == len(keys("openai", send_seed=False)) == 1
     assert len(keys("openai")) == len(keys("simulated")) == 2

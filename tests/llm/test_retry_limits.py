@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aflow_env.llm.client import Completion, LLMError, Request
+from aflow_env.llm.client import Completion, LLMError, PromptTooLong, Request
 from aflow_env.llm.provider_limits import (
     Breaker,
     LimitedClient,
@@ -35,7 +35,7 @@ def limited(**keys: Any) -> ProviderLimits:
 class Script:
     """A client that raises the given errors one after another, then answers; None answers at once."""
 
-    def __init__(self, *errors: LLMError | None, seconds: float = 0.0) -> None:
+    def __init__(self, *errors: LLMError | PromptTooLong | None, seconds: float = 0.0) -> None:
         self.errors, self.seconds = list(errors), seconds
         self.calls = self.running = self.most = 0
 
@@ -205,6 +205,33 @@ async def test_a_trial_call_that_is_cancelled_lets_another_try():
     assert not waiting.done()
     trial.cancel()
     assert await waiting == DONE
+
+
+async def test_a_prompt_that_is_too_long_takes_no_tokens_and_shows_the_provider_alive():
+    """Else one workflow with a giant prompt would stop all calls for minutes."""
+    limits = limited(tokens_per_minute=6000)
+    with pytest.raises(PromptTooLong):
+        await LimitedClient(Script(PromptTooLong("too long")), limits).complete(ask("x" * 400_000))
+    assert limits.tokens._level == 6000
+    with pytest.raises(LLMError, match="connection") as caught:
+        await LimitedClient(Script(refused()), limits).complete(ask("x"))
+    assert caught.value.kind == "connection", "not `unreachable`: the server has answered"
+
+
+async def test_replies_without_a_text_do_not_open_the_breaker():
+    """A workflow that asks for nothing cannot stop the calls of all others."""
+    breaker = Breaker("test", failures=2, pause=60)
+    for _ in range(5):
+        with pytest.raises(LLMError):
+            await breaker.call(lambda: Script(LLMError("malformed", "", bill="told", billed=DONE)).complete(ask("x")))
+    assert not breaker._pause
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation", "invalid_prompt"])
+def test_a_prompt_that_a_filter_stops_is_refused_and_no_fault_of_the_config(code):
+    error = status_error(400, code, "The prompt was filtered", {}, ask("x"))
+    assert isinstance(error, LLMError)
+    assert (error.kind, error.unanswered, error.bill) == ("refused", True, "none")
 
 
 @pytest.mark.parametrize("kind", ["refused", "bad_request", "no_text"])

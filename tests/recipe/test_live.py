@@ -11,7 +11,7 @@ from aflow_env.tasks.baselines import start_steps
 from aflow_env.tasks.benchmarks.short_answers import GSM8K
 from aflow_env.tasks.table import read_table
 from aflow_env.workflow.steps import Step
-from recipe.evidence import live, table_figures, tables
+from recipe.evidence import live, outcomes, table_figures
 from tests.llm.server import serve
 from tests.recipe.test_table import problem_files
 from tests.tasks.tables import small_table
@@ -36,7 +36,7 @@ async def test_arms_are_judged_on_every_test_problem(tmp_path: Path) -> None:
 
 def test_a_difference_is_taken_problem_by_problem(tmp_path: Path) -> None:
     """An arm that solves one problem more of four, and loses none, has the paired interval of (0, 0, 0, 1)."""
-    table = tables.outcomes(str(small_table(tmp_path)))
+    table = outcomes.outcomes(str(small_table(tmp_path)))
     correct = np.array([[1, 0, 1, 0], [1, 0, 1, 1], [0, 0, 0, 0]], float)
     arms = {"IO": 0, "search": 1, "CoT-SC x5": 2}
     found = replace(table, steps=table.steps[:3], correct_WP=correct, tokens_WP=correct, arms=arms)

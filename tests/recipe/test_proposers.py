@@ -7,7 +7,7 @@ import pytest
 
 from recipe.evidence import proposers
 from recipe.evidence.guidance import Arm, folder_name, run_sweep
-from recipe.evidence.tables import outcomes
+from recipe.evidence.outcomes import outcomes
 
 
 @pytest.mark.parametrize("lookahead", [(), proposers.ONE_BY_ONE])

@@ -294,6 +294,13 @@ def test_a_module_that_fails_is_named(tmp_path: Path, same_path: None) -> None:
     (tmp_path / "broken_judge.py").write_text("1 / 0\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"scorer='broken_judge:judge': cannot import .* \(ZeroDivisionError"):
         load_task(config(write(tmp_path, TASK.replace("same_text", "broken_judge:judge"))))
+    (tmp_path / "leaving_judge.py").write_text("raise SystemExit(0)\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"cannot import .* \(SystemExit"):
+        load_task(config(write(tmp_path, TASK.replace("same_text", "leaving_judge:judge"))))
+    with pytest.raises(
+        ConfigError, match=r"module time \(built into Python: give your file another name\) has no judge"
+    ):
+        load_task(config(write(tmp_path, TASK.replace("same_text", "time:judge"))))
 
 
 CLASS = """

@@ -110,6 +110,8 @@ STATUS = {
     "overloaded_error": 529, "api_error": 500, "server_error": 500, "internal_server_error": 500,
 }  # fmt: skip
 """Statuses by the names that providers have for them, for failures that come without one."""
+FILTERED = ("content_filter", "content_policy_violation", "invalid_prompt")
+"""Names of OpenAI and Azure for a prompt that their filter stopped, with status 400."""
 TOO_LONG = re.compile(
     "context_length_exceeded|maximum context length|prompt is too long|longer than the maximum model|"
     "exceed context limit"
@@ -152,6 +154,8 @@ def status_error(
     kind: ErrorKind = KINDS.get(status, "server_error" if status >= 500 else "bad_request")
     if "insufficient_quota" in codes or "billing_error" in codes or "credit balance" in text:
         kind = "quota"
+    elif any(name in codes for name in FILTERED):
+        kind = "refused"
     said = f": {text[:SHOWN]}" if text else ""
     if kind == "not_found" and not text:
         said = ", no such address or model: check base_url (it often ends in /v1) and model"

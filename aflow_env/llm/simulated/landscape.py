@@ -6,12 +6,8 @@ Effects are in logits.
 
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
-from aflow_env.config import config_directory, explain
+from aflow_env.config import config_directory, read_yaml
 from aflow_env.config.section import NonNegative, Section, Share
-from aflow_env.errors import ConfigError
 
 
 class Ability(Section):
@@ -107,9 +103,4 @@ class Landscape(Section):
 def load_landscape(path: str | None = None) -> Landscape:
     """Return the landscape of a YAML file; None: of the one that ships with the package. Raises ConfigError."""
     file = config_directory() / "aflow" / "landscape.yaml" if path is None else Path(path).expanduser()
-    try:
-        return Landscape.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise ConfigError(f"{file}: {explain(error, '')}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"executor.landscape={path!r}: {file} cannot be read: {error}") from None
+    return read_yaml(file, Landscape, f"executor.landscape={path!r}")

@@ -30,10 +30,12 @@ from aflow_env.store.database import Reads
 HIGHEST = 9
 DIGITS = np.arange(10) / HIGHEST
 """The value of each answer, in [0, 1]."""
+_CHOSEN = "parent IS NOT NULL AND payload IS NOT NULL AND session NOT LIKE 'train/%'"
 _ROUNDS = (
-    "SELECT session, parent, score, payload FROM nodes WHERE parent IS NOT NULL AND payload IS NOT NULL "
-    "ORDER BY session, round"
+    f"SELECT session, parent, score, payload FROM nodes WHERE {_CHOSEN} "
+    f"AND step = (SELECT max(step) FROM nodes WHERE {_CHOSEN}) ORDER BY session, round"
 )
+"""The rounds in which Q may have decided. After a training they are those of the last validation."""
 
 
 def expected_value(log_probs: npt.ArrayLike, temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -128,7 +130,10 @@ def within_parents(q: npt.ArrayLike, realised: npt.ArrayLike, parents: Sequence[
 
 
 def worth_of_q(store: Reads, config: AflowConfig) -> str | None:
-    """Return one line on how well Q ranked in the run, and how often it decided; None without predictions."""
+    """Return one line on how well Q ranked in the run, and how often it decided; None without predictions.
+
+    Of a training only the last validation counts, because earlier ones had earlier weights.
+    """
     rows = [(f"{session}#{parent}", score, json.loads(text)) for session, parent, score, text in store.read(_ROUNDS)]
     choices = [payload for _, _, payload in rows if "open" in payload]
     abstained = sum(payload.get("abstained", False) for payload in choices)

@@ -22,8 +22,8 @@ from functools import partial
 from aflow_env.tasks.dataset import FileTask, Hub
 from aflow_env.tasks.problem import Problem, RunTests, Score
 from aflow_env.tasks.records import Record
-from aflow_env.tasks.scorers import defines, hoist_future, score_by_tests, score_code, undefined
-from aflow_env.workflow.parsing import extract_code
+from aflow_env.tasks.scorers import hoist_future, score_by_tests, score_code, undefined
+from aflow_env.workflow.parsing import defines, extract_code
 from aflow_env.workflow.program import SourceError, TaskSpec, parse_source
 
 OPERATORS = ("Custom", "CustomCodeGenerate", "ScEnsemble", "Select", "Test")

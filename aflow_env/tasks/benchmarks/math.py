@@ -15,8 +15,10 @@ others.
 """
 
 import asyncio
+import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -137,10 +139,7 @@ class MathJudge:
         return self._threads.submit(self._judge, {"scorer": self.scorer, "gold": gold, "output": output[-LONGEST:]})
 
     def _judge(self, question: dict[str, str]) -> Score:
-        try:
-            child = self._idle.pop()
-        except IndexError:  # asking first would be a race with another thread
-            child = self._start()
+        child = self._child()
         reply = _exchange(child, question)
         if reply is None:
             return Score(0.0, "", False, feedback="the answer cannot be compared in time")
@@ -149,6 +148,17 @@ class MathJudge:
         gold, output = question["gold"], question["output"]
         why = differs(last_boxed(gold) or gold, last_boxed(output) or found) if found else "no formula found"
         return Score(float(correct), found, correct, feedback=miss(correct, output, why))
+
+    def _child(self) -> Child:
+        """Return a child that waits and is alive, or a new one."""
+        while True:
+            try:
+                child = self._idle.pop()
+            except IndexError:  # asking first would be a race with another thread
+                return self._start()
+            if child.poll() is None:
+                return child
+            _end(child)
 
     def _start(self) -> Child:
         child = subprocess.Popen(
@@ -167,7 +177,10 @@ class MathJudge:
 
 
 def _exchange(child: Child, question: dict[str, str]) -> dict[str, object] | None:
-    """Return the child's answer, None when the question killed it. Raises InfrastructureError without a reply."""
+    """Return the child's answer, None when the question killed it.
+
+    Raises InfrastructureError when it does not reply, or when the machine killed it.
+    """
     assert child.stdin is not None
     assert child.stdout is not None
     late = threading.Event()
@@ -188,9 +201,13 @@ def _exchange(child: Child, question: dict[str, str]) -> dict[str, object] | Non
     finally:
         timer.cancel()
         if not line.endswith("\n"):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(1.0)  # for its own exit code
             _end(child)
     if late.is_set():
         raise InfrastructureError(f"the process that compares mathematical answers was silent for {WALL_SECONDS:.0f} s")
+    if child.returncode == -signal.SIGKILL:  # a question ends by the timer's signal, or by a fault of its own
+        raise InfrastructureError("the process that compares mathematical answers was killed: is memory short?")
     return json.loads(line) if line.endswith("\n") else None
 
 

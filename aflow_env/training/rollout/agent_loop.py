@@ -22,7 +22,7 @@ from aflow_env.store.store import SessionKey
 from aflow_env.training.launch.log_lines import mark_warnings
 from aflow_env.training.nodes.owner import join
 from aflow_env.training.rollout import rollout_rows as rows
-from aflow_env.training.rollout.policy import RolloutPolicy, steps_behind, weights_version
+from aflow_env.training.rollout.policy import Asked, RolloutPolicy, steps_behind, weights_version
 
 
 class Shared:
@@ -31,6 +31,7 @@ class Shared:
     assembly: Assembly | None = None
     http: httpx.AsyncClient | None = None
     lock = asyncio.Lock()
+    asked: tuple[tuple[int, bool], Asked] = ((-1, False), {})
 
     @classmethod
     async def open(cls, config: AflowConfig, policy: RolloutPolicy) -> Assembly:
@@ -38,6 +39,13 @@ class Shared:
             if cls.assembly is None:
                 cls.assembly = await Assembly.open(config, generate=policy.complete, parts=join(config))
             return cls.assembly
+
+    @classmethod
+    def predictions(cls, step: int, training: bool) -> Asked:
+        """Return the value questions that the weights of a step's training, or of its validation, were asked."""
+        if cls.asked[0] != (step, training):
+            cls.asked = (step, training), {}
+        return cls.asked[1]
 
 
 class AflowSearchLoop(AgentLoopBase):
@@ -63,6 +71,7 @@ class AflowSearchLoop(AgentLoopBase):
             temperature=self.rollout_config.temperature,
             http=Shared.http,
             template=self.apply_chat_template_kwargs,
+            asked=Shared.predictions(step, training),
         )
         assembly = await Shared.open(config, policy)
         weights = weights_version(config, steps_behind(step, training))

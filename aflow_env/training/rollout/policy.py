@@ -6,6 +6,7 @@ probabilities of ten tokens, which that client does not return. So they go to th
 HTTP request for all edits of a state, one token each. The weights are those last synced.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,10 @@ from aflow_env.search.proposals.proposal import Messages, Proposal, State, actio
 
 ATTEMPT = uuid4().hex
 """Names this process: weights that are trained again after a kill are other weights, whatever their step."""
+Values = dict[tuple[int, ...], ActionValue]
+"""Prompt of a value question -> its answer."""
+Asked = dict[tuple[int, ...], asyncio.Task[Values]]
+"""Prompt of a value question -> the request that asks it."""
 DIGITS = "0123456789"
 TOP_LOGPROBS = 20
 NO_DIGIT = (
@@ -75,6 +80,7 @@ class RolloutPolicy:
 
     `sampling` is verl's for agent loops (temperature, top_p, ...), `template` further arguments of the chat template
     (`data.apply_chat_template_kwargs`). `predict_seconds` is how long this session has waited for predictions.
+    Sessions of the same weights share `asked`, since they often try the same edit.
     """
 
     server: Any
@@ -86,8 +92,8 @@ class RolloutPolicy:
     temperature: float
     http: httpx.AsyncClient
     template: Mapping[str, Any] = field(default_factory=dict)
+    asked: Asked = field(default_factory=dict)
     predict_seconds: float = 0.0
-    _values: dict[tuple[int, ...], ActionValue] = field(default_factory=dict)
     _model: str = ""
 
     async def propose(self, state: State, seed: int) -> Proposal:
@@ -105,17 +111,16 @@ class RolloutPolicy:
         return await self.values([(state, edit) for edit in edits])
 
     async def values(self, pairs: Sequence[tuple[State, Candidate]]) -> list[ActionValue]:
-        """Return Q_theta of edits of several states, in one request.
-
-        Each edit is asked about once, since the weights do not change within a session.
-        """
+        """Return Q_theta of edits of several states, with one request for those that nobody has asked about."""
         prompts = [self.fit(partial(value_messages, state, edit)) for state, edit in pairs]
-        new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self._values))
+        new = list(dict.fromkeys(prompt for prompt in prompts if prompt not in self.asked))
         if new:
-            began = time.monotonic()
-            self._values.update(zip(new, await self._ask(new), strict=True))
-            self.predict_seconds += time.monotonic() - began
-        return [self._values[prompt] for prompt in prompts]
+            self.asked.update(dict.fromkeys(new, asyncio.create_task(self._ask(new))))
+        began, found = time.monotonic(), Values()
+        for request in {self.asked[prompt] for prompt in prompts}:
+            found |= await asyncio.shield(request)  # it serves other sessions when this one is cancelled
+        self.predict_seconds += time.monotonic() - began
+        return [found[prompt] for prompt in prompts]
 
     def fit(self, build: Callable[[AflowConfig], Messages]) -> tuple[int, ...]:
         """Return the messages' token ids, with the state cut until they fit `rollout.prompt_length`.
@@ -157,16 +162,22 @@ class RolloutPolicy:
         text = self.tokenizer.decode(output.token_ids, skip_special_tokens=True)
         return text, len(prompt_ids), len(output.token_ids)
 
-    async def _ask(self, prompts: list[tuple[int, ...]]) -> list[ActionValue]:
-        digit_ids, values = digit_token_ids(self.tokenizer), []
-        for prompt, choice in zip(prompts, await self._choices(prompts), strict=True):
+    async def _ask(self, prompts: list[tuple[int, ...]]) -> Values:
+        digit_ids, values = digit_token_ids(self.tokenizer), Values()
+        try:
+            choices = await self._choices(prompts)
+        except InfrastructureError:
+            for prompt in prompts:
+                del self.asked[prompt]  # the next session asks again
+            raise
+        for prompt, choice in zip(prompts, choices, strict=True):
             top = choice["logprobs"]["top_logprobs"][0]
             log_probs = tuple(float(top.get(f"token_id:{digit}", float("-inf"))) for digit in digit_ids)
             expectation, mass = digit_expectation(log_probs)
             if mass <= 0.0:
                 raise ConfigError(NO_DIGIT)
             floor = sorted(map(float, top.values()), reverse=True)[:TOP_LOGPROBS][-1]
-            values.append(ActionValue(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor)))
+            values[prompt] = ActionValue(expectation, mass, DigitTokens(prompt, digit_ids, log_probs, floor))
         return values
 
     async def _choices(self, prompts: list[tuple[int, ...]]) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Q_theta: the expectation over digits, the digit that trains it, judgement."""
 
+import json
 import math
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from aflow_env.search.prediction.q import (
     worth_of_q,
 )
 from aflow_env.search.prediction.surrogate import SurrogatePredictor
+from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.store import Store
 from tests.search.quick import Quick, config, play
 
@@ -158,3 +161,24 @@ async def test_the_line_counts_decisions_and_names_what_it_rests_on(tmp_path: Pa
     await play(plain, Quick())
     with closing(Store(tmp_path / "b" / "run.sqlite")) as store:
         assert worth_of_q(store, plain) is None
+
+
+def test_a_training_counts_its_last_validation_alone(tmp_path: Path) -> None:
+    """Validations at steps 0 and 2, whose Q ranks the wrong and the right way around, and the sessions between."""
+    file = tmp_path / "run.sqlite"
+    Store(file).close()
+    with closing(sqlite3.connect(file)) as disk, disk:
+        disk.execute("DROP TABLE nodes")
+        disk.execute("CREATE TABLE nodes (session, round, parent, step, score, payload)")
+        for session, step, q in (("validate/a/0/0/0", 0, (0.9, 0.1)), ("validate/b/0/2/0", 2, (0.1, 0.9))):
+            for number, (each, score) in enumerate(zip(q, (0.2, 0.8), strict=True), start=2):
+                payload = {"open": 2, "w": 0.5, "q": each, "q_mean": 0.5}
+                disk.execute(
+                    "INSERT INTO nodes VALUES (?,?,1,?,?,?)", (session, number, step, score, json.dumps(payload))
+                )
+        disk.execute("INSERT INTO nodes VALUES ('train/c/0/3/0', 2, 1, 3, 0.5, '{\"open\": 1, \"w\": 0.0}')")
+    with closing(ReadOnlyStore(file)) as store:
+        said = worth_of_q(store, config(tmp_path, "q.kind=surrogate"))
+    assert (
+        said == "surrogate, Spearman within parents 1.00 (n=2), changed 0 of 2 decisions, chosen - mean predicted +0.00"
+    )

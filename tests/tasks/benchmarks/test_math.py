@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,6 +290,23 @@ def test_a_silent_machine_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
     judge = MathJudge()
     with pytest.raises(InfrastructureError, match="was silent for"):
         judge.judge("2", "2")
+    judge.close()
+
+
+def test_a_process_that_the_machine_kills_is_no_wrong_answer() -> None:
+    """An idle one is replaced. The question of a busy one is a failure of the world."""
+    judge = MathJudge()
+    assert judge.judge("2", "2").correct
+    judge._idle[0].kill()
+    judge._idle[0].wait()
+    assert judge.judge("2", r"\boxed{2}").correct
+    child = judge._idle[0]
+    child.send_signal(signal.SIGSTOP)  # it gets the question, and does not answer
+    asked = judge._submit("2", "2")
+    time.sleep(0.5)
+    child.send_signal(signal.SIGKILL)
+    with pytest.raises(InfrastructureError, match="was killed"):
+        asked.result()
     judge.close()
 
 

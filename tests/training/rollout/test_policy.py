@@ -4,6 +4,7 @@
 A local HTTP server stands for the rollout server: it is as honest as a table of log-probabilities can be.
 """
 
+import asyncio
 import json
 import math
 from collections.abc import Iterator
@@ -121,6 +122,31 @@ async def test_q_is_the_expectation_over_the_digits(tmp_path: Path, asked: Any) 
         assert values[0].mass == pytest.approx(1.0)
         await mine.predict(state, edits)
         assert len(asked[1]) == 1
+
+
+async def test_sessions_of_the_same_weights_ask_each_question_once(tmp_path: Path, asked: Any) -> None:
+    """Also while the first session's request is on its way, and when that session is cancelled."""
+    async with httpx.AsyncClient() as http:
+        first, second = (policy(asked[0], tmp_path, http) for _ in range(2))
+        second.asked = first.asked
+        state, edits = some(first.config, 6)
+        gone = asyncio.create_task(first.predict(state, edits[:4]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        values = await second.predict(state, edits)
+        prompts = [len(body["prompt"]) for body in asked[1]]
+        assert sorted(prompts) == [2, 4]
+        assert values == await policy(asked[0], tmp_path, http).predict(state, edits)
+
+
+async def test_a_question_that_the_server_did_not_answer_is_asked_again(tmp_path: Path, asked: Any) -> None:
+    """A failed request fails its session, not those that come after it."""
+    async with httpx.AsyncClient() as http:
+        first, second = policy("127.0.0.1:9", tmp_path, http), policy(asked[0], tmp_path, http)
+        second.asked = first.asked
+        with pytest.raises(InfrastructureError, match="did not answer"):
+            await first.predict(*some(first.config, 2))
+        assert len(await second.predict(*some(second.config, 2))) == 2
 
 
 async def test_the_order_of_edits_changes_no_value(tmp_path: Path, asked: Any) -> None:
