@@ -25,6 +25,7 @@ def log(folder: Path, name: str, weight: float, steps: dict[int, dict[str, float
     for step, row in steps.items():
         run.log(row, step=step)
     run.finish()
+    wandb.teardown()  # else it remembers the environment of this test
     deadline = time.monotonic() + 60  # wandb's own process writes on after finish() has returned
     while len(read_offline_run(folder).history) < len(steps) and time.monotonic() < deadline:
         time.sleep(0.05)
