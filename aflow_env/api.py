@@ -181,7 +181,7 @@ def overrides(keys: Mapping[str, Any]) -> list[str]:
         if group == "task" and is_own(str(name)):
             name, flat["task.name"] = "own", str(name)
         chosen += [f"{group}={name}"] if name else []
-    return [*chosen, *(f"++{key}={_written(value)}" for key, value in flat.items())]
+    return [*chosen, *(f"++{key}={_written(key, value)}" for key, value in flat.items())]
 
 
 def _leaves(keys: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -189,10 +189,16 @@ def _leaves(keys: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         yield from _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
 
 
-def _written(value: object) -> str:
+def _written(key: str, value: Any) -> str:
+    """Return a value in Hydra's grammar. Raises ConfigError for one that has no place in a config."""
     if isinstance(value, str | PathLike):
         return QuotedString(text=str(value), quote=Quote.single).with_quotes()
-    return f"[{', '.join(map(_written, value))}]" if isinstance(value, list | tuple) else json.dumps(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_written(key, each) for each in value)}]"
+    try:
+        return json.dumps(value.item() if hasattr(value, "item") else value)  # numpy's scalars have `item`
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}={value!r}: {error}; give text, a number, a bool, None, a list or a dict") from None
 
 
 def _blocking(work: Coroutine[Any, Any, T]) -> T:

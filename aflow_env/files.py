@@ -16,7 +16,7 @@ from typing import Any
 
 from aflow_env.errors import ConfigError, InfrastructureError
 
-_WORLD = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE))
+WORLD = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE))
 """Errors of the machine, for which the path is not at fault."""
 
 
@@ -34,7 +34,7 @@ def writing(path: Path, key: str = "") -> Iterator[None]:
 
 def refusal(error: OSError, said: str) -> ConfigError | InfrastructureError:
     """Return the ConfigError or InfrastructureError with the text `said` and the system's reason."""
-    if error.errno in _WORLD:
+    if error.errno in WORLD:
         return InfrastructureError(f"{said}: {error.strerror}; check the disk's space, or name another place")
     return ConfigError(f"{said}: {error.strerror or error}; name another place")
 
@@ -136,13 +136,21 @@ class FileOwner:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write or replace a file atomically, and make its folder. Raises as `writing` does."""
+    """Write or replace a file atomically, and make its folder. A link, a pipe and a device stay what they are.
+
+    Raises as `writing` does.
+    """
+    encoded = text.encode("utf-8", "backslashreplace")
     with writing(path):
+        if path.exists() and not path.is_file():
+            path.write_bytes(encoded)
+            return
+        path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
             temporary = Path(file.name)
             try:
-                file.write(text.encode("utf-8", "backslashreplace"))
+                file.write(encoded)
                 file.flush()
                 os.fsync(file.fileno())
                 temporary.chmod(0o644)

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 import aflow_env
@@ -163,3 +164,12 @@ def test_a_call_that_is_refused_writes_nothing_into_the_runs_logs(run: FoundRun)
     with pytest.raises(ConfigError, match="another config"):
         aflow_env.search(rounds=3, run_dir=run.run_dir, seed=1, logger=["jsonl"], **SMALL)
     assert not (run.run_dir / "metrics.jsonl").exists()
+
+
+def test_numbers_of_numpy_are_numbers_and_other_values_are_refused_with_their_key() -> None:
+    """A key takes what JSON has; an error names the key, the value and what it takes."""
+    found = overrides({"rounds": numpy.int64(3), "q": {"runs": [numpy.float32(0.5)]}})
+    assert found == ["++rounds=3", "++q.runs=[0.5]"]
+    for value in ({1, 2}, b"x", [{3}], numpy.zeros(2)):
+        with pytest.raises(ConfigError, match=r"task\.path=.*give text"):
+            overrides({"task": {"path": value}})

@@ -6,6 +6,7 @@ and the fix), 3 the world failed or the budget is spent, 130 Ctrl-C. With `--jso
 else.
 """
 
+import os
 import re
 import sys
 import traceback
@@ -17,7 +18,7 @@ from aflow_env.cli.arguments import absent
 from aflow_env.cli.use import init, run, serve
 from aflow_env.cli.verbs import doctor, evaluate, exchange, report, search, show, sweep, training, watch
 from aflow_env.errors import BudgetExhausted, ConfigError, InfrastructureError
-from aflow_env.files import refusal
+from aflow_env.files import WORLD, refusal
 from aflow_env.screen import one_line, prepare, say
 
 app = typer.Typer(
@@ -61,9 +62,6 @@ def main() -> None:
         sys.exit(_say(error, 3))
     except InfrastructureError as error:
         sys.exit(_say(error, 3, " Nothing that was paid for is lost: run the same command again to go on."))
-    except BrokenPipeError:  # `aflow-env show RUN | head`
-        sys.stderr.close()
-        sys.exit(141)
 
 
 def at_home(argument: str) -> str:
@@ -74,16 +72,22 @@ def at_home(argument: str) -> str:
 def _run(arguments: list[str]) -> None:
     """Run a verb; a file that the system refuses, or a library that training lacks, is never a traceback."""
     try:
-        app(args=arguments)
+        try:
+            app(args=arguments)
+        finally:
+            sys.stdout.flush()
     except ModuleNotFoundError as error:
         modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
         if error.name is None or not any(name.startswith("aflow_env.training.") for name in modules):
             raise
         raise absent(error.name.partition(".")[0]) from error
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            raise refusal(error, str(error.filename)) from error
+        if error.errno not in WORLD:
             raise
-        raise refusal(error, str(error.filename)) from error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+        raise refusal(error, "the output cannot be written") from error
 
 
 def _say(error: Exception, status: int, hint: str = "") -> int:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parse the command line's `key=value` into the typed config, by Hydra's own grammar."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -60,8 +59,14 @@ def change(config: AflowConfig, overrides: Sequence[str]) -> AflowConfig:
 
 
 def values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return key -> value of each override. Raises ConfigError for a wrong one."""
-    return {override.key_or_group: override.value() for override in parsed(overrides)}
+    """Return key -> value of each override. Raises ConfigError for a wrong one, and for several values."""
+    found = parsed(overrides)
+    for each in found:
+        if each.is_sweep_override():
+            raise ConfigError(
+                f"{each.input_line}: only `aflow-env sweep` takes several values; give one, or key=[a,b] for a list"
+            )
+    return {each.key_or_group: each.value() for each in found}
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
@@ -71,8 +76,7 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 
 def assigned(key: str, text: object) -> str:
     """Return the override that sets the key to this text, whatever characters it has."""
-    escaped = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(text))
-    return f"{key}='{escaped}'"
+    return f"{key}={QuotedString(text=str(text), quote=Quote.single).with_quotes()}"
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from aflow_env.screen import Screen, duration, fit
 from aflow_env.search.assemble import Assembly
 from aflow_env.search.final_report import Report
 from aflow_env.search.session import SearchSession, Turn, session_summary
+from aflow_env.store.findings import evaluated, rejections
 from aflow_env.training.trainer.metrics import q_metrics, session_metrics
 
 NOT_OF_A_SEARCH = ("aflow/episode_return", "aflow/predict_seconds")
@@ -99,28 +100,27 @@ def finishing(what: str, say: Callable[[str], None]) -> Iterator[asyncio.Event]:
 class SearchLog:
     """The loggers of one search. Its steps are rounds; `ended` is a listener of `Search.play`."""
 
-    def __init__(self, config: AflowConfig, loggers: list[Logger]) -> None:
-        self._config, self._loggers, self._began, self._step = config, loggers, time.monotonic(), 0
+    def __init__(self, assembly: Assembly, loggers: list[Logger]) -> None:
+        self._config, self._loggers, self._began = assembly.config, loggers, time.monotonic()
+        self._step = max(0, evaluated(assembly.store) + rejections(assembly.store) - 1)  # of the process before
 
     def ended(self, session: SearchSession, turn: Turn) -> None:
         """Log a round that has ended."""
+        self._step = session.tree.played
         if self._loggers:
-            self._step = session.tree.played
-            self._log({**self._figures(), **session_figures(session, self._config, time.monotonic() - self._began)})
+            self._log(session_figures(session, self._config, time.monotonic() - self._began))
 
     def end(self, report: Report | None, say: Callable[[str], None]) -> None:
         """Log the closing table, if any, end the loggers, and say where the logs are."""
         if self._loggers:
-            self._log({**self._figures(), **(report.metrics if report else {})})
+            self._log(report.metrics if report else {})
         for logger in self._loggers:
             say(logger.end(self._step))
 
-    def _figures(self) -> dict[str, float]:
-        return figures(self._config.run_dir, time.monotonic() - self._began)
-
     def _log(self, metrics: dict[str, float]) -> None:
+        so_far = figures(self._config.run_dir, time.monotonic() - self._began)
         for logger in self._loggers:
-            logger.log(metrics, self._step)
+            logger.log({**so_far, **metrics}, self._step)
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def search_log(assembly: Assembly) -> Iterator[SearchLog]:
     assembly.prepare()
     with ExitStack() as stack:
         loggers: list[Logger] = [stack.enter_context(closing(kind(config))) for kind in kinds]
-        yield SearchLog(config, loggers)
+        yield SearchLog(assembly, loggers)
 
 
 def session_figures(session: SearchSession, config: AflowConfig, seconds: float) -> dict[str, float]:

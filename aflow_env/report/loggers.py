@@ -14,9 +14,10 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from aflow_env.config import AflowConfig
+from aflow_env.files import write_text
 from aflow_env.report.numbers import predictions
 from aflow_env.report.runs import read_run
 from aflow_env.store.database import ReadOnlyStore, Reads
@@ -40,30 +41,14 @@ ORDER BY nodes.session LIKE 'train/%', nodes.score DESC, nodes.n DESC, nodes.dig
 """
 
 
-class Logger(Protocol):
-    """A destination of a run's scalars. `libraries` are those of the extra `log` that it needs."""
-
-    libraries: ClassVar[tuple[str, ...]]
-
-    def __init__(self, config: AflowConfig) -> None: ...
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log the metrics of a step."""
-        ...
-
-    def end(self, step: int) -> str:
-        """Log what belongs to the end of a search, and return a line on how to read the log."""
-        ...
-
-    def close(self) -> None:
-        """Write everything to disk and close."""
-        ...
-
-
 class JsonLines:
-    """A line a step: {"step": n, "data": {name: value}}, as verl's file logger writes them."""
+    """A line a step: {"step": n, "data": {name: value}}, as verl's file logger writes them.
 
-    libraries: ClassVar[tuple[str, ...]] = ()
+    Every logger has these methods. `libraries` are those of the extra `log` that it needs. `end` logs what belongs to
+    the end of a search, and returns a line on how to read the log.
+    """
+
+    libraries: tuple[str, ...] = ()
 
     def __init__(self, config: AflowConfig) -> None:
         self._file = (Path(config.run_dir) / "metrics.jsonl").open("a", encoding="utf-8")
@@ -82,7 +67,7 @@ class JsonLines:
 class TensorBoard:
     """Scalars for `tensorboard --logdir RUN/tensorboard`, written by the library alone, without torch."""
 
-    libraries: ClassVar[tuple[str, ...]] = ("tensorboard",)
+    libraries = ("tensorboard",)
 
     def __init__(self, config: AflowConfig) -> None:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -107,7 +92,7 @@ class TensorBoard:
 class Wandb:
     """wandb's run: scalars, tables, the tree, the best workflow. A sweep sets the group by WANDB_RUN_GROUP."""
 
-    libraries: ClassVar[tuple[str, ...]] = ("wandb", "jinja2")
+    libraries = ("wandb", "jinja2")
 
     def __init__(self, config: AflowConfig) -> None:
         prepare_environment()
@@ -138,6 +123,7 @@ class Wandb:
         wandb.teardown()
 
 
+Logger = JsonLines | TensorBoard | Wandb
 LOGGERS: dict[str, type[Logger]] = {"jsonl": JsonLines, "tensorboard": TensorBoard, "wandb": Wandb}
 """Each opens its files in the run folder, where the run's store must be."""
 
@@ -152,8 +138,7 @@ def kept_id(folder: Path, fresh: bool = False) -> str:
     """Return the id of a run's folder; `fresh` makes another one."""
     file = folder / "wandb_run_id"
     if fresh or not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(secrets.token_hex(4))
+        write_text(file, secrets.token_hex(4))
     return file.read_text().strip()
 
 

@@ -5,11 +5,10 @@ Means have Student's t interval; a single draw has none.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, pstdev, stdev
+from statistics import fmean, stdev
 
 from aflow_env.evaluation.results import usd_a_problem
 from aflow_env.report.runs import RoundRecord, RunRecord
@@ -17,7 +16,6 @@ from aflow_env.store.findings import pareto
 
 SCORES = (0.0, 1.0)
 """The range of scores."""
-_CALL = re.compile(r"\boperator\.([A-Z]\w*)\(")
 
 
 @dataclass(frozen=True)
@@ -112,35 +110,13 @@ def calibration(runs: Sequence[RunRecord]) -> list[Bin]:
 
 def predictions(run: RunRecord) -> list[tuple[float, float]]:
     """Return (predicted, realised) score of each evaluated edit that was predicted."""
-    return [pair for pairs in predictions_by_session(run) for pair in pairs]
-
-
-def predictions_by_session(run: RunRecord) -> list[list[tuple[float, float]]]:
-    """Return the same, session by session."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for each in run.rounds:
-        if each.q is not None and each.score is not None:
-            found.setdefault(each.session, []).append((each.q, each.score))
-    return list(found.values())
-
-
-def prediction_spread(runs: Sequence[RunRecord]) -> tuple[float, float] | None:
-    """Return the standard deviations of predicted and of realised scores between the expansions of a session.
-
-    Means over the sessions that have two or more; None where there are none. Predictions without a spread cannot
-    choose between edits.
-    """
-    found = [pairs for run in runs for pairs in predictions_by_session(run) if len(pairs) > 1]
-    if not found:
-        return None
-    spreads = [(pstdev(said for said, _ in pairs), pstdev(came for _, came in pairs)) for pairs in found]
-    return fmean(said for said, _ in spreads), fmean(came for _, came in spreads)
+    return [(each.q, each.score) for each in run.rounds if each.q is not None and each.score is not None]
 
 
 def bill(runs: Sequence[RunRecord]) -> Mean | None:
     """Return the mean bill of the runs in USD; None where one of them has a call without a known price."""
     paid = [run.cost_usd for run in runs if run.cost_usd is not None]
-    return mean(paid) if len(paid) == len(runs) else None
+    return mean(paid, (0.0, math.inf)) if len(paid) == len(runs) else None
 
 
 def priced(runs: Sequence[RunRecord]) -> list[Priced]:
@@ -168,19 +144,3 @@ def outcome_counts(runs: Sequence[RunRecord]) -> dict[str, int]:
         for each in run.rounds:
             total.update(each.outcomes)
     return dict(total)
-
-
-def operator_scores(runs: Sequence[RunRecord]) -> tuple[int, dict[str, list[float]]]:
-    """Return how many distinct workflows the runs have, and by operator the mean score of each that calls it."""
-    scores: dict[str, list[float]] = {}
-    workflows = 0
-    for run in runs:
-        of_run: dict[str, list[float]] = {}
-        for each in run.rounds:
-            if each.digest is not None and each.score is not None:
-                of_run.setdefault(each.digest, []).append(each.score)
-        workflows += len(of_run)
-        for digest, found in of_run.items():
-            for name in set(_CALL.findall(run.programs.get(digest, ""))):
-                scores.setdefault(name, []).append(fmean(found))
-    return workflows, scores

@@ -7,8 +7,10 @@ A run's config is that of its search (`rl_weight`, `selection.c_ucb`, ...), and 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
 
 from aflow_env.errors import ConfigError
 from aflow_env.store.database import JSON, ReadOnlyStore, Reads
@@ -52,7 +54,7 @@ class RoundRecord:
 class RunRecord:
     """One run: `rounds` by step, session and round; `closing` is its closing report on all of them, else None.
 
-    `programs` has the source of each workflow, `config` dotted keys. `cost_usd` is the whole bill, None where a price
+    `config` has dotted keys. `cost_usd` is the whole bill, None where a price
     is unknown. `curve` has (training step, best score of a session) for a run whose rounds are elsewhere.
     """
 
@@ -62,7 +64,6 @@ class RunRecord:
     rounds: tuple[RoundRecord, ...]
     closing: Mapping[str, JSON] | None
     cost_usd: float | None
-    programs: Mapping[str, str] = field(default_factory=dict, repr=False)
     curve: tuple[tuple[int, float], ...] = ()
 
     @property
@@ -79,6 +80,15 @@ class RunRecord:
     def tokens(self) -> int:
         """Tokens of all its evaluations."""
         return sum(each.tokens for each in self.rounds)
+
+
+class JobRecord(BaseModel):
+    """The file `job.json` of a sweep's job: its overrides, and how it ended."""
+
+    name: str = ""
+    status: str = ""
+    seconds: float = 0.0
+    identity: dict[str, str]
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunRecord]:
@@ -99,14 +109,22 @@ def read_run(path: Path) -> RunRecord:
         if report and report["nodes"] != sum(each.score is not None for each in rounds):
             report = None  # the search went on since
         return RunRecord(
-            name=_name(path.parent),
+            name=run_name(path.parent),
             path=path.parent,
             config=_config(store),
             rounds=rounds,
             closing=report,
             cost_usd=spent_usd(store),
-            programs=dict(store.read("SELECT digest, graph FROM programs")),
         )
+
+
+def job_record(folder: Path) -> JobRecord | None:
+    """Return the record of the sweep's job in a folder, None without one. Raises ConfigError for another file."""
+    path = folder / "job.json"
+    try:
+        return JobRecord.model_validate_json(path.read_bytes()) if path.is_file() else None
+    except ValidationError as error:
+        raise ConfigError(f"{path} is no record of a sweep's job ({error.errors()[0]['msg']}): remove it") from error
 
 
 def _stores(path: Path) -> Iterator[Path]:
@@ -118,8 +136,9 @@ def _stores(path: Path) -> Iterator[Path]:
         yield from sorted(path.glob("**/run.sqlite"))
 
 
-def _name(folder: Path) -> str:
-    """Return the name of a run; a training run's store is `NAME/search`."""
+def run_name(folder: Path) -> str:
+    """Return the name of a run by its folder; a training run's store is `NAME/search`."""
+    folder = folder.resolve()
     return folder.parent.name if folder.name == "search" and folder.parent.name != "runs" else folder.name
 
 
@@ -127,15 +146,9 @@ def _config(store: Reads) -> dict[str, JSON]:
     """Return the search's config as dotted keys, and the overrides of a sweep's job."""
     config = stored_config(store)
     found = flat(as_plain(config)) if config else {}
-    for folder in (store.path.parent, store.path.parent.parent):
-        job = folder / "job.json"
-        if job.is_file():
-            try:
-                identity = dict(json.loads(job.read_text(encoding="utf-8"))["identity"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise ConfigError(f"{job} is no record of a sweep's job ({error}): remove it") from error
-            return {key: value for key, value in identity.items() if not key.startswith("aflow.")} | found
-    return found
+    job = job_record(store.path.parent) or job_record(store.path.parent.parent)
+    overrides = job.identity if job else {}
+    return {key: value for key, value in overrides.items() if not key.startswith("aflow.")} | found
 
 
 def _rounds(store: Reads) -> Iterator[RoundRecord]:

@@ -12,7 +12,7 @@ of 32 KiB, records of (crc32, 16-bit length, type), types full, first, middle, l
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,7 @@ def offline_runs(paths: Sequence[Path]) -> list[RunRecord]:
     files = [[path] if path.is_file() else sorted(path.glob("**/*.wandb")) for path in paths]
     parts: dict[tuple[str, Path], list[OfflineRun]] = {}
     for file in dict.fromkeys(file.resolve() for found in files for file in found):
-        try:
-            part = read_offline_run(file)
-        except ValueError as error:
-            raise ConfigError(f"{file}: {error}") from error
+        part = read_offline_run(file)
         if part.name:  # else the run has begun this instant
             parts.setdefault((part.name, file.parent.parent), []).append(part)
     return [_run(name, folder, found) for (name, folder), found in parts.items()]
@@ -77,6 +74,11 @@ def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> RunRecord:
             history |= row
             if "aflow/best_score" in row:
                 curve[int(row["_step"])] = float(row["aflow/best_score"])
+    closing = {}
+    for score in SCORES:
+        if (key := f"aflow/final/{score}_n") in history:
+            value, low, high = (float(history[f"aflow/final/{score}_{part}"]) for part in ("score", "low", "high"))
+            closing[score] = {"score": value, "ci95": [low, high], "n": int(history[key])}
     search = config.pop("aflow", {})
     others = {key: value for key, value in flat(config).items() if not key.startswith(("_", "data.aflow."))}
     return RunRecord(
@@ -84,24 +86,18 @@ def _run(name: str, path: Path, parts: Iterable[OfflineRun]) -> RunRecord:
         path=path,
         config=others | flat(search),
         rounds=(),
-        closing={score: dict(_figures(history, score)) for score in SCORES if f"aflow/final/{score}_n" in history},
+        closing=closing,
         cost_usd=history.get("aflow/final/cost_usd", history.get("aflow/run/cost_usd")),
         curve=tuple(sorted(curve.items())),
     )
 
 
-def _figures(history: Mapping[str, Any], score: str) -> Iterator[tuple[str, Any]]:
-    name = f"aflow/final/{score}"
-    yield "score", float(history[f"{name}_score"])
-    yield "ci95", [float(history[f"{name}_low"]), float(history[f"{name}_high"])]
-    yield "n", int(history[f"{name}_n"])
-
-
 def read_offline_run(path: Path) -> OfflineRun:
     """Read the run of a `.wandb` file, or the latest one of a folder.
 
-    Raises FileNotFoundError when there is none, ValueError for a file that is no wandb log.
+    Raises FileNotFoundError when there is none, ConfigError for a file that is no wandb log.
     """
+    from google.protobuf.message import DecodeError
     from wandb.proto.wandb_internal_pb2 import Record
 
     file = path if path.is_file() else max(path.glob("**/*.wandb"), default=None, key=lambda each: each.stat().st_mtime)
@@ -110,9 +106,12 @@ def read_offline_run(path: Path) -> OfflineRun:
     name, group = "", ""
     config: dict[str, Any] = {}
     history: list[dict[str, Any]] = []
-    for payload in _payloads(file.read_bytes(), file):
+    for payload in _payloads(file):
         record = Record()
-        record.ParseFromString(payload)
+        try:
+            record.ParseFromString(payload)
+        except DecodeError as error:
+            raise ConfigError(f"{file} is damaged ({error}): move it away") from error
         if record.HasField("run"):
             name, group = record.run.display_name, record.run.run_group
             config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
@@ -127,10 +126,11 @@ def _key(item: Any) -> str:
     return item.key or "/".join(item.nested_key)
 
 
-def _payloads(data: bytes, file: Path) -> Iterator[bytes]:
+def _payloads(file: Path) -> Iterator[bytes]:
     """Yield each whole record of the log; a half-written one at the end is dropped."""
-    if data[:4] != b":W&B":
-        raise ValueError(f"{file} is no wandb log")
+    data = file.read_bytes()
+    if not b":W&B".startswith(data[:4]):  # a log that has just begun may be empty
+        raise ConfigError(f"{file} is no wandb log: move it away")
     place, parts = HEADER, b""
     while place + RECORD_HEAD <= len(data):
         if BLOCK - place % BLOCK < RECORD_HEAD:  # too little room for a head: the rest of the block is padding

@@ -23,10 +23,12 @@ from io import StringIO
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
+from hydra.errors import CompactHydraException
 from rich.table import Column, Table
 
 from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
+from aflow_env.report.runs import JobRecord, job_record
 from aflow_env.screen import WIDTH, Screen, plural
 from aflow_env.store.database import ReadOnlyStore
 from aflow_env.store.findings import last_report
@@ -38,6 +40,10 @@ GRACE_SECONDS = 60.0
 TAIL_LINES = 12
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
+
+
+class SweepError(ConfigError, CompactHydraException):
+    """A sweep that cannot be, or the value of a failed job. Hydra prints it without a traceback (status 1)."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,11 @@ class _Running:
 def run(jobs: Sequence[Job], at_once: int, say: Callable[[str], None]) -> list[EndedJob]:
     """Run the missing jobs, at most `at_once` at a time, and announce each start and end. Results are in order.
 
-    On Ctrl-C, or any other exception, the running jobs get SIGTERM and are waited for.
+    On Ctrl-C, or any other exception, the running jobs get SIGTERM and are waited for. Raises SweepError for a name
+    that two jobs have.
     """
+    if clashing := [name for name, count in Counter(job.name for job in jobs).items() if count > 1]:
+        raise SweepError(f"several jobs of this sweep would be called {clashing[0]}: sweep each value once")
     ended: dict[str, EndedJob] = {}
     running: list[_Running] = []
     waiting = list(jobs)
@@ -160,21 +169,22 @@ def _begin(job: Job) -> _Running | EndedJob:
 
 def _ended_before(job: Job) -> EndedJob | None:
     """Return how the job ended where its folder has it as done, or has another job."""
-    path = job.folder / "job.json"
-    saved: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    before, wanted = saved.get("identity", {}), dict(job.identity)
-    keys = sorted(key for key in before.keys() | wanted.keys() if before.get(key) != wanted.get(key)) if before else []
+    try:
+        saved = job_record(job.folder)
+    except ConfigError as error:
+        return EndedJob(job, "failed", reason=str(error))
+    if saved is None:
+        return None
+    before, wanted = saved.identity, job.identity
     differing = [
         f"{key}={before.get(key, '(unset)')} there, {wanted.get(key, '(unset)')} here"
-        for key in keys
-        if not job.free(key)
+        for key in sorted(before.keys() | wanted.keys())
+        if before.get(key) != wanted.get(key) and not job.free(key)
     ]
     if differing:
         said = f"{job.folder} holds another job ({', '.join(differing)}): move it away, or name another folder"
         return EndedJob(job, "failed", reason=said)
-    if saved.get("status") == "done" and before == wanted:
-        return EndedJob(job, "skipped", float(saved.get("seconds", 0.0)))
-    return None
+    return EndedJob(job, "skipped", saved.seconds) if saved.status == "done" and before == wanted else None
 
 
 def _end(running: _Running) -> EndedJob:
@@ -210,8 +220,8 @@ def _tail(log: Path) -> str:
 
 
 def _save(job: Job, status: str, seconds: float) -> None:
-    record = {"name": job.name, "status": status, "seconds": seconds, "identity": dict(job.identity)}
-    write_text(job.folder / "job.json", f"{json.dumps(record, indent=1)}\n")
+    record = JobRecord(name=job.name, status=status, seconds=seconds, identity=dict(job.identity))
+    write_text(job.folder / "job.json", f"{json.dumps(record.model_dump(), indent=1)}\n")
 
 
 def _line(ended: EndedJob, place: int, total: int) -> str:

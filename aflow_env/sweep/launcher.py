@@ -14,29 +14,26 @@ import argparse
 import hashlib
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
-from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from aflow_env.screen import say
 from aflow_env.store.settings import may_change
-from aflow_env.sweep.jobs import EndedJob, Job, closing_table, last_report_of, run
+from aflow_env.sweep.jobs import EndedJob, Job, SweepError, closing_table, last_report_of, run
 
 PARENTS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.mode")
 """Overrides of Hydra that are the sweep's own. The others go on to the jobs."""
 
-NAME_CHARACTERS = 120
+NAME_BYTES = 120
 """A longer name is cut and ends in a hash of the whole, so that it fits a file system."""
-
-
-class SweepError(CompactHydraException):
-    """A sweep that cannot be, or the value of a job that failed. Hydra prints it without a traceback (status 1)."""
 
 
 class ProcessLauncher:
@@ -59,8 +56,6 @@ class ProcessLauncher:
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # Optuna's sweeper writes its result there
         jobs = [self.job(list(overrides)) for overrides in job_overrides]
-        if clashing := sorted({job.name for job in jobs if [each.name for each in jobs].count(job.name) > 1}):
-            raise SweepError(f"several jobs of this sweep would be called {clashing[0]}: sweep each value once")
         ended = run(jobs, self.at_once, say)
         say(closing_table(ended))
         return [_returned(each, list(overrides)) for each, overrides in zip(ended, job_overrides, strict=True)]
@@ -101,14 +96,14 @@ class ProcessLauncher:
 
 
 def identity(overrides: Iterable[str]) -> dict[str, str]:
-    """Return key -> value of a job's overrides. A key includes the marks of `~key` and `+key=value`."""
-    return {key: value for key, _, value in (override.partition("=") for override in overrides)}
+    """Return key -> value of a job's overrides; `+key` and `++key` are `key`, while `~key` keeps its mark."""
+    return {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}
 
 
 def swept(job: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:
     """Return the job's values that a sweeper chose: the command did not fix them."""
     parsed = [each for each in OverridesParser.create().parse_overrides(list(given)) if not each.is_sweep_override()]
-    fixed = {each.get_key_element(): each.get_value_element_as_str() for each in parsed}
+    fixed = {each.get_key_element().lstrip("+"): each.get_value_element_as_str() for each in parsed}
     return {key: value for key, value in job.items() if fixed.get(key) != value}
 
 
@@ -121,23 +116,18 @@ def group(given: Sequence[str]) -> str:
 
 def suffix(chosen: Mapping[str, str]) -> str:
     """Return `-key=value` for each, by the last part of the key where that is clear, safe for a folder's name."""
-    leaves = [_leaf(key) for key in chosen]
-    named = {
-        key: _leaf(key) if leaves.count(_leaf(key)) == 1 else key.lstrip("+").replace("/", ".")
-        for key in sorted(chosen)
-    }
+    leaves = {key: re.split(r"[./]", key)[-1] for key in sorted(chosen)}
+    often = Counter(leaves.values())
+    named = {key: leaf if often[leaf] == 1 else key.replace("/", ".") for key, leaf in leaves.items()}
     return "".join(f"-{_safe(name)}={_safe(chosen[key])}" for key, name in named.items())
 
 
 def shorten(name: str) -> str:
     """Return the name, or its beginning and a hash."""
-    if len(name) <= NAME_CHARACTERS:
+    encoded = name.encode()
+    if len(encoded) <= NAME_BYTES:
         return name
-    return f"{name[: NAME_CHARACTERS - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _leaf(key: str) -> str:
-    return re.split(r"[./]", key.lstrip("+"))[-1]
+    return f"{encoded[: NAME_BYTES - 9].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
 def _safe(text: str) -> str:
@@ -153,7 +143,7 @@ def _free(key: str) -> bool:
 
 def _in(raw_name: str, key: str) -> bool:
     """Return whether the unresolved experiment name has this key's value already."""
-    dotted = key.lstrip("+").replace("/", ".")
+    dotted = key.replace("/", ".")
     return f"${{{dotted}}}" in raw_name or f"${{{dotted}.name}}" in raw_name
 
 
@@ -170,9 +160,9 @@ def _program() -> list[str]:
     return [sys.executable, *program, *where]
 
 
-def _quoted(text: str) -> str:
+def _quoted(value: object) -> str:
     """Quote a value for Hydra's grammar."""
-    return "'" + text.replace("'", "\\'") + "'"
+    return QuotedString(text=str(value), quote=Quote.single).with_quotes()
 
 
 def _returned(ended: EndedJob, overrides: list[str]) -> JobReturn:

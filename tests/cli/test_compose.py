@@ -2,6 +2,8 @@
 """Overrides as people type them: taken, or refused in one sentence that says the right form."""
 
 import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ TYPED = st.text("0123456789-+.eE[]{}()'\"\\$:,=~/ aé\n%", max_size=12)
         ("rounds=${rounds}", "rounds does not resolve"),
         ("=5", "=5: there is no key before the =; write it as key=value"),
         ("rounds", "rounds: write it as key=value"),
+        ("rounds=1,2", "rounds=1,2: only `aflow-env sweep` takes several values"),
         ("task.path=/data/é", "quote it, \"task.path='/data/é'\""),
         ("rounds=[1", "rounds=[1: Hydra cannot read this value"),
         (f"rounds={'1' * 5000}", "Hydra cannot read this value"),
@@ -124,3 +127,30 @@ def test_a_run_of_another_version_says_so(aflow: Command, finished: Path, tmp_pa
             assert part in said.err
             assert str(run) in said.err
             assert len(said.err.strip().splitlines()) == 1
+
+
+def test_a_stored_config_takes_one_value_a_key(aflow: Command, finished: Path) -> None:
+    """Promise: `resume` refuses several values of a key as `search` does."""
+    said = aflow("resume", finished, "seed=range(1,3)")
+    assert (said.status, "only `aflow-env sweep` takes several values" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words", [("plan", "--calls", "inf"), ("watch", ".", "--every", "inf"), ("serve", ".", "--request-usd", "inf")]
+)
+def test_an_endless_number_is_refused_with_its_option(aflow: Command, words: tuple[str, ...]) -> None:
+    """Promise: infinity is no number of an option."""
+    said = aflow(*words)
+    assert said.status == 2
+    assert words[-2] in said.err
+
+
+@pytest.mark.parametrize("words", [("show",), ("show", "--json"), ("best",)])
+def test_a_full_disk_behind_stdout_is_one_sentence(finished: Path, words: tuple[str, ...]) -> None:
+    """Promise: output that cannot be written has status 3 and no traceback, at the end of the process too."""
+    command = [sys.executable, "-m", "aflow_env.cli", words[0], str(finished), *words[1:]]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("aflow-env: the output cannot be written: No space left on device")
+    assert len(done.stderr.strip().splitlines()) == 1

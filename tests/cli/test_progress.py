@@ -61,6 +61,8 @@ def test_all_loggers_have_the_same_figures_under_the_names_of_a_training(aflow: 
     assert (run / "wandb_run_id").read_text() == first
     assert {folder.name.rpartition("-")[2] for folder in (run / "wandb").glob("offline-run-*")} == {first}
     assert [line["step"] for line in lines(run)] == [1, 2, 2, 3, 3]
+    assert aflow(*search[:2], "logger=[jsonl]", *SMALL, "rounds=3").status == 0
+    assert [line["step"] for line in lines(run)] == [1, 2, 2, 3, 3, 3], "an end without a round is of the last one"
 
 
 def test_a_sweep_is_one_group(aflow: Command, tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ def run(
         rounds=rounds,
         closing=None if test is None else {"best": figures, "test": figures},
         cost_usd=0.5,
-        programs={f"d{place + 1}": GRAPH for place in range(len(scores))},
     )
 
 

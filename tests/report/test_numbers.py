@@ -2,7 +2,7 @@
 """The statistics of a report: intervals over draws that are independent, curves, calibration."""
 
 from dataclasses import replace
-from statistics import fmean, pstdev
+from statistics import fmean
 
 import pytest
 from hypothesis import given
@@ -72,25 +72,6 @@ def test_calibration_counts_runs_for_its_interval_and_not_their_expansions() -> 
     assert (found.came.value, found.came.n, found.expansions) == (pytest.approx(0.6), 2, 4)
 
 
-def test_a_prediction_that_is_the_same_for_every_edit_has_no_spread() -> None:
-    rounds = (round_(1, None, 0.2), round_(2, 1, 0.4, q=0.5), round_(3, 2, 0.8, q=0.5), round_(4, 2, 0.6, q=0.5))
-    assert numbers.prediction_spread([replace(run(0, 0), rounds=rounds)]) == (
-        0.0,
-        pytest.approx(pstdev([0.4, 0.8, 0.6])),
-    )
-    assert numbers.prediction_spread([run(0, 0)]) is None
-
-
-def test_predictions_that_differ_between_sessions_alone_have_no_spread() -> None:
-    """A choice is made within a session: what differs between the problems of two cannot help it."""
-    rounds = [
-        round_(place + 2, place + 1, 0.5, q=said, session=session)
-        for session, said in (("a", 0.1), ("b", 0.9))
-        for place in range(2)
-    ]
-    assert numbers.prediction_spread([replace(run(0, 0), rounds=tuple(rounds))]) == (0.0, 0.0)
-
-
 def test_the_front_of_a_group_holds_what_no_other_workflow_beats_and_no_unknown_price() -> None:
     """Workflows are pooled over the runs of a group; a bill with an unknown price has no mean."""
     cheap, dear = round_(1, None, 0.3, usd_a_problem=0.01), round_(2, 1, 0.9, usd_a_problem=0.1)
@@ -105,4 +86,7 @@ def test_the_front_of_a_group_holds_what_no_other_workflow_beats_and_no_unknown_
     assert "n=3 workflows" in figure.caption
     assert numbers.front([replace(found, rounds=(unknown,))]) is None
     assert numbers.bill([found]) == numbers.Mean(0.5, 1)
+    spread = numbers.bill([found, replace(found, cost_usd=0.01)])
+    assert spread is not None
+    assert spread.low == 0.0, "no run costs less than nothing"
     assert numbers.bill([found, replace(found, cost_usd=None)]) is None

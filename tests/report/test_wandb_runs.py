@@ -25,6 +25,7 @@ def log(folder: Path, name: str, weight: float, steps: dict[int, dict[str, float
     for step, row in steps.items():
         run.log(row, step=step)
     run.finish()
+    wandb.teardown()  # else it remembers the environment of this test
     deadline = time.monotonic() + 60  # wandb's own process writes on after finish() has returned
     while len(read_offline_run(folder).history) < len(steps) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -64,6 +65,11 @@ def test_a_file_that_is_no_log_and_a_project_without_a_key_are_the_users_errors(
     (tmp_path / "x.wandb").write_text("nothing of the kind")
     with pytest.raises(ConfigError, match="no wandb log"):
         offline_runs([tmp_path])
+    (tmp_path / "x.wandb").write_bytes(b":W&B\0\0\0" + b"\0\0\0\0\x05\0\x01" + b"\xff" * 5)
+    with pytest.raises(ConfigError, match="damaged"):
+        offline_runs([tmp_path])
+    (tmp_path / "x.wandb").write_bytes(b"")
+    assert offline_runs([tmp_path]) == [], "a log that has just begun"
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     with pytest.raises(ConfigError, match="WANDB_API_KEY"):
         online_runs("someone/something")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aflow_env.sweep.jobs import EndedJob, Job, run
+from aflow_env.sweep.jobs import EndedJob, Job, SweepError, run
 
 SCRIPT = """
 import os, sys, time
@@ -126,3 +126,19 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_record_that_is_no_jobs_fails_that_job_alone(tmp_path: Path) -> None:
+    """The reason names the file; the other jobs run."""
+    jobs = [job(tmp_path, name) for name in "abc"]
+    (jobs[0].folder / "job.json").write_text("{")
+    (jobs[1].folder / "job.json").write_text('{"identity": [1]}')
+    ended = run(jobs, 1, lambda _: None)
+    assert [each.status for each in ended] == ["failed", "failed", "done"]
+    assert all(f"{each.job.folder / 'job.json'} is no record" in each.reason for each in ended[:2])
+
+
+def test_two_jobs_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="called a: sweep each value once"):
+        run([job(tmp_path, "a"), job(tmp_path, "a")], 1, lambda _: None)
+    assert not (tmp_path / "a" / "ran").exists()

@@ -109,12 +109,15 @@ def test_names_are_safe_for_a_folder_and_never_equal() -> None:
     assert suffix({"a.lr": "1", "b.lr": "2"}) == "-a.lr=1-b.lr=2"
     assert len(shorten("a" * 500)) == 120
     assert shorten("a" * 500) != shorten("a" * 499 + "b")
+    assert len(shorten("é" * 500).encode()) <= 120, "file systems count bytes"
 
 
 def test_what_is_swept_is_what_the_command_did_not_fix() -> None:
     given = ["aflow.rl_weight=0,1", "aflow.seed=3", "on=false"]
     job = identity(["aflow.rl_weight=1", "aflow.seed=3", "on=False"])
     assert swept(job, given) == {"aflow.rl_weight": "1"}
+    assert identity(["++a=1", "+b=2", "~c"]) == {"a": "1", "b": "2", "~c": ""}
+    assert swept(identity(["++a=1", "+b=2"]), ["++a=1", "+b=2,3"]) == {"b": "2"}
     assert group([*given, "trainer.logger=[console,wandb]"]) == "rl_weight=0,1"
 
 
@@ -122,7 +125,7 @@ def test_one_folder_for_all_becomes_a_folder_each_and_one_store_for_all_is_refus
     done = sweep(program, "trainer.default_local_dir=here", "aflow.seed=1,2")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (program / "here").iterdir()) == ["x-w0.5-s1", "x-w0.5-s2"]
-    refused = sweep(program, "aflow.run_dir=here", "aflow.seed=1,2")
+    refused = sweep(program, "++aflow.run_dir=here", "aflow.seed=1,2")
     assert refused.returncode == 1
     assert "aflow.run_dir" in refused.stderr
     assert "Traceback" not in refused.stderr

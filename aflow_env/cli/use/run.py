@@ -75,9 +75,8 @@ def run(
     config, workflow = named(target, given)
     if "run_dir" not in values(given):
         config = config.model_copy(update={"run_dir": f"{output}.run"})
-    problems = dict(_problems(source, config))
-    with _appending(output) as file:
-        done = dict(_done(output, workflow))
+    problems = _problems(source, config)
+    with _appending(output, workflow) as (file, done):
         for key in done.keys() & problems.keys():
             if done[key] != problems[key].digest:
                 raise ConfigError(
@@ -104,37 +103,55 @@ def _key(record: Record) -> str:
     return json.dumps({named_by: record.fields.get(named_by, record.line)})
 
 
-def _problems(source: Path, config: AflowConfig) -> Iterator[tuple[str, Problem]]:
-    """Yield the problems of the input. Raises ConfigError for an id that is there twice."""
-    seen = set()
+def _problems(source: Path, config: AflowConfig) -> dict[str, Problem]:
+    """Return the problems of the input by key. Raises ConfigError for an id that is there twice."""
+    found: dict[str, Problem] = {}
     for record in read_records(source):
-        if (key := _key(record)) in seen:
+        if (key := _key(record)) in found:
             raise ConfigError(f"{record.place}: {key} is there twice; ids must be unique.")
-        seen.add(key)
-        yield key, unanswered(config.task, record)
-
-
-def _done(output: Path, workflow: Workflow) -> Iterator[tuple[str, str]]:
-    """Yield key and problem digest of each answer in the output. Raises ConfigError for one of another workflow."""
-    for record in read_records(output):
-        if record.fields.get("workflow") != workflow.digest:
-            raise ConfigError(f"{record.place}: this is no answer of workflow {workflow.digest}; name another --output")
-        yield _key(record), record.text("problem")
+        found[key] = unanswered(config.task, record)
+    return found
 
 
 @contextmanager
-def _appending(output: Path) -> Iterator[BinaryIO]:
-    """Open the output for this process alone, and cut half a line that a kill may have left at its end."""
+def _appending(output: Path, workflow: Workflow) -> Iterator[tuple[BinaryIO, dict[str, str]]]:
+    """Lock the output for this process, and yield it with the problem digest of each key that it answers.
+
+    Cut half a line that a kill left at the end. Raises ConfigError for a file with anything but answers of `workflow`.
+    """
     with writing(output, "--output"):
         output.parent.mkdir(parents=True, exist_ok=True)
         file = output.open("ab", buffering=0)
     with file:
+        if not output.is_file():
+            raise ConfigError(f"--output={output} is no regular file, and could not be resumed: name another")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"--output={output}: another process writes it; wait for it, or name another") from None
-        file.truncate(output.read_bytes().rfind(b"\n") + 1)
-        yield file
+        *lines, rest = output.read_bytes().split(b"\n")
+        half = rest.startswith((b'{"id": ', b'{"line": ')) and not _fields(rest)
+        whole = enumerate(lines if half else [*lines, rest], start=1)
+        records = [Record(str(output), number, _fields(line)) for number, line in whole if line.strip()]
+        for record in records:
+            if record.fields.get("workflow") != workflow.digest:
+                raise ConfigError(
+                    f"{record.place}: this is no answer of workflow {workflow.digest}; name another --output"
+                )
+        if half:
+            file.truncate(output.stat().st_size - len(rest))
+        elif rest:
+            file.write(b"\n")
+        yield file, {_key(record): record.text("problem") for record in records}
+
+
+def _fields(line: bytes) -> dict[str, object]:
+    """Return the JSON object of a line, {} for anything else."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 async def _run(config: AflowConfig, workflow: Workflow, todo: dict[str, Problem], file: BinaryIO, tally: Tally) -> None:
@@ -192,5 +209,8 @@ async def _one(answer: Answering, key: str, problem: Problem, file: BinaryIO, ta
         "problem": problem.digest,
         "workflow": answer.workflow.digest,
     }
-    file.write(f"{json.dumps(line)}\n".encode())
-    os.fsync(file.fileno())
+    with writing(Path(file.name), "--output"):
+        rest = f"{json.dumps(line)}\n".encode()
+        while rest:  # a full disk takes a part, and then says why
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())

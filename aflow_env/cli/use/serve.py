@@ -37,9 +37,13 @@ def serve(
     name: Annotated[str, typer.Option(help="The model's name; default: TASK-DIGEST.")] = "",
     api_key_variable: Annotated[str, typer.Option(help="Variable with the key that clients must send.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Requests that are answered at a time.")] = 8,
-    request_usd: Annotated[float | None, typer.Option(min=0, help="Ceiling of one request in USD.")] = None,
-    request_tokens: Annotated[int | None, typer.Option(min=0, help="Ceiling of one request in tokens.")] = None,
-    request_calls: Annotated[int | None, typer.Option(min=0, help="Ceiling of one request in calls.")] = None,
+    request_usd: Annotated[float | None, typer.Option(min=0, max=1e6, help="Ceiling of one request in USD.")] = None,
+    request_tokens: Annotated[
+        int | None, typer.Option(min=0, max=10**12, help="Ceiling of one request in tokens.")
+    ] = None,
+    request_calls: Annotated[
+        int | None, typer.Option(min=0, max=10**12, help="Ceiling of one request in calls.")
+    ] = None,
 ) -> None:
     """Serve the workflow until Ctrl-C or SIGTERM. budget.* is the ceiling of all requests together."""
     needs("serve", "starlette", "uvicorn")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from aflow_env.cli.arguments import AsJson, Overrides, best_of, is_run, run_config, search_config, store_of
 from aflow_env.cli.compose import values
@@ -147,10 +147,11 @@ def _object(evaluation: Evaluation, layers: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _table(title: str, found: Mapping[str, Evaluation]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("workflow", no_wrap=True)
-    for name in ("score", "95% interval", "n", "calls", "USD per problem"):
-        table.add_column(name, justify="right", no_wrap=True)
+    figures = ("score", "95% interval", "n", "calls", "USD per problem")
+    columns = [Column(name, justify="right", no_wrap=True) for name in figures]
+    table = Table(
+        Column("workflow", overflow="fold"), *columns, title=title, title_justify="left", box=None, pad_edge=False
+    )
     for name, each in found.items():
         low, high = each.ci95
         calls = f"{each.calls / len(each.results):.1f}"

@@ -12,9 +12,8 @@ from rich.table import Column, Table
 
 from aflow_env.cli.arguments import AsJson, RunFolder, needs, store_of
 from aflow_env.cli.output import print_json
-from aflow_env.errors import ConfigError
 from aflow_env.files import write_text
-from aflow_env.report.runs import RunRecord, read_runs
+from aflow_env.report.runs import RunRecord, read_runs, run_name
 from aflow_env.report.wandb_runs import offline_runs, online_runs
 from aflow_env.screen import WIDTH, Screen, plural, say
 from aflow_env.store.database import ReadOnlyStore
@@ -74,6 +73,8 @@ def _read(paths: list[Path]) -> list[RunRecord]:
     """
     projects = dict.fromkeys(path for path in paths if not path.exists() and len(path.parts) == 2)
     logs = [path for path in paths if _is_log(path)]
+    if logs or projects:
+        needs("log", "wandb")
     found = read_runs([path for path in paths if path not in projects and path not in logs])
     known = {_identity(run) for run in found}
     tracked = [*offline_runs(logs), *(run for project in projects for run in online_runs(str(project)))]
@@ -100,10 +101,7 @@ def tree(
 
     with ReadOnlyStore(store_of(run)) as store:
         folder = store.path.parent
-        try:
-            page = tree_page(store, folder.parent.name if folder.name == "search" else folder.name)
-        except ValueError as error:
-            raise ConfigError(f"{run}: {error}") from error
+        page = tree_page(store, run_name(folder))
     path = out or folder / "tree.html"
     write_text(path, page)
     say(str(path))

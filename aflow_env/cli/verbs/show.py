@@ -40,7 +40,8 @@ def show(
     """List the nodes of a run, best first, why it stopped and what it cost."""
     with Store(store_of(run)) as store:
         found = overview(store)
-        failed = _failed_of_best(store, found)
+        digest = found["best"]["digest"] if found["best"] else ""
+        failed = failed_cases(store, FAILED_SHOWN, digest).get(digest, [])
         if as_json:
             print_json({**found, "failed": failed, "store": store.digest()})
             return
@@ -75,11 +76,6 @@ def best(
     say(f"# ---- graph.py\n{workflow.graph.rstrip()}\n\n# ---- prompt.py\n{workflow.prompts.rstrip()}")
     if out is not None:
         say(f"# copied to {out}")
-
-
-def _failed_of_best(store: Store, found: dict[str, Any]) -> list[dict[str, Any]]:
-    digest = found["best"]["digest"] if found["best"] else ""
-    return failed_cases(store, FAILED_SHOWN, digest).get(digest, [])
 
 
 def _say_front(store: Store, as_json: bool) -> None:

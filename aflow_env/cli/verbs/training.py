@@ -32,6 +32,8 @@ from aflow_env.training.hardware.layout import architecture, check_layout
 from aflow_env.training.launch.driver import register_resolvers
 
 app = typer.Typer(no_args_is_help=True)
+MOST = 1_000_000
+"""The largest number that a plan takes; typer lets infinity pass otherwise."""
 
 
 def plan(
@@ -40,16 +42,17 @@ def plan(
     ] = None,
     config_name: Annotated[str, typer.Option(help="Which of the training configs.")] = "aflow_gigpo",
     gpu_gib: Annotated[
-        float | None, typer.Option(min=1, help="Memory of one GPU in GiB; the hardware group's card unless given.")
+        float | None,
+        typer.Option(min=1, max=MOST, help="Memory of one GPU in GiB; the hardware group's card unless given."),
     ] = None,
     gpu_tflops: Annotated[
-        float, typer.Option(min=1, help="Nominal bf16 rate of one GPU; an A100's is 312.")
+        float, typer.Option(min=1, max=MOST, help="Nominal bf16 rate of one GPU; an A100's is 312.")
     ] = rl.TFLOPS,
-    gpu_usd: Annotated[float, typer.Option(min=0, help="Rent of one GPU for an hour.")] = rl.GPU_USD,
-    calls: Annotated[float, typer.Option(min=0, help="Executor calls a problem run.")] = rl.CALLS_A_RUN,
-    prompt_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's prompt.")] = rl.PROMPT_TOKENS,
-    reply_tokens: Annotated[int, typer.Option(min=0, help="Tokens of a call's reply.")] = rl.REPLY_TOKENS,
-    row_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a training row.")] = rl.ROW_TOKENS,
+    gpu_usd: Annotated[float, typer.Option(min=0, max=MOST, help="Rent of one GPU for an hour.")] = rl.GPU_USD,
+    calls: Annotated[float, typer.Option(min=0, max=MOST, help="Executor calls a problem run.")] = rl.CALLS_A_RUN,
+    prompt_tokens: Annotated[int, typer.Option(min=0, max=MOST, help="Tokens of a call's prompt.")] = rl.PROMPT_TOKENS,
+    reply_tokens: Annotated[int, typer.Option(min=0, max=MOST, help="Tokens of a call's reply.")] = rl.REPLY_TOKENS,
+    row_tokens: Annotated[int, typer.Option(min=1, max=MOST, help="Tokens of a training row.")] = rl.ROW_TOKENS,
     as_json: AsJson = False,
 ) -> None:
     """Layout, memory of each GPU by formula, tokens, executor calls and USD a step; status 2 for what cannot fit."""

@@ -45,7 +45,7 @@ class Standing:
 
 def watch(
     run: RunFolder,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    every: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds between two looks.")] = 1.0,
 ) -> None:
     """Follow a search until it ends, or until Ctrl-C, which ends the view and not the search."""
     screen = Screen()

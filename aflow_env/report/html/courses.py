@@ -11,7 +11,6 @@ from aflow_env.report import numbers
 from aflow_env.report.html.drawing import INK, Figure, cells, legend, lines, marker, places_of, series, short, sums
 from aflow_env.report.numbers import SCORES, Mean
 from aflow_env.report.pairs import Groups, result
-from aflow_env.report.runs import RunRecord
 
 POINTS = 24
 """Numbers of calls at which curves are read."""
@@ -44,12 +43,19 @@ def training_curves(groups: Groups) -> Figure | None:
 
 def spending_curves(groups: Groups) -> Figure | None:
     """Draw the best validate score so far against executor calls, and the test score where searches ended."""
-    curves = _searches(groups)
-    points = {label: band(found) for label, found in curves.items()}
+    points: dict[str, list[tuple[int, Mean]]] = {}
+    ends: dict[str, tuple[float, Mean]] = {}
+    counts: dict[str, int] = {}
+    for label, runs in groups.items():
+        searches = [(numbers.best_by_calls(run), result(run, "test")) for run in runs if not run.trained]
+        if curves := [curve for curve, _ in searches if curve]:
+            counts[label], points[label] = len(curves), band(curves)
+        if tested := [(curve[-1][0], test) for curve, test in searches if curve and test is not None]:
+            mean_test = numbers.mean([test for _, test in tested], SCORES)
+            ends[label] = (fmean(calls for calls, _ in tested), mean_test)
     if not points:
         return None
     places = places_of(groups)
-    ends = {label: end for label in points if (end := _end(groups[label])) is not None}
 
     def draw(axes: Axes) -> None:
         lines(points, "executor calls", places)(axes)
@@ -66,7 +72,7 @@ def spending_curves(groups: Groups) -> Figure | None:
         "Score against executor calls",
         "Lines: best validate score once so many calls were made, mean over searches with its 95 % interval; one that "
         "ended earlier keeps its best. Marks: test score of the best workflow, at the mean number of calls that "
-        f"searches had made. Runs: {sums({label: len(found) for label, found in curves.items()})}.",
+        f"searches had made. Runs: {sums(counts)}.",
         draw,
         ("group", "executor calls", "score of", "score", "95 % interval", "runs"),
         rows,
@@ -105,8 +111,7 @@ def calibration(groups: Groups) -> Figure | None:
         "Is Q right about the score of an edit?",
         "Evaluated edits by tenths of their prediction: mean prediction against mean score, each over the means of "
         "runs. On the dotted line predictions are right on average. A search prefers edits with a high prediction. "
-        f"n: {sums({label: sum(each.expansions for each in found) for label, found in bins.items()})} expansions."
-        f"{_spreads(groups)}",
+        f"n: {sums({label: sum(each.expansions for each in found) for label, found in bins.items()})} expansions.",
         draw,
         ("group", "predicted", "score", "95 % interval", "runs", "expansions"),
         [
@@ -114,35 +119,4 @@ def calibration(groups: Groups) -> Figure | None:
             for label, found in bins.items()
             for each in found
         ],
-    )
-
-
-def _searches(groups: Groups) -> dict[str, list[Curve]]:
-    """Return each search's curve of (executor calls, best score so far), without groups that have none."""
-    found: dict[str, list[Curve]] = {
-        label: [curve for run in runs if not run.trained and (curve := numbers.best_by_calls(run))]
-        for label, runs in groups.items()
-    }
-    return {label: curves for label, curves in found.items() if curves}
-
-
-def _end(runs: Sequence[RunRecord]) -> tuple[float, Mean] | None:
-    """Return the mean number of calls of the searches with a test score, and the mean of these scores."""
-    ended = [
-        (curve[-1][0], test)
-        for run in runs
-        if not run.trained and (curve := numbers.best_by_calls(run)) and (test := result(run, "test")) is not None
-    ]
-    return (fmean(calls for calls, _ in ended), numbers.mean([test for _, test in ended], SCORES)) if ended else None
-
-
-def _spreads(groups: Groups) -> str:
-    """Return a sentence on the spread of predictions within a session: whether Q can choose at all."""
-    found = {label: spread for label, runs in groups.items() if (spread := numbers.prediction_spread(runs))}
-    if not found:
-        return ""
-    said = ", ".join(f"{label}: {q:.3f} against {came:.3f}" for label, (q, came) in found.items())
-    return (
-        f" Standard deviation of predictions within a session, against that of scores: {said}. A Q that is much the "
-        "same for all edits cannot tell which one to run."
     )

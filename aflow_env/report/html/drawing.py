@@ -6,6 +6,7 @@ Plots use stand-in colours, which become `var(--...)` in the SVG. The same data 
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -20,7 +21,7 @@ from aflow_env.report.pairs import Groups
 from aflow_env.screen import fit
 
 SERIES = 6
-MARKERS = "osD^vP"
+MARKERS = "osD^vPX"  # one more than colours and dashes: the first 42 groups look different
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 Places = Mapping[str, int]
 """A group's place, which decides its colour and marker in every figure."""
@@ -64,7 +65,8 @@ class Figure:
     def svg(self) -> str:
         """The plot as an `<svg>` element with an accessible name, to put into a page as it is."""
         label = escape(f"{self.title}; the table below holds the numbers", quote=True)
-        with mpl.rc_context({**_STYLE, "svg.hashsalt": self.name}):
+        with mpl.rc_context({**_STYLE, "svg.hashsalt": self.name}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has its own fonts
             canvas = Canvas(figsize=(5.2, min(9.0, 1.3 + 0.42 * self.lanes)), layout="constrained")
             axes = canvas.subplots()
             axes.locator_params(nbins=5)
@@ -91,7 +93,7 @@ def series(place: int) -> str:
 
 def marker(place: int) -> str:
     """Return the marker of a series."""
-    return MARKERS[place % SERIES]
+    return MARKERS[place % len(MARKERS)]
 
 
 def lines(points: Mapping[str, Sequence[tuple[int, Mean]]], along: str, places: Places) -> Callable[[Axes], None]:
@@ -140,18 +142,15 @@ def legend(axes: Axes) -> None:
     canvas.legend(loc="outside upper left", ncols=2)
 
 
-def interval(axes: Axes, centre: Mean, row: int, place: int) -> None:
-    """Draw a mean and its interval in a row."""
-    colour = series(place)
-    if centre.low is not None and centre.high is not None:
-        axes.plot([centre.low, centre.high], [row, row], color=colour, linewidth=2)
-    axes.plot([centre.value], [row], marker(place), color=colour, markersize=8)
-
-
-def name_rows(axes: Axes, labels: Sequence[str]) -> None:
-    """Name the rows from the top down."""
-    axes.set_yticks(range(len(labels)), list(map(short, labels)))
-    axes.set_ylim(len(labels) - 0.5, -0.5)
+def intervals(axes: Axes, means: Mapping[str, Mean], places: Places) -> None:
+    """Draw a row for each group, with its name, its mean and the interval, from the top down."""
+    for row, (label, each) in enumerate(means.items()):
+        colour = series(places[label])
+        if each.low is not None and each.high is not None:
+            axes.plot([each.low, each.high], [row, row], color=colour, linewidth=2)
+        axes.plot([each.value], [row], marker(places[label]), color=colour, markersize=8)
+    axes.set_yticks(range(len(means)), list(map(short, means)))
+    axes.set_ylim(len(means) - 0.5, -0.5)
 
 
 def short(label: str) -> str:

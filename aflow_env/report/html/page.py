@@ -4,9 +4,8 @@
 A figure is a plot, its numbers as a table, and a caption with n and how to read it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from statistics import fmean
 
 from matplotlib.axes import Axes
 
@@ -18,10 +17,9 @@ from aflow_env.report.html.drawing import (
     Figure,
     bars,
     cells,
-    interval,
+    intervals,
     legend,
     marker,
-    name_rows,
     places_of,
     series,
     short,
@@ -39,7 +37,7 @@ def page(summary: Summary) -> str:
     """Return the report as HTML."""
     groups, measure = summary.members, summary.measure
     found = [scores(groups, measure), effect_sizes(groups, summary.effects, summary.baseline, measure)]
-    drawn = (spending_curves, training_curves, calibration, operators, outcomes, fronts, costs)
+    drawn = (spending_curves, training_curves, calibration, outcomes, fronts)
     found += [draw(groups) for draw in drawn]
     return render(
         "report.html.j2",
@@ -64,11 +62,9 @@ def scores(groups: Groups, measure: str) -> Figure | None:
     places = places_of(groups)
 
     def draw(axes: Axes) -> None:
-        for row, (label, centre) in enumerate(means.items()):
-            seeds = values[label]
+        for row, (label, seeds) in enumerate(values.items()):
             axes.plot(seeds, [row + 0.18] * len(seeds), ".", color=series(places[label]), alpha=0.5)
-            interval(axes, centre, row, places[label])
-        name_rows(axes, list(means))
+        intervals(axes, means, places)
         axes.set_xlabel(MEASURES[measure])
 
     return Figure(
@@ -87,13 +83,11 @@ def effect_sizes(groups: Groups, effects: Sequence[Effect], baseline: str, measu
     """Draw the differences to the baseline."""
     if not effects:
         return None
-    places = places_of(groups)
+    gains = {each.group: Mean(each.difference, each.n, each.low, each.high) for each in effects}
 
     def draw(axes: Axes) -> None:
         axes.axvline(0, color=INK, linewidth=1)
-        for row, each in enumerate(effects):
-            interval(axes, Mean(each.difference, each.n, each.low, each.high), row, places[each.group])
-        name_rows(axes, [each.group for each in effects])
+        intervals(axes, gains, places_of(groups))
         axes.set_xlabel(f"difference to {short(baseline)}")
 
     return Figure(
@@ -115,40 +109,6 @@ def effect_sizes(groups: Groups, effects: Sequence[Effect], baseline: str, measu
             for each in effects
         ],
         len(effects),
-    )
-
-
-def costs(groups: Groups) -> Figure | None:
-    """Draw the cost of the search's evaluations and of the whole run."""
-    labels = [label for label, runs in groups.items() if numbers.bill(runs)]
-    searching = [numbers.mean([sum(each.cost_usd for each in run.rounds) for run in groups[label]]) for label in labels]
-    whole = [found for label in labels if (found := numbers.bill(groups[label]))]
-    tokens = [numbers.mean([run.tokens for run in groups[label]]) for label in labels]
-    if not any(each.value for each in whole):
-        return None
-
-    def draw(axes: Axes) -> None:
-        for place, height, means, name in ((1, 0.3, whole, "whole run"), (0, -0.3, searching, "evaluations")):
-            values = [each.value for each in means]
-            axes.barh(range(len(labels)), values, height=height, align="edge", color=series(place), label=name)
-        name_rows(axes, labels)
-        axes.set_xlabel("USD a run")
-        legend(axes)
-
-    return Figure(
-        "costs",
-        "What a run costs",
-        "Mean over runs. The whole run is what its ledger paid for: what the cache answered costs nothing there, while "
-        "the evaluations count what each would cost alone; proposals and the closing test are in the whole run. Groups "
-        "with a call of unknown price are left out. "
-        f"Runs: {sums({label: len(runs) for label, runs in groups.items()})}.",
-        draw,
-        ("group", "whole run, USD", "95 % interval", "runs", "evaluations, USD", "tokens of evaluations"),
-        [
-            (label, *cells(paid, 4), f"{evaluations.value:.4f}", f"{used.value:,.0f}")
-            for label, paid, evaluations, used in zip(labels, whole, searching, tokens, strict=True)
-        ],
-        len(groups) + 1,
     )
 
 
@@ -188,53 +148,23 @@ def fronts(groups: Groups) -> Figure | None:
     )
 
 
-def operators(groups: Groups) -> Figure | None:
-    """Draw the operators that the evaluated workflows use."""
-    usage = {label: numbers.operator_scores(runs) for label, runs in groups.items()}
-    shares = {label: {name: len(scores) / n for name, scores in found.items()} for label, (n, found) in usage.items()}
-    return _shares(
-        "operators",
-        "Which operators workflows use",
-        "Share of the distinct evaluated workflows that call the operator. "
-        f"n: {sums({label: n for label, (n, _) in usage.items()})} workflows.",
-        shares,
-        ("group", "operator", "share", "mean score with it", "workflows with it"),
-        [
-            (label, name, f"{shares[label][name]:.2f}", f"{fmean(scores):.3f}", str(len(scores)))
-            for label, (_, found) in usage.items()
-            for name, scores in sorted(found.items())
-        ],
-    )
-
-
 def outcomes(groups: Groups) -> Figure | None:
-    """Draw the shares of outcomes."""
+    """Draw the shares of outcomes, a row of bars for each outcome."""
     counts = {label: found for label, runs in groups.items() if (found := numbers.outcome_counts(runs))}
     totals = {label: sum(found.values()) for label, found in counts.items()}
     shares = {label: {name: count / totals[label] for name, count in found.items()} for label, found in counts.items()}
     names = sorted({name for found in counts.values() for name in found})
-    return _shares(
+    if not names:
+        return None
+    return Figure(
         "outcomes",
         "How runs of workflows on problems end",
         f"llm_error and budget are the world's doing and in no score. n: {sums(totals)} runs on problems.",
-        shares,
+        bars(shares, names),
         ("group", *names, "n"),
         [
             (label, *(f"{found.get(name, 0.0):.3f}" for name in names), str(totals[label]))
             for label, found in shares.items()
         ],
+        len(names) * len(shares) / 2,
     )
-
-
-def _shares(
-    name: str,
-    title: str,
-    caption: str,
-    shares: Mapping[str, Mapping[str, float]],
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-) -> Figure | None:
-    names = sorted({name for found in shares.values() for name in found})
-    if not names:
-        return None
-    return Figure(name, title, caption, bars(shares, names), columns, rows, len(names) * len(shares) / 2)

@@ -9,6 +9,7 @@ import base64
 import gzip
 import json
 
+from aflow_env.errors import ConfigError
 from aflow_env.report.html import render
 from aflow_env.screen import one_line, visible
 from aflow_env.store.database import JSON, Reads
@@ -29,7 +30,7 @@ _NODES = (
 
 
 def tree_page(store: Reads, name: str) -> str:
-    """Return the page of a run. Raises ValueError for a run without a node."""
+    """Return the page of a run. Raises ConfigError for a run without a node."""
     config = stored_config(store)
     data = tree_data(store)
     texts = store.read("SELECT graph, prompts FROM programs ORDER BY rowid")
@@ -52,7 +53,7 @@ def tree_data(store: Reads) -> dict[str, JSON]:
     sql = f"SELECT {', '.join(_NODES)} FROM nodes ORDER BY step, session, round"
     rows = store.records(_NODES, sql)
     if not rows:
-        raise ValueError("the run holds no round yet")
+        raise ConfigError(f"{store.path.parent}: the run holds no round yet; go on with aflow-env resume")
     place = {(row["session"], row["round"]): at for at, row in enumerate(rows)}
     sessions = {session: at for at, session in enumerate(dict.fromkeys(row["session"] for row in rows))}
     programs = {row[0]: at for at, row in enumerate(store.read("SELECT id FROM programs ORDER BY rowid"))}

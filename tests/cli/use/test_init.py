@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`init`: what it writes is a whole task that searches at once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,10 @@ def test_nothing_is_overwritten_and_names_are_checked(aflow: Command, tmp_path: 
     assert (said.status, "nothing is overwritten" in said.err) == (2, True)
     assert not list((tmp_path / "mine").iterdir())
     for name in ("1st", "my-task", "a.b"):
-        assert aflow("init", tmp_path / name).status == 2
+        refused = aflow("init", tmp_path / name)
+        assert (refused.status, f"{tmp_path / name}: a task's name" in refused.err) == (2, True)
         assert not (tmp_path / name).exists()
+    assert "aflow-env: .: a task's name" in aflow("init", ".").err
 
 
 def test_a_task_that_the_simulation_cannot_read_is_refused(aflow: Command, tmp_path: Path) -> None:
@@ -58,3 +61,13 @@ def test_a_task_that_the_simulation_cannot_read_is_refused(aflow: Command, tmp_p
     run = tmp_path / "run"
     said = aflow("search", "task=own", f"task.name={tmp_path}/mine/mine.yaml", f"run_dir={run}", "rounds=2")
     assert (said.status, "only knows arithmetic stories" in said.err) == (2, True)
+
+
+def test_a_task_is_whole_or_not_there(aflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between two files leaves no half of a task under its name, so the same command works again."""
+    monkeypatch.setattr("aflow_env.cli.use.init.write_text", lambda path, text: os._exit(9))
+    if (child := os.fork()) == 0:
+        aflow("init", tmp_path / "units")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    monkeypatch.undo()
+    assert not (tmp_path / "units").exists()

@@ -4,12 +4,15 @@
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import pytest
 
 from aflow_env.config import TaskConfig
 from aflow_env.tasks import load_task
@@ -216,3 +219,45 @@ def test_a_workflow_that_would_not_be_run_is_refused_at_once(aflow: Command, tmp
     source = write(tmp_path / "in.jsonl", {"problem": "a"})
     said = aflow("run", tmp_path / "w", "--input", source, "--output", tmp_path / "out.jsonl")
     assert (said.status, "would not be run" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize("content", ['{"problem": "a"}', '{"id": 1, "problem": "a"}', "notes, one line", "[1]\nnotes"])
+def test_a_file_that_is_no_output_is_left_as_it_was(
+    aflow: Command, finished: Path, tmp_path: Path, content: str
+) -> None:
+    """An input, or any other file, that is named as the output loses no byte."""
+    source = write(tmp_path / "in.jsonl", {"problem": "a"})
+    (tmp_path / "mine").write_text(content)
+    said = aflow("run", finished, "--input", source, "--output", tmp_path / "mine")
+    assert (said.status, "no answer of workflow" in said.err) == (2, True)
+    assert (tmp_path / "mine").read_text() == content
+
+
+def test_an_output_has_any_name_but_is_a_file(aflow: Command, finished: Path, tmp_path: Path) -> None:
+    """Lines are JSON lines whatever the suffix says; a device, which could be read without end, is refused."""
+    source = write(tmp_path / "in.jsonl", {"problem": STORY.format(n=7)})
+    for name in ("out.json", "out.csv"):
+        words = ("run", finished, "--input", source, "--output", tmp_path / name)
+        assert aflow(*words).status == 0
+        (tmp_path / name).write_text((tmp_path / name).read_text().rstrip("\n"))
+        assert "0 answered, 1 were there" in aflow(*words).out
+        assert len(read(tmp_path / name)) == 1
+    said = aflow("run", finished, "--input", source, "--output", "/dev/full")
+    assert (said.status, "no regular file" in said.err) == (2, True)
+
+
+def test_an_output_that_cannot_grow_is_one_sentence(aflow: Command, finished: Path, tmp_path: Path) -> None:
+    """A full disk, here a limit of the file's size, is named with the output; what was written stays usable."""
+    source, output = write(tmp_path / "in.jsonl", {"problem": STORY.format(n=7)}), tmp_path / "out.jsonl"
+    words = ("run", finished, "--input", source, "--output", output)
+    assert aflow(*words).status == 0
+    line = output.read_text()
+    output.write_text("".join(line.replace('"line": 1', f'"line": {place}') for place in range(2, 60_000)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (output.stat().st_size + 20, before[1]))
+    try:
+        said = aflow(*words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (said.status, f"--output={output} cannot be written" in said.err) == (2, True)
+    assert "1 answered" in aflow(*words).out

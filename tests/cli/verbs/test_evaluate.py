@@ -2,6 +2,7 @@
 """`evaluate`, `test`, `baselines`, `doctor`: their figures, and what they do with what does not work."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,15 @@ def test_a_baseline_can_be_had_alone(aflow: Command, tmp_path: Path) -> None:
     refused = aflow("baselines", *arguments, "--only", "CoT-SC")
     assert refused.status == 2
     assert "--only=CoT-SC: arithmetic has the baselines IO, CoT, CoT-SC x5, Program" in refused.err
+
+
+def test_a_long_name_hides_no_figure(aflow: Command, finished: Path, tmp_path: Path) -> None:
+    """The name of a run is folded, and each line is within 80 columns."""
+    run = shutil.copytree(finished, tmp_path / ("n" * 70))
+    said = aflow("baselines", f"run_dir={tmp_path / 'run'}", *SMALL, "--only", "IO", "--run", run)
+    assert all(len(line) <= 80 for line in said.out.splitlines())
+    assert all(name in said.out for name in ("score", "95% interval", "calls", "USD per problem"))
+    assert "…" not in said.out
 
 
 @pytest.mark.parametrize("entry_point", [False, True])

@@ -35,7 +35,12 @@ def test_a_failed_search_is_told_and_the_others_go_on(aflow: Command, tmp_path: 
 
 
 def test_a_wrong_key_or_a_weight_without_a_policy_stops_before_anything_starts(aflow: Command, tmp_path: Path) -> None:
-    for override, said in (("no_such_key=1", "no_such_key"), ("q.kind=none", "q.kind=none"), ("run_dir=x", "run_dir")):
+    for override, said in (
+        ("no_such_key=1", "no_such_key"),
+        ("q.kind=none", "q.kind=none"),
+        ("++run_dir=x", "run_dir"),
+        ("seed=1,1", "seed=1"),
+    ):
         done = aflow("sweep", override, "--out", tmp_path / "runs")
         assert done.status == 2
         assert said in done.err

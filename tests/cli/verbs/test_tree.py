@@ -21,6 +21,14 @@ def test_the_tree_of_a_run_is_one_file_that_says_simulated(aflow: Command, finis
     assert "<link" not in text
 
 
+def test_a_run_is_named_by_its_folder_from_within(
+    aflow: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished)
+    assert aflow("tree", ".", "--out", tmp_path / "tree.html").status == 0
+    assert f"search tree of {finished.name}</title>" in (tmp_path / "tree.html").read_text()
+
+
 def test_a_run_without_a_round_and_a_folder_without_a_run_are_the_users_error(aflow: Command, tmp_path: Path) -> None:
     assert aflow("tree", tmp_path).status == 2
     Store(tmp_path / "run.sqlite").close()
