@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe.evidence.outcomes import KNOWN, Outcomes, Steps, baselines, differences
-from recipe.evidence.paired import Arms, Row, by_arm, gain, mean, plus_minus, scored
+from recipe.evidence.outcomes import KNOWN, Outcomes, Steps, baselines
+from recipe.evidence.outcomes import differences as held_out_gains
+from recipe.evidence.paired import Arms, Row, by_arm, differences, gain, interval, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
 
-MBPP = ("mbpp", "mbpp 2", "mbpp 3")
-"""The policies that were trained on MBPP's table, as players on HumanEval's."""
+HERE, MBPP = ((name, *(f"{name} {number}" for number in range(2, 6))) for name in ("here", "mbpp"))
+"""The five policies that were trained on MBPP's table, as players on it and on HumanEval's."""
 
 
 def table(found: Outcomes) -> Figures:
@@ -24,7 +25,7 @@ def table(found: Outcomes) -> Figures:
     for name, steps in baselines(found).items():
         place = found.place(steps)
         assert place is not None
-        gains[name], equal = (held_out(differences(found, steps, same)) for same in (False, True))
+        gains[name], equal = (held_out(held_out_gains(found, steps, same)) for same in (False, True))
         lines.append([task, name, scored(scores[place], problems), f"{tokens[place]:,.0f}", gains[name], equal])
     return {
         f"{task}_workflows": len(scores),
@@ -58,18 +59,20 @@ def policies(rows: Iterable[Row]) -> Figures:
     """Return what tiny policies predict and propose on problems that none has seen (recipe/evidence/table_policies)."""
     arms = by_arm(rows)
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
-    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "here", "arithmetic", "humaneval")]
+    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "humaneval")]
     lines.append(together(arms, "elsewhere", [f"elsewhere {number}" for number in (1, 2, 3)]))
+    lines.append(together(arms, "trained here", HERE))
     return {
         "policies_lines": cells(lines),
         "policies_n": len(arms["w=0"]),
-        "policies_calls": middle(calls(arms["here proposes"].values())),
-        "policies_reached": reached(arms["here proposes"].values()),
+        "policies_trainings": len(HERE),
+        "policies_good": good_trainings(arms, HERE),
+        "policies_calls": reaching(arms, HERE),
         "policies_even": reached(arms["random proposes"].values()),
         "policies_known": f"{mean(arms, KNOWN):.3f}",
-        "policies_foreign": len(arms["arithmetic proposes"]),
+        "policies_foreign": len(arms["elsewhere 1 proposes"]),
         "policies_stock": median95(calls(arms["stock"].values())),
-        "policies_here": saved(arms, "Q of here"),
+        "policies_here": ", ".join(saved(arms, f"Q of {name}") for name in HERE),
         "policies_elsewhere": ", ".join(saved(arms, f"Q of elsewhere {number}") for number in (1, 2, 3)),
     }
 
@@ -79,19 +82,28 @@ def transfer(rows: Iterable[Row]) -> Figures:
     arms = by_arm(rows)
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
     lines += [judged(arms, "untrained", "Q of untrained", "untrained"), together(arms, "trained on MBPP", MBPP)]
-    proposed = [arms[f"{name} proposes"].values() for name in MBPP]
-    shares = [reached(rows) for rows in proposed]
     return {
         "transfer_lines": cells([[f"humaneval: {name}", *rest] for name, *rest in lines]),
         "transfer_n": len(arms["w=0"]),
-        "transfer_trainings": len(MBPP),
         "transfer_q": ", ".join(saved(arms, f"Q of {name}") for name in MBPP),
         "transfer_gain": ", ".join(gain(arms, f"{name} proposes", "random proposes") for name in MBPP),
         "transfer_stock": median95(calls(arms["stock"].values())),
-        "transfer_reached": f"{min(shares):.0%} to {max(shares):.0%}",
-        "transfer_calls": ", ".join(f"{middle(calls(rows)):.0f}" for rows in proposed),
+        "transfer_good": good_trainings(arms, MBPP),
+        "transfer_calls": reaching(arms, MBPP),
         "transfer_known": f"{mean(arms, KNOWN):.3f}",
     }
+
+
+def good_trainings(arms: Arms, players: Sequence[str]) -> int:
+    """Return how many players propose better than even draws, by the t interval of the paired difference."""
+    found = (interval(differences(arms, f"{name} proposes", "random proposes")) for name in players)
+    return sum(centre > half for centre, half in found)
+
+
+def reaching(arms: Arms, players: Sequence[str]) -> str:
+    """Print each player's share of replays that find a good workflow by its proposals, and the median calls to it."""
+    found = [arms[f"{name} proposes"].values() for name in players]
+    return ", ".join(f"{reached(rows):.0%} ({middle(calls(rows)):.0f})" for rows in found)
 
 
 def together(arms: Arms, name: str, players: Sequence[str]) -> list[str]:

@@ -40,6 +40,10 @@ began from. Arms, endpoints and what counts as yes are those of A1 and A2, with 
 Registered after that, before they ran: one training says nothing of others, so `mbpp 2` and `mbpp 3` are two more
 (aflow.seed=1 and 2). Transfer: yes if two of the three are. The other way around, `humaneval` is one training on
 HumanEval's table (`aflow/task=humaneval aflow.task.table=humaneval`), which plays on MBPP's.
+
+Not registered: since `mbpp 2` and `mbpp 3` gained nothing on HumanEval, they played on MBPP's other 30 problems, too
+(`here 2`, `here 3`), and two more trainings (`here 4` and `here 5`, aflow.seed=3 and 4) showed how often one succeeds.
+The first training (`here`, `mbpp`) is of the time when the ratio of value rows was clipped.
 """
 
 import json
