@@ -90,8 +90,12 @@ def baselines(table: Outcomes) -> dict[str, Steps]:
         "CoT": (Step(first.operator, thinking, 0),),
         "CoT-SC x5": (first, Step("ScEnsemble", "", 5)),
         "Select x5": (first, Step("Select", "", 5)),
+        "Vote x5": (first, Step("Vote", "", 5)),
+        "Program": (Step("Programmer", "", 0),),
     }
-    return {name: steps for name, steps in found.items() if table.place(steps) is not None}
+    operators = {*table.spec.operators}
+    known = {name: steps for name, steps in found.items() if operators >= {step.operator for step in steps}}
+    return {name: steps for name, steps in known.items() if table.place(steps) is not None}
 
 
 def leading(scores_W: NDArray[np.float64], tokens_W: NDArray[np.float64]) -> int:

@@ -22,6 +22,11 @@ until a workflow is scored that has 95 % of the table's best validate score, wit
 score of the best by validate after as many calls as 10 evaluations of the start cost. The plain alternative runs
 nothing: the earlier run's best workflow, on test. Goal: the median of (a) of a guided arm is at most half of `stock`'s,
 where a replay that never gets there counts as more than any. No: no guided arm has a lower median than w=0.
+
+GSM8K, registered before its table was made: both questions as above. It has 36 workflows, of which the earlier run has
+scored 28, the same share as 40 of 52. Two more baselines: Vote x5 (the exact majority of five draws) and Program (the
+model writes a program). Known before: the manual workflows of recipe/evidence/real.py on other problems with other
+prompts, where the plain prompt and a program did best (0.33).
 """
 
 import json
@@ -45,7 +50,7 @@ from recipe.evidence.edits.world import Score
 from recipe.evidence.outcomes import KNOWN, Outcomes, Steps, digest, outcomes
 
 RESULTS = Path(__file__).with_name("results")
-LOGGED, EVALUATIONS, GOOD = 40, 10, 0.95
+LOGGED, EVALUATIONS, GOOD = 40 / 52, 10, 0.95
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -69,7 +74,7 @@ class TableWorld:
 
     def earlier(self) -> tuple[list[tuple[Steps, float]], list[Observation]]:
         """Return the workflows that the earlier run has scored on `train`, with their scores and as the ridge's log."""
-        some = Random(self.seed).sample(self.table.steps, min(LOGGED, len(self.table.steps)))
+        some = Random(self.seed).sample(self.table.steps, logged(self.table))
         known = [(steps, self.score(steps, "train").mean) for steps in some]
         return known, [Observation(words(steps), score, len(self.problems["train"])) for steps, score in known]
 
@@ -97,9 +102,14 @@ def neighbours(table: Outcomes, steps: Steps) -> tuple[Edited, ...]:
     return tuple(found.values())[1:]
 
 
-def arms() -> dict[str, Rule]:
+def logged(table: Outcomes) -> int:
+    """Return how many workflows the earlier run has scored."""
+    return round(LOGGED * len(table.steps))
+
+
+def arms(table: Outcomes) -> dict[str, Rule]:
     """Return the searches of question 2."""
-    joint = Rule("all", edits=8, per_call=True, shy=True, fewest=LOGGED, selection=EXPLORED)
+    joint = Rule("all", edits=8, per_call=True, shy=True, fewest=logged(table), selection=EXPLORED)
     return {"stock": Rule(), **{f"w={w:g}": Rule(**{**vars(joint), "w": w}) for w in WEIGHTS}}
 
 
@@ -107,7 +117,7 @@ def replay(table: Outcomes, seed: int) -> Iterator[dict[str, object]]:
     """Search once with each arm; yield a row each, and one of the plain alternative."""
     world = TableWorld(seed, table)
     log = world.earlier()[1]
-    for name, rule in arms().items():
+    for name, rule in arms(table).items():
         search = Search(world, rule, log, seed=seed, proposer=TableEdits(table))  # type: ignore[arg-type]
         yield {"arm": name, "seed": seed, **endpoints(world, search)}
     yield {"arm": KNOWN, "seed": seed, **known(world)}

@@ -165,12 +165,14 @@ def main(
     block: Annotated[int, typer.Option(help="Problems that all workflows finish before the next.")] = 2,
     side_by_side: Annotated[int, typer.Option(help="Workflows at a time.")] = 64,
     note: Annotated[str, typer.Option(help="What else made it: the model's digest, the server and its flags.")] = "",
+    cache: Annotated[Path | None, typer.Option(help="Completions that runs share, those of live.py too.")] = None,
     seed: int = 0,
     pack: bool = False,
 ) -> None:
     """Make the table of a task, or with --pack write what there is of it."""
     sizes = (f"task.validate_size={problems}", f"task.test_size={problems}")
     given = (*asked(task, data, base_url, model, side_by_side), *sizes, f"seed={seed}", assigned("run_dir", run))
+    given += (assigned("cache", cache),) if cache else ()
     config = load(given, UNGUIDED)
     asyncio.run(make(config, [int(each) for each in samples.split(",")], problems, block, out, note, pack))
 

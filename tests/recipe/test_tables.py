@@ -45,7 +45,7 @@ def test_equal_tokens_leave_out_workflows_that_cost_more(table: outcomes.Outcome
 def test_replays_are_paired_repeatable_and_stay_in_the_table(table: outcomes.Outcomes) -> None:
     """All arms of a replay search on the same problems, and a second run of it gives the same rows."""
     rows = list(tables.replay(table, 3))
-    assert [row["arm"] for row in rows] == [*tables.arms(), "best of the earlier run"]
+    assert [row["arm"] for row in rows] == [*tables.arms(table), "best of the earlier run"]
     assert rows == list(tables.replay(table, 3))
     assert any(row["calls"] for row in rows)
     assert all(0 <= row["test"] <= 1 for row in rows)
