@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions, packages_distributions, requires
 from importlib.util import find_spec
@@ -97,8 +98,10 @@ def checkpoint(folder: Path) -> Path:
     """Return the run folder of a training with what `export-policy` looks for before it needs a library."""
     actor = folder / "global_step_1" / "actor"
     (actor / "huggingface").mkdir(parents=True)
-    for name in ("fsdp_config.json", "huggingface/config.json"):
-        (actor / name).write_text("{}")
+    (actor / "fsdp_config.json").write_text('{"world_size": 1}')
+    (actor / "huggingface" / "config.json").write_text("{}")
+    with zipfile.ZipFile(actor / "model_world_size_1_rank_0.pt", "w"):
+        pass
     (folder / "latest_checkpointed_iteration.txt").write_text("1")
     return folder
 

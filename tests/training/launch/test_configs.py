@@ -37,7 +37,7 @@ EXECUTORS = {
     "vllm": ["aflow.executor.model=m"],
     "table": ["aflow.task.table=mbpp"],
 }
-TASKS = {"own": ["aflow.task.name=own.yaml"]}
+TASKS = {"own": [f"aflow.task.name={config_directory()}/init/NAME.yaml"]}
 NO_FIT = [
     ["model=qwen2_5_3b", "hardware=one_40gb"],
     ["model=qwen2_5_7b", "hardware=one_40gb"],
