@@ -43,7 +43,10 @@ def test_the_entry_point_can_be_pickled_with_our_checks_around_it() -> None:
 
 
 def test_a_config_has_the_tiny_policy_of_its_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another task's policy writes 1 valid edit of 20. A user's own task has that of the embedded one."""
+    """Another task's policy writes 1 valid edit of 20. A user's own task has that of the embedded one.
+
+    A run that names its policy builds none: OmegaConf resolves a value that a config file overrides.
+    """
     import omegaconf
 
     from aflow_env.cli.verbs.training import composed
@@ -57,6 +60,9 @@ def test_a_config_has_the_tiny_policy_of_its_task_alone(monkeypatch: pytest.Monk
         assert composed("aflow_gigpo_cpu", given).actor_rollout_ref.model.path == task
     assert composed("aflow_gigpo_cpu_table", []).actor_rollout_ref.model.path == "mbpp"
     assert built == ["arithmetic", "gsm8k", "arithmetic", "mbpp"]
+    for name in ("aflow_gigpo_cpu", "aflow_gigpo_cpu_real"):
+        assert composed(name, ["actor_rollout_ref.model.path=x"]).actor_rollout_ref.model.path == "x"
+    assert len(built) == 4
     register_resolvers(omegaconf)  # drops the cached answers
 
 
