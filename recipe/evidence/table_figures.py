@@ -14,6 +14,8 @@ from recipe.evidence.simulated_figures import Figures, cells
 
 HERE, MBPP = ((name, *(f"{name} {number}" for number in range(2, 6))) for name in ("here", "mbpp"))
 """The five policies that were trained on MBPP's table, as players on it and on HumanEval's."""
+FREE = ("free", *(f"free {number}" for number in range(2, 6)))
+"""The five that were trained on it without a penalty."""
 
 
 def table(found: Outcomes) -> Figures:
@@ -40,19 +42,12 @@ def table(found: Outcomes) -> Figures:
 def searches(task: str, rows: Iterable[Row]) -> Figures:
     """Return what the replays found (question 2), in figures named by the table's task."""
     arms = by_arm(rows)
-    lines = [
-        [task, arm, median95(calls(arms[arm].values())), f"{reached(arms[arm].values()):.2f}", f"{mean(arms, arm):.3f}"]
-        for arm in ("stock", "w=0", "w=1")
-    ]
-    return {
-        f"{task}_replays": len(arms[KNOWN]),
-        f"{task}_replay_lines": cells(lines),
-        f"{task}_known": f"{mean(arms, KNOWN):.3f}",
-        **{
-            f"{task}_{arm.replace('=', '')}": f"{middle(calls(arms[arm].values())):,.0f}"
-            for arm in ("stock", "w=0", "w=1")
-        },
-    }
+    figures: Figures = {f"{task}_replays": len(arms[KNOWN]), f"{task}_known": f"{mean(arms, KNOWN):.3f}"}
+    for arm in ("stock", "w=0", "w=1"):
+        found, name = arms[arm].values(), f"{task}_{arm.replace('=', '')}"
+        figures[name] = f"{middle(calls(found)):,.0f}"
+        figures[f"{name}_line"] = f"{median95(calls(found))}, {reached(found):.2f}, {mean(arms, arm):.3f}"
+    return figures
 
 
 def policies(rows: Iterable[Row]) -> Figures:
@@ -68,6 +63,12 @@ def policies(rows: Iterable[Row]) -> Figures:
         "policies_trainings": len(HERE),
         "policies_good": good_trainings(arms, HERE),
         "policies_calls": reaching(arms, HERE),
+        "policies_free": len(FREE),
+        "policies_free_good": good_trainings(arms, FREE),
+        "policies_free_gains": ", ".join(gain(arms, f"{name} proposes", "random proposes") for name in FREE),
+        "policies_free_calls": reaching(arms, FREE),
+        "policies_free_start": ", ".join(f"{arms[f'{name} from the start'][0]['test']:.3f}" for name in FREE),
+        "policies_free_valid": f"{min(arms[f'{name} from the start'][0]['valid'] for name in FREE):.2f}",
         "policies_even": reached(arms["random proposes"].values()),
         "policies_known": f"{mean(arms, KNOWN):.3f}",
         "policies_foreign": len(arms["elsewhere 1 proposes"]),
