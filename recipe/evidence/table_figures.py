@@ -12,10 +12,8 @@ from recipe.evidence.outcomes import differences as held_out_gains
 from recipe.evidence.paired import Arms, Row, by_arm, differences, gain, interval, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
 
-HERE, MBPP = ((name, *(f"{name} {number}" for number in range(2, 6))) for name in ("here", "mbpp"))
-"""The five policies that were trained on MBPP's table, as players on it and on HumanEval's."""
-FREE = ("free", *(f"free {number}" for number in range(2, 6)))
-"""The five that were trained on it without a penalty."""
+HERE, MBPP, FREE = ((name, *(f"{name} {number}" for number in range(2, 6))) for name in ("here", "mbpp", "free"))
+"""The five policies that were trained on MBPP's table, as players on it and on HumanEval's; five without a penalty."""
 
 
 def table(found: Outcomes) -> Figures:
