@@ -52,7 +52,13 @@ not to add. `free` and `free 2` to `free 5` are five trainings with aflow.reward
 Yes, and conf/aflow_gigpo_cpu_table.yaml gets it: at least four succeed in A2, and none ends with less than 0.9 valid.
 Five and five trainings do not show that a rate of 0.6 rose; the reason is the penalty for what is no mistake.
 
-Registered and not run: three trainings on GSM8K's table. No workflow of it beats the plain prompt on held-out problems.
+Registered before they ran: the Q of these five on MBPP (A1), and both questions on HumanEval, where they are
+`mbpp free` to `mbpp free 5`, with 40 replays. Q: yes if at least four of the five are below `w=0` by A1's rule.
+Transfer: yes if at least four of the five gain in A2 on HumanEval.
+
+Registered before they ran, since no workflow of GSM8K's table beats the plain prompt on held-out problems: `gsm8k` to
+`gsm8k 3`, three trainings on that table (aflow.seed=0 to 2), 40 replays of A2. A search can gain without such a
+workflow, by staying away from what is worse. Yes: at least two of three gain.
 """
 
 import json
