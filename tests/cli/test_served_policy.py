@@ -52,7 +52,7 @@ def test_the_search_runs_the_edit_that_the_policy_predicts_best(
     def predicts(prompt: str) -> list[tuple[str, float]]:
         return [("9" if "2. Review" in prompt.split("After the edit:")[1] else "0", 0.8), ("no", 0.2)]
 
-    policy.believes = predicts
+    policy.predicts = predicts
     said = aflow(*guided(policy, tmp_path, "rl_weight=1", "rounds=2", "lookahead.edits=4", *DECIDED))
     assert said.status == 0, said.err
     assert "Review" in said.json["nodes"][1]["modification"]
@@ -88,7 +88,7 @@ def test_q_is_read_at_the_temperature_that_it_was_trained_at(
     aflow: Command, policy: PolicyServer, tmp_path: Path
 ) -> None:
     """Training draws digits from softmax(logits / T), and servers return probabilities of T = 1."""
-    policy.believes = lambda prompt: [("9", 0.8), ("0", 0.2)]
+    policy.predicts = lambda prompt: [("9", 0.8), ("0", 0.2)]
     said = aflow(*guided(policy, tmp_path, "rounds=1", "policy.temperature=0.5", *DECIDED))
     assert said.status == 0, said.err
     expected = 0.8**2 / (0.8**2 + 0.2**2)
@@ -119,7 +119,7 @@ def test_a_resumed_search_asks_nothing_twice(aflow: Command, policy: PolicyServe
 def test_a_policy_that_predicts_nothing_is_an_error_at_once(
     aflow: Command, policy: PolicyServer, tmp_path: Path, tops: list[tuple[str, float]], said: str
 ) -> None:
-    policy.believes = lambda prompt: tops
+    policy.predicts = lambda prompt: tops
     ended = aflow(*guided(policy, tmp_path, "rl_weight=0.5", "rounds=2", "lookahead.edits=4"))
     assert ended.status == 2
     assert said in ended.err

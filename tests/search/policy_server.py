@@ -19,12 +19,12 @@ Tops = list[tuple[str, float]]
 
 @dataclass
 class PolicyServer:
-    """What the policy says: `believes` (prompt -> tokens and probabilities), `edits` (prompt -> text).
+    """What the policy says: `predicts` (prompt -> tokens and probabilities), `edits` (prompt -> text).
 
     `context` is how many characters of prompt it takes.
     """
 
-    believes: Callable[[str], Tops] = lambda prompt: [("5", 0.9), ("Sure", 0.1)]
+    predicts: Callable[[str], Tops] = lambda prompt: [("5", 0.9), ("Sure", 0.1)]
     edits: Callable[[str], str] = lambda prompt: "{}"
     context: int = 100_000
     address: str = ""
@@ -44,7 +44,7 @@ class PolicyServer:
         self.bodies.append(body)
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
         if body.get("logprobs"):
-            tops = self.believes(prompt)[: body["top_logprobs"]]
+            tops = self.predicts(prompt)[: body["top_logprobs"]]
             entries = [{"token": t, "logprob": math.log(p), "bytes": list(t.encode())} for t, p in tops]
             text = tops[0][0] if tops else "5"
             if tops:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop, with real parts: simulated executor, sandbox, store. Only who proposes and believes is scripted."""
+"""The loop, with real parts: simulated executor, sandbox, store. Only the proposer and the predictor are scripted."""
 
 import asyncio
 from collections.abc import Sequence

@@ -216,16 +216,16 @@ def test_a_run_that_goes_on_from_a_checkpoint_knows_what_the_uninterrupted_run_k
     play(store, SessionKey("a", step=1), node(1, None), replace(node(2, 1), modification="kept"))
     play(store, SessionKey("b", step=2), node(1, None), replace(node(2, 1, 9), modification="by weights that are gone"))
     for step in (1, 2):
-        store.event("beliefs", {"step": step})
+        store.event("predictions", {"step": step})
     told = store.session(SessionKey("b", step=2))
     store.take_back(1)
     store.take_back(1)
     play(store, SessionKey("c", step=2), node(1, None), replace(node(2, 1), modification="played again"))
-    store.event("beliefs", {"step": 2})
+    store.event("predictions", {"step": 2})
     assert modifications(store, SessionKey("d", step=3)) == {"kept", "played again"}
     assert store.read("SELECT modification FROM experience ORDER BY step") == [("kept",), ("played again",)]
     assert store.session(SessionKey("b", step=2)) == told, "what was evaluated is not lost"
-    steps = "SELECT json_extract(data, '$.step') FROM events WHERE kind = 'beliefs' ORDER BY id"
+    steps = "SELECT json_extract(data, '$.step') FROM events WHERE kind = 'predictions' ORDER BY id"
     assert store.read(steps) == [(1,), (2,)]
     assert store.read("SELECT count(*) FROM events WHERE kind = 'resumed'") == [(1,)]
 

@@ -101,15 +101,9 @@ def check_wiring(config: DictConfig, aflow: AflowConfig) -> None:
 
 
 def check_value_rows(config: DictConfig, q: ValueConfig) -> None:
-    """Check that verl's keys go with value rows and with further optimiser steps on them (`aflow.q.replay`)."""
+    """Check that verl's schedule goes with the further optimiser steps on value rows (`aflow.q.replay`)."""
     if not q.rows:
         return
-    if (config.algorithm.get("rollout_correction") or {}).get("bypass_mode"):
-        raise ConfigError(
-            "algorithm.rollout_correction.bypass_mode=true with aflow.q.kind=policy: it takes ratios to the "
-            "probability with which the rollout sampled a row, and a value row was not sampled: its digit is the one "
-            "that came true. Set algorithm.rollout_correction.bypass_mode=false, or aflow.q.replay=0"
-        )
     rate, key = config.actor_rollout_ref.actor.optim, "actor_rollout_ref.actor.optim"
     if rate.lr_scheduler_type != "constant" or max(rate.lr_warmup_steps, rate.lr_warmup_steps_ratio) > 0:
         raise ConfigError(

@@ -56,7 +56,7 @@ def test_certainty_uniformity_and_batches() -> None:
     assert expected_value(np.zeros((2, 3, 10))).shape == (2, 3)
 
 
-def test_no_digit_is_an_error_not_a_belief_of_zero() -> None:
+def test_no_digit_is_an_error_not_a_prediction_of_zero() -> None:
     with pytest.raises(ValueError, match="at least one possible digit"):
         expected_value(np.full(10, -np.inf))
     with pytest.raises(ValueError, match="at least one possible digit"):
@@ -112,7 +112,7 @@ def test_calibration_error_weighs_bins_by_count() -> None:
     assert calibration_error([1.0, 0.0], [1.0, 0.0]) == 0.0
 
 
-def test_a_belief_worse_than_a_constant_is_shown_as_such() -> None:
+def test_a_prediction_worse_than_a_constant_is_shown_as_such() -> None:
     y = [0.2, 0.4, 0.6, 0.8]
     assert calibration(y, y).skill == pytest.approx(1.0)
     assert calibration([0.5] * 4, y).skill == pytest.approx(0.0)

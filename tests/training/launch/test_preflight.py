@@ -85,7 +85,6 @@ def test_the_embedded_default_passes(policy: str) -> None:
         ("trainer.v1.sampler.sync_refill_failed_groups=true", "sync_refill_failed_groups=true"),
         ("aflow.problems.train=3", "train_batch_size=4"),
         ("data.val_files=train", "data.val_files=train has rows of the split train"),
-        ("algorithm.rollout_correction.bypass_mode=true", "bypass_mode=true with aflow.q.kind=policy"),
         ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep=1"),
         ("actor_rollout_ref.model.lora_rank=8", "actor_rollout_ref.model.lora.merge=false with q.kind=policy"),
         ("trainer.v1.trainer_mode=colocate_async", "trainer.v1.trainer_mode='colocate_async'"),
@@ -118,7 +117,6 @@ def test_the_estimators_switches_in_the_yaml_are_the_schemas() -> None:
     [
         (["actor_rollout_ref.actor.optim.lr_scheduler_type=cosine"], "optim.lr_scheduler_type=cosine"),
         (["actor_rollout_ref.actor.optim.lr_warmup_steps=3"], "lr_warmup_steps=3"),
-        (["algorithm.rollout_correction.bypass_mode=true"], "algorithm.rollout_correction.bypass_mode=true"),
     ],
 )
 def test_what_a_replay_cannot_go_with_is_named(policy: str, overrides: list[str], said: str) -> None:

@@ -46,7 +46,7 @@ def write_qwen3(folder: Path, *, seed: int = 0) -> None:
     """A random Qwen3 with a head of its own, and a template that thinks by default.
 
     What it writes is noise. It says digits more often than the rest, whatever it is asked: embeddings share a direction
-    that the digits' rows of the head share, too. Without that a random model has no belief to read.
+    that the digits' rows of the head share, too. Without that a random model has no prediction to read.
     """
     tokenizer = AutoTokenizer.from_pretrained(cached_policy())
     tokenizer.chat_template = THINKING

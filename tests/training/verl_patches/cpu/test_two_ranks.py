@@ -89,7 +89,7 @@ def test_both_replicas_served_and_agree_with_the_actor(run: Ended) -> None:
 
 
 def test_two_agent_loop_workers_share_the_store_and_the_ledger(run: Ended) -> None:
-    """All sessions are in one store; the policy that a Llama is proposes well-formed edits and has beliefs."""
+    """All sessions are in one store; the policy that a Llama is proposes well-formed edits and states predictions."""
     store = sqlite3.connect(run.folder / "search" / "run.sqlite")
     sessions = "SELECT step, count(*) FROM sessions WHERE problem LIKE 'train/%' AND step <= ? GROUP BY step"
     assert store.execute(sessions, (STEPS,)).fetchall() == [(step, 8) for step in range(1, STEPS + 1)]
