@@ -133,7 +133,7 @@ class Truth:
 
 
 def q_rank(job: Job, store: Store, steps: int) -> float:
-    """Spearman's correlation of the beliefs of the last third of the steps with the states' true values, or NaN."""
+    """Spearman's correlation of the predictions of the last third of the steps with the states' true values, or NaN."""
     truth, skip = Truth(job.environment), steps * 2 // 3
     sql = (
         "SELECT parent_digest, json_extract(payload, '$.q') AS q FROM nodes WHERE q IS NOT NULL AND step > ? "

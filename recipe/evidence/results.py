@@ -24,7 +24,7 @@ def page() -> str:
         **simulated_figures.edits(*(by_arm(read(name)) for name in parts)),
         **simulated_figures.players(by_arm(read("edits_policies"))),
         **simulated_figures.proposals(by_arm(read("guidance"))),
-        **simulated_figures.state_values(json.loads((FOLDER / "results" / "beliefs.json").read_text())),
+        **simulated_figures.state_values(json.loads((FOLDER / "results" / "state_values.json").read_text())),
         **simulated_figures.q(read("q_training")),
         **simulated_figures.learning(read("learning")),
         **real_figures.training(read("gpu")),
