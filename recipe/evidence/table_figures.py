@@ -12,8 +12,10 @@ from recipe.evidence.outcomes import differences as held_out_gains
 from recipe.evidence.paired import Arms, Row, by_arm, differences, gain, interval, mean, plus_minus, scored
 from recipe.evidence.simulated_figures import Figures, cells
 
-HERE, MBPP, FREE = ((name, *(f"{name} {number}" for number in range(2, 6))) for name in ("here", "mbpp", "free"))
-"""The five policies that were trained on MBPP's table, as players on it and on HumanEval's; five without a penalty."""
+PENALISED, HERE = ((name, *(f"{name} {number}" for number in range(2, 6))) for name in ("here", "free"))
+"""Policies that were trained on MBPP's table, with and without a penalty for edits that lead outside, on that table."""
+PENALISED_MBPP, MBPP = ((name, *(f"{name} {number}" for number in range(2, 6))) for name in ("mbpp", "mbpp free"))
+"""The same on HumanEval's."""
 
 
 def table(found: Outcomes) -> Figures:
@@ -54,42 +56,48 @@ def policies(rows: Iterable[Row]) -> Figures:
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
     lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "humaneval")]
     lines.append(together(arms, "elsewhere", [f"elsewhere {number}" for number in (1, 2, 3)]))
-    lines.append(together(arms, "trained here", HERE))
+    lines += [together(arms, "with a penalty", PENALISED), together(arms, "trained here", HERE)]
     return {
         "policies_lines": cells(lines),
         "policies_n": len(arms["w=0"]),
         "policies_trainings": len(HERE),
-        "policies_good": good_trainings(arms, HERE),
-        "policies_calls": reaching(arms, HERE),
-        "policies_free": len(FREE),
-        "policies_free_good": good_trainings(arms, FREE),
-        "policies_free_gains": ", ".join(gain(arms, f"{name} proposes", "random proposes") for name in FREE),
-        "policies_free_calls": reaching(arms, FREE),
-        "policies_free_start": ", ".join(f"{arms[f'{name} from the start'][0]['test']:.3f}" for name in FREE),
-        "policies_free_valid": f"{min(arms[f'{name} from the start'][0]['valid'] for name in FREE):.2f}",
         "policies_even": reached(arms["random proposes"].values()),
         "policies_known": f"{mean(arms, KNOWN):.3f}",
         "policies_foreign": len(arms["elsewhere 1 proposes"]),
         "policies_stock": median95(calls(arms["stock"].values())),
-        "policies_here": ", ".join(saved(arms, f"Q of {name}") for name in HERE),
         "policies_elsewhere": ", ".join(saved(arms, f"Q of elsewhere {number}") for number in (1, 2, 3)),
+        **trained(arms, "here", HERE),
+        **trained(arms, "here_penalised", PENALISED),
     }
 
 
 def transfer(rows: Iterable[Row]) -> Figures:
-    """Return what the policy that was trained on MBPP's table does on HumanEval's."""
+    """Return what the policies that were trained on MBPP's table do on HumanEval's."""
     arms = by_arm(rows)
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
-    lines += [judged(arms, "untrained", "Q of untrained", "untrained"), together(arms, "trained on MBPP", MBPP)]
+    lines.append(judged(arms, "untrained", "Q of untrained", "untrained"))
+    lines.append(together(arms, "trained on MBPP, with a penalty", PENALISED_MBPP))
+    lines.append(together(arms, "trained on MBPP", MBPP))
     return {
         "transfer_lines": cells([[f"humaneval: {name}", *rest] for name, *rest in lines]),
         "transfer_n": len(arms["w=0"]),
-        "transfer_q": ", ".join(saved(arms, f"Q of {name}") for name in MBPP),
-        "transfer_gain": ", ".join(gain(arms, f"{name} proposes", "random proposes") for name in MBPP),
         "transfer_stock": median95(calls(arms["stock"].values())),
-        "transfer_good": good_trainings(arms, MBPP),
-        "transfer_calls": reaching(arms, MBPP),
         "transfer_known": f"{mean(arms, KNOWN):.3f}",
+        **trained(arms, "transfer", MBPP),
+        **trained(arms, "transfer_penalised", PENALISED_MBPP),
+    }
+
+
+def trained(arms: Arms, name: str, players: Sequence[str]) -> Figures:
+    """Return the figures of several trainings of a kind: their Q, their proposals, and how many of each are better."""
+    predicted = [arms[f"Q of {each}"].values() for each in players]
+    return {
+        f"{name}_q": ", ".join(saved(arms, f"Q of {each}") for each in players),
+        f"{name}_q_calls": ", ".join(f"{middle(calls(rows)):.0f}" for rows in predicted),
+        f"{name}_q_good": sum(fewer(arms, f"Q of {each}")[1] < 0 for each in players),
+        f"{name}_gains": ", ".join(gain(arms, f"{each} proposes", "random proposes") for each in players),
+        f"{name}_good": good_trainings(arms, players),
+        f"{name}_calls": reaching(arms, players),
     }
 
 
@@ -125,12 +133,24 @@ def judged(arms: Arms, name: str, predicts: str, proposes: str | None) -> list[s
 
 def saved(arms: Arms, arm: str) -> str:
     """Print the difference of an arm's median of calls to that of w=0 with its paired bootstrap interval."""
-    unguided = arms["w=0"]
-    both = np.array([calls([arms[arm][seed], unguided[seed]]) for seed in sorted(arms[arm]) if seed in unguided])
-    draws = both[np.random.default_rng(0).integers(len(both), size=(2000, len(both)))]
+    low, high = fewer(arms, arm)
+    pairs = paired_calls(arms, arm)
+    return f"{middle(pairs[:, 0]) - middle(pairs[:, 1]):+,.0f} [{low:+,.0f}, {high:+,.0f}]"
+
+
+def fewer(arms: Arms, arm: str) -> tuple[float, float]:
+    """Return the paired bootstrap interval of the difference of an arm's median of calls to that of w=0."""
+    pairs = paired_calls(arms, arm)
+    draws = pairs[np.random.default_rng(0).integers(len(pairs), size=(2000, len(pairs)))]
     own, other = np.moveaxis(np.median(draws, axis=1), -1, 0)
     low, high = np.quantile(own - other, [0.025, 0.975])
-    return f"{middle(both[:, 0]) - middle(both[:, 1]):+,.0f} [{low:+,.0f}, {high:+,.0f}]"
+    return float(low), float(high)
+
+
+def paired_calls(arms: Arms, arm: str) -> NDArray[np.float64]:
+    """Return (seeds, 2): the calls of an arm and of w=0 in the replays that have both."""
+    unguided = arms["w=0"]
+    return np.array([calls([arms[arm][seed], unguided[seed]]) for seed in sorted(arms[arm]) if seed in unguided])
 
 
 def proposers(rows: Iterable[Row]) -> Figures:
