@@ -59,6 +59,10 @@ Transfer: yes if at least four of the five gain in A2 on HumanEval.
 Registered before they ran, since no workflow of GSM8K's table beats the plain prompt on held-out problems: `gsm8k` to
 `gsm8k 3`, three trainings on that table (aflow.seed=0 to 2), 40 replays of A2. A search can gain without such a
 workflow, by staying away from what is worse. Yes: at least two of three gain.
+
+Registered before they ran, the other way around without a penalty: `humaneval free` to `humaneval free 3`, three
+trainings on HumanEval's table (aflow.seed=0 to 2), 40 replays of A1 and A2 on that table and on MBPP's. Yes for either
+table: at least two of three gain in A2.
 """
 
 import json
