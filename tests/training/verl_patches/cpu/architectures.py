@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny policies of other architectures than Qwen2, with the tiny policy's tokenizer."""
+"""A tiny policy of another architecture than Qwen2, with the tiny policy's tokenizer."""
 
 from pathlib import Path
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -22,24 +17,6 @@ THINKING = CHATML.removesuffix("{% endif %}") + (
     "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
 """As Qwen3's own template: the model would think before it answers, unless it is told not to."""
-
-
-def write_llama(folder: Path) -> None:
-    """A Llama with the tiny policy's weights: with biases in its attention it computes what the Qwen2 computes."""
-    source = AutoModelForCausalLM.from_pretrained(cached_policy(), dtype=torch.float32)
-    known = source.config
-    config = LlamaConfig(
-        attention_bias=True,
-        head_dim=known.hidden_size // known.num_attention_heads,
-        **{name: getattr(known, name) for name in (*SHAPE, "tie_word_embeddings", "rms_norm_eps")},
-    )
-    model = LlamaForCausalLM(config)
-    left = model.load_state_dict(source.state_dict(), strict=False)
-    assert left.unexpected_keys == []
-    assert all(name.endswith("o_proj.bias") for name in left.missing_keys), left.missing_keys
-    for layer in model.model.layers:
-        torch.nn.init.zeros_(layer.self_attn.o_proj.bias)
-    _save(model, AutoTokenizer.from_pretrained(cached_policy()), folder)
 
 
 def write_qwen3(folder: Path, *, seed: int = 0) -> None:
@@ -70,23 +47,5 @@ def write_qwen3(folder: Path, *, seed: int = 0) -> None:
     with torch.no_grad():
         model.model.embed_tokens.weight += 0.1 * shared
         model.lm_head.weight[list(digit_token_ids(tokenizer))] += 0.03 * shared
-    _save(model, tokenizer, folder)
-
-
-SHAPE = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "max_position_embeddings",
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-)
-
-
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
