@@ -138,8 +138,14 @@ def gains(arms: Arms, policies: Sequence[str]) -> list[float]:
 
 def q(runs: Sequence[Row]) -> Figures:
     """Return the figures of the policy's own Q, by the names of recipe/evidence/q_training.py."""
-    rules = {"unclipped": "as now", "rows": "clipped, 12 problems", "small": "12 steps of 8 rows"}
-    found = {rule: [row for row in runs if row["replay"] == rule] for rule in (*rules, "pairs")}
+    rules = {
+        "unclipped": "as now, w=0.5",
+        "sweep": "w=0.25, 0.5, 0.75, 1",
+        "rows": "clipped",
+        "small": "12 steps of 8 rows",
+    }
+    guided = [row for row in runs if "-w0-" not in row["run"]]
+    found = {rule: [row for row in guided if row["replay"] == rule] for rule in (*rules, "pairs")}
     test = {rule: f"{fmean(row['test'] for row in rows):.3f}" for rule, rows in found.items()}
 
     def middle(rule: str, key: str) -> str:
@@ -155,7 +161,10 @@ def q(runs: Sequence[Row]) -> Figures:
         for rule, name in rules.items()
     ]
     own, chosen = ([row[key] for row in found["unclipped"]] for key in ("within", "chosen"))
+    both = found["unclipped"] + found["sweep"]
     return {
+        **{f"q_both_{key}": f"{median(row[key] for row in both):.2f}" for key in ("within", "chosen")},
+        "q_both": len(both),
         "q_trainings": len(own),
         "q_range": f"{min(own):.2f} to {max(own):.2f}",
         "q_median": f"{middle('unclipped', 'within')}, the ridge {middle('unclipped', 'surrogate_within')}",
