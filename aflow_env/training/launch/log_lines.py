@@ -160,8 +160,7 @@ class Extract:
     def _ours(self, text: str) -> Iterator[str]:
         if text not in self._shown:
             self._shown.add(text)
-            lines = wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False, drop_whitespace=False)
-            yield from (line.rstrip() for line in lines)
+            yield from wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
     def _error(self, worker: str, text: str) -> Iterator[str]:
         """Tell of an error that a worker logged, of its cause, and of a worker that Ray's daemon saw die."""

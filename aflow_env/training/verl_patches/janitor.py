@@ -147,7 +147,8 @@ def main(driver: int, mark: str) -> None:
     killed = janitor.clean()
     if killed:
         with contextlib.suppress(OSError):
-            print(f"aflow_env: ended {killed} processes that outlived their run", file=sys.stderr, flush=True)
+            left = "1 process" if killed == 1 else f"{killed} processes"
+            print(f"aflow_env: ended {left} that outlived the run", file=sys.stderr, flush=True)
 
 
 def descendants(pid: int) -> set[Process]:

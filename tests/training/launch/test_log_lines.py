@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from aflow_env.screen import WIDTH
 from aflow_env.training.launch.log_lines import (
     HEAD,
     LAST_WORDS,
@@ -154,6 +155,12 @@ def test_the_stages_of_the_start_are_told_with_the_time() -> None:
 def test_what_we_say_is_shown_once_and_unmarked() -> None:
     lines = ["aflow_env: best, test  0.850", "aflow_env:  of 3", "aflow_env: best, test  0.850"]
     assert shown(RAY + line for line in lines)[0] == ["best, test  0.850", " of 3"]
+
+
+def test_a_sentence_of_ours_goes_on_at_the_edge_below() -> None:
+    """Its words alone, also where a line is full to its last column."""
+    found, _ = shown([f"{RAY}aflow_env: {'x' * WIDTH} and on"])
+    assert found == ["x" * WIDTH, "and on"]
 
 
 def test_an_error_of_a_worker_is_shown_with_its_cause() -> None:
