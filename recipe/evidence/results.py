@@ -37,6 +37,7 @@ def page() -> str:
         **table_figures.searches("gsm8k", read("table_gsm8k")),
         **table_figures.policies(read("table_policies_mbpp")),
         **table_figures.transfer(read("table_policies_humaneval")),
+        **table_figures.where_nothing_is_found(read("table_policies_gsm8k")),
         **table_figures.proposers(read("proposers_mbpp")),
         **table_figures.live(outcomes(str(FOLDER / "results" / "live_mbpp.jsonl"))),
     )  # fmt: skip

@@ -138,14 +138,9 @@ def gains(arms: Arms, policies: Sequence[str]) -> list[float]:
 
 def q(runs: Sequence[Row]) -> Figures:
     """Return the figures of the policy's own Q, by the names of recipe/evidence/q_training.py."""
-    rules = {
-        "unclipped": "as now, w=0.5",
-        "sweep": "w=0.25, 0.5, 0.75, 1",
-        "rows": "clipped",
-        "small": "12 steps of 8 rows",
-    }
+    rules = {"unclipped": "as now, w=0.5", "sweep": "w=0.25, 0.5, 0.75, 1", "rows": "clipped"}
     guided = [row for row in runs if "-w0-" not in row["run"]]
-    found = {rule: [row for row in guided if row["replay"] == rule] for rule in (*rules, "pairs")}
+    found = {rule: [row for row in guided if row["replay"] == rule] for rule in (*rules, "small", "pairs")}
     test = {rule: f"{fmean(row['test'] for row in rows):.3f}" for rule, rows in found.items()}
 
     def middle(rule: str, key: str) -> str:
@@ -172,7 +167,7 @@ def q(runs: Sequence[Row]) -> Figures:
         "q_chosen": f"{middle('unclipped', 'chosen')}, the ridge {middle('unclipped', 'chosen_surrogate')}",
         "q_chosen_each": ", ".join(f"{value:.2f}" for value in chosen),
         "q_table": cells(lines),
-        **{f"q_{rule}_test": f"{test[rule]} (n={len(found[rule])})" for rule in ("rows", "pairs")},
+        **{f"q_{rule}_test": f"{test[rule]} (n={len(found[rule])})" for rule in ("rows", "pairs", "small")},
     }
 
 

@@ -16,6 +16,8 @@ PENALISED, HERE = ((name, *(f"{name} {number}" for number in range(2, 6))) for n
 """Policies that were trained on MBPP's table, with and without a penalty for edits that lead outside, on that table."""
 PENALISED_MBPP, MBPP = ((name, *(f"{name} {number}" for number in range(2, 6))) for name in ("mbpp", "mbpp free"))
 """The same on HumanEval's."""
+HUMANEVAL, GSM8K = ((name, *(f"{name} {number}" for number in (2, 3))) for name in ("humaneval free", "gsm8k"))
+"""Policies that were trained on the other tables."""
 
 
 def table(found: Outcomes) -> Figures:
@@ -54,7 +56,10 @@ def policies(rows: Iterable[Row]) -> Figures:
     """Return what tiny policies predict and propose on problems that none has seen (recipe/evidence/table_policies)."""
     arms = by_arm(rows)
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
-    lines += [judged(arms, name, f"Q of {name}", name) for name in ("untrained", "humaneval")]
+    lines += [
+        judged(arms, "untrained", "Q of untrained", "untrained"),
+        together(arms, "trained on HumanEval", HUMANEVAL),
+    ]
     lines.append(together(arms, "elsewhere", [f"elsewhere {number}" for number in (1, 2, 3)]))
     lines += [together(arms, "with a penalty", PENALISED), together(arms, "trained here", HERE)]
     return {
@@ -64,10 +69,12 @@ def policies(rows: Iterable[Row]) -> Figures:
         "policies_even": reached(arms["random proposes"].values()),
         "policies_known": f"{mean(arms, KNOWN):.3f}",
         "policies_foreign": len(arms["elsewhere 1 proposes"]),
+        "policies_other": gain(arms, "humaneval proposes", "random proposes"),
         "policies_stock": median95(calls(arms["stock"].values())),
         "policies_elsewhere": ", ".join(saved(arms, f"Q of elsewhere {number}") for number in (1, 2, 3)),
         **trained(arms, "here", HERE),
         **trained(arms, "here_penalised", PENALISED),
+        **trained(arms, "back", HUMANEVAL),
     }
 
 
@@ -77,7 +84,7 @@ def transfer(rows: Iterable[Row]) -> Figures:
     lines = [judged(arms, *names) for names in (("even draws, w=0", "w=0", "random"), ("the ridge", "w=1", None))]
     lines.append(judged(arms, "untrained", "Q of untrained", "untrained"))
     lines.append(together(arms, "trained on MBPP, with a penalty", PENALISED_MBPP))
-    lines.append(together(arms, "trained on MBPP", MBPP))
+    lines += [together(arms, "trained on MBPP", MBPP), together(arms, "trained here", HUMANEVAL)]
     return {
         "transfer_lines": cells([[f"humaneval: {name}", *rest] for name, *rest in lines]),
         "transfer_n": len(arms["w=0"]),
@@ -85,6 +92,17 @@ def transfer(rows: Iterable[Row]) -> Figures:
         "transfer_known": f"{mean(arms, KNOWN):.3f}",
         **trained(arms, "transfer", MBPP),
         **trained(arms, "transfer_penalised", PENALISED_MBPP),
+        **trained(arms, "humaneval", HUMANEVAL),
+    }
+
+
+def where_nothing_is_found(rows: Iterable[Row]) -> Figures:
+    """Return what the policies that were trained on GSM8K's table do on it."""
+    arms = by_arm(rows)
+    lines = [judged(arms, "even draws, w=0", "w=0", "random"), together(arms, "trained here", GSM8K)]
+    return {
+        "gsm8k_policies_lines": cells([[f"gsm8k: {name}", *rest] for name, *rest in lines]),
+        **trained(arms, "gsm8k_trained", GSM8K),
     }
 
 
