@@ -70,18 +70,19 @@ WRONG = {
 
 
 async def test_scores_twenty_problems_right_and_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aflow_env.tasks.benchmarks.livecodebench.SECONDS", 3.0)
     task = load_task(config("livecodebench", write(tmp_path, [record(n) for n in range(20)])))
     problems = task.load("test")
     assert len(problems) == 20
     async with Sandbox() as sandbox:
         for index, problem in enumerate(problems):
-            right, wrong = RIGHT[str(problem.entry_point)], WRONG[str(problem.entry_point)]
+            right = RIGHT[str(problem.entry_point)]
             reply = f"```python\n{right[index // 2 % len(right)]}\n```"
             assert (await task.score(problem, reply, sandbox.run_tests)).value == 1.0, (problem.id, reply)
-            if index < 8:
-                reply = wrong[index // 2 % len(wrong)]
-                assert (await task.score(problem, reply, sandbox.run_tests)).value == 0.0, (problem.id, reply)
+        monkeypatch.setattr("aflow_env.tasks.benchmarks.livecodebench.SECONDS", 3.0)  # one of them never ends
+        for index, problem in enumerate(problems[:8]):
+            wrong = WRONG[str(problem.entry_point)]
+            reply = wrong[index // 2 % len(wrong)]
+            assert (await task.score(problem, reply, sandbox.run_tests)).value == 0.0, (problem.id, reply)
 
 
 def test_private_tests_stay_hidden_and_public_ones_run(tmp_path: Path) -> None:

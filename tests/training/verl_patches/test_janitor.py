@@ -29,15 +29,16 @@ time.sleep(120)
 """
 
 DRIVER = """
-import subprocess, sys, time
+import select, subprocess, sys
 from aflow_env.training.verl_patches.janitor import guard
 guard(None)
 child = subprocess.Popen([sys.executable, "-c", *sys.argv[1:4]], stdout=subprocess.PIPE, start_new_session=True)
 child.stdout.readline()
 print(child.pid, flush=True)
-sys.stdin.readline()
-time.sleep(60 if sys.argv[4] == "hang" else 0)
+while not select.select([sys.stdin], [], [], 0.1)[0]:
+    pass
 """
+"""It waits in short steps: a signal that came just before a read would be handled after it."""
 
 
 def within(seconds: float, true: Callable[[], bool]) -> bool:
@@ -71,9 +72,10 @@ class Family:
 
 
 def family(end: str, folder: Path) -> Family:
+    """Start a driver that waits until its standard input ends or a signal comes."""
     memory, socket = Path("/dev/shm", f"aflow_test_{os.getpid()}_{end[-4:].strip()}"), folder / end[-4:].strip()
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, CHILD, memory.name, str(socket), "end" if end == "by itself" else "hang"],
+        [sys.executable, "-c", DRIVER, CHILD, memory.name, str(socket)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
