@@ -11,6 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
+from filelock import FileLock
+
 from aflow_env.config import AflowConfig, LLMConfig
 from aflow_env.errors import ConfigError
 from aflow_env.evaluation.evaluator import Evaluator, TableEvaluator, TableGate
@@ -26,7 +28,7 @@ from aflow_env.search.prediction.served import ServedPolicy, serve_policy
 from aflow_env.search.proposals.proposal import Proposer
 from aflow_env.search.rounds import Search
 from aflow_env.search.session import Listener, SearchProblem, SearchSession, session_seed
-from aflow_env.store.settings import lock
+from aflow_env.store.settings import claim, lock
 from aflow_env.store.shared import Parts
 from aflow_env.store.store import SessionKey, Store
 from aflow_env.tasks import load_task
@@ -62,6 +64,7 @@ class Assembly:
     budget: Budget
     _served: ServedPolicy | None = None
     _search: Search | None = None
+    _claim: FileLock | None = None
     _pools: dict[Split, list[Problem]] = field(default_factory=dict)
 
     @classmethod
@@ -135,6 +138,8 @@ class Assembly:
             await self.implementer.aclose()
         await self.sandbox.__aexit__(None, None, None)
         self.parts.close()
+        if self._claim:
+            self._claim.release()
 
     def pool(self, split: Split) -> Sequence[Problem]:
         """Return all problems of a split. A task without a training split trains on its validate problems."""
@@ -194,7 +199,8 @@ class Assembly:
         """Return the search without a trainer, on the validate problems, with all that it and its end need.
 
         The run's config is locked then. Raises ConfigError for whatever is missing (problems, a start workflow, a
-        model, an earlier run), and when the run's folder holds a run of another config.
+        model, an earlier run), when the run's folder holds a run of another config, and while another process searches
+        there.
         """
         if self._search is None:
             if self.config.task.test_size and self.config.final_calls != 0:
@@ -203,6 +209,7 @@ class Assembly:
             policy = self.served()
             predictor = policy if self.config.rl_weight > 0 else None  # with w = 0 nobody would listen
             search = self.search(policy, predictor, "validate")
+            self._claim = claim(Path(self.config.run_dir))
             lock(self.store, self.config)
             self._search = search
         return self._search

@@ -7,9 +7,13 @@ error, except for the extent, the speed, the addresses of servers and the displa
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from aflow_env.config import AflowConfig, parse
 from aflow_env.errors import ConfigError
+from aflow_env.files import writing
 from aflow_env.store.database import JSON, Reads
 from aflow_env.store.store import Store
 from aflow_env.tasks.own import own_digest
@@ -49,6 +53,25 @@ def saved_text(store: Reads) -> str | None:
     """Return the JSON of the config that the run follows, or None where none is saved."""
     rows = store.read("SELECT data FROM events WHERE kind = 'config' ORDER BY id DESC LIMIT 1")
     return rows[0][0] if rows else store.meta("config")
+
+
+def claim(run_dir: Path) -> FileLock:
+    """Return the lock of a run's folder. One process has it at a time, and the system frees it when that process dies.
+
+    Raises ConfigError while another process searches or trains there: the two would pay for the same rounds, and
+    remove each other's experience and checkpoints.
+    """
+    found = FileLock(run_dir / "run.lock")
+    with writing(run_dir, "run_dir"):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            found.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"run_dir={run_dir}: another process searches or trains there; wait for its end, or name another "
+                "run_dir (of a training, trainer.default_local_dir)"
+            ) from None
+    return found
 
 
 def lock(store: Store, config: AflowConfig) -> None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from jinja2 import TemplateError
@@ -26,7 +26,7 @@ from aflow_env.llm.budget import Budget
 from aflow_env.report.loggers import kept_id, prepare_environment
 from aflow_env.screen import one_line
 from aflow_env.search.assemble import Split, priced_for
-from aflow_env.store.settings import lock
+from aflow_env.store.settings import claim, lock
 from aflow_env.store.shared import open_cache, open_recording
 from aflow_env.store.store import Store
 from aflow_env.tasks import load_task
@@ -44,7 +44,7 @@ MODEL = "actor_rollout_ref.model.path"
 SAMPLE = [{"role": "system", "content": "rules"}, {"role": "user", "content": "question"}]
 """The roles of every question that a policy is asked."""
 _training: dict[Path, FileLock] = {}
-"""The run folders that this process trains in. The system frees a lock when its process dies."""
+"""The run folders that this process trains in."""
 
 
 def before_ray(config: DictConfig) -> None:
@@ -99,17 +99,12 @@ def lock_run(aflow: AflowConfig, step: int = 0, temperature: float = 1.0) -> Non
     """Save the config and the rollouts' temperature in the run's store, and take the store back to `step`.
 
     `aflow-env test RUN` and `export-policy` read them. Raises ConfigError when the store has results of another config,
-    and while another process trains in this folder: the two would remove each other's experience and checkpoints.
+    and while another process trains in this folder.
     """
     folder = Path(aflow.run_dir)
     with closing(Store(folder / "run.sqlite")) as store:
-        try:
-            _training.setdefault(folder, FileLock(folder / "training.lock")).acquire(timeout=0)
-        except Timeout:
-            raise ConfigError(
-                f"aflow.run_dir={folder}: another process trains there; wait for its end, or name another "
-                "trainer.default_local_dir"
-            ) from None
+        if folder not in _training:
+            _training[folder] = claim(folder)
         lock(store, aflow)
         store.set_meta(ROLLOUT_TEMPERATURE, str(float(temperature)), replace=True)
         store.take_back(step)

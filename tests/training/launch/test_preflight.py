@@ -364,7 +364,7 @@ def test_a_second_training_in_a_folder_is_refused_until_the_first_has_died(tmp_p
         signal.pause()
     try:
         assert os.read(holds, 1) == b"!"
-        with pytest.raises(ConfigError, match=r"run_dir=.*: another process trains there; .*default_local_dir"):
+        with pytest.raises(ConfigError, match=r"another process searches or trains there; .*default_local_dir"):
             lock_run(aflow)
     finally:
         os.kill(child, signal.SIGKILL)
