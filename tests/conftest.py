@@ -4,6 +4,7 @@
 import gc
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads would spin and take the other worker's core
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process that a test starts would compile the package again
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C, and so would its children
 settings.register_profile("busy", deadline=None)  # other tests use the machine, too
 settings.load_profile("busy")
 ROOT = Path(__file__).resolve().parents[1]
