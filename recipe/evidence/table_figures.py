@@ -112,7 +112,7 @@ def trained(arms: Arms, name: str, players: Sequence[str]) -> Figures:
     return {
         f"{name}_q": ", ".join(saved(arms, f"Q of {each}") for each in players),
         f"{name}_q_calls": ", ".join(f"{middle(calls(rows)):.0f}" for rows in predicted),
-        f"{name}_q_good": sum(fewer(arms, f"Q of {each}")[1] < 0 for each in players),
+        f"{name}_q_good": sum(fewer(paired_calls(arms, f"Q of {each}"))[1] < 0 for each in players),
         f"{name}_gains": ", ".join(gain(arms, f"{each} proposes", "random proposes") for each in players),
         f"{name}_good": good_trainings(arms, players),
         f"{name}_calls": reaching(arms, players),
@@ -151,14 +151,13 @@ def judged(arms: Arms, name: str, predicts: str, proposes: str | None) -> list[s
 
 def saved(arms: Arms, arm: str) -> str:
     """Print the difference of an arm's median of calls to that of w=0 with its paired bootstrap interval."""
-    low, high = fewer(arms, arm)
     pairs = paired_calls(arms, arm)
+    low, high = fewer(pairs)
     return f"{middle(pairs[:, 0]) - middle(pairs[:, 1]):+,.0f} [{low:+,.0f}, {high:+,.0f}]"
 
 
-def fewer(arms: Arms, arm: str) -> tuple[float, float]:
-    """Return the paired bootstrap interval of the difference of an arm's median of calls to that of w=0."""
-    pairs = paired_calls(arms, arm)
+def fewer(pairs: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the bootstrap interval of the difference of the two medians of `paired_calls`."""
     draws = pairs[np.random.default_rng(0).integers(len(pairs), size=(2000, len(pairs)))]
     own, other = np.moveaxis(np.median(draws, axis=1), -1, 0)
     low, high = np.quantile(own - other, [0.025, 0.975])

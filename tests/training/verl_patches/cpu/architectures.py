@@ -4,11 +4,7 @@
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoTokenizer,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from aflow_env.training.rollout.policy import digit_token_ids
 from aflow_env.training.tiny_policy.build import CHATML, POSITIONS, cached_policy
