@@ -76,7 +76,7 @@ class Holdings:
     def __init__(self, run: Run) -> None:
         self.processes = descendants(run.driver.pid)
         self.paths = holdings(self.processes)
-        assert self.processes, "nothing to leave behind: the test is blind"
+        assert any(path.startswith("/dev/shm/") for path in self.paths), "nothing to leave behind: the test is blind"
 
     def left(self) -> list[str]:
         """Return what is still there."""
